@@ -1,0 +1,274 @@
+"""The configuration of a run: read from YAML, changed by ``key.path=value``, checked here."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from streamer.errors import UserError
+
+__all__ = [
+    "Config",
+    "DetectConfig",
+    "FeedConfig",
+    "MetricsConfig",
+    "NodesConfig",
+    "PositionsConfig",
+    "SimulateConfig",
+    "SinkConfig",
+    "SourceConfig",
+    "TracksConfig",
+    "TransportConfig",
+    "load_config",
+]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class DetectConfig(_Section):
+    """The detector workers."""
+
+    minval: float = Field(default=40.0, ge=0)
+    """Counts; pixels below are set to 0 before peaks are looked for."""
+    minscore: float = Field(default=60.0, gt=0)
+    """Counts; persistence a peak must reach."""
+    finder: Literal["topology", "findpeaks"] = "topology"
+    """`topology` is fast; `findpeaks` is the reference package, thousands of times slower."""
+    mask: Path | None = None
+    """File (.npy, .npz, .tif, .h5::/path) whose non-zero pixels are not used."""
+    dark: Path | None = None
+    """File with counts to subtract from each pixel; a 3-D stack is averaged."""
+    binning: int = Field(default=1, ge=1)
+    """Pixels summed along each axis before anything else; positions stay in detector pixels."""
+    saturation: float | None = None
+    """Counts from which a pixel is saturated; default: what the source says."""
+
+
+class PositionsConfig(_Section):
+    """The GPU workers."""
+
+    method: Literal["braggnn", "centroid"] = "braggnn"
+    """How a peak is placed within its patch."""
+    checkpoint: Path | None = None
+    """Weights to use in place of our own; checked against known patches before use."""
+    device: str = "auto"
+    """`auto` (CUDA when there is one), `cpu`, `cuda` or `cuda:N`."""
+    batch_patches: int = Field(default=512, ge=1)
+    """Most patches in one batch."""
+    batch_wait_ms: float = Field(default=2.0, ge=0)
+    """Longest time a patch waits for its batch to fill."""
+
+
+class NodesConfig(_Section):
+    """How many processes of each kind."""
+
+    detectors: int | None = Field(default=None, ge=1)
+    """Detector workers; default: half the cores."""
+    gpus: int | None = Field(default=None, ge=1)
+    """GPU workers; default: one for each CUDA device, or one for each core without CUDA."""
+    restarts: int = Field(default=5, ge=0)
+    """How often a process that died is started again before the run is given up."""
+
+
+class TransportConfig(_Section):
+    """Sockets between the nodes."""
+
+    scheme: Literal["ipc", "tcp"] = "ipc"
+    """`ipc` on one host; `tcp` on loopback or, with `endpoints`, between hosts."""
+    endpoints: dict[str, str] = Field(default_factory=dict)
+    """Address of a publisher by name (`frames`, `patches-0`, `positions-0`, `acks`, `status`)."""
+    window_frames: int = Field(default=4096, ge=1)
+    """Frames that may be on their way at once, from the source to the disk."""
+    window_mib: int = Field(default=1024, ge=1)
+    """Coded pixels of those frames, in MiB."""
+    bundle_frames: int = Field(default=16, ge=1)
+    """Most frames in one message."""
+    prefetch_frames: int = Field(default=128, ge=1)
+    """Frames that one worker may have before it."""
+    ack_timeout_s: float = Field(default=30.0, gt=0)
+    """A frame whose result has not come by then is sent again."""
+    max_tries: int = Field(default=3, ge=1)
+    """A frame that was sent this often in vain is set aside as failed."""
+    heartbeat_ms: int = Field(default=1000, ge=10)
+    """Interval of ZMTP heartbeats; a peer silent for five of them is gone."""
+
+
+class SourceConfig(_Section):
+    """Where frames come from."""
+
+    speed: float | None = Field(default=None, gt=0)
+    """Multiple of real time at which a recording is replayed; default: as fast as it goes."""
+    frame_time_s: float | None = Field(default=None, gt=0)
+    """Time between frames of a recording that does not say."""
+    idle_s: float = Field(default=0.0, ge=0)
+    """A live series that has been silent for this long is over; 0 waits for ever."""
+    series: int = Field(default=1, ge=0)
+    """Live series to take before the run ends; 0 means until stopped."""
+    channel: str = "threshold_1"
+    """Channel of a detector that sends several."""
+    connect_s: float = Field(default=5.0, gt=0)
+    """How long to try to reach a detector."""
+
+
+class TracksConfig(_Section):
+    """Linking of peaks from frame to frame."""
+
+    gate_px: float = Field(default=3.0, gt=0)
+    """A peak farther than this from where a track stood is not of that track."""
+    memory_frames: int = Field(default=5, ge=0)
+    """Frames a track may miss before it ends."""
+
+
+class SinkConfig(_Section):
+    """The run folder."""
+
+    commit_s: float = Field(default=0.5, gt=0)
+    """Longest time a result waits before it is on disk."""
+
+
+class FeedConfig(_Section):
+    """The public feed of peaks."""
+
+    address: str = "tcp://127.0.0.1:*"
+    """Where it is published; `*` lets the system choose a port."""
+
+
+class MetricsConfig(_Section):
+    """Prometheus."""
+
+    host: str = "127.0.0.1"
+    """Address the nodes serve their metrics on."""
+    base_port: int = Field(default=0, ge=0, le=65000)
+    """First port, one for each node from there on; 0 lets the system choose."""
+
+
+class SimulateConfig(_Section):
+    """The simulated detector."""
+
+    frames: int = Field(default=480, ge=1)
+    """Frames of the charge cycle."""
+    rows: int = Field(default=512, ge=64)
+    """Detector height in pixels."""
+    cols: int = Field(default=512, ge=64)
+    """Detector width in pixels."""
+    spots: int = Field(default=30, ge=1)
+    """Bragg spots of the particle."""
+    seed: int = 20
+    """Same seed, same bytes."""
+    rate_hz: float = Field(default=100.0, gt=0)
+    """Frames per second."""
+
+
+class Config(_Section):
+    """Everything that decides how a run goes."""
+
+    source: SourceConfig = SourceConfig()
+    detect: DetectConfig = DetectConfig()
+    positions: PositionsConfig = PositionsConfig()
+    nodes: NodesConfig = NodesConfig()
+    overload: Literal["auto", "wait", "spool", "newest"] = "auto"
+    """When frames come faster than they can be worked on: `wait` holds the source back, `spool`
+    keeps them on disk, `newest` sheds the oldest. `auto` waits for recordings, spools live ones."""
+    transport: TransportConfig = TransportConfig()
+    tracks: TracksConfig = TracksConfig()
+    sink: SinkConfig = SinkConfig()
+    feed: FeedConfig = FeedConfig()
+    metrics: MetricsConfig = MetricsConfig()
+    simulate: SimulateConfig = SimulateConfig()
+
+    def to_yaml(self) -> str:
+        """Return the configuration as YAML that `load_config` reads back to an equal one."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+def load_config(path: Path | None = None, overrides: list[str] | None = None) -> Config:
+    """Read a configuration file and apply ``key.path=value`` overrides.
+
+    Parameters
+    ----------
+    path
+        YAML file; None starts from the defaults.
+    overrides
+        Each ``key.path=value``, the value written as in YAML.
+
+    Raises
+    ------
+    UserError
+        The file is missing or not YAML, a key does not exist or a value does not fit.
+    """
+    data: dict[str, Any] = {}
+    if path is not None:
+        data = _read_yaml(path)
+    for override in overrides or []:
+        key, equals, text = override.partition("=")
+        if not equals:
+            raise UserError(f"--set {override}: write it as key.path=value")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise UserError(f"--set {override}: {text!r} is not a YAML value") from None
+        _assign(data, key.strip().split("."), value)
+    try:
+        return Config.model_validate(data)
+    except ValidationError as error:
+        raise UserError(_explain(error, path)) from None
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not a text file"
+        raise UserError(f"cannot read the configuration {path}: {reason}") from None
+    except yaml.YAMLError as error:
+        line = getattr(getattr(error, "problem_mark", None), "line", None)
+        where = f" (line {line + 1})" if line is not None else ""
+        raise UserError(f"{path} is not valid YAML{where}") from None
+    if data is None:
+        return {}
+    if not isinstance(data, dict):
+        raise UserError(f"{path} must hold sections of keys, such as 'detect:' with 'minval: 40'")
+    return data
+
+
+def _assign(data: dict[str, Any], keys: list[str], value: object) -> None:
+    for key in keys[:-1]:
+        inner = data.setdefault(key, {})
+        if not isinstance(inner, dict):
+            raise UserError(f"--set {'.'.join(keys)}: {key} is not a section")
+        data = inner
+    data[keys[-1]] = value
+
+
+def _explain(error: ValidationError, path: Path | None) -> str:
+    """Turn pydantic's first complaint into one line."""
+    first = error.errors()[0]
+    keys = [str(part) for part in first["loc"]]
+    name = ".".join(keys)
+    where = f"{path}: " if path is not None else ""
+    if first["type"] == "extra_forbidden":
+        known = _keys(Config)
+        close = difflib.get_close_matches(name, known, n=1, cutoff=0.5) or [
+            key for key in known if key.rpartition(".")[2] == keys[-1]
+        ]
+        hint = f"; did you mean {close[0]}?" if close else f"; known are {', '.join(known)}"
+        return f"{where}unknown configuration key {name}{hint}"
+    message = first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+    return f"{where}{name} = {first['input']!r} does not fit: it should be {message}"
+
+
+def _keys(model: type[BaseModel], prefix: str = "") -> list[str]:
+    names: list[str] = []
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            names += _keys(kind, f"{prefix}{name}.")
+        else:
+            names.append(prefix + name)
+    return names

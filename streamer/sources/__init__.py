@@ -1,0 +1,1 @@
+"""Sources of frames: one module for each protocol or file format."""

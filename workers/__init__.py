@@ -1,0 +1,1 @@
+"""Everything that computes: decoding frames, finding peaks, placing them."""
