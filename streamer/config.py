@@ -22,6 +22,7 @@ __all__ = [
     "SinkConfig",
     "SourceConfig",
     "TracksConfig",
+    "TrainConfig",
     "TransportConfig",
     "load_config",
 ]
@@ -159,10 +160,42 @@ class SimulateConfig(_Section):
     """Detector width in pixels."""
     spots: int = Field(default=30, ge=1)
     """Bragg spots of the particle."""
-    seed: int = 20
+    seed: int = Field(default=20, ge=0)
     """Same seed, same bytes."""
-    rate_hz: float = Field(default=100.0, gt=0)
-    """Frames per second."""
+    rate_hz: float = Field(default=100.0, ge=0)
+    """Frames per second; 0 sends as fast as the client takes them."""
+    series: int = Field(default=1, ge=1)
+    """Times the charge cycle is sent, each as a series of its own."""
+    address: str = "tcp://127.0.0.1:*"
+    """Where the detector is reached; `*` lets the system choose a port."""
+    buffer_frames: int = Field(default=500, ge=1)
+    """Frames the detector keeps for a slow client before it drops them."""
+    prerender: bool = False
+    """Make all frames before the first is sent, for rates that cannot be made on the way."""
+    images_per_file: int = Field(default=1000, ge=1)
+    """Frames in one data file of a recording."""
+
+
+class TrainConfig(_Section):
+    """Training of a network."""
+
+    architecture: Literal["published", "compact"] = "published"
+    """`published` is BraggNN; `compact` is far smaller and faster, and a little less exact."""
+    patches: int = Field(default=500_000, ge=1)
+    """Simulated patches to learn from, each seen once; the weights that come with the project took
+    twenty times as many or more."""
+    batch: int = Field(default=1024, ge=1)
+    """Patches for each step."""
+    lr: float = Field(default=2e-3, gt=0)
+    """Highest learning rate; it rises over the first steps and falls to 0 along a cosine."""
+    seed: int = Field(default=1, ge=0)
+    """Same seed and threads, same weights."""
+    threads: int = Field(default=1, ge=1)
+    """CPU threads for the network; one more simulates patches."""
+    device: str = "auto"
+    """`auto` (CUDA when there is one), `cpu`, `cuda` or `cuda:N`."""
+    save_s: float = Field(default=30.0, gt=0)
+    """How often the state is saved, so that a training that was stopped can go on."""
 
 
 class Config(_Section):
@@ -181,6 +214,7 @@ class Config(_Section):
     feed: FeedConfig = FeedConfig()
     metrics: MetricsConfig = MetricsConfig()
     simulate: SimulateConfig = SimulateConfig()
+    train: TrainConfig = TrainConfig()
 
     def to_yaml(self) -> str:
         """Return the configuration as YAML that `load_config` reads back to an equal one."""

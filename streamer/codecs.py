@@ -1,0 +1,149 @@
+"""Decoding of the pixels of one frame, as detectors and files code them.
+
+Coded pixels come from a network or a file, so every size they declare is compared with the frame
+they belong to before a byte is decoded.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import zmq
+from dectris.compression import decompress
+from numpy.typing import NDArray
+
+__all__ = ["ENCODINGS", "MAX_FRAME_BYTES", "DecodeError", "decode"]
+
+ENCODINGS = ("raw", "bslz4", "bszstd", "lz4")
+"""Codings that `decode` knows.
+
+``raw`` is C-ordered pixels. The others are framed as HDF5's filters frame a chunk: bitshuffle with
+LZ4 or Zstandard (filter 32008) and LZ4 (filter 32004). ``bslz4`` and ``lz4`` may lack the 12-byte
+header, as some senders strip it.
+"""
+
+MAX_FRAME_BYTES = 1 << 30
+"""Largest frame that is decoded; a larger one is taken for a damaged header."""
+
+_HEADER_BYTES = 12
+_SHUFFLE_BLOCK_BYTES = 8192
+
+
+class DecodeError(ValueError):
+    """Coded pixels do not fit their frame; the text is one line that says what did not fit."""
+
+
+def decode(
+    data: bytes | bytearray | memoryview | zmq.Frame,
+    encoding: str,
+    dtype: str,
+    shape: tuple[int, int],
+    out: NDArray[Any] | None = None,
+) -> NDArray[Any]:
+    """Decode the pixels of one frame.
+
+    Parameters
+    ----------
+    data
+        The coded pixels.
+    encoding
+        One of `ENCODINGS`.
+    dtype
+        numpy dtype string of a pixel as coded, with byte order: integers or floats of up to 8
+        bytes.
+    shape
+        (rows, cols).
+    out
+        (rows, cols) array to copy the pixels into, of any dtype that holds them all; None makes a
+        new one without that copy.
+
+    Returns
+    -------
+    pixels
+        (rows, cols) in native byte order. Without `out` it is read-only and may share the memory of
+        `data`: compressed pixels are written once, native raw ones are not copied at all.
+
+    Raises
+    ------
+    DecodeError
+        A size, type or coding does not fit, or the compressed bytes are damaged.
+    """
+    stored, n_bytes = _expect(dtype, shape)
+    try:
+        view = memoryview(data.buffer if isinstance(data, zmq.Frame) else data).cast("B")
+    except TypeError:
+        raise DecodeError(f"pixels must be contiguous bytes, not {type(data).__name__}") from None
+    plain = view if encoding == "raw" else _decompress(view, encoding, stored.itemsize, n_bytes)
+    if len(plain) != n_bytes:
+        raise DecodeError(
+            f"{encoding} pixels hold {len(plain)} bytes,"
+            f" a {_describe(shape, dtype)} frame has {n_bytes}"
+        )
+    pixels: NDArray[Any] = np.frombuffer(plain, stored).reshape(shape)
+    if out is not None:
+        if out.shape != tuple(shape):
+            raise DecodeError(f"out has shape {out.shape}, the frame {tuple(shape)}")
+        try:
+            np.copyto(out, pixels, casting="safe")
+        except TypeError:
+            raise DecodeError(f"out of dtype {out.dtype} cannot hold {dtype} pixels") from None
+        return out
+    if not stored.isnative:
+        pixels = pixels.astype(stored.newbyteorder("="))
+    pixels.flags.writeable = False
+    return pixels
+
+
+def _expect(dtype: str, shape: tuple[int, int]) -> tuple[np.dtype[Any], int]:
+    """Return the dtype of a stored pixel and the bytes of a decoded frame."""
+    try:
+        stored = np.dtype(dtype)
+    except (TypeError, ValueError, SyntaxError):
+        raise DecodeError(f"{dtype!r} is not a dtype of pixels") from None
+    if stored.kind not in "iuf" or stored.itemsize > 8:
+        raise DecodeError(f"{dtype!r} is not a dtype of pixels: integers or floats are")
+    if len(shape) != 2 or min(shape) < 1:
+        raise DecodeError(f"{tuple(shape)} is not a shape of (rows, cols)")
+    n_bytes = int(shape[0]) * int(shape[1]) * stored.itemsize
+    if n_bytes > MAX_FRAME_BYTES:
+        raise DecodeError(
+            f"a {_describe(shape, dtype)} frame has {n_bytes} bytes,"
+            f" more than the limit of {MAX_FRAME_BYTES}"
+        )
+    return stored, n_bytes
+
+
+def _decompress(view: memoryview, encoding: str, itemsize: int, n_bytes: int) -> bytes:
+    if encoding not in ENCODINGS:
+        raise DecodeError(f"unknown coding {encoding!r}; known are {', '.join(ENCODINGS)}")
+    coded: bytes | memoryview = view
+    if int.from_bytes(view[:8], "big") != n_bytes or len(view) < _HEADER_BYTES:
+        coded = _add_header(view, encoding, n_bytes)
+    try:
+        plain: bytes = decompress(coded, encoding, elem_size=itemsize)
+    except (RuntimeError, ValueError, MemoryError) as error:
+        raise DecodeError(f"{encoding} pixels are damaged: {error}") from None
+    return plain
+
+
+def _add_header(view: memoryview, encoding: str, n_bytes: int) -> bytes:
+    """Put before a stripped blob the header that the decoder wants.
+
+    A stripped blob starts with a compressed size or an LZ4 token, neither of which can be four
+    zero bytes; a size below 4 GiB in a header always is. So the two cannot be confused.
+    """
+    if len(view) < _HEADER_BYTES or bytes(view[:4]) == bytes(4):
+        declared = f"declare {int.from_bytes(view[:8], 'big')}" if len(view) >= 8 else "are cut off"
+        raise DecodeError(f"{encoding} pixels {declared}, the frame has {n_bytes} bytes")
+    if encoding == "lz4":  # one block that spans the whole frame
+        sizes = n_bytes.to_bytes(4, "big") + len(view).to_bytes(4, "big")
+    elif encoding == "bslz4":
+        sizes = _SHUFFLE_BLOCK_BYTES.to_bytes(4, "big")
+    else:
+        raise DecodeError(f"{encoding} pixels have no header that declares {n_bytes} bytes")
+    return b"".join((n_bytes.to_bytes(8, "big"), sizes, view))
+
+
+def _describe(shape: tuple[int, int], dtype: str) -> str:
+    return f"{shape[0]} x {shape[1]} {dtype}"

@@ -1,0 +1,250 @@
+"""What a run looks like on the terminal while it goes, and when it is over."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+__all__ = ["LiveView", "NodeView", "PlainView", "Snapshot", "View", "print_summary", "view_for"]
+
+_RATE_SPAN_S = 3.0
+_PLAIN_EVERY_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class NodeView:
+    """One node of a run, as shown."""
+
+    name: str
+    doing: str
+    rate: str
+    restarts: int
+    pid: int
+    alive: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A run at one moment."""
+
+    phase: str
+    source: str
+    feed: str
+    elapsed_s: float
+    expected: int | None
+    """Frames the source announced, if it did."""
+    received: int
+    frames: dict[str, int]
+    """Frames on disk by state."""
+    peaks: int
+    latency_ms: float
+    window: int
+    backlog: int
+    redelivered: int
+    duplicates: int
+    refused: int
+    restarts: int
+    nodes: list[NodeView]
+
+    @property
+    def settled(self) -> int:
+        """Frames that are in their final state."""
+        return sum(self.frames.values())
+
+
+class View(Protocol):
+    """Shows a run while it goes."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+    def update(self, now: Snapshot) -> None:
+        """Show a newer state."""
+        ...
+
+
+def view_for(console: Console) -> View:
+    """Return a view that moves on a terminal, one of plain lines elsewhere."""
+    return LiveView(console) if console.is_terminal else PlainView(console)
+
+
+class _Rates:
+    """Frames and peaks a second over the last few seconds."""
+
+    def __init__(self) -> None:
+        self._past: deque[tuple[float, int, int]] = deque()
+
+    def update(self, frames: int, peaks: int) -> tuple[float, float]:
+        now = time.monotonic()
+        self._past.append((now, frames, peaks))
+        while now - self._past[0][0] > _RATE_SPAN_S and len(self._past) > 2:
+            self._past.popleft()
+        then, old_frames, old_peaks = self._past[0]
+        span = max(now - then, 1e-9)
+        if len(self._past) < 2:
+            return 0.0, 0.0
+        return (frames - old_frames) / span, (peaks - old_peaks) / span
+
+
+class LiveView:
+    """A progress bar, the figures that matter, and a line for each node."""
+
+    def __init__(self, console: Console) -> None:
+        self._progress = Progress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TextColumn("frames"),
+            TimeElapsedColumn(),
+            console=console,
+            expand=True,
+        )
+        self._task = self._progress.add_task("starting", total=None)
+        self._live = Live(console=console, refresh_per_second=8, transient=True)
+        self._rates = _Rates()
+
+    def __enter__(self) -> Self:
+        self._live.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._live.__exit__(kind, error, trace)
+
+    def update(self, now: Snapshot) -> None:
+        """Show a newer state."""
+        self._progress.update(
+            self._task, description=now.phase, completed=now.settled, total=now.expected
+        )
+        fps, pps = self._rates.update(now.settled, now.peaks)
+        figures = Text.assemble(
+            (f"{fps:,.0f}", "bold green"), " frames/s   ",
+            (f"{pps:,.0f}", "bold green"), " peaks/s   latency ",
+            (f"{now.latency_ms:,.0f}", "bold"), " ms   on their way ",
+            (f"{now.window:,}", "bold"), f"   waiting {now.backlog:,}",
+        )  # fmt: skip
+        trouble = _trouble(now)
+        nodes = Table(box=None, pad_edge=False, header_style="dim")
+        for column in ("node", "what it does", "so far", "pid", "restarts"):
+            nodes.add_column(column)
+        for node in now.nodes:
+            nodes.add_row(
+                Text(node.name, style="" if node.alive else "red"),
+                node.doing,
+                node.rate,
+                str(node.pid or ""),
+                Text(str(node.restarts), style="yellow" if node.restarts else "dim"),
+            )
+        self._live.update(
+            Group(
+                self._progress,
+                figures,
+                Text(trouble or "nothing lost, nothing sent again", "yellow" if trouble else "dim"),
+                nodes,
+                Text(f"peaks feed {now.feed}", "dim") if now.feed else Text(""),
+            )
+        )
+
+
+class PlainView:
+    """A line every few seconds, for logs and pipes."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._next = 0.0
+        self._rates = _Rates()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        pass
+
+    def update(self, now: Snapshot) -> None:
+        """Print a line when it is time."""
+        fps, pps = self._rates.update(now.settled, now.peaks)
+        if time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + _PLAIN_EVERY_S
+        of = f" of {now.expected:,}" if now.expected is not None else ""
+        line = (
+            f"{now.elapsed_s:5.0f} s  {now.phase}: {now.settled:,}{of} frames, "
+            f"{fps:,.0f} frames/s, {pps:,.0f} peaks/s, latency {now.latency_ms:,.0f} ms, "
+            f"on their way {now.window:,}"
+        )
+        trouble = _trouble(now)
+        self._console.print(
+            line + (f"; {trouble}" if trouble else ""), highlight=False, soft_wrap=True
+        )
+
+
+def _trouble(now: Snapshot) -> str:
+    """Return what did not go as it should, in plain words; empty if all did."""
+    facts = [
+        (now.frames.get("failed", 0), "failed"),
+        (now.frames.get("missing", 0), "missing from the source"),
+        (now.frames.get("shed", 0), "shed"),
+        (now.redelivered, "sent again"),
+        (now.duplicates, "duplicates dropped"),
+        (now.refused, "messages refused"),
+        (now.restarts, "restarts"),
+    ]
+    return ", ".join(f"{count:,} {what}" for count, what in facts if count)
+
+
+def print_summary(console: Console, summary: dict[str, Any]) -> None:
+    """Print the table that ends a run."""
+    table = Table(title=f"Run {summary['state']}", title_justify="left", show_header=False)
+    table.add_column(style="dim")
+    table.add_column()
+    frames = summary["frames"]
+    lost = {state: n for state, n in frames.items() if state not in ("done", "total") and n}
+    table.add_row("source", summary["source"])
+    table.add_row("frames", f"{frames['done']:,} done of {frames['total']:,}")
+    for state, count in lost.items():
+        table.add_row(f"  {state}", Text(f"{count:,} (reasons in frames/*.parquet)", "yellow"))
+    table.add_row("peaks", f"{summary['peaks']:,} in {summary['tracks']:,} tracks")
+    table.add_row("elapsed", f"{summary['elapsed_s']:.1f} s with starting and stopping")
+    rates = summary["rates"]
+    table.add_row(
+        "rate", f"{rates['frames_per_s']:,.0f} frames/s, {rates['peaks_per_s']:,.0f} peaks/s"
+    )
+    table.add_row("latency", f"{rates['latency_ms_median']:.0f} ms median, arrival to disk")
+    for stage, figures in summary["stages"].items():
+        words = ", ".join(
+            f"{value:,.1f} {name}" if value < 100 else f"{value:,.0f} {name}"
+            for name, value in figures.items()
+        )
+        table.add_row(f"  {stage}", words)
+    delivery = summary["delivery"]
+    table.add_row(
+        "delivery",
+        f"{delivery['redelivered']:,} sent again, {delivery['duplicates']:,} duplicates dropped, "
+        f"{delivery['restarts']} restarts",
+    )
+    table.add_row("run folder", summary["out"])
+    console.print(table)

@@ -1,0 +1,323 @@
+"""One run from its source to its folder: the plan, the processes, the summary."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+import zmq
+
+from streamer.config import Config
+from streamer.console import NodeView, Snapshot, View
+from streamer.errors import UserError
+from streamer.store import RunFolder, write_atomically
+from streamer.supervisor import NodeProcess, Phase, Supervisor
+from streamer.topology import NodeSpec, Topology
+
+__all__ = ["LIVE_FILE", "TARGETS_FILE", "RunError", "execute"]
+
+logger = logging.getLogger(__name__)
+
+LIVE_FILE = "live.json"
+"""State of a run that goes on, rewritten every second."""
+TARGETS_FILE = "prometheus_targets.json"
+"""Where the nodes serve their metrics, in Prometheus' file_sd format."""
+
+_TICK_S = 0.125
+_STATES = ("done", "failed", "missing", "shed")
+
+
+class RunError(RuntimeError):
+    """The run could not be brought to its end; the text says why."""
+
+
+def execute(
+    config: Config,
+    source: str,
+    out: Path,
+    command: Callable[[Path], list[str]],
+    view: View,
+    *,
+    expected: int | None = None,
+    patch_size: int = 11,
+    cuda_devices: int = 0,
+    on_ready: Callable[[Supervisor], None] | None = None,
+) -> dict[str, Any]:
+    """Process a source into a new run folder and return the content of its ``run.json``.
+
+    SIGINT or SIGTERM ends the run after what is on its way; a second one ends it at once.
+
+    Parameters
+    ----------
+    source
+        URI of a live stream or path of a recording, checked by the caller.
+    command
+        Returns the command line that runs the node whose spec lies in a file.
+    expected
+        Number of frames, if known, for the progress bar.
+    on_ready
+        Called once when all nodes run.
+
+    Raises
+    ------
+    UserError
+        The folder is taken, or a node refused to start for a user's mistake.
+    RunError
+        A node died too often, or the run was ended at once.
+    """
+    folder = RunFolder.create(out)
+    write_atomically(out / "config.yaml", config.to_yaml())
+    started = time.time()
+    folder.write_summary(_summary(folder, source, started, None, None, "running"))
+    with _runtime_folder() as runtime:
+        topology = Topology.plan(config, runtime, cuda_devices)
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        supervisor = Supervisor(
+            context,
+            _specs(topology, config, source, out, patch_size),
+            command,
+            runtime=runtime,
+            logs=out / "logs",
+            restarts=config.nodes.restarts,
+        )
+        try:
+            with _signals(supervisor):
+                supervisor.start()
+                _watch(supervisor, view, out, source, started, expected, on_ready)
+        finally:
+            supervisor.close()
+            context.term()
+    if supervisor.mistake:
+        shutil.rmtree(out)
+        raise UserError(supervisor.reason)
+    stopped = supervisor.phase is not Phase.DONE
+    state = "failed" if stopped else ("stopped" if supervisor.asked_to_stop else "done")
+    summary = _summary(folder, source, started, time.time(), supervisor, state)
+    folder.write_summary(summary)
+    (out / LIVE_FILE).unlink(missing_ok=True)
+    (out / TARGETS_FILE).unlink(missing_ok=True)
+    if stopped:
+        raise RunError(supervisor.reason or "stopped at once; what is in the folder is whole")
+    return summary
+
+
+def _specs(
+    topology: Topology, config: Config, source: str, out: Path, patch_size: int
+) -> list[NodeSpec]:
+    base = config.metrics.base_port
+    return [
+        NodeSpec(
+            name=name,
+            source=source,
+            out=str(out),
+            endpoints=topology.endpoints,
+            detectors=topology.detectors,
+            gpus=topology.gpus,
+            patch_size=patch_size,
+            metrics_port=base + i if base else 0,
+        )
+        for i, name in enumerate(topology.nodes)
+    ]
+
+
+@contextmanager
+def _runtime_folder() -> Iterator[Path]:
+    """Yield a folder with a short path: an ipc address holds about 100 characters."""
+    with tempfile.TemporaryDirectory(prefix="bragg-", dir="/tmp") as name:
+        yield Path(name)
+
+
+@contextmanager
+def _signals(supervisor: Supervisor) -> Iterator[None]:
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        if supervisor.asked_to_stop:
+            supervisor.killed = True
+        supervisor.asked_to_stop = True
+
+    before = {
+        number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _watch(
+    supervisor: Supervisor,
+    view: View,
+    out: Path,
+    source: str,
+    started: float,
+    expected: int | None,
+    on_ready: Callable[[Supervisor], None] | None,
+) -> None:
+    next_note, targets = 0.0, ""
+    with view:
+        while not supervisor.over:
+            supervisor.poll(_TICK_S)
+            if supervisor.killed:
+                supervisor.kill()
+            elif supervisor.asked_to_stop:
+                supervisor.stop()
+            now = _snapshot(supervisor, source, started, expected)
+            view.update(now)
+            if on_ready is not None and all(node.doing != "starting" for node in now.nodes):
+                on_ready(supervisor)
+                on_ready = None
+            if time.monotonic() >= next_note:
+                next_note = time.monotonic() + 1.0
+                write_atomically(out / LIVE_FILE, json.dumps(asdict(now)) + "\n")
+                newer = _targets(supervisor, out)
+                if newer != targets:
+                    targets = newer
+                    write_atomically(out / TARGETS_FILE, newer)
+
+
+def _snapshot(
+    supervisor: Supervisor, source: str, started: float, expected: int | None
+) -> Snapshot:
+    nodes = supervisor.nodes
+    sink, ingest = nodes["sink"], nodes["ingest"]
+    return Snapshot(
+        phase=supervisor.phase.value,
+        source=source,
+        feed=sink.status.info.get("feed", "") if sink.status else "",
+        elapsed_s=time.time() - started,
+        expected=expected,
+        received=int(ingest.stat("received")),
+        frames={state: int(sink.stat(state)) for state in _STATES},
+        peaks=int(sink.stat("peaks")),
+        latency_ms=sink.stat("latency_ms"),
+        window=int(ingest.stat("window")),
+        backlog=int(ingest.stat("backlog")),
+        redelivered=_redelivered(supervisor),
+        duplicates=int(sink.stat("duplicate")),
+        refused=int(sum(node.stat("refused") for node in nodes.values())),
+        restarts=supervisor.restarted,
+        nodes=[_node_view(node) for node in nodes.values()],
+    )
+
+
+def _node_view(node: NodeProcess) -> NodeView:
+    status = node.status
+    doing = status.doing if status else ("starting" if node.alive else "being started again")
+    role = node.spec.role
+    if role == "ingest":
+        so_far = f"{node.stat('received'):,.0f} frames in, {node.stat('bytes') / 1e6:,.0f} MB"
+    elif role == "sink":
+        so_far = f"{node.stat('done'):,.0f} frames on disk"
+    elif role == "gpu":
+        so_far = f"{node.stat('peaks'):,.0f} peaks, {node.stat('batch'):,.0f} a batch"
+    else:
+        so_far = f"{node.stat('frames'):,.0f} frames, {node.stat('peaks'):,.0f} peaks"
+    pid = node.process.pid if node.process else 0
+    return NodeView(node.spec.name, doing, so_far, node.restarts, pid, node.alive)
+
+
+def _redelivered(supervisor: Supervisor) -> int:
+    return int(sum(node.stat("redelivered") for node in supervisor.nodes.values()))
+
+
+def _targets(supervisor: Supervisor, out: Path) -> str:
+    """Return the list of metrics ports in Prometheus' file_sd format."""
+    targets = [
+        {
+            "targets": [f"127.0.0.1:{node.status.metrics_port}"],
+            "labels": {"node": node.spec.name, "role": node.spec.role, "run": out.name},
+        }
+        for node in supervisor.nodes.values()
+        if node.status is not None and node.status.metrics_port
+    ]
+    return json.dumps(targets, indent=2) + "\n"
+
+
+def _summary(
+    folder: RunFolder,
+    source: str,
+    started: float,
+    ended: float | None,
+    supervisor: Supervisor | None,
+    state: str,
+) -> dict[str, Any]:
+    """Return the content of ``run.json``; what is counted is counted on disk."""
+    frames = folder.read("frames", ["state", "n_peaks", "latency_ms"])
+    states = frames["state"]
+    counts = {name: int(pc.sum(pc.equal(states, name)).as_py() or 0) for name in _STATES}
+    peaks = int(pc.sum(frames["n_peaks"]).as_py() or 0)
+    latency = frames["latency_ms"].to_numpy()
+    latency = latency[np.isfinite(latency)]
+    summary: dict[str, Any] = {
+        "software": {"name": "braggstream", "version": version("braggstream")},
+        "state": state,
+        "source": source,
+        "out": str(folder.path),
+        "started": _utc(started),
+        "ended": _utc(ended) if ended is not None else None,
+        "elapsed_s": (ended or time.time()) - started,
+        "frames": {**counts, "total": frames.num_rows},
+        "peaks": peaks,
+        "tracks": 0,
+        "rates": {"frames_per_s": 0.0, "peaks_per_s": 0.0, "latency_ms_median": 0.0},
+        "stages": {},
+        "delivery": {"redelivered": 0, "duplicates": 0, "restarts": 0},
+    }
+    if len(latency):
+        summary["rates"]["latency_ms_median"] = float(np.median(latency))
+    if supervisor is not None:
+        _add_figures(summary, supervisor)
+    return summary
+
+
+def _add_figures(summary: dict[str, Any], supervisor: Supervisor) -> None:
+    """Add what only the nodes knew."""
+    nodes = supervisor.nodes
+    sink, ingest = nodes["sink"], nodes["ingest"]
+    span = sink.stat("span_s")
+    detectors = [node for node in nodes.values() if node.spec.role == "detector"]
+    gpus = [node for node in nodes.values() if node.spec.role == "gpu"]
+
+    def total(group: list[NodeProcess], name: str) -> float:
+        return sum(node.stat(name) for node in group)
+
+    def rate(count: float, seconds: float) -> float:
+        return count / seconds if seconds > 0 else 0.0
+
+    summary["tracks"] = int(sink.stat("tracks"))
+    summary["rates"]["frames_per_s"] = rate(summary["frames"]["total"], span)
+    summary["rates"]["peaks_per_s"] = rate(summary["peaks"], span)
+    summary["stages"] = {
+        "ingest": {"MB/s": rate(ingest.stat("bytes") / 1e6, span)},
+        "detect": {
+            "frames/s while busy": rate(total(detectors, "frames"), total(detectors, "busy_s")),
+            "workers": float(len(detectors)),
+        },
+        "place": {
+            "peaks/s while busy": rate(total(gpus, "peaks"), total(gpus, "busy_s")),
+            "workers": float(len(gpus)),
+        },
+    }
+    summary["delivery"] = {
+        "redelivered": _redelivered(supervisor),
+        "duplicates": int(sink.stat("duplicate")),
+        "restarts": supervisor.restarted,
+    }
+
+
+def _utc(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,99 @@
+"""Which nodes a run has and where each of them publishes."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from streamer.config import Config
+
+__all__ = ["NodeSpec", "Topology"]
+
+
+class NodeSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """All that a process must be told to be one node of a run."""
+
+    name: str
+    """``ingest``, ``sink``, ``detector-N`` or ``gpu-N``."""
+    source: str
+    """URI or path."""
+    out: str
+    """Run folder; its ``config.yaml`` says the rest."""
+    endpoints: dict[str, str]
+    detectors: int
+    gpus: int
+    patch_size: int = 11
+    incarnation: int = 0
+    """How often it was started before."""
+    metrics_port: int = 0
+
+    @property
+    def role(self) -> str:
+        """The kind of node."""
+        return self.name.partition("-")[0]
+
+    @property
+    def index(self) -> int:
+        """Which of its kind."""
+        return int(self.name.partition("-")[2] or 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """The nodes of a run and the addresses between them."""
+
+    detectors: int
+    gpus: int
+    endpoints: dict[str, str]
+
+    @classmethod
+    def plan(cls, config: Config, runtime: Path, cuda_devices: int = 0) -> Topology:
+        """Decide how many nodes there are and where they publish.
+
+        Parameters
+        ----------
+        config
+            The run's configuration.
+        runtime
+            A short-lived folder for the sockets of this run.
+        cuda_devices
+            GPUs that the GPU workers may use.
+        """
+        cores = os.cpu_count() or 1
+        on_cuda = cuda_devices > 0 and config.positions.device != "cpu"
+        detectors = config.nodes.detectors or max(1, cores // 2)
+        gpus = config.nodes.gpus or (cuda_devices if on_cuda else cores)
+        names = ["frames", "acks", "status"]
+        names += [f"patches-{i}" for i in range(detectors)]
+        names += [f"positions-{i}" for i in range(gpus)]
+        if config.transport.scheme == "ipc":
+            addresses = [f"ipc://{runtime / name}" for name in names]
+        else:
+            addresses = [f"tcp://127.0.0.1:{port}" for port in _free_ports(len(names))]
+        return cls(
+            detectors,
+            gpus,
+            dict(zip(names, addresses, strict=True)) | config.transport.endpoints,
+        )
+
+    @property
+    def nodes(self) -> list[str]:
+        """Names of all nodes, those first that others need."""
+        gpus = [f"gpu-{i}" for i in range(self.gpus)]
+        return ["sink", *gpus, *(f"detector-{i}" for i in range(self.detectors)), "ingest"]
+
+
+def _free_ports(count: int) -> list[int]:
+    """Return ports that are free now; all are held until the last is found, so none repeats."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [int(one.getsockname()[1]) for one in sockets]
+    finally:
+        for one in sockets:
+            one.close()

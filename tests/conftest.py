@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import zmq
+
+SHARED = Path(__file__).parents[1].parent / "shared"
+
+
+@pytest.fixture
+def context() -> Iterator[zmq.Context[zmq.Socket[bytes]]]:
+    """A ZeroMQ context whose sockets are all gone after the test."""
+    made: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    yield made
+    made.destroy(linger=0)
+
+
+@pytest.fixture
+def address(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], str]:
+    """Makes addresses of sockets; in-process ones, as short and quick as can be."""
+    count = iter(range(1000))
+    return lambda: f"inproc://test-{next(count)}"

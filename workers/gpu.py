@@ -1,0 +1,214 @@
+"""The GPU worker: gathers patches across frames into batches and places their peaks."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import zmq
+from numpy.typing import NDArray
+
+from streamer.acks import AckListener
+from streamer.config import Config
+from streamer.messages import PEAK, POSITION, MessageError, Patches, pack, unpack
+from streamer.messages import Positions as PositionsHeader
+from streamer.metrics import Metrics
+from streamer.pubsub import FAR_END, GPUS, Parcel, Publisher, Subscriber
+from workers.positions import PositionMethod
+
+__all__ = ["GpuWorker", "place_peaks"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A message whose patches wait for their batch."""
+
+    header: Patches
+    peaks: NDArray[np.void]
+    counts: NDArray[np.float32]
+    valid: NDArray[np.bool_]
+
+
+def place_peaks(
+    peaks: NDArray[np.void],
+    counts: NDArray[np.float32],
+    valid: NDArray[np.bool_],
+    method: PositionMethod,
+    binning: int = 1,
+) -> NDArray[np.void]:
+    """Place the peaks of patches.
+
+    Parameters
+    ----------
+    peaks
+        (n,) of `streamer.messages.PEAK`.
+    counts, valid
+        (n, size, size), the patches around them and which of their pixels count.
+    method
+        How to place them.
+    binning
+        Detector pixels per patch pixel along each axis.
+
+    Returns
+    -------
+    positions
+        (n,) of `streamer.messages.POSITION`, in detector pixels.
+    """
+    placed = method.place(counts, valid)
+    positions = np.empty(len(peaks), POSITION)
+    for axis in ("row", "col"):
+        # Pixel centres are integers on both grids: binned pixel i covers i*n - 0.5 .. i*n + n - 0.5
+        middle = peaks[axis] // binning
+        offset = getattr(placed, axis)
+        positions[axis] = (middle + offset + 0.5) * binning - 0.5
+        positions[f"{axis}_sigma"] = getattr(placed, f"{axis}_sigma") * binning
+    positions["flags"] = peaks["flags"] | placed.flags
+    return positions
+
+
+class GpuWorker:
+    """Takes peaks with patches and passes on peaks with positions.
+
+    A batch is run when it is full or when its first patch has waited long enough.
+
+    Parameters
+    ----------
+    method
+        How peaks are placed.
+    patches_addresses
+        The detector workers' publishers.
+    positions_address
+        Where to publish positions.
+    """
+
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        config: Config,
+        metrics: Metrics,
+        method: PositionMethod,
+        *,
+        name: str,
+        patches_addresses: list[str],
+        positions_address: str,
+        acks_address: str,
+    ) -> None:
+        self._method = method
+        self._metrics = metrics
+        self._binning = config.detect.binning
+        self._most = config.positions.batch_patches
+        self._wait_s = config.positions.batch_wait_ms / 1000.0
+        heartbeat = config.transport.heartbeat_ms
+        self._publisher = Publisher(context, positions_address, heartbeat_ms=heartbeat)
+        self._acks = AckListener(context, acks_address, self._publisher)
+        self._subscriber = Subscriber(
+            context, patches_addresses, GPUS, name, heartbeat_ms=heartbeat
+        )
+        self._waiting: list[_Waiting] = []
+        self._patches = 0
+        self._deadline = 0.0
+        self._stopping = False
+
+    @property
+    def sockets(self) -> list[zmq.Socket[bytes]]:
+        """Sockets to wake up for."""
+        return [self._subscriber.socket, self._publisher.socket, self._acks.socket]
+
+    @property
+    def finished(self) -> bool:
+        """True once asked to stop and all that was placed is on disk."""
+        return self._stopping and not self._waiting and self._publisher.outstanding == 0
+
+    def step(self) -> float:
+        """Gather what has come and run the batch when it is time."""
+        self._acks.listen()
+        self._acks.commit()
+        self._publisher.pump()
+        while not self._stopping and self._patches < self._most:
+            parts = self._subscriber.receive()
+            if parts is None:
+                break
+            self._take(parts)
+        if not self._waiting:
+            return 1.0
+        left = self._deadline - time.monotonic()
+        if self._patches >= self._most or left <= 0 or self._stopping:
+            self._run()
+            return 0.0
+        return left
+
+    def stop(self) -> None:
+        """Take no more patches; those in hand are placed."""
+        self._subscriber.leave()
+        self._stopping = True
+
+    def report(self) -> tuple[str, dict[str, float], dict[str, str]]:
+        """Return what the worker does, in words and figures."""
+        value = self._metrics.value
+        batches = value("braggstream_batch_size_patches_count")
+        peaks = value("braggstream_peaks_total")
+        stats = {
+            "frames": value("braggstream_frames_total", state="done"),
+            "peaks": peaks,
+            "batch": peaks / batches if batches else 0.0,
+            "refused": value("braggstream_messages_refused_total"),
+            "busy_s": value("braggstream_stage_duration_seconds_sum", stage="place"),
+        }
+        self._metrics.backlog.set(len(self._waiting))
+        return "placing peaks", stats, {"method": self._method.name}
+
+    def close(self) -> None:
+        """Release the sockets."""
+        self._subscriber.close()
+        self._acks.close()
+        self._publisher.close()
+
+    def _take(self, parts: list[Any]) -> None:
+        try:
+            header, buffers = unpack(parts)
+            if not isinstance(header, Patches):
+                raise MessageError(f"no use for {type(header).__name__}")
+            if header.size != self._method.patch_size:
+                raise MessageError(
+                    f"patches of {header.size} pixels where {self._method.patch_size} are placed"
+                )
+        except MessageError as error:
+            self._metrics.messages_refused.inc()
+            logger.warning("message refused: %s", error)
+            return
+        shape = (-1, header.size, header.size)
+        if not self._waiting:
+            self._deadline = time.monotonic() + self._wait_s
+        self._waiting.append(
+            _Waiting(
+                header,
+                np.frombuffer(buffers[0], PEAK),
+                np.frombuffer(buffers[1], np.float32).reshape(shape),
+                np.frombuffer(buffers[2], np.bool_).reshape(shape),
+            )
+        )
+        self._patches += len(self._waiting[-1].peaks)
+
+    def _run(self) -> None:
+        waiting, self._waiting, self._patches = self._waiting, [], 0
+        if len(waiting) == 1:
+            peaks, counts, valid = waiting[0].peaks, waiting[0].counts, waiting[0].valid
+        else:
+            peaks = np.concatenate([one.peaks for one in waiting])
+            counts = np.concatenate([one.counts for one in waiting])
+            valid = np.concatenate([one.valid for one in waiting])
+        with self._metrics.timed("place"):
+            positions = place_peaks(peaks, counts, valid, self._method, self._binning)
+        frames = [frame for one in waiting for frame in one.header.frames]
+        self._metrics.batch.observe(len(peaks))
+        self._metrics.peaks.inc(len(peaks))
+        self._metrics.frames.labels("done").inc(len(frames))
+        parts = pack(
+            PositionsHeader(frames), peaks.view(np.uint8).data, positions.view(np.uint8).data
+        )
+        self._publisher.send(FAR_END, Parcel(keys=[frame.seq for frame in frames], parts=parts))

@@ -1,0 +1,117 @@
+"""Cutting the surroundings of peaks out of a frame, with what is known of their pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+__all__ = ["EDGE", "MASKED", "NEIGHBOUR", "SATURATED", "Patches", "cut_patches"]
+
+EDGE, MASKED, NEIGHBOUR, SATURATED = 1, 2, 4, 8
+"""Flags: the patch leaves the frame, has masked pixels, has another peak, has saturated pixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patches:
+    """The patches of the peaks of one frame."""
+
+    counts: NDArray[np.float32]
+    """(n, size, size), counts of the unthresholded frame; 0 where not valid."""
+    valid: NDArray[np.bool_]
+    """(n, size, size), False outside the frame and where a pixel is masked."""
+    flags: NDArray[np.int32]
+    """(n,), sums of the flags of this module."""
+    intensity: NDArray[np.float64]
+    """(n,), counts in the valid pixels above the median of the patch's border."""
+
+
+def cut_patches(
+    frame: NDArray[np.generic],
+    masked: NDArray[np.bool_],
+    rows: NDArray[np.int32],
+    cols: NDArray[np.int32],
+    size: int,
+    saturation: float = np.inf,
+) -> Patches:
+    """Cut a patch of `size` x `size` pixels around each peak.
+
+    Parameters
+    ----------
+    frame
+        (rows, cols), counts, not thresholded.
+    masked
+        (rows, cols), True where a pixel must not be used.
+    rows, cols
+        (n,), the pixel that is the middle of each patch.
+    size
+        Odd number of pixels.
+    saturation
+        Counts from which a pixel is saturated.
+    """
+    n = len(rows)
+    patches = Patches(
+        np.zeros((n, size, size), np.float32),
+        np.zeros((n, size, size), np.bool_),
+        np.zeros(n, np.int32),
+        np.zeros(n, np.float64),
+    )
+    _cut(
+        frame,
+        masked,
+        rows,
+        cols,
+        saturation,
+        patches.counts,
+        patches.valid,
+        patches.flags,
+        patches.intensity,
+    )
+    return patches
+
+
+@njit(cache=True, nogil=True)
+def _cut(  # type: ignore[no-untyped-def]
+    frame, masked, rows, cols, saturation, counts, valid, flags, intensity
+):
+    n, size = counts.shape[0], counts.shape[1]
+    half = size // 2
+    height, width = frame.shape
+    border = np.empty(4 * size, np.float32)
+    for k in range(n):
+        top, left = rows[k] - half, cols[k] - half
+        flag, total, used, on_border = 0, 0.0, 0, 0
+        for i in range(size):
+            y = top + i
+            for j in range(size):
+                x = left + j
+                if y < 0 or y >= height or x < 0 or x >= width:
+                    flag |= EDGE
+                    continue
+                if masked[y, x]:
+                    flag |= MASKED
+                    continue
+                value = np.float32(frame[y, x])
+                if value >= saturation:
+                    flag |= SATURATED
+                counts[k, i, j] = value
+                valid[k, i, j] = True
+                total += value
+                used += 1
+                if i == 0 or j == 0 or i == size - 1 or j == size - 1:
+                    border[on_border] = value
+                    on_border += 1
+        if on_border:
+            total -= used * np.median(border[:on_border])
+        intensity[k] = total
+        for other in range(n):
+            if (
+                other != k
+                and abs(rows[other] - rows[k]) <= half
+                and abs(cols[other] - cols[k]) <= half
+            ):
+                flag |= NEIGHBOUR
+                break
+        flags[k] = flag
