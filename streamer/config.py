@@ -183,7 +183,7 @@ class TrainConfig(_Section):
     """`published` is BraggNN; `compact` is far smaller and faster, and a little less exact."""
     patches: int = Field(default=500_000, ge=1)
     """Simulated patches to learn from, each seen once; the weights that come with the project took
-    twenty times as many or more."""
+    8.5 million."""
     batch: int = Field(default=1024, ge=1)
     """Patches for each step."""
     lr: float = Field(default=2e-3, gt=0)

@@ -117,6 +117,7 @@ def _print_comparison(console: Console, comparison: Comparison) -> None:
     share = comparison.found / comparison.visible if comparison.visible else float("nan")
     console.print(
         f"found {comparison.found:,} of {comparison.visible:,} visible spots ({share:.1%}), "
-        f"{comparison.false:,} peaks where no spot is",
+        f"{comparison.false:,} peaks where no spot is, {comparison.flagged:,} hot pixels, flagged",
         highlight=False,
+        soft_wrap=True,
     )

@@ -101,8 +101,8 @@ def execute(
         finally:
             supervisor.close()
             context.term()
-    if supervisor.mistake:
-        shutil.rmtree(out)
+    if supervisor.mistake and not folder.parts("frames"):
+        shutil.rmtree(out)  # nothing was taken in: leave nothing half-made behind
         raise UserError(supervisor.reason)
     stopped = supervisor.phase is not Phase.DONE
     state = "failed" if stopped else ("stopped" if supervisor.asked_to_stop else "done")
@@ -110,6 +110,8 @@ def execute(
     folder.write_summary(summary)
     (out / LIVE_FILE).unlink(missing_ok=True)
     (out / TARGETS_FILE).unlink(missing_ok=True)
+    if supervisor.mistake:
+        raise UserError(f"{supervisor.reason} (what came before is in {out})")
     if stopped:
         raise RunError(supervisor.reason or "stopped at once; what is in the folder is whole")
     return summary

@@ -67,11 +67,11 @@ class Correction:
         bad = self.bad if self.bad is not None else np.zeros(frame.shape, np.bool_)
         masked = np.empty(frame.shape, np.bool_)
         if kind == "u":
-            _mask_value(frame, frame.dtype.type(np.iinfo(frame.dtype).max), bad, masked)
+            _mask_value(frame, frame.dtype.type(np.iinfo(frame.dtype.name).max), bad, masked)
         elif kind == "i":
             _mask_negative(frame, bad, masked)
         else:
-            np.logical_or(bad, ~np.isfinite(frame), out=masked)  # type: ignore[arg-type]
+            np.logical_or(bad, ~np.isfinite(frame.astype(np.float64, copy=False)), out=masked)
             frame = np.where(masked, frame.dtype.type(0), frame)
         if self.dark is not None:
             # Noise below the dark level is no defect: it stays, masked pixels do not.
@@ -108,5 +108,4 @@ def bin_mask(masked: NDArray[np.bool_], n: int) -> NDArray[np.bool_]:
     """Mask each block that has a masked pixel."""
     rows, cols = masked.shape[0] // n, masked.shape[1] // n
     blocks = masked[: rows * n, : cols * n].reshape(rows, n, cols, n)
-    result: NDArray[np.bool_] = blocks.any(axis=(1, 3))
-    return result
+    return np.asarray(blocks.any(axis=(1, 3)), np.bool_)

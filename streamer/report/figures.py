@@ -11,6 +11,7 @@ import pyarrow as pa
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from streamer.flags import POOR_FIT
 from streamer.report.truth import Comparison
 
 __all__ = ["draw_drift", "draw_frame"]
@@ -54,25 +55,23 @@ def draw_drift(
     frame, where = peaks["frame"].to_numpy(), _where(peaks)
     true_frame, true_where = truth["frame"].to_numpy(), _where(truth)
     spot = truth["spot"].to_numpy()
-    matched_spot = dict(
-        zip(comparison.peak_row.tolist(), spot[comparison.true_row].tolist(), strict=True)
-    )
+    true_of = dict(zip(comparison.peak_row.tolist(), comparison.true_row.tolist(), strict=True))
+    is_peak = (peaks["flags"].to_numpy() & POOR_FIT) == 0
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(9, 6), layout="constrained")
         drift, cell = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
         colours = mpl.colormaps["tab10"].colors  # type: ignore[attr-defined]
-        for number, colour in zip(_longest(track, tracks), colours, strict=False):
+        for number, colour in zip(_longest(track[is_peak], tracks), colours, strict=False):
             rows = np.flatnonzero(track == number)
-            spots = [matched_spot[row] for row in rows.tolist() if row in matched_spot]
             radius = np.hypot(*(where[rows] - beam).T)
-            start = radius[0]
-            drift.plot(frame[rows], radius - start, ".", ms=2.2, color=colour, zorder=3)
-            if spots:
-                of = max(set(spots), key=spots.count)
-                true_rows = np.flatnonzero((spot == of) & np.isin(true_frame, frame[rows]))
+            drift.plot(frame[rows], radius - radius[0], ".", ms=2.2, color=colour, zorder=3)
+            known = np.array([true_of[row] for row in rows.tolist() if row in true_of], int)
+            # A track may go over from one spot to another: each has a line of its own.
+            for one in np.unique(spot[known]):
+                line = known[spot[known] == one]
                 drift.plot(
-                    true_frame[true_rows],
-                    np.hypot(*(true_where[true_rows] - beam).T) - start,
+                    true_frame[line],
+                    np.hypot(*(true_where[line] - beam).T) - radius[0],
                     color=colour,
                     alpha=0.35,
                     lw=4,
@@ -115,20 +114,24 @@ def draw_frame(
     placed, score = _where(peaks), peaks["score"].to_numpy()
     flags = peaks["flags"].to_numpy()
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(12.5, 7.2), layout="constrained")
-        whole, zooms = np.ravel(figure.subfigures(1, 2, width_ratios=[1.35, 1]))
+        figure = Figure(figsize=(12.5, 6.2), layout="constrained")
+        whole, zooms = figure.subfigures(1, 2, squeeze=False, width_ratios=[1.2, 1])[0]
         axes = whole.subplots()
         drawn = axes.imshow(shown, cmap="magma", interpolation="nearest")
         axes.set_facecolor("#4a5560")
         axes.scatter(
             placed[:, 1], placed[:, 0], s=70, facecolors="none", edgecolors="#37d4c3", lw=0.9
         )
-        axes.set_title(f"{len(placed)} peaks (masked pixels grey)", loc="left")
+        axes.set_title(f"{len(placed)} peaks; masked pixels are grey", loc="left")
         axes.set_xlabel("column / px")
         axes.set_ylabel("row / px")
         whole.colorbar(drawn, ax=axes, label="log10 counts", shrink=0.8)
         panels = zooms.subplots(3, 3).ravel()
-        clean = np.argsort(np.where(flags == 0, -score, 0.0))
+        clean = np.flatnonzero(flags == 0) if (flags == 0).any() else np.arange(len(flags))
+        clean = clean[np.argsort(-score[clean], kind="stable")]
+        # From the strongest to the weakest.
+        shares = np.linspace(0, len(clean) - 1, min(len(panels), len(clean)))
+        clean = clean[np.round(shares).astype(int)]
         for axes, i in zip(panels, clean, strict=False):
             row, col = pixel[i]
             axes.imshow(shown, cmap="magma", interpolation="nearest")

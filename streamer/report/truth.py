@@ -10,6 +10,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from streamer.flags import POOR_FIT
+
 __all__ = ["Comparison", "compare"]
 
 _CLEAR_PX = 11.0
@@ -34,7 +36,9 @@ class Comparison:
     found: int
     """Those of them that were."""
     false: int
-    """Peaks that no spot is near."""
+    """Peaks that no spot is near, not flagged."""
+    flagged: int
+    """Peaks that no spot is near, flagged as no peak, such as hot pixels."""
 
     def percentile(self, q: float, *, clear: bool = False) -> float:
         """Return a percentile of the error in pixels; NaN without a match."""
@@ -54,13 +58,21 @@ def compare(truth: pa.Table, peaks: pa.Table, gate_px: float = 2.0) -> Compariso
     peaks
         Table of the run folder, of one series.
     """
+    is_none = (peaks["flags"].to_numpy() & POOR_FIT) != 0
     # Every spot can explain a peak; only visible ones are expected to be found.
     true_at, found_at = _points(truth), _points(peaks)
     visible = truth["visible"].to_numpy(zero_copy_only=False)
     if not len(found_at) or not len(true_at):
         none = np.empty(0, np.int64)
         return Comparison(
-            np.empty(0), np.empty(0, bool), none, none, int(visible.sum()), 0, len(found_at)
+            np.empty(0),
+            np.empty(0, bool),
+            none,
+            none,
+            visible=int(visible.sum()),
+            found=0,
+            false=int((~is_none).sum()),
+            flagged=int(is_none.sum()),
         )
     spots, found = cKDTree(true_at), cKDTree(found_at)
     seen = np.flatnonzero(visible)
@@ -81,7 +93,8 @@ def compare(truth: pa.Table, peaks: pa.Table, gate_px: float = 2.0) -> Compariso
         peak_row=peak_row,
         visible=len(seen),
         found=len(true_row),
-        false=int(np.isinf(unexplained).sum()),
+        false=int((np.isinf(unexplained) & ~is_none).sum()),
+        flagged=int((np.isinf(unexplained) & is_none).sum()),
     )
 
 

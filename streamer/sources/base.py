@@ -68,7 +68,9 @@ class SeriesEnd:
 
     series: str
     reason: str = "end"
-    """``end`` as announced, ``abort`` when the detector stopped before, ``new series``, ..."""
+    """``end`` as announced, ``abort`` when the detector stopped before, ``new series``, ``idle``;
+    details may follow after a colon. After an abort, frames that were announced and never taken are
+    not missing: no `Gap` tells of them."""
 
 
 Event = Series | Frame | Gap | SeriesEnd
@@ -96,7 +98,11 @@ class Source(Protocol):
 
     @property
     def socket(self) -> zmq.Socket[bytes] | None:
-        """A socket that turns readable when events come; None if `read` can always be called."""
+        """A socket that turns readable when events come; None if `read` can always be called.
+
+        It may turn to None when the last event was received. A source may have more events than one
+        `read` asked for while its socket has nothing: `read` again until it gives fewer.
+        """
         ...
 
     def read(self, limit: int) -> list[Event]:

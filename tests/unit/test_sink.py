@@ -8,8 +8,18 @@ import zmq
 
 from streamer.config import Config
 from streamer.feed import read_message
-from streamer.messages import EPOCH, PEAK, POSITION, Acks, FramePeaks, Positions, Record, Records
-from streamer.messages import pack, unpack
+from streamer.messages import (
+    EPOCH,
+    PEAK,
+    POSITION,
+    Acks,
+    FramePeaks,
+    Positions,
+    Record,
+    Records,
+    pack,
+    unpack,
+)
 from streamer.metrics import Metrics
 from streamer.pubsub import FAR_END, Parcel, Publisher
 from streamer.sink import Sink

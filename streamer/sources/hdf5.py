@@ -1,0 +1,220 @@
+"""HDF5 recordings: Eiger master files, NeXus files and plain stacks."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from streamer.config import SourceConfig
+from streamer.errors import UserError
+from streamer.sources.base import Series
+from streamer.sources.chunks import is_pixels
+from streamer.sources.layout import Layout, link_numbers, of_dataset, of_links
+from streamer.sources.nexus import announced, describe, lookup
+from streamer.sources.recording import Coded, Recording
+
+__all__ = ["open_hdf5"]
+
+
+def open_hdf5(path: Path, inner: str | None, config: SourceConfig) -> Recording:
+    """Open the frames of an HDF5 file.
+
+    Parameters
+    ----------
+    inner
+        Path of a dataset, or of a group with links to data files; None looks for the frames:
+        ``/entry/data``, or else the largest stack in the file.
+
+    Raises
+    ------
+    UserError
+        The file cannot be read, or it does not say plainly where its frames are.
+    """
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {_why(error)}") from None
+    try:
+        uri = str(path) if inner is None else f"{path}::{inner}"
+        return Recording(uri, _Reel(file, inner, config))
+    except BaseException:
+        file.close()
+        raise
+
+
+class _Reel:
+    """The frames of one HDF5 file and of those it refers to."""
+
+    def __init__(self, file: h5py.File, inner: str | None, config: SourceConfig) -> None:
+        item_path = inner or _find(file)
+        entry = item_path.strip("/").split("/")[0]
+        item = _follow(file, item_path)
+        if isinstance(item, h5py.Group):
+            layout, shape, self.end_reason = of_links(item, announced(file, entry))
+        else:
+            layout, shape, self.end_reason = _of_dataset(file, item_path, item, config.channel)
+        if not np.any(layout.where >= 0):
+            raise UserError(f"{file.filename} has no frame that can be read: {layout.coded(0)}")
+        about = describe(file, entry, config.channel, shape)
+        frame_time_s = config.frame_time_s or about.frame_time_s
+        self.series = Series(
+            name=Path(file.filename).stem.removesuffix("_master"),
+            n_frames=len(layout),
+            frame_time_s=frame_time_s,
+            pixel_mask=about.pixel_mask,
+            flatfield=about.flatfield,
+            saturation=about.saturation,
+            metadata=about.metadata,
+        )
+        self._layout = layout
+        self._start_ns = about.start_ns
+        self._offsets_ns = about.offsets_ns
+        if self._offsets_ns is None and frame_time_s is not None:
+            self._offsets_ns = np.rint(np.arange(len(layout)) * (frame_time_s * 1e9)).astype(
+                np.int64
+            )
+        self._file = file
+
+    def __len__(self) -> int:
+        return len(self._layout)
+
+    def coded(self, frame: int) -> Coded | str:
+        """Return the pixels of a frame, or the reason why they cannot be had."""
+        return self._layout.coded(frame)
+
+    def time_ns(self, frame: int) -> int | None:
+        """Return the start of the exposure as Unix time in ns, None when not known."""
+        offsets = self._offsets_ns
+        if self._start_ns is None or offsets is None or frame >= len(offsets):
+            return None
+        return self._start_ns + int(offsets[frame])
+
+    def close(self) -> None:
+        """Release the files."""
+        self._layout = Layout.empty(0, "")
+        self._file.close()
+
+
+def _find(file: h5py.File) -> str:
+    """Return the path of the frames, or of the group that holds the links to them."""
+    for name in ("/entry/data", "/entry"):
+        group = lookup(file, name)
+        if not isinstance(group, h5py.Group):
+            continue
+        if name == "/entry/data" and "data" in group:
+            item = lookup(group, "data")
+            if item is None or (isinstance(item, h5py.Dataset) and _is_stack(item)):
+                return "/entry/data/data"
+        if link_numbers(group):
+            return name
+    found: list[tuple[str, h5py.Dataset]] = []
+    _walk(file, "", found, set())
+    stacks = [(path, item) for path, item in found if _is_stack(item)]
+    stacks = [pair for pair in stacks if pair[1].ndim == 3] or stacks
+    if not stacks:
+        images = [path for path, item in found if item.ndim == 2 and is_pixels(item.dtype)]
+        hint = f": for one frame write {file.filename}::{images[0]}" if images else ""
+        raise UserError(f"{file.filename} has no stack of frames{hint}")
+    largest = max(item.size for _, item in stacks)
+    paths = [path for path, item in stacks if item.size == largest]
+    if len(paths) > 1:
+        raise UserError(
+            f"{file.filename} has several stacks of frames ({', '.join(paths)}): choose one, such"
+            f" as {file.filename}::{paths[0]}"
+        )
+    return paths[0]
+
+
+def _walk(
+    group: h5py.Group,
+    prefix: str,
+    found: list[tuple[str, h5py.Dataset]],
+    seen: set[tuple[int, int]],
+) -> None:
+    """Collect the datasets below a group once each, through links of all kinds."""
+    for name in group:
+        item = lookup(group, name)
+        if item is None:
+            continue
+        info = h5py.h5o.get_info(item.id)
+        if (info.fileno, info.addr) in seen:
+            continue
+        seen.add((info.fileno, info.addr))
+        if isinstance(item, h5py.Group):
+            _walk(item, f"{prefix}/{name}", found, seen)
+        elif isinstance(item, h5py.Dataset) and item.shape is not None:
+            found.append((f"{prefix}/{name}", item))
+
+
+def _is_stack(dataset: h5py.Dataset) -> bool:
+    return dataset.ndim in (3, 4) and dataset.size > 0 and is_pixels(dataset.dtype)
+
+
+def _follow(file: h5py.File, path: str) -> h5py.Group | h5py.Dataset:
+    item = lookup(file, path)
+    if isinstance(item, h5py.Dataset) or (isinstance(item, h5py.Group) and link_numbers(item)):
+        return item
+    if isinstance(item, h5py.Group):
+        names = [f"{path.rstrip('/')}/{name}" for name in item]
+        raise UserError(
+            f"{file.filename}::{path} is a group without frames: choose a dataset"
+            + (f", such as one of {', '.join(names[:8])}" if names else "")
+        )
+    link = None
+    with contextlib.suppress(KeyError, RuntimeError, ValueError):
+        link = file.get(path, getlink=True)
+    if isinstance(link, h5py.ExternalLink):
+        raise UserError(
+            f"{file.filename} keeps its frames in {link.filename}, which cannot be read: put it"
+            " beside it"
+        )
+    raise UserError(f"{file.filename} has no {path}: leave it out to have the frames looked for")
+
+
+def _of_dataset(
+    file: h5py.File, path: str, dataset: h5py.Dataset, channel: str
+) -> tuple[Layout, tuple[int, int], str]:
+    where = f"{file.filename}::{path}"
+    if not is_pixels(dataset.dtype):
+        raise UserError(f"{where} holds {dataset.dtype}: frames are integers or floats")
+    if dataset.shape is None or dataset.ndim not in (2, 3, 4):
+        raise UserError(f"{where} has shape {dataset.shape}: a stack of frames has 3 axes")
+    if dataset.size == 0:
+        raise UserError(f"{where} has no frames (shape {dataset.shape})")
+    layout = of_dataset(dataset)
+    if dataset.ndim == 4:
+        layout = layout.select(
+            slice(_channel(file, path, dataset, channel), None, dataset.shape[1])
+        )
+    return layout, (int(dataset.shape[-2]), int(dataset.shape[-1])), "end"
+
+
+def _channel(file: h5py.File, path: str, dataset: h5py.Dataset, channel: str) -> int:
+    """Return the place of a channel on the second axis."""
+    names = lookup(file, f"{path.rpartition('/')[0]}/channel")
+    if not isinstance(names, h5py.Dataset) or names.shape != dataset.shape[1:2]:
+        if dataset.shape[1] == 1:
+            return 0
+        raise UserError(
+            f"{file.filename}::{path} has 4 axes {dataset.shape} and no names for the channels on"
+            " its second one: only Eiger files of several channels can have 4 axes"
+        )
+    known = [name.decode() if isinstance(name, bytes) else str(name) for name in names[()]]
+    if channel not in known:
+        raise UserError(
+            f"{file.filename} has no channel {channel}: set source.channel to {' or '.join(known)}"
+        )
+    return known.index(channel)
+
+
+def _why(error: OSError) -> str:
+    """Say in plain words why HDF5 could not open a file."""
+    text = str(error)
+    if "truncated" in text:
+        return "it is truncated; copy it again"
+    if "lock" in text:
+        return "another program is writing it; wait until it is done"
+    return error.strerror or text.rpartition("(")[2].rstrip(")")

@@ -1,0 +1,8 @@
+"""All benchmark tables, one after the other: ``make bench``."""
+
+from __future__ import annotations
+
+from tests.benchmarks import finder, inference, pipeline
+
+for benchmark in (finder, inference, pipeline):
+    benchmark.main()

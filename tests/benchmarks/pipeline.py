@@ -1,0 +1,174 @@
+"""Frames a second of the whole topology beside the same work in plain loops without transport."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from streamer.codecs import decode
+from streamer.config import Config, load_config
+from streamer.console import PlainView
+from streamer.ledger import Ledger
+from streamer.messages import FramePeaks
+from streamer.run import execute
+from streamer.simulator.recorder import write_recording
+from streamer.simulator.scene import Scene
+from streamer.sources import open_source
+from streamer.store import FRAMES, PEAKS, RunFolder
+from streamer.topology import Topology
+from streamer.tracks import Tracker
+
+LAUNCH = Path(__file__).parents[2] / "launch.py"
+GOAL = 0.70
+ROUNDS = 3
+_BATCH = 16
+_COMMIT = 1000
+
+
+class _Silent(PlainView):
+    def update(self, now):
+        pass
+
+
+def _loops(config: Config, path: Path, out: Path, share: int, shares: int, barrier, seconds):
+    """Do the work of every stage on a share of the frames; what this costs is the floor."""
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = "1"
+    from streamer.sink import _frame_columns, _peak_columns, _Result, _Row, _table
+    from workers.detector import find_in_frame
+    from workers.frames import Correction
+    from workers.gpu import place_peaks
+    from workers.persistence import make_finder
+    from workers.positions import make_method
+
+    method = make_method(config.positions, 1)
+    finder = make_finder("topology", config.detect.minval, config.detect.minscore)
+    folder = RunFolder.create(out / f"loops-{share}")
+    tracker, ledger = Tracker(config.tracks.gate_px, config.tracks.memory_frames), Ledger()
+    source = open_source(str(path), config.source)
+    correction = Correction()
+    events = source.read(1)
+    if events[0].pixel_mask is not None:
+        correction = Correction(bad=events[0].pixel_mask)
+    find_in_frame(np.zeros((64, 64), np.uint16), correction=Correction(),
+                                  finder=finder, patch_size=method.patch_size)  # fmt: skip
+    size = method.patch_size
+    method.place(np.ones((1, size, size), np.float32), np.ones((1, size, size), np.bool_))
+    # Each process has frames of its own, as if they had been dealt out beforehand.
+    first, last = (source.n_frames * k // shares for k in (share, share + 1))
+    reel = source._reel
+    barrier.wait()
+    start = time.perf_counter()
+    rows, part = [], 0
+
+    def commit():
+        nonlocal rows, part
+        names = ["1"]
+        frames, peaks = _frame_columns(rows, names), _peak_columns(rows, names)
+        frame_table = _table({**frames, "reason": np.array([""] * len(rows), "S1")}, names, FRAMES)
+        folder.write_part(part, frame_table, _table(peaks, names, PEAKS), upto=0, next_track=0)
+        rows, part = [], part + 1
+
+    for begin in range(first, last, _BATCH):
+        numbers = range(begin, min(begin + _BATCH, last))
+        found = []
+        for number in numbers:
+            data, encoding, dtype, shape = reel.coded(number)
+            frame = decode(data, encoding, dtype, shape)
+            found.append(find_in_frame(frame, correction, finder, size))
+        peaks = np.concatenate([table for table, _ in found])
+        counts = np.concatenate([patches.counts for _, patches in found])
+        valid = np.concatenate([patches.valid for _, patches in found])
+        positions = place_peaks(peaks, counts, valid, method)
+        at = 0
+        for number, (table, _) in zip(numbers, found, strict=True):
+            placed = positions[at : at + len(table)]
+            at += len(table)
+            ledger.enter("1", number)
+            tracks = tracker.link(number, np.stack([placed["row"], placed["col"]], 1))
+            head = FramePeaks(number, "1", number, 0, time.time_ns(), len(table))
+            result = _Result(head, table, placed)
+            rows.append(_Row("1", number, 0, "done", "", head.received_ns, result, tracks))
+        if len(rows) >= _COMMIT:
+            commit()
+    if rows:
+        commit()
+    seconds[share] = time.perf_counter() - start
+
+
+def plain_loops(config: Config, path: Path, out: Path, processes: int) -> float:
+    """Return the seconds that so many processes take for all frames."""
+    spawn = multiprocessing.get_context("spawn")
+    barrier = spawn.Barrier(processes)
+    seconds = spawn.Array("d", processes)
+    workers = [
+        spawn.Process(target=_loops, args=(config, path, out, i, processes, barrier, seconds))
+        for i in range(processes)
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    return max(seconds)
+
+
+def topology(config: Config, path: Path, out: Path) -> dict:
+    """Run the topology and return the content of its ``run.json``."""
+    return execute(
+        config,
+        str(path),
+        out,
+        lambda spec: [sys.executable, str(LAUNCH), "node", str(spec)],
+        _Silent(Console(quiet=True)),
+    )
+
+
+def main() -> None:
+    """Print the table."""
+    console = Console()
+    table = Table(title="Whole topology, 512 x 512 uint16 bslz4", title_justify="left")
+    for column in ("positions", "frames", "peaks a frame", "processes", "plain loops, frames/s",
+                   "topology, frames/s", "ratio", "goal"):  # fmt: skip
+        table.add_column(column, justify="right")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        scene = load_config(None, ["simulate.frames=3000", "simulate.spots=20"])
+        path = folder / "cycle_master.h5"
+        write_recording(Scene(scene.simulate), path)
+        for method in ("centroid", "braggnn"):
+            config = load_config(None, [f"positions.method={method}"])
+            plan = Topology.plan(config, folder)
+            processes = len(plan.nodes)
+            best_loops = best_run = 0.0
+            summary: dict = {}
+            for turn in range(ROUNDS):
+                out = folder / f"{method}-{turn}"
+                out.mkdir()
+                took = plain_loops(config, path, out, processes)
+                summary = topology(config, path, out / "run")
+                best_loops = max(best_loops, summary["frames"]["done"] / took)
+                best_run = max(best_run, summary["rates"]["frames_per_s"])
+            frames = summary["frames"]["done"]
+            table.add_row(
+                method,
+                f"{frames:,}",
+                f"{summary['peaks'] / frames:.0f}",
+                str(processes),
+                f"{best_loops:,.0f}",
+                f"{best_run:,.0f}",
+                f"{best_run / best_loops:.2f}",
+                f">= {GOAL:.2f}",
+            )
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,265 @@
+"""Whole runs with real processes and sockets."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import urllib.request
+
+import numpy as np
+import pytest
+import yaml
+
+from streamer.config import load_config
+from streamer.messages import PEAK
+from streamer.report.truth import compare
+from streamer.run import RunError
+from streamer.simulator.scene import Scene
+from streamer.simulator.truth import read_truth, truth_path_for
+from streamer.store import FRAMES as FRAMES_SCHEMA
+from streamer.store import PEAKS as PEAKS_SCHEMA
+from streamer.store import RunFolder
+from tests.pipeline.conftest import (
+    FRAMES,
+    QUICK,
+    SCENE,
+    assert_each_frame_once,
+    frames_of,
+    launch,
+    run,
+    summary_of,
+)
+from workers.detector import find_in_frame
+from workers.frames import Correction
+from workers.gpu import place_peaks
+from workers.persistence import make_finder
+from workers.positions import Centroid
+
+PACED = ("source.speed=2.5", "source.frame_time_s=0.1")
+"""Five seconds for all frames, so that something can happen to a run before it ends."""
+
+
+def test_a_replay_gives_what_plain_loops_give(recording, tmp_path):
+    out = tmp_path / "run"
+    summary = run(recording, out, "nodes.detectors=2")
+    assert_each_frame_once(out)
+    config = load_config(None, QUICK)
+    scene = Scene(config.simulate)
+    correction = Correction(bad=scene.pixel_mask)
+    finder = make_finder("topology", config.detect.minval, config.detect.minscore)
+    table = RunFolder(out).read("peaks")
+    frame = table["frame"].to_numpy()
+    got = np.stack([table[name].to_numpy() for name in ("score", "peak_row", "row", "col")], 1)
+    for number in range(0, FRAMES, 10):
+        peaks, patches = find_in_frame(scene.render(number), correction, finder, 11)
+        placed = place_peaks(peaks, patches.counts, patches.valid, Centroid())
+        wanted = [peaks["score"], peaks["row"], placed["row"], placed["col"]]
+        np.testing.assert_allclose(got[frame == number], np.stack(wanted, 1), rtol=1e-12)
+    assert summary["frames"] == {
+        "done": FRAMES, "failed": 0, "missing": 0, "shed": 0, "total": FRAMES,
+    }  # fmt: skip
+    assert summary["peaks"] == table.num_rows
+
+
+def test_the_run_folder_is_as_other_programs_expect_it(recording, tmp_path):
+    out = tmp_path / "run"
+    run(recording, out)
+    folder = RunFolder(out)
+    assert folder.read("frames").schema.equals(FRAMES_SCHEMA)
+    assert folder.read("peaks").schema.equals(PEAKS_SCHEMA)
+    summary = summary_of(out)
+    assert summary["state"] == "done"
+    assert summary["source"] == str(recording)
+    assert summary["started"] < summary["ended"]
+    assert summary["started"].endswith("+00:00")
+    assert set(summary["stages"]) == {"ingest", "detect", "place"}
+    assert load_config(out / "config.yaml") == load_config(None, QUICK)
+    assert sorted(path.name for path in out.iterdir()) == [
+        "config.yaml", "frames", "logs", "peaks", "run.json",
+    ]  # fmt: skip
+    assert PEAK.names == ("row", "col", "score", "intensity", "flags")
+
+
+@pytest.mark.parametrize("node", ["detector-0", "gpu-0", "sink", "ingest"])
+def test_a_process_killed_in_mid_run_costs_nothing(recording, tmp_path, node):
+    killed = []
+
+    def kill(now):
+        victim = next(one for one in now.nodes if one.name == node)
+        if not killed and now.settled > 20 and victim.alive:
+            os.kill(victim.pid, signal.SIGKILL)
+            killed.append(now.settled)
+
+    out = tmp_path / "run"
+    summary = run(recording, out, *PACED, "nodes.detectors=2", act=kill)
+    assert killed
+    assert killed[0] < FRAMES
+    assert summary["delivery"]["restarts"] == 1
+    assert_each_frame_once(out)
+
+
+def test_a_node_that_keeps_dying_ends_the_run_and_is_named(recording, tmp_path):
+    def kill(now):
+        for one in now.nodes:
+            if one.name == "detector-0" and one.alive and one.pid and one.doing != "starting":
+                os.kill(one.pid, signal.SIGKILL)
+
+    out = tmp_path / "run"
+    with pytest.raises(RunError, match="detector-0 died 3 times"):
+        run(recording, out, "nodes.restarts=2", "nodes.detectors=1", act=kill)
+    assert summary_of(out)["state"] == "failed"
+
+
+def test_a_stop_finishes_what_was_begun(recording, tmp_path):
+    def stop(now):
+        if now.settled > 20:
+            os.kill(os.getpid(), signal.SIGTERM) if not asked else None
+            asked.append(1)
+
+    asked: list[int] = []
+    out = tmp_path / "run"
+    summary = run(recording, out, *PACED, act=stop)
+    assert summary["state"] == "stopped"
+    count = summary["frames"]["total"]
+    assert 20 < count < FRAMES
+    assert_each_frame_once(out, count)
+
+
+def test_a_second_signal_stops_at_once_and_leaves_no_process(recording, tmp_path):
+    pids = []
+
+    def stop_twice(now):
+        if now.settled > 20 and not pids:
+            pids.extend(node.pid for node in now.nodes)
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    out = tmp_path / "run"
+    with pytest.raises(RunError, match="stopped at once"):
+        run(recording, out, *PACED, act=stop_twice)
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+    states = frames_of(out)
+    assert states == [(frame, "done") for frame in range(len(states))]
+
+
+def test_nodes_find_each_other_over_tcp(recording, tmp_path):
+    run(recording, tmp_path / "run", "transport.scheme=tcp", "nodes.detectors=2")
+    assert_each_frame_once(tmp_path / "run")
+
+
+def test_every_node_serves_metrics_where_the_target_file_says(recording, tmp_path):
+    out = tmp_path / "run"
+    pages = {}
+
+    def scrape(now):
+        file = out / "prometheus_targets.json"
+        if now.settled > 20 and file.exists() and not pages:
+            for target in json.loads(file.read_text()):
+                url = f"http://{target['targets'][0]}/metrics"
+                with urllib.request.urlopen(url, timeout=5) as page:
+                    pages[target["labels"]["node"]] = page.read().decode()
+
+    run(recording, out, *PACED, act=scrape)
+    assert set(pages) == {"ingest", "detector-0", "gpu-0", "sink"}
+    done = re.search(r'braggstream_frames_total{state="done"} (\S+)', pages["sink"])
+    assert done
+    assert float(done[1]) > 20
+
+
+def test_a_frame_that_cannot_be_decoded_fails_alone_and_its_bytes_are_kept(recording, tmp_path):
+    import h5py
+    import hdf5plugin  # noqa: F401
+
+    broken = tmp_path / "broken.h5"
+    with h5py.File(recording) as source, h5py.File(broken, "w") as copy:
+        frames = source["entry/data/data_000001"]
+        copy.create_dataset(
+            "entry/data/data",
+            shape=frames.shape,
+            dtype=frames.dtype,
+            chunks=frames.chunks,
+            compression=32008,
+            compression_opts=(0, 2),
+        )
+        for number in range(FRAMES):
+            _, chunk = frames.id.read_direct_chunk((number, 0, 0))
+            if number == 7:
+                chunk = chunk[:20] + bytes(len(chunk) - 20)
+            copy["entry/data/data"].id.write_direct_chunk((number, 0, 0), chunk)
+    out = tmp_path / "run"
+    summary = run(broken, out)
+    assert summary["frames"]["failed"] == 1
+    assert summary["frames"]["done"] == FRAMES - 1
+    states = dict(frames_of(out))
+    assert states[7] == "failed"
+    kept = list((out / "failed").glob("*.bin"))
+    assert len(kept) == 1
+    assert kept[0].name.endswith("00000007.bin")
+
+
+def test_a_live_stream_gives_positions_near_the_truth(detector, tmp_path):
+    truth_file = tmp_path / "truth.parquet"
+    uri = detector("--rate", "60", "--truth", str(truth_file))
+    out = tmp_path / "run"
+    sets = [word for setting in SCENE for word in ("--set", setting)]
+    done = launch("attach", uri, "--out", str(out), *sets)
+    assert done.returncode == 0, done.stderr
+    assert_each_frame_once(out)
+    truth, _ = read_truth(truth_file)
+    comparison = compare(truth, RunFolder(out).read("peaks"))
+    assert comparison.found > 0.97 * comparison.visible
+    assert comparison.percentile(50, clear=True) < 0.06
+    assert comparison.percentile(95, clear=True) < 0.25
+    said = launch("status", str(out))
+    assert said.returncode == 0
+    assert f"{FRAMES} done of {FRAMES}" in said.stdout
+
+
+def test_a_live_run_that_is_stopped_ends_well(detector, tmp_path):
+    uri = detector("--rate", "30")
+    stopped = []
+
+    def stop(now):
+        if now.settled > 10 and not stopped:
+            stopped.append(now.settled)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    out = tmp_path / "run"
+    summary = run(uri, out, act=stop)
+    assert summary["state"] == "stopped"
+    assert_each_frame_once(out, summary["frames"]["total"])
+
+
+def test_status_of_a_run_that_goes_on(recording, tmp_path):
+    out = tmp_path / "run"
+    said = []
+
+    def ask(now):
+        if now.settled > 20 and not said:
+            said.append(launch("status", str(out)))
+
+    run(recording, out, *PACED, act=ask)
+    assert said[0].returncode == 0
+    assert "Run running" in said[0].stdout
+    assert "detector-0" in said[0].stdout
+
+
+def test_a_configuration_file_and_overrides_decide_the_run(recording, tmp_path):
+    config = tmp_path / "run.yaml"
+    config.write_text(yaml.safe_dump({"detect": {"minscore": 500}, "nodes": {"gpus": 1}}))
+    out = tmp_path / "run"
+    done = launch(
+        "replay", str(recording), "--out", str(out), "--config", str(config),
+        "--set", "positions.method=centroid", "--set", "detect.minval=50",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    scores = RunFolder(out).read("peaks")["score"].to_numpy()
+    assert scores.min() >= 500
+    resolved = yaml.safe_load((out / "config.yaml").read_text())
+    assert resolved["detect"]["minval"] == 50
+    truth, _ = read_truth(truth_path_for(recording))
+    assert len(scores) < truth.num_rows

@@ -1,0 +1,293 @@
+from __future__ import annotations
+
+import time
+
+import pytest
+import zmq
+
+from streamer.config import Config
+from streamer.ingest import Ingest
+from streamer.messages import EPOCH, Acks, Frames, Records, SeriesHeader, pack, unpack
+from streamer.metrics import Metrics
+from streamer.pubsub import DETECTORS, FAR_END, Subscriber
+from streamer.sources.base import Frame, Gap, Series, SeriesEnd
+
+
+class FakeSource:
+    """Events from a list, all there at once."""
+
+    socket = None
+    n_frames = None
+    uri = "fake"
+
+    def __init__(self, events, live=False):
+        self.events = list(events)
+        self.live = live
+        self.closed = False
+
+    @property
+    def exhausted(self):
+        return not self.events
+
+    def read(self, limit):
+        got, self.events = self.events[:limit], self.events[limit:]
+        return got
+
+    def close(self):
+        self.closed = True
+
+
+def frames(first, last, series="1"):
+    return [
+        Frame(
+            series=series,
+            frame=number,
+            time_ns=number,
+            shape=(2, 2),
+            dtype="<u2",
+            encoding="raw",
+            data=bytes([number % 256] * 8),
+        )
+        for number in range(first, last)
+    ]
+
+
+def a_series(count, series="1"):
+    return [Series(name=series), *frames(0, count, series), SeriesEnd(series=series)]
+
+
+class Rig:
+    """An ingest node with a worker and a sink behind it that are only sockets."""
+
+    def __init__(self, context, address, tmp_path, source, config=None, **more):
+        self.metrics = Metrics()
+        frames_address, acks_address = address(), address()
+        self.acks = context.socket(zmq.PUB)
+        self.acks.bind(acks_address)
+        self.out = tmp_path
+        self.ingest = Ingest(
+            context,
+            Config.model_validate(config or {}),
+            source,
+            self.metrics,
+            frames_address=frames_address,
+            acks_address=acks_address,
+            out=tmp_path,
+            **more,
+        )
+        self.worker = Subscriber(context, [frames_address], DETECTORS, "w")
+        self.sink = Subscriber(context, [frames_address], FAR_END, "sink")
+        self.first = more.get("incarnation", 0) * EPOCH if source.live else 0
+        self.frames, self.records, self.series, self.bundles = [], [], [], []
+
+    def turn(self, n=10):
+        """Let the node work and take what it sent."""
+        for _ in range(n):
+            self.ingest.step()
+            for subscriber in (self.worker, self.sink):
+                while subscriber.socket.poll(1) and (parts := subscriber.receive()):
+                    header, buffers = unpack(parts)
+                    if isinstance(header, Frames):
+                        self.bundles.append(len(header.frames))
+                        self.frames += list(
+                            zip(header.frames, [bytes(b) for b in buffers], strict=True)
+                        )
+                    elif isinstance(header, Records):
+                        self.records += header.records
+                    elif isinstance(header, SeriesHeader) and subscriber is self.worker:
+                        self.series.append(header.name)
+
+    def acknowledge(self, upto, received=(), failed=()):
+        self.acks.send_multipart(pack(Acks(upto, list(received), list(failed))))
+
+    def settle(self, seconds=5.0):
+        """Acknowledge all that was sent until the node has finished."""
+        deadline = time.monotonic() + seconds
+        while not self.ingest.finished:
+            assert time.monotonic() < deadline
+            self.turn(1)
+            sent = {frame.seq for frame, _ in self.frames} | {r.seq for r in self.records}
+            upto = max(self.ingest._acks.upto, self.first)
+            while upto in sent:
+                upto += 1
+            self.acknowledge(upto, sent)
+
+    def close(self):
+        self.ingest.close()
+        self.worker.close()
+        self.sink.close()
+        self.acks.close()
+
+
+@pytest.fixture
+def make(context, address, tmp_path):
+    made = []
+
+    def make(source, config=None, **more):
+        made.append(Rig(context, address, tmp_path, source, config, **more))
+        return made[-1]
+
+    yield make
+    for rig in made:
+        rig.close()
+
+
+def test_frames_travel_as_they_came_and_in_bundles(make):
+    rig = make(FakeSource(a_series(40)))
+    rig.settle()
+    assert [frame.frame for frame, _ in rig.frames] == list(range(40))
+    assert [data for _, data in rig.frames] == [bytes([n] * 8) for n in range(40)]
+    assert rig.series == ["1"]
+    assert max(rig.bundles) == 16
+    assert [record.state for record in rig.records] == ["end"]
+
+
+def test_numbers_are_consecutive_over_frames_gaps_and_ends(make):
+    events = [
+        Series(name="1"),
+        *frames(0, 3),
+        Gap(series="1", frames=range(3, 5), reason="file x is missing"),
+        *frames(5, 6),
+        SeriesEnd(series="1"),
+    ]
+    rig = make(FakeSource(events))
+    rig.settle()
+    seqs = [frame.seq for frame, _ in rig.frames] + [record.seq for record in rig.records]
+    assert sorted(seqs) == list(range(6))
+    gap = rig.records[0]
+    assert (gap.state, gap.first, gap.count, gap.reason) == ("missing", 3, 2, "file x is missing")
+
+
+def test_a_recording_waits_for_a_worker(context, address, tmp_path):
+    source = FakeSource(a_series(5))
+    ingest = Ingest(
+        context,
+        Config(),
+        source,
+        Metrics(),
+        frames_address=address(),
+        acks_address="inproc://no-sink-yet",
+        out=tmp_path,
+    )
+    for _ in range(20):
+        ingest.step()
+    assert len(source.events) == 7
+    assert ingest.report()[0] == "waiting for detector workers"
+    ingest.close()
+
+
+def test_the_window_holds_a_recording_back(make):
+    config = {"transport": {"window_frames": 20, "prefetch_frames": 1000}}
+    source = FakeSource(a_series(300))
+    rig = make(source, config)
+    rig.turn(30)
+    received = len(rig.frames)
+    assert 20 <= received < 20 + 64  # what one read brings may go beyond
+    assert source.events
+    rig.settle()
+    assert len(rig.frames) == 300
+
+
+def test_bytes_bound_the_window_too(make):
+    source = FakeSource(
+        [
+            Series(name="1"),
+            *[
+                Frame(
+                    series="1",
+                    frame=n,
+                    time_ns=0,
+                    shape=(512, 512),
+                    dtype="<u2",
+                    encoding="raw",
+                    data=bytes(512 * 512 * 2),
+                )
+                for n in range(130)
+            ],
+        ]
+    )
+    rig = make(source, {"transport": {"window_mib": 1, "prefetch_frames": 1000}})
+    rig.turn(20)
+    assert len(rig.frames) < 130
+    rig.settle()
+    assert len(rig.frames) == 130
+
+
+def test_newest_sheds_the_oldest_and_accounts_for_each(make):
+    config = {"overload": "newest", "transport": {"window_frames": 8, "prefetch_frames": 8}}
+    rig = make(FakeSource(a_series(200), live=True), config)
+    rig.settle()
+    seen = {frame.frame for frame, _ in rig.frames}
+    shed = {record.first for record in rig.records if record.state == "shed"}
+    assert seen | shed == set(range(200))
+    assert not seen & shed
+    assert shed
+    assert 199 in seen  # the newest is never shed
+
+
+def test_spool_loses_nothing_and_keeps_the_order(make):
+    config = {"overload": "spool", "transport": {"window_frames": 8, "prefetch_frames": 8}}
+    rig = make(FakeSource(a_series(200), live=True), config)
+    rig.turn(5)
+    assert (rig.out / "spool.bin").stat().st_size >= 0
+    assert rig.ingest.report()[1]["backlog"] > 0
+    rig.settle()
+    assert [frame.frame for frame, _ in rig.frames] == list(range(200))
+    assert [data[0] for _, data in rig.frames] == [n % 256 for n in range(200)]
+    rig.ingest.close()
+    assert not (rig.out / "spool.bin").exists()
+
+
+def test_the_bytes_of_a_frame_that_failed_are_kept(make):
+    rig = make(FakeSource(a_series(3)))
+    rig.turn()
+    rig.acknowledge(4, [0, 1, 2, 3], [(1, "cannot be decoded")])
+    rig.settle()
+    assert (rig.out / "failed" / "1_00000001.bin").read_bytes() == bytes([1] * 8)
+    assert "cannot be decoded" in (rig.out / "failed" / "1_00000001.json").read_text()
+    assert len(list((rig.out / "failed").iterdir())) == 2
+
+
+def test_a_frame_without_a_result_after_three_tries_is_recorded_as_failed(make):
+    config = {"transport": {"ack_timeout_s": 0.05}}
+    rig = make(FakeSource(a_series(1)), config)
+    deadline = time.monotonic() + 10
+    while not any(record.state == "failed" for record in rig.records):
+        assert time.monotonic() < deadline
+        rig.turn(1)
+    assert len(rig.frames) == 3
+    failed = next(record for record in rig.records if record.state == "failed")
+    assert (failed.seq, failed.first, failed.reason) == (0, 0, "no result after 3 tries")
+    assert (rig.out / "failed" / "1_00000000.bin").exists()
+
+
+def test_a_recording_read_again_skips_what_is_on_disk(make):
+    rig = make(FakeSource(a_series(40)), incarnation=1)
+    rig.ingest._acks.upto = 30
+    rig.settle()
+    assert [frame.frame for frame, _ in rig.frames] == list(range(30, 40))
+
+
+def test_a_live_stream_taken_up_again_has_numbers_of_its_own(make):
+    rig = make(FakeSource(a_series(2), live=True), incarnation=2)
+    rig.settle()
+    assert [frame.seq for frame, _ in rig.frames] == [2 * EPOCH, 2 * EPOCH + 1]
+
+
+def test_stopping_ends_the_series_and_finishes_what_was_read(make):
+    source = FakeSource(a_series(500))
+    rig = make(source, {"transport": {"window_frames": 20}})
+    rig.turn(3)
+    rig.ingest.stop()
+    rig.settle()
+    assert source.events
+    assert rig.records[-1].state == "end"
+    assert rig.records[-1].reason == "stopped"
+    assert [frame.frame for frame, _ in rig.frames] == list(range(len(rig.frames)))
+
+
+def test_a_new_series_ends_the_one_before(make):
+    rig = make(FakeSource([Series(name="1"), *frames(0, 2), *a_series(2, "2")]))
+    rig.settle()
+    ends = [(record.series, record.reason) for record in rig.records]
+    assert ends == [("1", "new series"), ("2", "end")]

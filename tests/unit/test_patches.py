@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from streamer.flags import EDGE, MASKED, NEIGHBOUR, POOR_FIT, SATURATED
+from streamer.messages import PEAK, SeriesHeader
+from workers.detector import find_in_frame
+from workers.frames import Correction, bin_mask, binned
+from workers.gpu import place_peaks
+from workers.patches import cut_patches
+from workers.persistence import make_finder
+from workers.positions import Centroid
+
+FRAME = np.arange(40 * 50, dtype=np.uint16).reshape(40, 50)
+CLEAR = np.zeros(FRAME.shape, bool)
+
+
+def cut(row, col, masked=CLEAR, frame=FRAME, size=11, **more):
+    rows, cols = np.atleast_1d(np.int32(row)), np.atleast_1d(np.int32(col))
+    return cut_patches(frame, masked, rows, cols, size, **more)
+
+
+def test_a_patch_is_the_frame_around_its_peak():
+    patches = cut(20, 30)
+    np.testing.assert_array_equal(patches.counts[0], FRAME[15:26, 25:36])
+    assert patches.valid.all()
+    assert patches.flags.tolist() == [0]
+
+
+@pytest.mark.parametrize(("row", "col"), [(0, 20), (39, 20), (20, 0), (20, 49), (0, 0), (39, 49)])
+def test_at_the_edge_only_what_is_on_the_frame_is_valid(row, col):
+    patches = cut(row, col)
+    assert patches.flags[0] == EDGE
+    rows, cols = np.mgrid[row - 5 : row + 6, col - 5 : col + 6]
+    inside = (rows >= 0) & (rows < 40) & (cols >= 0) & (cols < 50)
+    np.testing.assert_array_equal(patches.valid[0], inside)
+    np.testing.assert_array_equal(patches.counts[0][inside], FRAME[rows[inside], cols[inside]])
+    assert (patches.counts[0][~inside] == 0).all()
+
+
+def test_masked_pixels_are_not_valid():
+    masked = CLEAR.copy()
+    masked[22, 33] = True
+    patches = cut(20, 30, masked)
+    assert patches.flags[0] == MASKED
+    assert not patches.valid[0, 7, 8]
+    assert patches.valid.sum() == 120
+
+
+@pytest.mark.parametrize(("shift", "flag"), [(5, NEIGHBOUR), (6, 0)])
+def test_a_neighbour_in_the_patch_is_flagged_on_both(shift, flag):
+    assert cut([20, 20], [20, 20 + shift]).flags.tolist() == [flag, flag]
+
+
+def test_saturated_pixels_are_flagged():
+    assert cut(20, 30, saturation=FRAME[20, 30]).flags[0] == SATURATED
+    assert cut(20, 30, saturation=FRAME[25, 35] + 1).flags[0] == 0
+
+
+@pytest.mark.parametrize(("width", "flag"), [(0.5, 0), (0.7, 0), (2.5, 0), (0.01, POOR_FIT)])
+def test_a_hot_pixel_is_flagged_and_the_sharpest_peak_is_not(width, flag):
+    rows, cols = np.mgrid[:30, :30]
+    frame = (10 + 5000 * np.exp(-((rows - 15) ** 2 + (cols - 15) ** 2) / 2 / width**2)).astype("u2")
+    assert cut(15, 15, np.zeros(frame.shape, bool), frame).flags[0] == flag
+
+
+def test_intensity_is_what_stands_above_the_border():
+    frame = np.full((30, 30), 7.0, np.float32)
+    frame[14:17, 14:17] += 100
+    assert cut(15, 15, np.zeros(frame.shape, bool), frame).intensity[0] == pytest.approx(900)
+
+
+def test_no_peaks_make_no_patches():
+    patches = cut(np.empty(0, np.int32), np.empty(0, np.int32))
+    assert patches.counts.shape == (0, 11, 11)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "bad"),
+    [(np.uint8, 255), (np.uint16, 65535), (np.uint32, 2**32 - 1), (np.int32, -1), (np.int32, -2)],
+)
+def test_what_detectors_mark_gaps_with_is_masked(dtype, bad):
+    frame = np.full((8, 8), 3, dtype)
+    frame[2, 5] = bad
+    _, masked = Correction()(frame)
+    assert np.argwhere(masked).tolist() == [[2, 5]]
+
+
+def test_a_float_is_masked_where_it_is_not_finite_and_not_where_it_is_noise():
+    frame = np.zeros((4, 4), np.float32)
+    frame[0, 0], frame[1, 1], frame[2, 2] = np.nan, np.inf, -3.0
+    pixels, masked = Correction()(frame)
+    assert np.argwhere(masked).tolist() == [[0, 0], [1, 1]]
+    assert np.isfinite(pixels).all()
+
+
+def test_masks_of_the_source_and_the_user_add_up():
+    first, second = np.zeros((2, 4, 4), bool)
+    first[0, 0] = second[3, 3] = True
+    correction = Correction.for_series(SeriesHeader("1"), first, second, None, 1, None)
+    _, masked = correction(np.zeros((4, 4), np.uint16))
+    assert np.argwhere(masked).tolist() == [[0, 0], [3, 3]]
+
+
+def test_a_mask_of_another_shape_is_refused():
+    with pytest.raises(ValueError, match=r"mask of \(4, 4\) for a frame of \(5, 5\)"):
+        Correction(bad=np.zeros((4, 4), bool))(np.zeros((5, 5), np.uint16))
+    with pytest.raises(ValueError, match="different shapes"):
+        Correction.for_series(
+            SeriesHeader("1"), np.zeros((2, 2), bool), np.zeros((3, 3), bool), None, 1, None
+        )
+
+
+def test_the_users_saturation_wins_over_the_sources():
+    series = SeriesHeader("1", saturation=1000.0)
+    assert Correction.for_series(series, None, None, None, 1, None).saturation == 1000
+    assert Correction.for_series(series, None, None, None, 1, 50.0).saturation == 50
+    assert Correction.for_series(SeriesHeader("1"), None, None, None, 1, None).saturation == np.inf
+
+
+def test_dark_counts_are_subtracted():
+    dark = np.full((4, 4), 2.5, np.float32)
+    pixels, _ = Correction(dark=dark)(np.full((4, 4), 2, np.uint16))
+    assert (pixels == -0.5).all()
+
+
+def test_binning_sums_pixels_and_masks_blocks():
+    frame = np.arange(24, dtype=np.uint16).reshape(4, 6)
+    assert binned(frame, 2).tolist() == [[14, 22, 30], [62, 70, 78]]
+    masked = np.zeros((4, 6), bool)
+    masked[3, 2] = True
+    assert bin_mask(masked, 2).tolist() == [[False] * 3, [False, True, False]]
+
+
+@pytest.mark.parametrize("binning", [1, 2, 3])
+def test_positions_stay_in_detector_pixels_when_binned(binning):
+    rows, cols = np.mgrid[:120, :120]
+    true = 61.2, 47.7
+    frame = (10 + 3000 * np.exp(-((rows - true[0]) ** 2 + (cols - true[1]) ** 2) / 18)).astype("u2")
+    finder = make_finder("topology", 200.0, 200.0)
+    peaks, patches = find_in_frame(frame, Correction(binning=binning), finder, 11)
+    placed = place_peaks(peaks, patches.counts, patches.valid, Centroid(), binning)
+    assert len(peaks) == 1
+    assert peaks.dtype == PEAK
+    assert abs(peaks["row"][0] - true[0]) <= binning
+    assert placed["row"][0] == pytest.approx(true[0], abs=0.12 * binning)
+    assert placed["col"][0] == pytest.approx(true[1], abs=0.12 * binning)

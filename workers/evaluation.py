@@ -1,0 +1,158 @@
+"""How far a method is from the statistical limit, on simulated patches with known truth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from rich.table import Table
+
+from workers.peaksim import PeakRanges, cramer_rao, draw_peaks, draw_valid, expected_counts
+from workers.positions import PositionMethod, Positions
+
+__all__ = ["CASES", "Case", "ConstantAnswer", "Figures", "evaluate", "figures_table"]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A population of peaks."""
+
+    name: str
+    peaks: PeakRanges
+
+
+def _case(name: str, snr: float, offset: float = 0.5, hot: float = 0.0, edge: float = 0.0) -> Case:
+    """Gaussian peaks of widths 1 to 2 px on background 10; SNR is amplitude / sqrt(background)."""
+    amplitude, background = snr * np.sqrt(10.0), 10.0
+    return Case(
+        name,
+        PeakRanges(
+            amplitude=(amplitude, amplitude),
+            background=(background, background),
+            width=(1.0, 2.0),
+            offset=offset,
+            voigt_share=0.0,
+            hot_share=hot,
+            edge_share=edge,
+        ),
+    )
+
+
+CASES = (
+    _case("SNR 100", 100.0),
+    _case("SNR 20", 20.0),
+    _case("SNR 5", 5.0),
+    _case("SNR 1000", 1000.0),
+    _case("SNR 100, offsets to 1 px", 100.0, offset=1.0),
+    _case("SNR 100, hot pixels", 100.0, hot=1.0),
+    _case("SNR 100, frame edge", 100.0, edge=1.0),
+)
+"""What methods are compared on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """How well a method did in a case; all but the ratio and the share in pixels."""
+
+    method: str
+    case: str
+    n: int
+    rmse: float
+    """Root mean square error along one axis, both axes together, without outliers."""
+    bound: float
+    """Root mean square of the Cramér-Rao bound along one axis."""
+    row_bias: float
+    col_bias: float
+    p50: float
+    """Percentiles of the distance from the truth."""
+    p75: float
+    p95: float
+    outliers: float
+    """Share of peaks placed more than 1 px off."""
+
+    @property
+    def ratio(self) -> float:
+        """Root mean square error over bound: 1 is the best an unbiased method can do."""
+        return self.rmse / self.bound
+
+
+class ConstantAnswer:
+    """Says that every peak stands in the middle: what any method must beat."""
+
+    name = "constant"
+    patch_size = 11
+
+    def place(self, patches: np.ndarray, valid: np.ndarray) -> Positions:
+        """Return zeros."""
+        zeros, unknown = np.zeros(len(patches)), np.full(len(patches), np.nan)
+        return Positions(zeros, zeros, unknown, unknown, np.zeros(len(patches), np.int32))
+
+
+def evaluate(
+    method: PositionMethod, cases: Sequence[Case] = CASES, n: int = 4000, seed: int = 1
+) -> list[Figures]:
+    """Place simulated peaks with Poisson noise and compare with the truth.
+
+    Parameters
+    ----------
+    method
+        What to evaluate.
+    cases
+        Populations of peaks.
+    n
+        Peaks of each case.
+    seed
+        Same seed, same patches, for every method with the same patch size.
+    """
+    figures = []
+    for number, case in enumerate(cases):
+        rng = np.random.default_rng([seed, number])
+        peaks = draw_peaks(n, case.peaks, rng)
+        valid = draw_valid(n, case.peaks, rng, method.patch_size)
+        patches = rng.poisson(expected_counts(peaks, method.patch_size)).astype(np.float32)
+        # What a masked pixel holds must not matter: give it what hot pixels hold.
+        patches[~valid] = 1e6
+        found = method.place(patches, valid)
+        error = np.stack([found.row - peaks.row, found.col - peaks.col], axis=1)
+        distance = np.hypot(error[:, 0], error[:, 1])
+        near = distance <= 1.0
+        p50, p75, p95 = np.percentile(distance, (50, 75, 95))
+        figures.append(
+            Figures(
+                method=method.name,
+                case=case.name,
+                n=n,
+                rmse=float(np.sqrt(np.mean(error[near] ** 2))) if near.any() else float("inf"),
+                bound=float(np.sqrt(np.mean(cramer_rao(peaks, valid) ** 2))),
+                row_bias=float(error[:, 0].mean()),
+                col_bias=float(error[:, 1].mean()),
+                p50=float(p50),
+                p75=float(p75),
+                p95=float(p95),
+                outliers=float(1.0 - near.mean()),
+            )
+        )
+    return figures
+
+
+def figures_table(figures: Sequence[Figures]) -> Table:
+    """Lay figures out for the terminal."""
+    table = Table(title="Error in pixels on simulated peaks")
+    for heading in ("case", "method"):
+        table.add_column(heading)
+    for heading in ("RMSE", "bound", "ratio", "bias row", "col", "p50", "p75", "p95", "> 1 px"):
+        table.add_column(heading, justify="right")
+    for row in figures:
+        table.add_row(
+            row.case,
+            row.method,
+            f"{row.rmse:.4f}",
+            f"{row.bound:.4f}",
+            f"{row.ratio:.2f}",
+            f"{row.row_bias:+.4f}",
+            f"{row.col_bias:+.4f}",
+            *(f"{value:.3f}" for value in (row.p50, row.p75, row.p95)),
+            f"{row.outliers:.1%}",
+        )
+    return table
