@@ -20,6 +20,7 @@ from rich.console import Console
 from streamer.config import Config, PositionsConfig, load_config
 from streamer.errors import UserError
 from streamer.metrics import Metrics
+from streamer.run import RunError
 from streamer.topology import NodeSpec
 
 __all__ = ["app", "main"]
@@ -207,6 +208,11 @@ def _run(
         cuda_devices=len(list(Path("/dev").glob("nvidia[0-9]*"))),
     )
     print_summary(console, summary)
+    frames = summary["frames"]
+    lost = {state: frames[state] for state in ("failed", "missing") if frames[state]}
+    if lost:
+        words = ", ".join(f"{count:,} {state}" for state, count in lost.items())
+        raise RunError(f"{words} of {frames['total']:,} frames: reasons in {out / 'frames'}")
 
 
 def _check_inputs(settings: Config) -> int:
@@ -370,8 +376,6 @@ def _positive(text: str) -> float:
 
 def main() -> None:
     """Run the command line; a user's mistake is one line and exit status 2."""
-    from streamer.run import RunError
-
     try:
         app()
     except UserError as error:

@@ -92,8 +92,8 @@ class TransportConfig(_Section):
     """Most frames in one message."""
     prefetch_frames: int = Field(default=128, ge=1)
     """Frames that one worker may have before it."""
-    ack_timeout_s: float = Field(default=30.0, gt=0)
-    """A frame whose result has not come by then is sent again."""
+    ack_timeout_s: float = Field(default=60.0, gt=0)
+    """The frames of a worker that has brought no result for so long are sent to another."""
     max_tries: int = Field(default=3, ge=1)
     """A frame that was sent this often in vain is set aside as failed."""
     heartbeat_ms: int = Field(default=1000, ge=10)

@@ -52,6 +52,8 @@ class Snapshot:
     redelivered: int
     duplicates: int
     refused: int
+    ignored: str
+    """Messages of the source that gave no frame, in words."""
     restarts: int
     nodes: list[NodeView]
 
@@ -213,7 +215,10 @@ def _trouble(now: Snapshot) -> str:
         (now.refused, "messages refused"),
         (now.restarts, "restarts"),
     ]
-    return ", ".join(f"{count:,} {what}" for count, what in facts if count)
+    words = [f"{count:,} {what}" for count, what in facts if count]
+    if now.ignored:
+        words.append(f"messages of the source not used: {now.ignored}")
+    return ", ".join(words)
 
 
 def print_summary(console: Console, summary: dict[str, Any]) -> None:
@@ -246,5 +251,7 @@ def print_summary(console: Console, summary: dict[str, Any]) -> None:
         f"{delivery['redelivered']:,} sent again, {delivery['duplicates']:,} duplicates dropped, "
         f"{delivery['restarts']} restarts",
     )
+    if delivery["ignored"]:
+        table.add_row("  not used", Text(f"{delivery['ignored']} messages of the source", "yellow"))
     table.add_row("run folder", summary["out"])
     console.print(table)

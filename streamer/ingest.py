@@ -72,6 +72,9 @@ class Ingest:
         self._metrics = metrics
         self._out = out
         self._transport = config.transport
+        # The reference finder takes seconds for a frame: no other frame should wait behind it.
+        reference = config.detect.finder == "findpeaks"
+        self._bundle_frames = 1 if reference else config.transport.bundle_frames
         self._publisher = Publisher(
             context,
             frames_address,
@@ -159,7 +162,10 @@ class Ingest:
         }
         self._metrics.window.set(stats["window"])
         self._metrics.backlog.set(stats["backlog"])
-        return doing, stats, {}
+        ignored = {name: count for name, count in self._source.counters.items() if count}
+        stats["ignored"] = float(sum(ignored.values()))
+        words = ", ".join(f"{count:,} {name}" for name, count in ignored.items())
+        return doing, stats, {"ignored": words}
 
     def close(self) -> None:
         """Release the source, sockets and files."""

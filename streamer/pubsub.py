@@ -67,6 +67,8 @@ class Member:
     """Frames in those parcels."""
     suspects: int = 0
     """Parcels among them that were sent twice before."""
+    progress: float = 0.0
+    """When something of what it had last reached the far end."""
 
     @property
     def name(self) -> str:
@@ -93,7 +95,8 @@ class Publisher:
     prefetch
         Frames that one member may have before it.
     ack_timeout_s
-        A parcel that has not reached the far end by then is sent again; None: never.
+        A parcel is sent again when its member has brought nothing to the far end for so long;
+        None: never.
     max_tries
         A parcel sent this often in vain is handed to `on_failed`.
     on_failed
@@ -251,7 +254,7 @@ class Publisher:
         overdue = {
             id(parcel): parcel
             for parcel in self._parcels.values()
-            if parcel.on_its_way and parcel.sent < before and not parcel.final
+            if parcel.on_its_way and not parcel.final and _last_sign(parcel) < before
         }
         for identity, parcel in overdue.items():
             if identity not in waiting:
@@ -263,6 +266,7 @@ class Publisher:
         parcel.on_its_way.discard(key)
         if parcel.member is not None:
             parcel.member.load -= 1
+            parcel.member.progress = self._clock()
             if not parcel.on_its_way:
                 self._release(parcel)
 
@@ -379,6 +383,11 @@ class Subscriber:
     def close(self) -> None:
         """Close the socket."""
         self.socket.close(linger=0)
+
+
+def _last_sign(parcel: Parcel) -> float:
+    """Return when there was last a sign that a parcel is being worked on."""
+    return parcel.sent if parcel.member is None else max(parcel.sent, parcel.member.progress)
 
 
 def bind(socket: zmq.Socket[bytes], address: str) -> str:

@@ -211,6 +211,7 @@ def _snapshot(
         redelivered=_redelivered(supervisor),
         duplicates=int(sink.stat("duplicate")),
         refused=int(sum(node.stat("refused") for node in nodes.values())),
+        ignored=_ignored(ingest),
         restarts=supervisor.restarted,
         nodes=[_node_view(node) for node in nodes.values()],
     )
@@ -234,6 +235,10 @@ def _node_view(node: NodeProcess) -> NodeView:
 
 def _redelivered(supervisor: Supervisor) -> int:
     return int(sum(node.stat("redelivered") for node in supervisor.nodes.values()))
+
+
+def _ignored(ingest: NodeProcess) -> str:
+    return ingest.status.info.get("ignored", "") if ingest.status else ""
 
 
 def _targets(supervisor: Supervisor, out: Path) -> str:
@@ -277,7 +282,7 @@ def _summary(
         "tracks": 0,
         "rates": {"frames_per_s": 0.0, "peaks_per_s": 0.0, "latency_ms_median": 0.0},
         "stages": {},
-        "delivery": {"redelivered": 0, "duplicates": 0, "restarts": 0},
+        "delivery": {"redelivered": 0, "duplicates": 0, "restarts": 0, "ignored": ""},
     }
     if len(latency):
         summary["rates"]["latency_ms_median"] = float(np.median(latency))
@@ -318,6 +323,7 @@ def _add_figures(summary: dict[str, Any], supervisor: Supervisor) -> None:
         "redelivered": _redelivered(supervisor),
         "duplicates": int(sink.stat("duplicate")),
         "restarts": supervisor.restarted,
+        "ignored": _ignored(ingest),
     }
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from streamer.acks import AckListener
 from streamer.codecs import decode
 from streamer.config import Config
+from streamer.errors import UserError
 from streamer.messages import (
     PEAK,
     CodedFrame,
@@ -209,6 +210,8 @@ class DetectorWorker:
             reason = ""
             try:
                 tables.append(self._find(frame, buffer))
+            except UserError:
+                raise
             except Exception as error:
                 # Whatever a frame holds, it must not stop the others.
                 reason = str(error) or type(error).__name__
@@ -245,6 +248,12 @@ class DetectorWorker:
         self._publisher.send(GPUS, Parcel(keys=[head.seq for head in heads], parts=parts))
 
     def _find(self, frame: CodedFrame, buffer: memoryview) -> PeakTable:
+        for key, image in (("detect.mask", self._mask), ("detect.dark", self._dark)):
+            if image is not None and image.shape != frame.shape:
+                raise UserError(
+                    f"{key} has {image.shape[0]} x {image.shape[1]} pixels, the frames of series "
+                    f"{frame.series} have {frame.shape[0]} x {frame.shape[1]}"
+                )
         correction = self._corrections.get(frame.series)
         if correction is None:
             raise ValueError(f"series {frame.series} was not announced")

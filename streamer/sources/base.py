@@ -90,6 +90,8 @@ class Source(Protocol):
     """True when frames that are not taken in time are lost (a detector), False for a recording."""
     n_frames: int | None
     """Total number of frames if known, for progress."""
+    counters: dict[str, int]
+    """Messages that gave no frame, by the reason; empty for recordings."""
 
     @property
     def exhausted(self) -> bool:

@@ -51,6 +51,7 @@ class Paced:
         self.uri = source.uri
         self.live = source.live
         self.n_frames = source.n_frames
+        self.counters = source.counters
         self._source = source
         self._interval_s = frame_time_s / speed
         self._clock = clock

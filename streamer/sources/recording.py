@@ -50,6 +50,7 @@ class Recording:
     def __init__(self, uri: str, reel: Reel) -> None:
         self.uri = uri
         self.n_frames: int | None = len(reel)
+        self.counters: dict[str, int] = {}
         self.series = reel.series
         self._reel = reel
         self._next = -1  # -1: the series was not announced; n_frames + 1: it has ended

@@ -111,6 +111,21 @@ def test_a_run_folder_that_is_taken_is_left_alone(tmp_path):
     assert [path.name for path in out.iterdir()] == ["thesis.tex"]
 
 
+def test_a_mask_of_another_shape_is_named_and_leaves_nothing(tmp_path):
+    frames, mask = tmp_path / "frames.npy", tmp_path / "mask.npy"
+    np.save(frames, np.zeros((3, 32, 32), np.uint16))
+    np.save(mask, np.zeros((31, 32), bool))
+    out = tmp_path / "run"
+    done = launch(
+        "replay", str(frames), "--out", str(out), "--set", f"detect.mask={mask}",
+        "--set", "positions.method=centroid",
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert "detect.mask has 31 x 32 pixels" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not out.exists()
+
+
 def test_a_metrics_port_in_use_is_named_and_leaves_nothing(tmp_path):
     frames = tmp_path / "frames.npy"
     np.save(frames, np.zeros((3, 32, 32), np.uint16))

@@ -108,7 +108,7 @@ def test_a_node_that_keeps_dying_ends_the_run_and_is_named(recording, tmp_path):
 
     out = tmp_path / "run"
     with pytest.raises(RunError, match="detector-0 died 3 times"):
-        run(recording, out, "nodes.restarts=2", "nodes.detectors=1", act=kill)
+        run(recording, out, *PACED, "nodes.restarts=2", "nodes.detectors=1", act=kill)
     assert summary_of(out)["state"] == "failed"
 
 
@@ -199,6 +199,35 @@ def test_a_frame_that_cannot_be_decoded_fails_alone_and_its_bytes_are_kept(recor
     kept = list((out / "failed").glob("*.bin"))
     assert len(kept) == 1
     assert kept[0].name.endswith("00000007.bin")
+
+
+def test_frames_without_a_result_are_no_success(tmp_path):
+    import tifffile
+
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for number in range(4):
+        tifffile.imwrite(folder / f"{number}.tif", np.zeros((32, 32), np.uint16))
+    (folder / "2.tif").write_bytes(b"II*\0 and no more")
+    done = launch(
+        "replay", str(folder), "--out", str(tmp_path / "run"), "--set", "positions.method=centroid"
+    )
+    assert done.returncode == 1
+    assert "1 missing of 4 frames" in done.stderr
+    assert dict(frames_of(tmp_path / "run"))[2] == "missing"
+
+
+def test_findpeaks_itself_gives_the_same_run(recording, tmp_path):
+    peaks = {}
+    small = tmp_path / "small.npy"
+    frames = [Scene(load_config(None, SCENE).simulate).render(number) for number in (0, 60)]
+    np.save(small, np.array(frames)[:, :80, :120])
+    for finder in ("topology", "findpeaks"):
+        out = tmp_path / finder
+        run(small, out, f"detect.finder={finder}")
+        peaks[finder] = RunFolder(out).read("peaks").drop(["time_ns", "row_sigma", "col_sigma"])
+    assert peaks["topology"].num_rows > 0
+    assert peaks["topology"].equals(peaks["findpeaks"])
 
 
 def test_a_live_stream_gives_positions_near_the_truth(detector, tmp_path):

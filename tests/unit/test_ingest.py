@@ -24,6 +24,7 @@ class FakeSource:
         self.events = list(events)
         self.live = live
         self.closed = False
+        self.counters = {"stray": 2, "malformed": 0} if live else {}
 
     @property
     def exhausted(self):
@@ -291,3 +292,9 @@ def test_a_new_series_ends_the_one_before(make):
     rig.settle()
     ends = [(record.series, record.reason) for record in rig.records]
     assert ends == [("1", "new series"), ("2", "end")]
+
+
+def test_what_the_source_could_not_use_is_told(make):
+    _, stats, info = make(FakeSource([], live=True)).ingest.report()
+    assert stats["ignored"] == 2
+    assert info["ignored"] == "2 stray"
