@@ -4,15 +4,6 @@ A peak is a class of the 0-dimensional persistent homology of the frame's superl
 level falls, a component of the pixels above it is born at a local maximum, and dies where it meets
 a component that was born higher. Its score is the height it lived through. Components are
 8-connected; pixels below `minval` count as 0.
-
-Only one pass looks at all pixels. What follows touches the kept ones alone:
-
-1. Each gets a key, its level above its raster index. Keys are unique and their order is that in
-   which findpeaks takes the pixels, so ties need no further thought.
-2. Each points to its highest neighbour, and so, step by step, to the maximum it belongs to.
-3. Components can only meet at a pixel whose higher neighbours are not connected among themselves.
-   From the highest of these saddles down, what is met and was born lower dies (elder rule).
-4. What is left dies in the zeroed background.
 """
 
 from __future__ import annotations
@@ -27,10 +18,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from streamer.errors import UserError
+from workers.superlevels import collect, merge
 
 __all__ = ["Finder", "FindpeaksFinder", "Peaks", "TopologyFinder", "make_finder"]
 
@@ -48,12 +39,6 @@ _INTEGERS = {
         ("I", "u4", "u4"),
     )
 }
-_ONE = np.uint64(1)
-_INDEX = np.uint64(0xFFFFFFFF)
-_LEVEL = np.uint64(32)
-_DIGIT = np.uint64(0xFF)
-_ONES = np.uint64(0x0101010101010101)
-_LAST_BYTE = np.uint64(56)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -152,7 +137,7 @@ class TopologyFinder:
         if self._lowest > highest:
             return self._copied(0)
         pixels = _plain(frame, read).view(seen)
-        count = _collect(pixels, self._lowest, highest, mask, self._search, self._kept, self._level)
+        count = collect(pixels, self._lowest, highest, mask, self._search, self._kept, self._level)
         found = self._merge(self._level, count, self._least)
         if count < frame.size:
             return self._copied(found)
@@ -160,7 +145,7 @@ class TopologyFinder:
 
     def _floats(self, frame: NDArray[np.float64], mask: NDArray[np.bool_]) -> Peaks:
         lowest = max(self.minval, math.nextafter(0.0, 1.0))
-        count = _collect(frame, lowest, math.inf, mask, self._search, self._kept, self._value)
+        count = collect(frame, lowest, math.inf, mask, self._search, self._kept, self._value)
         values = self._value[:count]
         _check_numbers(values)
         row, col = np.divmod(self._kept[:count].astype(np.int64), frame.shape[1] + 2)
@@ -210,7 +195,7 @@ class TopologyFinder:
 
     def _merge(self, levels: NDArray[np.uint32], count: int, least: int) -> int:
         stride = self._shape[1] + 2
-        found: int = _merge(self._kept, levels, count, stride, least, self._work, self._found)
+        found: int = merge(self._kept, levels, count, stride, least, self._work, self._found)
         return found
 
     def _copied(self, found: int) -> Peaks:
@@ -384,189 +369,3 @@ def _ranks(values: NDArray[np.float64]) -> NDArray[np.uint32]:
     ranks = np.empty(len(values), np.uint32)
     ranks[np.argsort(values, kind="stable")] = np.arange(1, len(values) + 1)
     return ranks
-
-
-def _parts(neighbours: int) -> list[int]:
-    """Return one of each component of a set of neighbours, bits in the order of `_around`."""
-    offsets = [(r, c) for r in (-1, 0, 1) for c in (-1, 0, 1) if r or c]
-    left = [bit for bit in range(8) if neighbours >> bit & 1]
-    parts = []
-    while left:
-        parts.append(left[0])
-        front = [left.pop(0)]
-        while front:
-            row, col = offsets[front.pop()]
-            near = [n for n in left if max(abs(offsets[n][0] - row), abs(offsets[n][1] - col)) < 2]
-            left = [n for n in left if n not in near]
-            front += near
-    return parts
-
-
-_N_PARTS = np.array([len(_parts(neighbours)) for neighbours in range(256)])
-_PARTS = np.array([(_parts(neighbours) + 4 * [0])[:4] for neighbours in range(256)])
-
-
-@njit(cache=True, nogil=True)
-def _collect(
-    frame: NDArray[Any],
-    lowest: float,
-    highest: float,
-    mask: NDArray[np.bool_],
-    search: tuple[NDArray[np.uint8], NDArray[np.uint64], NDArray[np.int64]],
-    kept: NDArray[np.uint32],
-    levels: NDArray[Any],
-) -> int:
-    """List pixels from `lowest` to `highest`, and NaN, by index in the frame with a margin of 1.
-
-    Compilers make the comparison of a row fast as long as it does nothing else. Its result, a byte
-    for each pixel, is then read in words of eight pixels, most of which are 0.
-    """
-    hits, words, hit_words = search
-    low, high = frame.dtype.type(lowest), frame.dtype.type(highest)
-    rows, cols = frame.shape
-    count = 0
-    for row in range(rows):
-        line = frame[row]
-        for col in range(cols):
-            hits[col] = not ((line[col] < low) | (line[col] > high))
-        n_words = 0
-        for index in range(words.size):
-            hit_words[n_words] = index
-            n_words += words[index] != 0
-        for index in hit_words[:n_words]:
-            word = words[index]
-            while word:
-                others = word & (word - _ONE)
-                # A one for each byte below the lowest hit; the product counts them.
-                below = (((word ^ others) - _ONE) & _ONES) * _ONES >> _LAST_BYTE
-                word = others
-                col = 8 * index + np.intp(below)
-                if mask.size and mask[row, col]:
-                    continue
-                kept[count] = (row + 1) * (cols + 2) + col + 1
-                levels[count] = line[col]
-                count += 1
-    return count
-
-
-@njit(cache=True, nogil=True)
-def _merge(
-    kept: NDArray[np.uint32],
-    levels: NDArray[np.uint32],
-    count: int,
-    stride: int,
-    least: int,
-    work: tuple[NDArray[Any], ...],
-    found: tuple[NDArray[Any], ...],
-) -> int:
-    """Find the classes of the first `count` pixels `kept` that live through `least` levels.
-
-    Writes row, column, score and the raster index of the pixel where each class dies, -1 for the
-    background, in the order of `Peaks`, and returns how many.
-    """
-    # Indices are unsigned: numba then does not ask whether they count from the end. The margin's
-    # keys are 0, and so are all others between calls.
-    keys, parent, death, higher_than, maxima, classes, saddles, spare = work
-    step, bar = np.uint64(stride), np.uint64(least)
-    for i in range(count):
-        p = np.uint64(kept[i])
-        keys[p] = np.uint64(levels[i]) << _LEVEL | p
-
-    # No branch here depends on the pixels: with noise, half of the guesses would be wrong.
-    n_maxima = n_saddles = n_classes = 0
-    for i in range(count):
-        p = np.uint64(kept[i])
-        own = keys[p]
-        a, b, c, d, e, f, g, h = _around(p, step)
-        a, b, c, d = keys[a], keys[b], keys[c], keys[d]
-        e, f, g, h = keys[e], keys[f], keys[g], keys[h]
-        best = max(max(max(a, b), max(c, d)), max(max(e, f), max(g, h)))
-        higher = (a > own) | (b > own) << 1 | (c > own) << 2 | (d > own) << 3
-        higher |= (e > own) << 4 | (f > own) << 5 | (g > own) << 6 | (h > own) << 7
-        parent[p] = max(best, own) & _INDEX
-        maxima[n_maxima] = p
-        n_maxima += higher == 0
-        saddles[n_saddles] = own
-        n_saddles += _N_PARTS[higher] > 1
-        higher_than[p] = higher
-
-    _sort(saddles, n_saddles, spare, 4)
-    beside = np.array(_around(np.uint64(0), step))
-    for own in saddles[:n_saddles][::-1]:
-        p = own & _INDEX
-        higher = np.intp(higher_than[p])
-        elder = keys[_root(parent, p + beside[_PARTS[higher, 0]])]
-        for part in range(1, _N_PARTS[higher]):
-            other = keys[_root(parent, p + beside[_PARTS[higher, part]])]
-            if other != elder:
-                elder, younger = max(elder, other), min(elder, other)
-                birth = younger & _INDEX
-                parent[birth] = elder & _INDEX
-                death[birth] = p
-                score = (younger >> _LEVEL) - (own >> _LEVEL)
-                classes[n_classes] = _order(score, birth)
-                n_classes += score >= bar
-    for i in range(n_maxima):
-        p = np.uint64(maxima[i])
-        if parent[p] == p:
-            death[p] = 0
-            classes[n_classes] = _order(keys[p] >> _LEVEL, p)
-            n_classes += keys[p] >> _LEVEL >= bar
-    for p in kept[:count]:
-        keys[p] = 0
-
-    _sort(classes, n_classes, spare, 0)
-    row, col, score_of, end_of = found
-    for i in range(n_classes):
-        start, end = np.intp(classes[i] & _INDEX), np.intp(death[classes[i] & _INDEX])
-        row[i], col[i] = start // stride - 1, start % stride - 1
-        score_of[i] = _INDEX - (classes[i] >> _LEVEL)
-        end_of[i] = (end // stride - 1) * (stride - 2) + end % stride - 1 if end else -1
-    return n_classes
-
-
-@njit(cache=True, inline="always")
-def _around(p: np.uint64, step: np.uint64) -> tuple[np.uint64, ...]:
-    up, down = p - step, p + step
-    return up - _ONE, up, up + _ONE, p - _ONE, p + _ONE, down - _ONE, down, down + _ONE
-
-
-@njit(cache=True, inline="always")
-def _order(score: np.uint64, p: np.uint64) -> np.uint64:
-    """Return a number that rises as the score falls, then with the index."""
-    return (_INDEX - score) << _LEVEL | p
-
-
-@njit(cache=True, nogil=True)
-def _root(parent: NDArray[np.uint32], p: np.uint64) -> np.uint64:
-    """Return where the pointers from `p` lead, and let all on the way point there."""
-    root = np.uint64(parent[p])
-    while parent[root] != root:
-        root = np.uint64(parent[root])
-    while parent[p] != root:
-        p, parent[p] = np.uint64(parent[p]), root
-    return root
-
-
-@njit(cache=True, nogil=True)
-def _sort(
-    values: NDArray[np.uint64], count: int, spare: NDArray[np.uint64], first_byte: int
-) -> None:
-    """Sort the first `count` values by their bytes from `first_byte` up; equal ones stay put."""
-    differing = np.uint64(0)
-    for i in range(count):
-        differing |= values[i] ^ values[0]
-    for byte in range(first_byte, 8):
-        shift = np.uint64(8 * byte)
-        if differing >> shift & _DIGIT == 0:
-            continue
-        place = np.zeros(257, np.int64)
-        for i in range(count):
-            place[(values[i] >> shift & _DIGIT) + _ONE] += 1
-        for digit in range(1, 256):
-            place[digit] += place[digit - 1]
-        for i in range(count):
-            digit = values[i] >> shift & _DIGIT
-            spare[place[digit]] = values[i]
-            place[digit] += 1
-        values[:count] = spare[:count]
