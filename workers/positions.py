@@ -11,6 +11,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from streamer.config import PositionsConfig
+from streamer.flags import POOR_FIT, UNTRUSTED
 from workers.normalisation import border_level, normalise
 
 if TYPE_CHECKING:
@@ -18,9 +19,7 @@ if TYPE_CHECKING:
     from workers.checkpoints import Convention
 
 __all__ = [
-    "POOR_FIT",
     "TRUSTED_PX",
-    "UNTRUSTED",
     "Centroid",
     "NetworkMethod",
     "PositionMethod",
@@ -28,10 +27,6 @@ __all__ = [
     "make_method",
 ]
 
-POOR_FIT = 16
-"""Flag: the patch does not look like one peak where the method says it is."""
-UNTRUSTED = 32
-"""Flag: the position is outside the range in which the method can be trusted."""
 TRUSTED_PX = 1.0
 """Furthest trusted distance from the middle pixel's centre along each axis, in pixels."""
 

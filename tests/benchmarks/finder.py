@@ -62,7 +62,7 @@ CASES = (
 def main() -> None:
     """Print the table; it takes about a minute, nearly all of it findpeaks."""
     title = f"Topology finder, uint16 frames, score of at least {MINSCORE} counts"
-    table = Table(title=title, box=box.SIMPLE)
+    table = Table(title=title, box=box.SIMPLE, pad_edge=False)
     for heading in ("size", "kept", "peaks", "findpeaks", "ours", "ratio", "passes", "same"):
         table.add_column(heading, justify="right", no_wrap=True)
     for case in CASES:

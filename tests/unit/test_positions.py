@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from streamer.config import PositionsConfig
 from streamer.errors import UserError
+from streamer.flags import POOR_FIT, UNTRUSTED
 from workers.evaluation import CASES, ConstantAnswer, evaluate, figures_table
 from workers.normalisation import border_level, normalise
 from workers.peaksim import PeakRanges, cramer_rao, draw_peaks, draw_valid, expected_counts
-from workers.positions import POOR_FIT, UNTRUSTED, Centroid, PositionMethod, make_method
+from workers.positions import Centroid, PositionMethod, make_method
 
 ONES = np.ones((1, 11, 11), np.bool_)
 

@@ -289,6 +289,7 @@ class Listed:
     """A source of given events."""
 
     uri, live, n_frames, socket = "listed", False, None, None
+    counters: dict[str, int] = {}  # noqa: RUF012
 
     def __init__(self, events):
         self.events = list(events)
