@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import io
+
+from rich.console import Console
+
+from streamer.console import LiveView, NodeView, PlainView, Snapshot, view_for
+
+
+def snapshot(**changes):
+    facts = {
+        "phase": "running",
+        "source": "x.h5",
+        "feed": "tcp://127.0.0.1:5590",
+        "elapsed_s": 3.0,
+        "expected": 480,
+        "received": 120,
+        "frames": {"done": 100, "failed": 0, "missing": 0, "shed": 0},
+        "peaks": 3000,
+        "latency_ms": 40.0,
+        "window": 20,
+        "backlog": 0,
+        "redelivered": 0,
+        "duplicates": 0,
+        "refused": 0,
+        "ignored": "",
+        "restarts": 0,
+        "nodes": [NodeView("sink", "putting results on disk", "100 frames", 0, 4711, True)],
+    }
+    return Snapshot(**{**facts, **changes})
+
+
+def shown(view_class, terminal, *snapshots):
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=terminal, width=120)
+    with view_class(console) as view:
+        for one in snapshots:
+            view.update(one)
+    return out.getvalue()
+
+
+def test_a_pipe_gets_plain_lines_and_not_too_many():
+    text = shown(PlainView, False, snapshot(), snapshot())
+    assert text.count("\n") == 1
+    assert "running: 100 of 480 frames" in text
+    assert "sent again" not in text
+
+
+def test_what_went_wrong_is_said_in_words():
+    bad = snapshot(
+        frames={"done": 90, "failed": 2, "missing": 5, "shed": 3},
+        redelivered=7,
+        restarts=1,
+        ignored="4 stray",
+    )
+    for view_class, terminal in ((PlainView, False), (LiveView, True)):
+        text = shown(view_class, terminal, bad)
+        for words in ("2 failed", "5 missing from the source", "3 shed", "7 sent again", "4 stray"):
+            assert words in text
+
+
+def test_the_live_view_shows_every_node_and_the_feed():
+    text = shown(LiveView, True, snapshot())
+    for words in ("sink", "putting results on disk", "4711", "tcp://127.0.0.1:5590", "100/480"):
+        assert words in text
+
+
+def test_a_run_of_unknown_length_has_a_view_too():
+    assert "100 frames" in shown(PlainView, False, snapshot(expected=None))
+    assert "100" in shown(LiveView, True, snapshot(expected=None))
+
+
+def test_the_view_suits_where_it_is_shown():
+    assert isinstance(view_for(Console(file=io.StringIO())), PlainView)
+    assert isinstance(view_for(Console(file=io.StringIO(), force_terminal=True)), LiveView)

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import urllib.request
+
+import pytest
+import zmq
+
+from streamer.errors import UserError
+from streamer.messages import Status, unpack
+from streamer.metrics import Metrics
+from streamer.node import Node
+
+
+class CountDown:
+    """A role that needs a few steps."""
+
+    sockets: list[zmq.Socket[bytes]] = []  # noqa: RUF012
+
+    def __init__(self, steps: int) -> None:
+        self.left = steps
+        self.closed = False
+
+    @property
+    def finished(self) -> bool:
+        return self.left == 0
+
+    def step(self) -> float:
+        self.left -= 1
+        return 0.0
+
+    def stop(self) -> None:
+        self.left = min(self.left, 1)
+
+    def report(self):
+        return "counting down", {"left": float(self.left)}, {"a": "b"}
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_a_node_runs_its_role_to_the_end_and_reports(context):
+    ear = context.socket(zmq.PULL)
+    ear.bind("inproc://status")
+    role = CountDown(5)
+    Node("x-0", context, lambda: role, Metrics(), status_address="inproc://status").run()
+    said = []
+    while ear.poll(200):
+        status, _ = unpack(ear.recv_multipart())
+        assert isinstance(status, Status)
+        said.append(status)
+    assert role.closed
+    assert [said[0].state, said[-1].state] == ["starting", "done"]
+    assert said[-1].stats == {"left": 0.0}
+    assert said[-1].pid == os.getpid()
+    ear.close()
+
+
+SCRIPT = """
+    import sys, zmq
+    sys.path.insert(0, {root!r})
+    from streamer.metrics import Metrics
+    from streamer.node import Node
+
+    class Role:
+        sockets, finished, stubborn = [], False, {stubborn}
+        def __init__(self):
+            print("up", flush=True)  # signals are handled from here on
+        def step(self):
+            return 1.0
+        def stop(self):
+            print("asked to stop", flush=True)
+            self.finished = not self.stubborn
+        def report(self):
+            return "", {{}}, {{}}
+        def close(self):
+            print("closed", flush=True)
+
+    Node("x-0", zmq.Context(), Role, Metrics()).run()
+"""
+
+
+def start(stubborn: bool) -> subprocess.Popen[str]:
+    root = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
+    script = textwrap.dedent(SCRIPT).format(root=root, stubborn=stubborn)
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert process.stdout.readline() == "up\n"
+    return process
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_one_signal_finishes_what_was_begun(number):
+    with start(stubborn=False) as process:
+        process.send_signal(number)
+        assert process.stdout.readline() == "asked to stop\n"
+        assert process.stdout.readline() == "closed\n"
+        assert process.wait(10) == 0
+
+
+def test_a_second_signal_ends_at_once():
+    with start(stubborn=True) as process:
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout.readline() == "asked to stop\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 128 + signal.SIGTERM
+
+
+def test_metrics_are_served_and_start_at_zero():
+    metrics = Metrics()
+    port = metrics.serve("127.0.0.1", 0)
+    metrics.frames.labels("done").inc(3)
+    with metrics.timed("detect"):
+        pass
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as page:
+        text = page.read().decode()
+    assert 'braggstream_frames_total{state="done"} 3.0' in text
+    assert 'braggstream_frames_total{state="missing"} 0.0' in text
+    assert "_created" not in text
+    assert metrics.value("braggstream_stage_duration_seconds_count", stage="detect") == 1
+    with pytest.raises(UserError, match=r"metrics\.base_port"):
+        Metrics().serve("127.0.0.1", port)
+
+
+def test_redelivered_frames_are_counted_once():
+    metrics = Metrics()
+    for total in (3, 3, 8):
+        metrics.count_redelivered(total)
+    assert metrics.value("braggstream_redelivered_frames_total") == 8

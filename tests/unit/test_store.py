@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import pytest
+
+from streamer.errors import UserError
+from streamer.store import FRAMES, PEAKS, LastPart, RunFolder
+
+
+def a_part(schema, count):
+    columns = {field.name: [None] * count for field in schema}
+    columns["series"] = ["1"] * count
+    return schema.empty_table().from_pydict(columns, schema=schema)
+
+
+def test_parts_are_read_in_the_order_in_which_they_were_committed(tmp_path):
+    folder = RunFolder.create(tmp_path / "run")
+    for index, count in enumerate((2, 3)):
+        folder.write_part(
+            index, a_part(FRAMES, count), a_part(PEAKS, count * 10), upto=index + 7, next_track=4
+        )
+    assert folder.read("frames").num_rows == 5
+    assert folder.read("peaks").num_rows == 50
+    assert folder.last_part() == LastPart(1, 8, 4)
+    assert [path.name for path in folder.parts("frames")] == [
+        "part-00000000.parquet",
+        "part-00000001.parquet",
+    ]
+    assert not list((tmp_path / "run").rglob("*.partial"))
+
+
+def test_an_empty_run_reads_as_empty_tables(tmp_path):
+    folder = RunFolder.create(tmp_path / "run")
+    assert folder.read("peaks").schema.equals(PEAKS)
+    assert folder.read("frames", ["state"]).num_rows == 0
+    assert folder.last_part() is None
+
+
+def test_half_a_part_is_cleared_away(tmp_path):
+    folder = RunFolder.create(tmp_path / "run")
+    folder.write_part(0, a_part(FRAMES, 1), a_part(PEAKS, 1), upto=1, next_track=0)
+    (tmp_path / "run" / "peaks" / "part-00000001.parquet").write_bytes(b"torn")
+    assert folder.last_part() == LastPart(0, 1, 0)
+    assert len(folder.parts("peaks")) == 1
+
+
+def test_a_folder_with_something_in_it_is_not_taken(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match="is not empty"):
+        RunFolder.create(tmp_path)
+    run = tmp_path / "run"
+    RunFolder.create(run).write_summary({"state": "done"})
+    with pytest.raises(UserError, match="already holds a run"):
+        RunFolder.create(run)
+    with pytest.raises(UserError, match=r"notes\.txt is not empty"):
+        RunFolder.create(tmp_path / "notes.txt")
+
+
+def test_an_empty_folder_is_taken(tmp_path):
+    assert RunFolder.create(tmp_path).path == tmp_path
+
+
+def test_only_a_run_folder_is_opened(tmp_path):
+    with pytest.raises(UserError, match=r"no run\.json"):
+        RunFolder.open(tmp_path)
+    RunFolder.create(tmp_path).write_summary({"state": "done"})
+    assert RunFolder.open(tmp_path).read_summary() == {"state": "done"}
