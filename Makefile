@@ -22,7 +22,7 @@ demo: install
 	$(BIN)/python launch.py demo
 
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 bench: install
 	$(BIN)/python -m tests.benchmarks

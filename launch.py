@@ -254,6 +254,7 @@ def _run_node(spec: NodeSpec) -> None:
         metrics,
         status_address=spec.endpoints["status"],
         metrics_port=metrics.serve(settings.metrics.host, spec.metrics_port),
+        parent=spec.launcher or None,
     )
     runner.run()
 
@@ -308,16 +309,23 @@ def _role(
 
     def gpu() -> Any:
         from workers.gpu import GpuWorker
+        from workers.livecheck import LiveCheck
         from workers.positions import make_method
 
         method = make_method(_on_own_device(settings.positions, spec.index), 1)
         size = method.patch_size
         method.place(np.ones((1, size, size), np.float32), np.ones((1, size, size), np.bool_))
+        check = None
+        if settings.positions.check_share and method.name not in ("gaussian", "pseudovoigt"):
+            fit = make_method(settings.positions.model_copy(update={"method": "gaussian"}), 1)
+            if fit.patch_size == size:
+                check = LiveCheck(fit, settings.positions.check_share, metrics)
         return GpuWorker(
             context,
             settings,
             metrics,
             method,
+            check=check,
             name=spec.name,
             patches_addresses=[ends[f"patches-{i}"] for i in range(spec.detectors)],
             positions_address=ends[f"positions-{spec.index}"],
@@ -377,13 +385,26 @@ def _positive(text: str) -> float:
 def main() -> None:
     """Run the command line; a user's mistake is one line and exit status 2."""
     try:
-        app()
+        status = app(standalone_mode=False)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
-        sys.exit(2)
+        status = _say(str(error), 2)
+    except typer.TyperException as error:  # wrong words on the command line
+        message = error.format_message() if hasattr(error, "format_message") else str(error)
+        status = _say(f"{message or 'no command given'} (--help says more)", 2)
     except RunError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
-        sys.exit(1)
+        status = _say(str(error), 1)
+    except (typer.Abort, KeyboardInterrupt):
+        status = _say("interrupted", 130)
+    except BrokenPipeError:
+        # Who read our output is gone; so that the interpreter's last flush has somewhere to go:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 1
+    sys.exit(status or 0)
+
+
+def _say(message: str, status: int) -> int:
+    print(f"error: {message}".replace("\n", " "), file=sys.stderr)  # noqa: T201
+    return status
 
 
 if __name__ == "__main__":

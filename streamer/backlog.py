@@ -36,10 +36,11 @@ class Backlog(Protocol):
 
 
 class Newest:
-    """Keeps the newest `most` frames in memory and sheds older ones."""
+    """Keeps the newest frames in memory, so many and so many bytes at most; sheds older ones."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, most: int, most_bytes: int) -> None:
+        self._most, self._most_bytes = most, most_bytes
+        self._bytes = 0
         self._items: deque[Item] = deque()
 
     def __len__(self) -> int:
@@ -48,14 +49,19 @@ class Newest:
     def push(self, item: Item) -> list[CodedFrame]:
         """Keep a frame; return those that had to be shed for it."""
         self._items.append(item)
+        self._bytes += len(item[1])
         shed = []
-        while len(self._items) > self._most:
-            shed.append(self._items.popleft()[0])
+        while len(self._items) > self._most or (
+            self._bytes > self._most_bytes and len(self._items) > 1
+        ):
+            shed.append(self.pop()[0])
         return shed
 
     def pop(self) -> Item:
         """Return the oldest frame."""
-        return self._items.popleft()
+        item = self._items.popleft()
+        self._bytes -= len(item[1])
+        return item
 
     def close(self) -> None:
         """Forget what is left."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -47,15 +47,21 @@ class DetectConfig(_Section):
     """File with counts to subtract from each pixel; a 3-D stack is averaged."""
     binning: int = Field(default=1, ge=1)
     """Pixels summed along each axis before anything else; positions stay in detector pixels."""
-    saturation: float | None = None
+    saturation: float | None = Field(default=None, gt=0)
     """Counts from which a pixel is saturated; default: what the source says."""
 
 
 class PositionsConfig(_Section):
     """The GPU workers."""
 
-    method: Literal["braggnn", "centroid"] = "braggnn"
+    method: Literal["braggnn", "gaussian", "pseudovoigt", "centroid"] = "braggnn"
     """How a peak is placed within its patch."""
+    gain: float = Field(default=1.0, ge=0)
+    """Counts per photon, for fits: 1 for a photon counter; 0 for noise that does not grow."""
+    read_noise: float = Field(default=0.0, ge=0)
+    """Standard deviation in counts of a pixel without photons, for fits: 0 for a photon counter."""
+    check_share: float = Field(default=0.01, ge=0, le=1)
+    """Share of the peaks that are also fitted, to see that the model still suits the data."""
     checkpoint: Path | None = None
     """Weights to use in place of our own; checked against known patches before use."""
     device: str = "auto"
@@ -82,7 +88,10 @@ class TransportConfig(_Section):
 
     scheme: Literal["ipc", "tcp"] = "ipc"
     """`ipc` on one host; `tcp` on loopback or, with `endpoints`, between hosts."""
-    endpoints: dict[str, str] = Field(default_factory=dict)
+    endpoints: dict[
+        Annotated[str, Field(pattern=r"^(frames|acks|status|(patches|positions)-\d+)$")],
+        Annotated[str, Field(pattern=r"^(tcp|ipc)://.+")],
+    ] = Field(default_factory=dict)
     """Address of a publisher by name (`frames`, `patches-0`, `positions-0`, `acks`, `status`)."""
     window_frames: int = Field(default=4096, ge=1)
     """Frames that may be on their way at once, from the source to the disk."""
@@ -96,7 +105,7 @@ class TransportConfig(_Section):
     """The frames of a worker that has brought no result for so long are sent to another."""
     max_tries: int = Field(default=3, ge=1)
     """A frame that was sent this often in vain is set aside as failed."""
-    heartbeat_ms: int = Field(default=1000, ge=10)
+    heartbeat_ms: int = Field(default=1000, ge=10, le=1_000_000)
     """Interval of ZMTP heartbeats; a peer silent for five of them is gone."""
 
 

@@ -55,6 +55,8 @@ class Snapshot:
     ignored: str
     """Messages of the source that gave no frame, in words."""
     restarts: int
+    disagreement_px: float | None
+    """Median distance of the model's positions from fits, if any were made."""
     nodes: list[NodeView]
 
     @property
@@ -144,6 +146,8 @@ class LiveView:
             (f"{now.latency_ms:,.0f}", "bold"), " ms   on their way ",
             (f"{now.window:,}", "bold"), f"   waiting {now.backlog:,}",
         )  # fmt: skip
+        if now.disagreement_px is not None:
+            figures.append(f"   model and fit {now.disagreement_px:.3f} px apart")
         trouble = _trouble(now)
         nodes = Table(box=None, pad_edge=False, header_style="dim")
         for column in ("node", "what it does", "so far", "pid", "restarts"):
@@ -245,6 +249,11 @@ def print_summary(console: Console, summary: dict[str, Any]) -> None:
             for name, value in figures.items()
         )
         table.add_row(f"  {stage}", words)
+    if summary["disagreement_px"] is not None:
+        table.add_row(
+            "model check",
+            f"{summary['disagreement_px']:.3f} px from fits of some of its peaks (p50)",
+        )
     delivery = summary["delivery"]
     table.add_row(
         "delivery",

@@ -40,8 +40,11 @@ def prepare_folder(out: Path) -> None:
         if not (out / _MARK).exists() and (not out.is_dir() or any(out.iterdir())):
             raise UserError(f"{out} is not an earlier demo: choose another --out")
         shutil.rmtree(out)
-    out.mkdir(parents=True)
-    (out / _MARK).touch()
+    try:
+        out.mkdir(parents=True)
+        (out / _MARK).touch()
+    except OSError as error:
+        raise UserError(f"cannot make {out}: {error.strerror}") from None
 
 
 @contextmanager
@@ -57,7 +60,9 @@ def simulated_detector(command: list[str], log: Path) -> Iterator[str]:
             line = process.stdout.readline().strip() if process.stdout else ""
             uri = line.rpartition(" ")[2]
             if not uri.startswith("dectris://"):
-                raise RuntimeError(f"the simulated detector did not start: see {log}")
+                process.wait()
+                said = log.read_text(encoding="utf-8", errors="replace").strip()
+                raise UserError(said.rpartition("\n")[2].removeprefix("error: "))
             yield uri
         finally:
             process.terminate()

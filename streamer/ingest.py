@@ -37,6 +37,7 @@ logger = logging.getLogger(__name__)
 
 _BUNDLE_BYTES = 8 << 20
 _AT_ONCE = 64
+_SILENT_S = 2.0
 
 
 class Ingest:
@@ -91,8 +92,12 @@ class Ingest:
         self._sizes: dict[int, int] = {}
         self._backlog = self._make_backlog(config)
         self._stopping = False
+        self._heard = time.monotonic()
         self._open: list[str] = []
         self._ended: deque[tuple[str, int]] = deque()
+        if self._seq:
+            # The sink stops waiting for what this node's predecessor had in hand.
+            self._record("", "end", 0, 0, "the ingest node was started again")
 
     @property
     def sockets(self) -> list[zmq.Socket[bytes]]:
@@ -149,6 +154,8 @@ class Ingest:
             doing = "window full, holding the source back"
         elif not self._open:
             doing = "waiting for a series"
+        elif (silent := time.monotonic() - self._heard) > _SILENT_S:
+            doing = f"no frame of series {self._open[-1]} for {silent:.0f} s"
         else:
             doing = f"reading series {self._open[-1]}"
         value = self._metrics.value
@@ -186,6 +193,15 @@ class Ingest:
             and self._window_bytes < self._transport.window_mib << 20
         )
 
+    @property
+    def _room(self) -> int:
+        """Frames that may be read at once so that the window is not left."""
+        frames = self._transport.window_frames - self._publisher.outstanding
+        if self._sizes:
+            size = max(1, next(reversed(self._sizes.values())))
+            frames = min(frames, ((self._transport.window_mib << 20) - self._window_bytes) // size)
+        return max(1, min(_AT_ONCE, frames))
+
     def _make_backlog(self, config: Config) -> Backlog | None:
         overload = config.overload
         if overload == "auto":
@@ -193,15 +209,19 @@ class Ingest:
         if overload == "spool":
             return Spool(self._out / "spool.bin")
         if overload == "newest":
-            return Newest(max(1, config.transport.window_frames // 4))
+            return Newest(
+                max(1, config.transport.window_frames // 4), config.transport.window_mib << 18
+            )
         return None
 
     def _read(self) -> int:
         """Take what the source has, as far as there is room, and send it on."""
         if self._backlog is None and not self._has_room:
             return 0
-        events = self._source.read(_AT_ONCE)
+        events = self._source.read(self._room if self._backlog is None else _AT_ONCE)
         now = time.time_ns()
+        if events:
+            self._heard = time.monotonic()
         batch: list[Item] = []
         for event in events:
             if isinstance(event, Frame):
@@ -295,6 +315,7 @@ class Ingest:
             buffers.append(np.ascontiguousarray(series.flatfield, dtype=np.float32).data)
         header = SeriesHeader(
             name=series.name,
+            first_seq=self._seq,
             n_frames=series.n_frames,
             frame_time_s=series.frame_time_s,
             saturation=series.saturation,

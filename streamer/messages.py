@@ -73,6 +73,8 @@ class SeriesHeader(msgspec.Struct, tag="series", tag_field="kind", frozen=True):
     """A series begins. Buffers: the pixel mask (bool), the flat field (float32), each if there."""
 
     name: str
+    first_seq: int = 0
+    """No frame of the series has a smaller number."""
     n_frames: int | None = None
     frame_time_s: float | None = None
     saturation: float | None = None

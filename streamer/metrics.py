@@ -17,6 +17,8 @@ _SECONDS = (
     1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0,
 )  # fmt: skip
 _PATCHES = (1, 8, 32, 64, 128, 256, 512, 1024, 2048, 4096)
+_PIXELS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
+_SIGMAS = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
 _STATES = ("received", "done", "failed", "missing", "shed", "duplicate")
 
 
@@ -80,6 +82,18 @@ class Metrics:
             "braggstream_batch_size_patches",
             "Patches in one batch",
             buckets=_PATCHES,
+            registry=self.registry,
+        )
+        self.disagreement_px = Histogram(
+            "braggstream_model_disagreement_pixels",
+            "Distance of the model's position from that of a fit, for a share of the peaks",
+            buckets=_PIXELS,
+            registry=self.registry,
+        )
+        self.disagreement_sigmas = Histogram(
+            "braggstream_model_disagreement_sigmas",
+            "The same in standard deviations of the fit",
+            buckets=_SIGMAS,
             registry=self.registry,
         )
         self._sent_again = 0

@@ -69,6 +69,8 @@ class Node:
         Builds the role; called in `run`, so that the time it takes is reported as ``starting``.
     status_address
         Where reports go; None reports to nobody.
+    parent
+        Process without which this one must not live; default: the one that started it.
     """
 
     def __init__(
@@ -80,16 +82,15 @@ class Node:
         *,
         status_address: str | None = None,
         metrics_port: int = 0,
-        drain_s: float = 60.0,
+        parent: int | None = None,
     ) -> None:
         self.name = name
         self._context = context
         self._make_role = make_role
         self._metrics = metrics
         self._metrics_port = metrics_port
-        self._drain_s = drain_s
         self._stop = threading.Event()
-        self._parent = os.getppid()
+        self._parent = parent or os.getppid()
         self._status: zmq.Socket[bytes] | None = None
         if status_address is not None:
             self._status = context.socket(zmq.PUSH)
@@ -114,17 +115,14 @@ class Node:
 
     def _loop(self, role: Role) -> None:
         poller, polled = zmq.Poller(), list[zmq.Socket[bytes]]()
-        state, deadline, next_report = "running", float("inf"), 0.0
+        state, next_report = "running", 0.0
         while not role.finished:
             pause = role.step()
             now = time.monotonic()
             if self._stop.is_set() and state == "running":
                 logger.info("stopping: finishing what was begun")
-                state, deadline = "draining", now + self._drain_s
+                state = "draining"
                 role.stop()
-            if now >= deadline:
-                logger.warning("gave up waiting for the last results after %.0f s", self._drain_s)
-                return
             if now >= next_report:
                 next_report = now + _REPORT_S
                 self._report(role, state)

@@ -69,6 +69,8 @@ class Member:
     """Parcels among them that were sent twice before."""
     progress: float = 0.0
     """When something of what it had last reached the far end."""
+    late: bool = False
+    """True while it has brought nothing for too long: others are asked first."""
 
     @property
     def name(self) -> str:
@@ -167,10 +169,15 @@ class Publisher:
         self._pool(pool).welcome.pop(name, None)
 
     def send(self, pool: str, parcel: Parcel) -> None:
-        """Take charge of a parcel; it leaves as soon as a member has room."""
-        parcel.on_its_way = set(parcel.keys)
+        """Take charge of a parcel; it leaves as soon as a member has room.
+
+        What is on disk already, as after a recording was read again, goes nowhere.
+        """
+        parcel.on_its_way = {key for key in parcel.keys if key >= self._upto}
         parcel.pool = pool
-        for key in parcel.keys:
+        if not parcel.on_its_way:
+            return
+        for key in parcel.on_its_way:
             self._parcels[key] = parcel
         members = self._pool(pool)
         members.waiting.append(parcel)
@@ -245,9 +252,11 @@ class Publisher:
         """
         now = self._clock()
         for key, parcel in self._parcels.items():
-            if parcel.member is None and parcel.tries and not parcel.final:
+            if parcel.tries and not parcel.final and key not in parcel.on_its_way:
                 parcel.on_its_way.add(key)
                 parcel.sent = now
+                if parcel.member is not None:
+                    parcel.member.load += 1
 
     def _retry_overdue(self, before: float) -> None:
         waiting = {id(parcel) for pool in self._pools.values() for parcel in pool.waiting}
@@ -256,9 +265,12 @@ class Publisher:
             for parcel in self._parcels.values()
             if parcel.on_its_way and not parcel.final and _last_sign(parcel) < before
         }
-        for identity, parcel in overdue.items():
-            if identity not in waiting:
-                self._retry(self._pool(parcel.pool), [parcel])
+        lost = [parcel for identity, parcel in overdue.items() if identity not in waiting]
+        for parcel in lost:
+            if parcel.member is not None:
+                parcel.member.late = True
+        for name, pool in self._pools.items():
+            self._retry(pool, [parcel for parcel in lost if parcel.pool == name])
 
     def _arrived(self, parcel: Parcel, key: int) -> None:
         if key not in parcel.on_its_way:
@@ -267,6 +279,7 @@ class Publisher:
         if parcel.member is not None:
             parcel.member.load -= 1
             parcel.member.progress = self._clock()
+            parcel.member.late = False
             if not parcel.on_its_way:
                 self._release(parcel)
 
@@ -313,7 +326,7 @@ class Publisher:
             suspect = parcel.tries >= 2
             member = min(
                 (m for m in pool.members.values() if not (suspect and m.suspects)),
-                key=lambda m: m.load,
+                key=lambda m: (m.late, m.load),
                 default=None,
             )
             if member is None:

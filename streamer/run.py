@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
 import signal
 import tempfile
@@ -55,11 +56,10 @@ def execute(
     expected: int | None = None,
     patch_size: int = 11,
     cuda_devices: int = 0,
-    on_ready: Callable[[Supervisor], None] | None = None,
 ) -> dict[str, Any]:
     """Process a source into a new run folder and return the content of its ``run.json``.
 
-    SIGINT or SIGTERM ends the run after what is on its way; a second one ends it at once.
+    SIGINT, SIGTERM or SIGHUP ends the run after what is on its way; a second one ends it at once.
 
     Parameters
     ----------
@@ -69,8 +69,6 @@ def execute(
         Returns the command line that runs the node whose spec lies in a file.
     expected
         Number of frames, if known, for the progress bar.
-    on_ready
-        Called once when all nodes run.
 
     Raises
     ------
@@ -79,42 +77,58 @@ def execute(
     RunError
         A node died too often, or the run was ended at once.
     """
+    was_there = out.exists()
     folder = RunFolder.create(out)
     write_atomically(out / "config.yaml", config.to_yaml())
     started = time.time()
     folder.write_summary(_summary(folder, source, started, None, None, "running"))
-    with _runtime_folder() as runtime:
-        topology = Topology.plan(config, runtime, cuda_devices)
-        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        supervisor = Supervisor(
-            context,
-            _specs(topology, config, source, out, patch_size),
-            command,
-            runtime=runtime,
-            logs=out / "logs",
-            restarts=config.nodes.restarts,
-        )
-        try:
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    supervisor: Supervisor | None = None
+    try:
+        with _runtime_folder() as runtime:
+            topology = Topology.plan(config, runtime, cuda_devices)
+            supervisor = Supervisor(
+                context,
+                _specs(topology, config, source, out, patch_size),
+                command,
+                runtime=runtime,
+                logs=out / "logs",
+                restarts=config.nodes.restarts,
+            )
             with _signals(supervisor):
                 supervisor.start()
-                _watch(supervisor, view, out, source, started, expected, on_ready)
-        finally:
+                _watch(supervisor, view, out, source, started, expected, config.metrics.host)
+    except UserError:
+        _remove(folder, was_there)
+        raise
+    finally:
+        if supervisor is not None:
             supervisor.close()
-            context.term()
+        context.destroy(linger=0)
+        if folder.path.exists():
+            done = supervisor is not None and supervisor.phase is Phase.DONE
+            stopped = supervisor is not None and supervisor.asked_to_stop
+            state = ("stopped" if stopped else "done") if done else "failed"
+            summary = _summary(folder, source, started, time.time(), supervisor, state)
+            folder.write_summary(summary)
+            (out / LIVE_FILE).unlink(missing_ok=True)
+            (out / TARGETS_FILE).unlink(missing_ok=True)
     if supervisor.mistake and not folder.parts("frames"):
-        shutil.rmtree(out)  # nothing was taken in: leave nothing half-made behind
+        _remove(folder, was_there)
         raise UserError(supervisor.reason)
-    stopped = supervisor.phase is not Phase.DONE
-    state = "failed" if stopped else ("stopped" if supervisor.asked_to_stop else "done")
-    summary = _summary(folder, source, started, time.time(), supervisor, state)
-    folder.write_summary(summary)
-    (out / LIVE_FILE).unlink(missing_ok=True)
-    (out / TARGETS_FILE).unlink(missing_ok=True)
     if supervisor.mistake:
         raise UserError(f"{supervisor.reason} (what came before is in {out})")
-    if stopped:
+    if not done:
         raise RunError(supervisor.reason or "stopped at once; what is in the folder is whole")
     return summary
+
+
+def _remove(folder: RunFolder, was_there: bool) -> None:
+    """Leave nothing half-made behind where nothing was taken in."""
+    for path in folder.path.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    if not was_there:
+        folder.path.rmdir()
 
 
 def _specs(
@@ -131,6 +145,7 @@ def _specs(
             gpus=topology.gpus,
             patch_size=patch_size,
             metrics_port=base + i if base else 0,
+            launcher=os.getpid(),
         )
         for i, name in enumerate(topology.nodes)
     ]
@@ -151,7 +166,8 @@ def _signals(supervisor: Supervisor) -> Iterator[None]:
         supervisor.asked_to_stop = True
 
     before = {
-        number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)
+        number: signal.signal(number, on_signal)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     }
     try:
         yield
@@ -167,9 +183,9 @@ def _watch(
     source: str,
     started: float,
     expected: int | None,
-    on_ready: Callable[[Supervisor], None] | None,
+    metrics_host: str,
 ) -> None:
-    next_note, targets = 0.0, ""
+    next_note, targets, shown = 0.0, "", True
     with view:
         while not supervisor.over:
             supervisor.poll(_TICK_S)
@@ -178,14 +194,16 @@ def _watch(
             elif supervisor.asked_to_stop:
                 supervisor.stop()
             now = _snapshot(supervisor, source, started, expected)
-            view.update(now)
-            if on_ready is not None and all(node.doing != "starting" for node in now.nodes):
-                on_ready(supervisor)
-                on_ready = None
+            try:
+                if shown:
+                    view.update(now)
+            except (OSError, SystemExit):  # the latter is rich's answer to a closed pipe
+                shown = False  # who reads is gone; the run is not
+                logger.warning("nobody reads what is printed any more: going on in silence")
             if time.monotonic() >= next_note:
                 next_note = time.monotonic() + 1.0
                 write_atomically(out / LIVE_FILE, json.dumps(asdict(now)) + "\n")
-                newer = _targets(supervisor, out)
+                newer = _targets(supervisor, out, metrics_host)
                 if newer != targets:
                     targets = newer
                     write_atomically(out / TARGETS_FILE, newer)
@@ -213,6 +231,7 @@ def _snapshot(
         refused=int(sum(node.stat("refused") for node in nodes.values())),
         ignored=_ignored(ingest),
         restarts=supervisor.restarted,
+        disagreement_px=_disagreement(supervisor),
         nodes=[_node_view(node) for node in nodes.values()],
     )
 
@@ -241,11 +260,23 @@ def _ignored(ingest: NodeProcess) -> str:
     return ingest.status.info.get("ignored", "") if ingest.status else ""
 
 
-def _targets(supervisor: Supervisor, out: Path) -> str:
+def _disagreement(supervisor: Supervisor) -> float | None:
+    """Return the largest of the GPU workers' median distances of model and fit in pixels."""
+    values = [
+        node.status.stats["disagreement_px"]
+        for node in supervisor.nodes.values()
+        if node.status is not None and "disagreement_px" in node.status.stats
+    ]
+    return max(values, default=None)
+
+
+def _targets(supervisor: Supervisor, out: Path, host: str) -> str:
     """Return the list of metrics ports in Prometheus' file_sd format."""
+    if host in ("0.0.0.0", "::"):
+        host = "127.0.0.1"
     targets = [
         {
-            "targets": [f"127.0.0.1:{node.status.metrics_port}"],
+            "targets": [f"{host}:{node.status.metrics_port}"],
             "labels": {"node": node.spec.name, "role": node.spec.role, "run": out.name},
         }
         for node in supervisor.nodes.values()
@@ -282,6 +313,7 @@ def _summary(
         "tracks": 0,
         "rates": {"frames_per_s": 0.0, "peaks_per_s": 0.0, "latency_ms_median": 0.0},
         "stages": {},
+        "disagreement_px": None,
         "delivery": {"redelivered": 0, "duplicates": 0, "restarts": 0, "ignored": ""},
     }
     if len(latency):
@@ -319,6 +351,7 @@ def _add_figures(summary: dict[str, Any], supervisor: Supervisor) -> None:
             "workers": float(len(gpus)),
         },
     }
+    summary["disagreement_px"] = _disagreement(supervisor)
     summary["delivery"] = {
         "redelivered": _redelivered(supervisor),
         "duplicates": int(sink.stat("duplicate")),

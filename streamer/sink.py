@@ -149,7 +149,7 @@ class Sink:
 
     def stop(self) -> None:
         """Commit what is there and finish."""
-        self._advance()
+        self._flush()
         for series in list(self._open):
             self._close_series(series)
         self._stopping = True
@@ -255,10 +255,14 @@ class Sink:
     def _begin_epoch(self, epoch: int) -> None:
         """Stop waiting for what an ingest node took to its grave."""
         logger.warning("the ingest node was started again: not waiting for what it had in hand")
-        for seq in sorted(self._buffer):
-            self._next = seq
-            self._advance()
+        self._flush()
         self._next = epoch * EPOCH
+
+    def _flush(self) -> None:
+        """Give all items their rows, also those that wait for one that will not come."""
+        for seq in sorted(self._buffer):
+            self._next = max(self._next, seq)
+            self._advance()
 
     def _advance(self) -> None:
         """Give each item whose turn has come its row."""
@@ -296,6 +300,8 @@ class Sink:
             return
         for frame in range(record.first, record.first + record.count):
             self._enter(_Row(record.series, frame, record.time_ns, record.state, record.reason, 0))
+            if len(self._rows) >= self._most_rows:
+                self._commit()  # one record can stand for millions of frames
 
     def _enter(self, row: _Row) -> bool:
         if not self._ledger.enter(row.series, row.frame):

@@ -32,11 +32,12 @@ def print_status(path: Path, console: Console) -> None:
         print_summary(console, summary)
         return
     live = path / LIVE_FILE
-    if not live.exists():
+    try:
+        age = time.time() - live.stat().st_mtime
+        now = json.loads(live.read_text(encoding="utf-8"))
+    except FileNotFoundError:
         console.print(f"starting since {summary['started']}", highlight=False)
         return
-    age = time.time() - live.stat().st_mtime
-    now = json.loads(live.read_text(encoding="utf-8"))
     if age > _STALE_S:
         console.print(
             f"[yellow]no word from this run for {age:,.0f} s: its launcher is gone. "

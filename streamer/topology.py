@@ -30,6 +30,8 @@ class NodeSpec(msgspec.Struct, frozen=True, kw_only=True):
     incarnation: int = 0
     """How often it was started before."""
     metrics_port: int = 0
+    launcher: int = 0
+    """Process that looks after the node; 0 for the one that starts it."""
 
     @property
     def role(self) -> str:

@@ -12,9 +12,9 @@ __all__ = ["Tracker"]
 class Tracker:
     """Links each peak to the track that stood nearest, frames being given in order.
 
-    A peak takes over a track when each is the nearest of the other and they are at most `gate`
-    apart; a peak without a track begins one. A track that was not seen for more than `memory`
-    frames ends.
+    A peak takes over the track that stood nearest to it, at most `gate` away; of several peaks
+    with the same track the closest does, and a peak without one begins one. A track that was not
+    seen for more than `memory` frames ends.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ class Tracker:
         self._seen = np.concatenate([self._seen[old], np.full(len(tracks), frame, np.int64)])
 
     def _pairs(self, positions: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Return peaks and rows of the track table that are each other's nearest."""
+        """Return peaks and the rows of the track table that they take over."""
         distance, old = cKDTree(self._where).query(positions, distance_upper_bound=self._gate)
         near = np.flatnonzero(np.isfinite(distance))
         # Of several peaks nearest to one track, the closest wins.

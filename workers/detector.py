@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
-from collections import OrderedDict
 from functools import partial
 from typing import Any
 
@@ -36,8 +36,6 @@ __all__ = ["DetectorWorker", "PeakTable", "find_in_frame"]
 
 logger = logging.getLogger(__name__)
 
-_SERIES_KEPT = 4
-
 PeakTable = tuple[NDArray[np.void], Patches]
 
 
@@ -52,9 +50,9 @@ def find_in_frame(
         A table of `streamer.messages.PEAK` with positions in detector pixels, and the patches in
         the same order.
     """
-    pixels, masked = correction(frame)
+    pixels, masked, saturated = correction(frame)
     found = finder(pixels, masked)
-    patches = cut_patches(pixels, masked, found.row, found.col, patch_size, correction.saturation)
+    patches = cut_patches(pixels, masked, saturated, found.row, found.col, patch_size)
     peaks = np.empty(len(found.row), PEAK)
     n = correction.binning
     # The middle of a block of n pixels, rounded down to a pixel.
@@ -97,7 +95,8 @@ class DetectorWorker:
         self._finder = finder
         self._patch_size = patch_size
         self._mask, self._dark = mask, dark
-        self._corrections: OrderedDict[str, Correction | str] = OrderedDict()
+        self._corrections: dict[str, Correction | str] = {}
+        self._begun: dict[str, int] = {}
         heartbeat = config.transport.heartbeat_ms
         self._publisher = Publisher(
             context,
@@ -186,9 +185,12 @@ class DetectorWorker:
             logger.warning("message refused: no use for %s", type(header).__name__)
 
     def _begin(self, series: SeriesHeader, buffers: list[memoryview]) -> None:
-        mask = None
+        arrays = iter(buffers)
+        mask = flatfield = None
         if series.mask_shape is not None:
-            mask = np.frombuffer(buffers[0], np.bool_).reshape(series.mask_shape)
+            mask = np.frombuffer(next(arrays), np.bool_).reshape(series.mask_shape)
+        if series.flatfield_shape is not None:
+            flatfield = np.frombuffer(next(arrays), np.float32).reshape(series.flatfield_shape)
         try:
             self._corrections[series.name] = Correction.for_series(
                 series,
@@ -197,11 +199,16 @@ class DetectorWorker:
                 self._dark,
                 self._detect.binning,
                 self._detect.saturation,
+                flatfield,
             )
         except ValueError as error:
             self._corrections[series.name] = str(error)
-        while len(self._corrections) > _SERIES_KEPT:
-            self._corrections.popitem(last=False)
+        self._begun[series.name] = series.first_seq
+        # A series is over when all is on disk up to where the next one began.
+        order = sorted(self._begun, key=lambda name: self._begun[name])
+        for over, after in itertools.pairwise(order):
+            if self._begun[after] <= self._acks.upto:
+                del self._begun[over], self._corrections[over]
 
     def _work(self, frames: list[CodedFrame], buffers: list[memoryview]) -> None:
         heads: list[FramePeaks] = []

@@ -26,10 +26,12 @@ class Correction:
     """(rows, cols), pixels never used."""
     dark: NDArray[np.float32] | None = None
     """(rows, cols), counts to subtract."""
+    flatfield: NDArray[np.float32] | None = None
+    """(rows, cols), factor to multiply by after that; the source has not done it."""
     binning: int = 1
     """Pixels summed along each axis."""
     saturation: float = np.inf
-    """Counts from which a pixel is saturated, after binning."""
+    """Counts from which a pixel is saturated, as the detector sent it."""
 
     @classmethod
     def for_series(
@@ -40,6 +42,7 @@ class Correction:
         dark: NDArray[np.float32] | None,
         binning: int,
         saturation: float | None,
+        flatfield: NDArray[np.float32] | None = None,
     ) -> Correction:
         """Combine what the source and the user say of a series' pixels."""
         masks = [mask for mask in (source_mask, user_mask) if mask is not None]
@@ -50,20 +53,35 @@ class Correction:
             shapes = " and ".join(str(mask.shape) for mask in masks)
             raise ValueError(f"masks of different shapes, {shapes}")
         limit = saturation if saturation is not None else series.saturation
-        return cls(bad, dark, binning, np.inf if limit is None else float(limit))
+        return cls(bad, dark, flatfield, binning, np.inf if limit is None else float(limit))
 
-    def __call__(self, frame: NDArray[np.generic]) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
-        """Return the corrected frame and which of its pixels are masked.
+    def __call__(
+        self, frame: NDArray[np.generic]
+    ) -> tuple[NDArray[np.generic], NDArray[np.bool_], NDArray[np.bool_]]:
+        """Return the corrected frame and which of its pixels are masked and saturated.
 
         Raises
         ------
         ValueError
-            The mask or dark is not of the frame's shape.
+            The mask, dark or flat field is not of the frame's shape, or the frame is smaller than
+            one binned pixel.
         """
-        for name, array in (("mask", self.bad), ("dark", self.dark)):
+        images = (("mask", self.bad), ("dark", self.dark), ("flat field", self.flatfield))
+        for name, array in images:
             if array is not None and array.shape != frame.shape:
                 raise ValueError(f"a {name} of {array.shape} for a frame of {frame.shape}")
+        if min(frame.shape) < self.binning:
+            raise ValueError(
+                f"a frame of {frame.shape} is smaller than {self.binning} pixels binned"
+            )
+        if frame.dtype == np.float16:
+            frame = frame.astype(np.float32)
         kind = frame.dtype.kind
+        saturated = (
+            np.asarray(frame >= self.saturation)  # type: ignore[operator]
+            if np.isfinite(self.saturation)
+            else np.zeros(frame.shape, np.bool_)
+        )
         bad = self.bad if self.bad is not None else np.zeros(frame.shape, np.bool_)
         masked = np.empty(frame.shape, np.bool_)
         if kind == "u":
@@ -76,9 +94,13 @@ class Correction:
         if self.dark is not None:
             # Noise below the dark level is no defect: it stays, masked pixels do not.
             frame = frame.astype(np.float32) - self.dark
+        if self.flatfield is not None:
+            frame = frame.astype(np.float32) * self.flatfield
         if self.binning > 1:
-            frame, masked = binned(frame, self.binning), bin_mask(masked, self.binning)
-        return frame, masked
+            frame = binned(frame, self.binning)
+            masked = bin_mask(masked, self.binning)
+            saturated = bin_mask(saturated, self.binning)
+        return frame, masked, saturated
 
 
 @njit(cache=True, nogil=True)

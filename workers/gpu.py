@@ -17,7 +17,8 @@ from streamer.messages import PEAK, POSITION, MessageError, Patches, pack, unpac
 from streamer.messages import Positions as PositionsHeader
 from streamer.metrics import Metrics
 from streamer.pubsub import FAR_END, GPUS, Parcel, Publisher, Subscriber
-from workers.positions import PositionMethod
+from workers.livecheck import LiveCheck
+from workers.positions import PositionMethod, Positions
 
 __all__ = ["GpuWorker", "place_peaks"]
 
@@ -34,23 +35,15 @@ class _Waiting:
     valid: NDArray[np.bool_]
 
 
-def place_peaks(
-    peaks: NDArray[np.void],
-    counts: NDArray[np.float32],
-    valid: NDArray[np.bool_],
-    method: PositionMethod,
-    binning: int = 1,
-) -> NDArray[np.void]:
-    """Place the peaks of patches.
+def place_peaks(peaks: NDArray[np.void], placed: Positions, binning: int = 1) -> NDArray[np.void]:
+    """Turn positions in patches into positions on the detector.
 
     Parameters
     ----------
     peaks
         (n,) of `streamer.messages.PEAK`.
-    counts, valid
-        (n, size, size), the patches around them and which of their pixels count.
-    method
-        How to place them.
+    placed
+        Where they stand in their patches.
     binning
         Detector pixels per patch pixel along each axis.
 
@@ -59,7 +52,6 @@ def place_peaks(
     positions
         (n,) of `streamer.messages.POSITION`, in detector pixels.
     """
-    placed = method.place(counts, valid)
     positions = np.empty(len(peaks), POSITION)
     for axis in ("row", "col"):
         # Pixel centres are integers on both grids: binned pixel i covers i*n - 0.5 .. i*n + n - 0.5
@@ -84,6 +76,8 @@ class GpuWorker:
         The detector workers' publishers.
     positions_address
         Where to publish positions.
+    check
+        Compares some of the positions with those of another method.
     """
 
     def __init__(
@@ -97,8 +91,10 @@ class GpuWorker:
         patches_addresses: list[str],
         positions_address: str,
         acks_address: str,
+        check: LiveCheck | None = None,
     ) -> None:
         self._method = method
+        self._check = check
         self._metrics = metrics
         self._binning = config.detect.binning
         self._most = config.positions.batch_patches
@@ -159,6 +155,8 @@ class GpuWorker:
             "refused": value("braggstream_messages_refused_total"),
             "busy_s": value("braggstream_stage_duration_seconds_sum", stage="place"),
         }
+        if self._check is not None and np.isfinite(self._check.median_px):
+            stats["disagreement_px"] = self._check.median_px
         self._metrics.backlog.set(len(self._waiting))
         return "placing peaks", stats, {"method": self._method.name}
 
@@ -203,7 +201,11 @@ class GpuWorker:
             counts = np.concatenate([one.counts for one in waiting])
             valid = np.concatenate([one.valid for one in waiting])
         with self._metrics.timed("place"):
-            positions = place_peaks(peaks, counts, valid, self._method, self._binning)
+            placed = self._method.place(counts, valid)
+        if self._check is not None:
+            with self._metrics.timed("check"):
+                self._check.look(counts, valid, placed)
+        positions = place_peaks(peaks, placed, self._binning)
         frames = [frame for one in waiting for frame in one.header.frames]
         self._metrics.batch.observe(len(peaks))
         self._metrics.peaks.inc(len(peaks))

@@ -34,10 +34,10 @@ class Patches:
 def cut_patches(
     frame: NDArray[np.generic],
     masked: NDArray[np.bool_],
+    saturated: NDArray[np.bool_],
     rows: NDArray[np.int32],
     cols: NDArray[np.int32],
     size: int,
-    saturation: float = np.inf,
 ) -> Patches:
     """Cut a patch of `size` x `size` pixels around each peak.
 
@@ -45,14 +45,12 @@ def cut_patches(
     ----------
     frame
         (rows, cols), counts, not thresholded.
-    masked
-        (rows, cols), True where a pixel must not be used.
+    masked, saturated
+        (rows, cols), True where a pixel must not be used, and where it holds all it can.
     rows, cols
         (n,), the pixel that is the middle of each patch.
     size
         Odd number of pixels.
-    saturation
-        Counts from which a pixel is saturated.
     """
     n = len(rows)
     patches = Patches(
@@ -64,9 +62,9 @@ def cut_patches(
     _cut(
         frame,
         masked,
+        saturated,
         rows,
         cols,
-        saturation,
         patches.counts,
         patches.valid,
         patches.flags,
@@ -77,7 +75,7 @@ def cut_patches(
 
 @njit(cache=True, nogil=True)
 def _cut(  # type: ignore[no-untyped-def]
-    frame, masked, rows, cols, saturation, counts, valid, flags, intensity
+    frame, masked, saturated, rows, cols, counts, valid, flags, intensity
 ):
     n, size = counts.shape[0], counts.shape[1]
     half = size // 2
@@ -97,7 +95,7 @@ def _cut(  # type: ignore[no-untyped-def]
                     flag |= MASKED
                     continue
                 value = np.float32(frame[y, x])
-                if value >= saturation:
+                if saturated[y, x]:
                     flag |= SATURATED
                 counts[k, i, j] = value
                 valid[k, i, j] = True

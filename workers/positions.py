@@ -132,6 +132,12 @@ def make_method(config: PositionsConfig, n_threads: int) -> PositionMethod:
     """
     if config.method == "centroid":
         return Centroid()
+    if config.method in ("gaussian", "pseudovoigt"):
+        # Only here: fits know what positions are, not the other way round.
+        from workers.fits import GaussianFit, Noise, PseudoVoigtFit
+
+        fit = GaussianFit if config.method == "gaussian" else PseudoVoigtFit
+        return fit(Noise(config.gain, config.read_noise))
     # torch takes seconds to import: only those who need it wait for it.
     from workers.backends import TorchBackend, choose_device
     from workers.checkpoints import WEIGHTS, load_network

@@ -58,7 +58,7 @@ class Detector:
     scene
         What to send; its configuration says where, how fast and how often.
     truth
-        File to write the truth to when the first series starts; None writes none.
+        File to write the truth to before a client is waited for; None writes none.
 
     Raises
     ------
@@ -124,12 +124,12 @@ class Detector:
         scene, config = self._scene, self._scene.config
         if config.prerender:
             self._prerender(stop)
+        if self._truth is not None:
+            write_truth(self._truth, scene.truth(), scene.metadata())
         if not self._wait_for_room(stop, client_timeout_s):
             if not stop.is_set():
                 raise UserError(f"no client connected to {self.endpoint}")
             return Sent(sent=0, dropped=0, series=0, seconds=0.0, complete=False)
-        if self._truth is not None:
-            write_truth(self._truth, scene.truth(), scene.metadata())
         begin = time.monotonic()
         sent = dropped = series = 0
         complete = True

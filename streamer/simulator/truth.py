@@ -32,12 +32,21 @@ def write_truth(path: Path, table: pa.Table, metadata: dict[str, Any]) -> None:
         What `streamer.simulator.scene.Scene.truth` returned.
     metadata
         How the series was made: plain JSON types.
+
+    Raises
+    ------
+    UserError
+        The file cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     stored = {**(table.schema.metadata or {}), _KEY: json.dumps(metadata).encode()}
     partial = path.with_name(f".{path.name}.part")
-    pq.write_table(table.replace_schema_metadata(stored), partial, compression="zstd")
-    partial.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(table.replace_schema_metadata(stored), partial, compression="zstd")
+        partial.replace(path)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UserError(f"cannot write the truth to {path}: {reason}") from None
 
 
 def read_truth(path: Path) -> tuple[pa.Table, dict[str, Any]]:

@@ -28,7 +28,7 @@ from streamer.sources.recording import Coded
 
 __all__ = ["DectrisSource", "reach_dectris"]
 
-_WAITING_MESSAGES = 20_000
+_WAITING_MESSAGES = 1000
 _NOT_METADATA = ("type", "pixel_mask", "flatfield", "countrate_correction_lookup_table")
 
 

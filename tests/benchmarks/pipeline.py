@@ -87,7 +87,7 @@ def _loops(config: Config, path: Path, out: Path, share: int, shares: int, barri
         peaks = np.concatenate([table for table, _ in found])
         counts = np.concatenate([patches.counts for _, patches in found])
         valid = np.concatenate([patches.valid for _, patches in found])
-        positions = place_peaks(peaks, counts, valid, method)
+        positions = place_peaks(peaks, method.place(counts, valid))
         at = 0
         for number, (table, _) in zip(numbers, found, strict=True):
             placed = positions[at : at + len(table)]

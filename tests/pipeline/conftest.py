@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -80,6 +81,35 @@ def assert_each_frame_once(out: Path, count: int = FRAMES) -> None:
     said = dict(zip(table["frame"].to_pylist(), table["n_peaks"].to_pylist(), strict=True))
     assert peaks == {frame: count for frame, count in said.items() if count}
     assert sum(peaks.values()) > 0
+
+
+def assert_whole(out: Path) -> None:
+    """Check that what is in the folder of a run that was cut short is in order and complete."""
+    states = frames_of(out)
+    assert states == [(frame, "done") for frame in range(len(states))]
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+    """Wait for what other processes do."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def children_of(pid: int) -> list[int]:
+    """Return the processes that a process started."""
+    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [int(child) for child in listed.split()]
+
+
+def is_alive(pid: int) -> bool:
+    """Tell whether a process runs; one that only waits to be buried does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
 
 
 @pytest.fixture(scope="session")

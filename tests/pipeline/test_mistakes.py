@@ -111,6 +111,47 @@ def test_a_run_folder_that_is_taken_is_left_alone(tmp_path):
     assert [path.name for path in out.iterdir()] == ["thesis.tex"]
 
 
+@pytest.mark.parametrize(
+    "words", [["replay"], ["replay", "x.h5"], ["nonsense"], ["train", "--patches", "abc"]]
+)
+def test_wrong_words_are_one_line(words):
+    done = launch(*words)
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert done.stderr.startswith("error: ")
+
+
+def test_a_truth_that_cannot_be_written_is_named_before_a_client_is_waited_for(tmp_path):
+    (tmp_path / "file").touch()
+    done = launch("simulate", "--truth", str(tmp_path / "file" / "truth.parquet"))
+    assert done.returncode == 2
+    assert "truth.parquet" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_demo_where_none_can_be_made(tmp_path):
+    (tmp_path / "file").touch()
+    done = launch("demo", "--out", str(tmp_path / "file" / "demo"))
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_an_address_that_cannot_be_bound_leaves_nothing(tmp_path):
+    frames, out = tmp_path / "frames.npy", tmp_path / "run"
+    np.save(frames, np.zeros((3, 32, 32), np.uint16))
+    done = launch(
+        "replay",
+        str(frames),
+        "--out",
+        str(out),
+        "--set",
+        "transport.endpoints.status=tcp://nowhere",
+    )
+    assert done.returncode == 2, done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not out.exists()
+
+
 def test_a_mask_of_another_shape_is_named_and_leaves_nothing(tmp_path):
     frames, mask = tmp_path / "frames.npy", tmp_path / "mask.npy"
     np.save(frames, np.zeros((3, 32, 32), np.uint16))

@@ -6,6 +6,8 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 import urllib.request
 
 import numpy as np
@@ -23,13 +25,18 @@ from streamer.store import PEAKS as PEAKS_SCHEMA
 from streamer.store import RunFolder
 from tests.pipeline.conftest import (
     FRAMES,
+    LAUNCH,
     QUICK,
     SCENE,
     assert_each_frame_once,
+    assert_whole,
+    children_of,
     frames_of,
+    is_alive,
     launch,
     run,
     summary_of,
+    wait_until,
 )
 from workers.detector import find_in_frame
 from workers.frames import Correction
@@ -54,7 +61,7 @@ def test_a_replay_gives_what_plain_loops_give(recording, tmp_path):
     got = np.stack([table[name].to_numpy() for name in ("score", "peak_row", "row", "col")], 1)
     for number in range(0, FRAMES, 10):
         peaks, patches = find_in_frame(scene.render(number), correction, finder, 11)
-        placed = place_peaks(peaks, patches.counts, patches.valid, Centroid())
+        placed = place_peaks(peaks, Centroid().place(patches.counts, patches.valid))
         wanted = [peaks["score"], peaks["row"], placed["row"], placed["col"]]
         np.testing.assert_allclose(got[frame == number], np.stack(wanted, 1), rtol=1e-12)
     assert summary["frames"] == {
@@ -144,6 +151,56 @@ def test_a_second_signal_stops_at_once_and_leaves_no_process(recording, tmp_path
             os.kill(pid, 0)
     states = frames_of(out)
     assert states == [(frame, "done") for frame in range(len(states))]
+
+
+@pytest.mark.parametrize("delay", [0.3, 1.2])
+def test_a_stop_while_nodes_start_is_a_stop(recording, tmp_path, delay):
+    asked = []
+
+    def stop(now):
+        if now.elapsed_s > delay and not asked:
+            asked.append(now.elapsed_s)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    summary = run(recording, tmp_path / "run", *PACED, act=stop)
+    assert summary["state"] == "stopped"
+    assert_whole(tmp_path / "run")
+
+
+def test_a_reader_that_goes_away_does_not_end_the_run(recording, tmp_path):
+    out = tmp_path / "run"
+    settings = [word for setting in QUICK for word in ("--set", setting)]
+    words = [sys.executable, str(LAUNCH), "replay", str(recording), "--out", str(out), *settings]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        process.stdout.close()
+        process.wait(60)
+    assert summary_of(out)["state"] == "done"
+    assert_each_frame_once(out)
+
+
+def test_nodes_end_with_their_launcher(recording, tmp_path):
+    out = tmp_path / "run"
+    settings = [word for setting in [*QUICK, *PACED] for word in ("--set", setting)]
+    words = [sys.executable, str(LAUNCH), "replay", str(recording), "--out", str(out), *settings]
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL) as process:
+        wait_until(lambda: len(list((out / "logs").glob("*.log"))) == 4)
+        children = children_of(process.pid)
+        assert len(children) == 4
+        process.kill()
+        process.wait(10)
+    wait_until(lambda: not any(is_alive(pid) for pid in children))
+    assert_whole(out)
+
+
+def test_many_short_series_each_keep_their_mask(detector, tmp_path):
+    uri = detector(
+        "--rate", "max", "--set", "simulate.frames=5", "--set", "simulate.series=20"
+    )  # fmt: skip
+    out = tmp_path / "run"
+    summary = run(uri, out, "source.series=20", "transport.bundle_frames=2")
+    assert summary["frames"] == {"done": 100, "failed": 0, "missing": 0, "shed": 0, "total": 100}
+    table = RunFolder(out).read("frames")
+    assert len(set(table["series"].to_pylist())) == 20
 
 
 def test_nodes_find_each_other_over_tcp(recording, tmp_path):

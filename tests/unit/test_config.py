@@ -37,7 +37,7 @@ def test_overrides_win_over_the_file_and_read_as_yaml(tmp_path):
             "detect.minvall=3",
             "unknown configuration key detect.minvall; did you mean detect.minval",
         ),
-        ("nonsense=3", "unknown configuration key nonsense; known are source.speed"),
+        ("zzz=3", "unknown configuration key zzz; known are source.speed"),
         ("minscore=3", "did you mean detect.minscore"),
         ("detect=3", "detect = 3 does not fit"),
         ("detect.finder=magic", "detect.finder = 'magic' does not fit: it should be 'topology'"),

@@ -25,6 +25,7 @@ def snapshot(**changes):
         "refused": 0,
         "ignored": "",
         "restarts": 0,
+        "disagreement_px": 0.012,
         "nodes": [NodeView("sink", "putting results on disk", "100 frames", 0, 4711, True)],
     }
     return Snapshot(**{**facts, **changes})
@@ -61,7 +62,14 @@ def test_what_went_wrong_is_said_in_words():
 
 def test_the_live_view_shows_every_node_and_the_feed():
     text = shown(LiveView, True, snapshot())
-    for words in ("sink", "putting results on disk", "4711", "tcp://127.0.0.1:5590", "100/480"):
+    for words in (
+        "sink",
+        "putting results on disk",
+        "4711",
+        "tcp://127.0.0.1:5590",
+        "100/480",
+        "0.012 px",
+    ):
         assert words in text
 
 

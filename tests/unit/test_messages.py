@@ -25,7 +25,7 @@ from streamer.messages import (
 HEAD = FramePeaks(3, "1", 7, 10**18, 10**18 + 1, 2)
 MESSAGES = {
     "series": (
-        SeriesHeader("1", 480, 0.01, 6e4, (2, 3), None, {"wavelength": 1.0}),
+        SeriesHeader("1", 7, 480, 0.01, 6e4, (2, 3), None, {"wavelength": 1.0}),
         [np.zeros((2, 3), bool)],
     ),
     "frames": (

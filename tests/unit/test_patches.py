@@ -16,9 +16,10 @@ FRAME = np.arange(40 * 50, dtype=np.uint16).reshape(40, 50)
 CLEAR = np.zeros(FRAME.shape, bool)
 
 
-def cut(row, col, masked=CLEAR, frame=FRAME, size=11, **more):
+def cut(row, col, masked=CLEAR, frame=FRAME, size=11, saturation=np.inf):
+    saturated = frame >= saturation
     rows, cols = np.atleast_1d(np.int32(row)), np.atleast_1d(np.int32(col))
-    return cut_patches(frame, masked, rows, cols, size, **more)
+    return cut_patches(frame, masked, saturated, rows, cols, size)
 
 
 def test_a_patch_is_the_frame_around_its_peak():
@@ -83,14 +84,14 @@ def test_no_peaks_make_no_patches():
 def test_what_detectors_mark_gaps_with_is_masked(dtype, bad):
     frame = np.full((8, 8), 3, dtype)
     frame[2, 5] = bad
-    _, masked = Correction()(frame)
+    _, masked, _ = Correction()(frame)
     assert np.argwhere(masked).tolist() == [[2, 5]]
 
 
 def test_a_float_is_masked_where_it_is_not_finite_and_not_where_it_is_noise():
     frame = np.zeros((4, 4), np.float32)
     frame[0, 0], frame[1, 1], frame[2, 2] = np.nan, np.inf, -3.0
-    pixels, masked = Correction()(frame)
+    pixels, masked, _ = Correction()(frame)
     assert np.argwhere(masked).tolist() == [[0, 0], [1, 1]]
     assert np.isfinite(pixels).all()
 
@@ -99,7 +100,7 @@ def test_masks_of_the_source_and_the_user_add_up():
     first, second = np.zeros((2, 4, 4), bool)
     first[0, 0] = second[3, 3] = True
     correction = Correction.for_series(SeriesHeader("1"), first, second, None, 1, None)
-    _, masked = correction(np.zeros((4, 4), np.uint16))
+    _, masked, _ = correction(np.zeros((4, 4), np.uint16))
     assert np.argwhere(masked).tolist() == [[0, 0], [3, 3]]
 
 
@@ -121,8 +122,37 @@ def test_the_users_saturation_wins_over_the_sources():
 
 def test_dark_counts_are_subtracted():
     dark = np.full((4, 4), 2.5, np.float32)
-    pixels, _ = Correction(dark=dark)(np.full((4, 4), 2, np.uint16))
+    pixels, _, _ = Correction(dark=dark)(np.full((4, 4), 2, np.uint16))
     assert (pixels == -0.5).all()
+
+
+def test_saturation_is_judged_on_what_the_detector_sent():
+    frame = np.full((4, 4), 20_000, np.uint16)
+    frame[1, 1] = 60_000
+    dark = np.full((4, 4), 100, np.float32)
+    for correction in (
+        Correction(saturation=60_000),
+        Correction(saturation=60_000, dark=dark),
+        Correction(saturation=60_000, flatfield=np.full((4, 4), 0.5, np.float32)),
+    ):
+        assert np.argwhere(correction(frame)[2]).tolist() == [[1, 1]]
+    assert np.argwhere(Correction(saturation=60_000, binning=2)(frame)[2]).tolist() == [[0, 0]]
+
+
+def test_a_flat_field_that_the_source_has_not_applied_is():
+    flat = np.full((4, 4), 0.5, np.float32)
+    pixels, _, _ = Correction(flatfield=flat, dark=2 * flat)(np.full((4, 4), 5, np.uint16))
+    assert (pixels == 2).all()
+
+
+def test_a_frame_smaller_than_a_binned_pixel_is_refused():
+    with pytest.raises(ValueError, match="smaller than 5 pixels binned"):
+        Correction(binning=5)(np.zeros((4, 9), np.uint16))
+
+
+def test_half_floats_are_widened():
+    pixels, _, _ = Correction()(np.ones((4, 4), np.float16))
+    assert pixels.dtype == np.float32
 
 
 def test_binning_sums_pixels_and_masks_blocks():
@@ -140,7 +170,7 @@ def test_positions_stay_in_detector_pixels_when_binned(binning):
     frame = (10 + 3000 * np.exp(-((rows - true[0]) ** 2 + (cols - true[1]) ** 2) / 18)).astype("u2")
     finder = make_finder("topology", 200.0, 200.0)
     peaks, patches = find_in_frame(frame, Correction(binning=binning), finder, 11)
-    placed = place_peaks(peaks, patches.counts, patches.valid, Centroid(), binning)
+    placed = place_peaks(peaks, Centroid().place(patches.counts, patches.valid), binning)
     assert len(peaks) == 1
     assert peaks.dtype == PEAK
     assert abs(peaks["row"][0] - true[0]) <= binning

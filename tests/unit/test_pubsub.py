@@ -115,6 +115,17 @@ def test_numbers_are_kept_until_they_are_committed(publisher, join):
     assert publisher.outstanding == 0
 
 
+def test_what_is_on_disk_already_goes_nowhere(publisher, join):
+    worker = join("a")
+    publisher.committed(2)
+    publisher.send(DETECTORS, parcel(0, 1))
+    publisher.send(DETECTORS, parcel(1, 2))
+    assert take(worker) == [b"[1, 2]"]
+    assert publisher.outstanding == 1
+    publisher.committed(3)
+    assert publisher.outstanding == 0
+
+
 def test_what_is_late_is_sent_again_and_given_up_after_three_tries(context, address, clock):
     failed: list[Parcel] = []
     publisher = Publisher(
@@ -216,6 +227,47 @@ def test_what_reached_a_sink_that_died_can_be_late_again(publisher, join, clock)
     clock.now += 11
     publisher.pump()
     assert take(worker) == [b"[0]", b"[0]"]
+
+
+def test_a_hung_member_is_asked_last(context, address, clock):
+    publisher = Publisher(context, address(), ack_timeout_s=10, clock=clock)
+    hung = Subscriber(context, [publisher.address], DETECTORS, "hung")
+    members(publisher, DETECTORS, 1)
+    publisher.send(DETECTORS, parcel(0))
+    good = Subscriber(context, [publisher.address], DETECTORS, "good")
+    members(publisher, DETECTORS, 2)
+    for key in range(1, 5):
+        publisher.send(DETECTORS, parcel(key))
+    had, others = take(hung), take(good)
+    assert sorted(had + others) == [f"[{key}]".encode() for key in range(5)]
+    clock.now += 5
+    publisher.received([int(one[1:2]) for one in others])  # the good one works
+    clock.now += 6
+    publisher.pump()
+    assert take(hung) == []
+    assert take(good) == had
+    for one in (hung, good, publisher):
+        one.close()
+
+
+def test_a_bundle_that_half_reached_a_sink_that_died_is_whole_again(publisher, join):
+    worker, sink = join("a"), join("sink", FAR_END)
+    publisher.send(DETECTORS, parcel(0, 1))
+    publisher.received([0])
+    sink.close()
+    members(publisher, FAR_END, 0)
+    other = join_another(publisher, worker)
+    assert take(other) == [b"[0]", b"[1]"]
+    other.close()
+
+
+def join_another(publisher: Publisher, first: Subscriber) -> Subscriber:
+    """Let a member die and another take its place."""
+    first.close()
+    members(publisher, DETECTORS, 0)
+    other = Subscriber(publisher.socket.context, [publisher.address], DETECTORS, "other")
+    members(publisher, DETECTORS, 1)
+    return other
 
 
 def test_numbers_may_jump(publisher, join):

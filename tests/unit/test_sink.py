@@ -28,6 +28,16 @@ from streamer.store import RunFolder
 CONFIG = Config.model_validate({"sink": {"commit_s": 0.01}})
 
 
+def a_frame(seq, frame, where, reason=""):
+    """Make the parcel of a frame with peaks at given positions."""
+    peaks, positions = np.zeros(len(where), PEAK), np.zeros(len(where), POSITION)
+    positions["row"] = [row for row, _ in where]
+    positions["col"] = [col for _, col in where]
+    head = FramePeaks(seq, "1", frame, 1000 + frame, time.time_ns(), len(where), reason)
+    parts = pack(Positions([head]), peaks.view(np.uint8).data, positions.view(np.uint8).data)
+    return Parcel(keys=[seq], parts=parts)
+
+
 class Rig:
     """A sink with a publisher before it and an ear for its acknowledgements."""
 
@@ -64,20 +74,7 @@ class Rig:
             if isinstance(item, Record):
                 parcel = Parcel(keys=[item.seq], parts=pack(Records([item])))
             else:
-                seq, frame, where, *rest = item
-                reason = rest[0] if rest else ""
-                peaks, positions = np.zeros(len(where), PEAK), np.zeros(len(where), POSITION)
-                positions["row"] = [row for row, _ in where]
-                positions["col"] = [col for _, col in where]
-                head = FramePeaks(seq, "1", frame, 1000 + frame, time.time_ns(), len(where), reason)
-                parcel = Parcel(
-                    keys=[seq],
-                    parts=pack(
-                        Positions([head]),
-                        peaks.view(np.uint8).data,
-                        positions.view(np.uint8).data,
-                    ),
-                )
+                parcel = a_frame(*item)
             self.publisher.send(FAR_END, parcel)
 
     def run(self, upto, seconds=5.0):
@@ -135,7 +132,10 @@ def test_what_waits_for_an_earlier_frame_is_not_acknowledged(rig):
 def test_duplicates_are_dropped_and_counted(rig):
     rig.send((0, 0, [(1, 1)]))
     rig.run(1)
-    rig.send((0, 0, [(1, 1)]), (1, 1, []), (1, 1, []))
+    parts = a_frame(0, 0, [(1, 1)]).parts  # as if from a worker that did not know
+    for name in ("again", "and again"):
+        rig.publisher.announce(FAR_END, name, parts)
+    rig.send((1, 1, []))
     rig.run(2)
     assert rig.frames()["frame"] == [0, 1]
     assert rig.folder.read("peaks").num_rows == 1
@@ -225,6 +225,28 @@ def test_stopping_commits_what_is_there(rig):
     while not rig.sink.finished:
         rig.sink.step()
     assert rig.frames()["frame"] == [0]
+
+
+def test_stopping_keeps_what_waits_for_a_frame_that_will_not_come(rig):
+    rig.send((0, 0, []), (1, 1, []), (3, 3, []))
+    rig.run(2)
+    rig.sink.stop()
+    while not rig.sink.finished:
+        rig.sink.step()
+    frames = rig.frames()
+    assert dict(zip(frames["frame"], frames["state"], strict=True)) == {
+        0: "done",
+        1: "done",
+        2: "missing",
+        3: "done",
+    }
+
+
+def test_a_gap_of_any_length_is_entered_in_pieces(rig):
+    rig.send(Record(0, "1", "missing", 0, 5000, 7, "not received"), (1, 5000, []))
+    rig.run(2)
+    assert rig.frames()["frame"] == list(range(5001))
+    assert len(rig.folder.parts("frames")) >= 4
 
 
 def test_anyones_sub_socket_can_read_the_feed(rig):

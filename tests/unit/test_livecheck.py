@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from streamer.metrics import Metrics
+from workers.livecheck import LiveCheck
+from workers.positions import Positions
+
+PATCHES = np.ones((200, 11, 11), np.float32)
+VALID = np.ones(PATCHES.shape, bool)
+
+
+def positions(n, row=0.0, sigma=0.05, flags=0):
+    return Positions(
+        np.full(n, row), np.zeros(n), np.full(n, sigma), np.full(n, sigma), np.full(n, flags, "i4")
+    )
+
+
+class Reference:
+    name, patch_size = "reference", 11
+
+    def __init__(self, flags=0):
+        self.flags = flags
+        self.seen = 0
+
+    def place(self, patches, valid):
+        self.seen += len(patches)
+        return positions(len(patches), flags=self.flags)
+
+
+def test_distances_are_counted_in_pixels_and_sigmas():
+    metrics = Metrics()
+    check = LiveCheck(Reference(), 1.0, metrics)
+    check.look(PATCHES, VALID, positions(200, row=0.15))
+    assert check.median_px == pytest.approx(0.15)
+    assert metrics.value("braggstream_model_disagreement_pixels_count") == 200
+    assert metrics.value("braggstream_model_disagreement_pixels_sum") == pytest.approx(30)
+    assert metrics.value("braggstream_model_disagreement_sigmas_sum") == pytest.approx(600)
+
+
+def test_only_a_share_is_looked_at():
+    reference = Reference()
+    LiveCheck(reference, 0.1, Metrics(), seed=1).look(PATCHES, VALID, positions(200))
+    assert 5 < reference.seen < 40
+
+
+@pytest.mark.parametrize(("reference", "placed"), [(16, 0), (0, 32)])
+def test_peaks_that_either_flags_are_left_out(reference, placed):
+    metrics = Metrics()
+    check = LiveCheck(Reference(reference), 1.0, metrics)
+    check.look(PATCHES, VALID, positions(200, flags=placed))
+    assert metrics.value("braggstream_model_disagreement_pixels_count") == 0
+    assert np.isnan(check.median_px)
+
+
+def test_a_batch_without_peaks_is_no_trouble():
+    LiveCheck(Reference(), 1.0, Metrics()).look(PATCHES[:0], VALID[:0], positions(0))
