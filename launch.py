@@ -172,6 +172,36 @@ def train(
 
 
 @app.command()
+def evaluate(
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Folder for figures and evaluation.json.")
+    ],
+    recording: Annotated[
+        str | None,
+        typer.Argument(help="Recording, as for replay; without one the simulated charge cycle."),
+    ] = None,
+    peaks: Annotated[int, typer.Option(help="Simulated peaks of each case.")] = 4000,
+    frames: Annotated[int, typer.Option(help="Most frames to take, evenly spread.")] = 120,
+    pair: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MINVAL:MINSCORE",
+            help="Thresholds; may be repeated. Default: those configured, and twice those.",
+        ),
+    ] = None,
+    config: ConfigFile = None,
+    set_: Overrides = None,
+) -> None:
+    """Compare the position methods: precision and cost on simulated peaks and on a recording."""
+    settings = load_config(config, set_)
+    from workers.comparison import compare_methods
+
+    compare_methods(
+        settings, out, recording, Console(), peaks=peaks, frames=frames, pairs=pair or ()
+    )
+
+
+@app.command()
 def status(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Run folder.")],
 ) -> None:

@@ -23,8 +23,24 @@ _CUDA_CHUNK = 4096
 class InferenceBackend(Protocol):
     """Computes the answers of one network."""
 
-    def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Map (n, size, size) normalised patches to (n, 2) answers; n may be 0."""
+    def __call__(
+        self, images: NDArray[np.float32], scales: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """Map inputs to answers.
+
+        Parameters
+        ----------
+        images
+            (n, inputs, size, size); n may be 0. See `workers.braggnn.Architecture` for the names
+            of lengths.
+        scales
+            (n, scales).
+
+        Returns
+        -------
+        NDArray
+            (n, outputs).
+        """
         ...
 
 
@@ -85,7 +101,7 @@ class TorchBackend:
     ):
         torch.set_num_threads(n_threads)
         self.device = device
-        self._size = network.architecture.patch_size
+        self._architecture = network.architecture
         network = channels_last(network).to(device).eval()
         with torch.inference_mode():
             self._folded = FoldedBraggNN(network)
@@ -94,23 +110,34 @@ class TorchBackend:
             self.chunk = self._fastest_chunk()
 
     @torch.inference_mode()
-    def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Map (n, size, size) normalised patches to (n, 2) answers."""
+    def __call__(
+        self, images: NDArray[np.float32], scales: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """Map inputs to answers; see `InferenceBackend`."""
         if not len(images):
-            return np.empty((0, 2), np.float32)
-        batch = torch.from_numpy(images).unsqueeze(1)
-        answers = [self._folded(chunk.to(self.device)) for chunk in torch.split(batch, self.chunk)]
+            return np.empty((0, self._architecture.outputs), np.float32)
+        chunks = zip(
+            torch.split(torch.from_numpy(images), self.chunk),
+            torch.split(torch.from_numpy(scales), self.chunk),
+            strict=True,
+        )
+        answers = [
+            self._folded(image.to(self.device), scale.to(self.device)) for image, scale in chunks
+        ]
         result: NDArray[np.float32] = torch.cat(answers).cpu().numpy()
         return result
 
     def _fastest_chunk(self) -> int:
-        images = np.random.default_rng(0).random((1024, self._size, self._size), np.float32)
+        shape, rng = self._architecture, np.random.default_rng(0)
+        n = max(_CPU_CHUNKS)
+        images = rng.random((n, shape.inputs, shape.patch_size, shape.patch_size), np.float32)
+        scales = rng.random((n, shape.scales), np.float32)
         best = dict.fromkeys(_CPU_CHUNKS, float("inf"))
         # Rounds over all sizes, so that other load on the machine hits all of them.
         end = time.perf_counter() + 0.6
         while time.perf_counter() < end:
             for self.chunk in _CPU_CHUNKS:
                 start = time.perf_counter()
-                self(images)
+                self(images, scales)
                 best[self.chunk] = min(best[self.chunk], time.perf_counter() - start)
         return min(best, key=lambda chunk: best[chunk])

@@ -17,16 +17,26 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from streamer.errors import UserError
+from workers.backends import TorchBackend
 from workers.braggnn import Architecture, BraggNN
-from workers.normalisation import normalise
 from workers.peaksim import PeakRanges, draw_peaks, expected_counts
+from workers.positions import NetworkMethod
 
-__all__ = ["WEIGHTS", "Convention", "load_network", "read_file", "save_network", "write_file"]
+__all__ = [
+    "WEIGHTS",
+    "Convention",
+    "load_network",
+    "read_file",
+    "save_network",
+    "start_from",
+    "write_file",
+]
 
 WEIGHTS = Path(__file__).parent / "weights"
 """Folder of the weights that come with the project."""
 
-_FORMAT = "braggstream network 1"
+_FORMAT = "braggstream network 2"
+_OLD_FORMATS = ("braggstream network 1",)
 _SELF_TEST = PeakRanges(
     amplitude=(1000.0, 1000.0), background=(10.0, 10.0), width=(1.0, 1.7), offset=0.5, voigt_share=0
 )
@@ -34,7 +44,10 @@ _SELF_TEST = PeakRanges(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Convention:
-    """What a network expects and what its answers mean; the defaults are those of our own."""
+    """What a network that sees nothing but an image expects, and what its answers mean.
+
+    `workers.braggnn.Architecture` says so for networks of ours.
+    """
 
     keep_background: bool = True
     """False when the network was trained on patches without background."""
@@ -49,7 +62,7 @@ class Convention:
         offsets = answers.astype(np.float64)
         if self.relative:
             offsets = offsets * patch_size - patch_size // 2
-        return offsets[:, ::-1] if self.columns_first else offsets
+        return offsets[:, 1::-1] if self.columns_first else offsets[:, :2]
 
 
 _PUBLISHED = Convention(keep_background=False, relative=True)
@@ -76,6 +89,8 @@ def load_network(path: Path) -> tuple[BraggNN, Convention]:
     """
     content = read_file(path)
     own = content.get("format") == _FORMAT
+    if content.get("format") in _OLD_FORMATS:
+        raise UserError(f"{path} is of an older version, which knew no sigma; train it again")
     try:
         architecture = _own_architecture(content) if own else _infer_architecture(content)
         state = {name: value for name, value in content.items() if isinstance(value, Tensor)}
@@ -108,6 +123,27 @@ def load_network(path: Path) -> tuple[BraggNN, Convention]:
     return network.eval(), convention
 
 
+@torch.no_grad()
+def start_from(network: BraggNN, path: Path) -> None:
+    """Take over the weights of a file; where a layer has more inputs here, these start without.
+
+    Raises
+    ------
+    UserError
+        The file cannot be read, or a layer of it is larger than the network's.
+    """
+    content = read_file(path)
+    for name, parameter in network.named_parameters():
+        known = content.get(name)
+        if not isinstance(known, Tensor) or known.dim() != parameter.dim():
+            continue
+        if any(a > b for a, b in zip(known.shape, parameter.shape, strict=True)):
+            raise UserError(f"{path}: {name} is larger than in the network to train")
+        if known.shape[:1] == parameter.shape[:1]:
+            parameter.zero_()
+            parameter[tuple(slice(0, length) for length in known.shape)] = known
+
+
 def _network(architecture: Architecture, state: Mapping[str, Tensor]) -> BraggNN:
     # Without memory until the weights are there: a damaged file may speak of any size.
     with torch.device("meta"):
@@ -121,17 +157,16 @@ def _median_error(network: BraggNN, convention: Convention) -> float:
     size = network.architecture.patch_size
     peaks = draw_peaks(200, _SELF_TEST, np.random.default_rng(7))
     counts = expected_counts(peaks, size).astype(np.float32)
-    images = normalise(counts, np.ones(counts.shape, np.bool_), convention.keep_background)
-    with torch.inference_mode():
-        answers = network.eval()(torch.from_numpy(images).unsqueeze(1)).numpy()
-    offsets = convention.offsets(answers, size)
-    error = np.median(np.hypot(offsets[:, 0] - peaks.row, offsets[:, 1] - peaks.col))
+    backend = TorchBackend(network, torch.device("cpu"), torch.get_num_threads(), chunk=200)
+    method = NetworkMethod(backend, network.architecture, convention)
+    placed = method.place(counts, np.ones(counts.shape, np.bool_))
+    error = np.median(np.hypot(placed.row - peaks.row, placed.col - peaks.col))
     return float(error) if np.isfinite(error) else math.inf
 
 
 def _own_architecture(content: Mapping[str, Any]) -> Architecture:
     fields = dict(content["architecture"])
-    for name in ("channels", "dense"):
+    for name in ("channels", "dense", "branch"):
         fields[name] = tuple(fields[name])
     return Architecture(**fields)
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.table import Table
 
-from workers.peaksim import PeakRanges, cramer_rao, draw_peaks, draw_valid, expected_counts
+from streamer.flags import POOR_FIT
+from workers.peaksim import PeakRanges, Peaks, cramer_rao, draw_peaks, draw_valid, expected_counts
 from workers.positions import PositionMethod, Positions
 
 __all__ = ["CASES", "Case", "ConstantAnswer", "Figures", "evaluate", "figures_table"]
@@ -20,6 +23,9 @@ class Case:
 
     name: str
     peaks: PeakRanges
+    second: tuple[float, float] | None = None
+    """Amplitude of a second peak as a share of the first one's, and how many of the first one's
+    largest widths it stands away, in any direction; None for one peak."""
 
 
 def _case(name: str, snr: float, offset: float = 0.5, hot: float = 0.0, edge: float = 0.0) -> Case:
@@ -39,6 +45,16 @@ def _case(name: str, snr: float, offset: float = 0.5, hot: float = 0.0, edge: fl
     )
 
 
+def _cut(name: str, pixels: int) -> Case:
+    """Peaks at one edge of the frame, `pixels` rows or columns beyond the peak's own pixel."""
+    peaks = _case(name, 100.0, edge=1.0).peaks
+    return Case(name, replace(peaks, edge_pixels=(pixels, pixels), corner_share=0.0))
+
+
+_BRIGHT = PeakRanges(
+    amplitude=(2e3, 3e4), offset=0.5, voigt_share=0.0, hot_share=0.0, edge_share=0.0
+)
+
 CASES = (
     _case("SNR 100", 100.0),
     _case("SNR 20", 20.0),
@@ -47,6 +63,10 @@ CASES = (
     _case("SNR 100, offsets to 1 px", 100.0, offset=1.0),
     _case("SNR 100, hot pixels", 100.0, hot=1.0),
     _case("SNR 100, frame edge", 100.0, edge=1.0),
+    Case("bright, widths 0.7 to 3", _BRIGHT),
+    _cut("SNR 100, 1 px from the edge", 1),
+    _cut("SNR 100, on the last pixel", 0),
+    replace(_case("SNR 100, second peak", 100.0), second=(0.5, 2.5)),
 )
 """What methods are compared on."""
 
@@ -70,6 +90,11 @@ class Figures:
     p95: float
     outliers: float
     """Share of peaks placed more than 1 px off."""
+    pull: float = math.nan
+    """Standard deviation of (found - true) / sigma, both axes together, without outliers: 1 when
+    sigma is what it says; NaN where the method gives none."""
+    poor: float = math.nan
+    """Share of peaks flagged `POOR_FIT`."""
 
     @property
     def ratio(self) -> float:
@@ -110,11 +135,15 @@ def evaluate(
         rng = np.random.default_rng([seed, number])
         peaks = draw_peaks(n, case.peaks, rng)
         valid = draw_valid(n, case.peaks, rng, method.patch_size)
-        patches = rng.poisson(expected_counts(peaks, method.patch_size)).astype(np.float32)
+        expected = expected_counts(peaks, method.patch_size)
+        if case.second is not None:
+            expected += _second(peaks, case.second, rng, method.patch_size)
+        patches = rng.poisson(expected).astype(np.float32)
         # What a masked pixel holds must not matter: give it what hot pixels hold.
         patches[~valid] = 1e6
         found = method.place(patches, valid)
         error = np.stack([found.row - peaks.row, found.col - peaks.col], axis=1)
+        sigma = np.stack([found.row_sigma, found.col_sigma], axis=1)
         distance = np.hypot(error[:, 0], error[:, 1])
         near = distance <= 1.0
         p50, p75, p95 = np.percentile(distance, (50, 75, 95))
@@ -131,9 +160,35 @@ def evaluate(
                 p75=float(p75),
                 p95=float(p95),
                 outliers=float(1.0 - near.mean()),
+                pull=_spread(error[near] / sigma[near]),
+                poor=float(np.mean((found.flags & POOR_FIT) != 0)),
             )
         )
     return figures
+
+
+def _second(
+    peaks: Peaks, second: tuple[float, float], rng: np.random.Generator, size: int
+) -> NDArray[np.float64]:
+    """Return the counts of second peaks of the same shape, without background."""
+    share, widths = second
+    angle = rng.uniform(0.0, 2.0 * np.pi, len(peaks))
+    apart = widths * np.maximum(peaks.major, peaks.minor)
+    return expected_counts(
+        replace(
+            peaks,
+            row=peaks.row + apart * np.sin(angle),
+            col=peaks.col + apart * np.cos(angle),
+            amplitude=share * peaks.amplitude,
+            background=np.zeros(len(peaks)),
+        ),
+        size,
+    )
+
+
+def _spread(pulls: NDArray[np.float64]) -> float:
+    known = pulls[np.isfinite(pulls)]
+    return float(known.std()) if len(known) else math.nan
 
 
 def figures_table(figures: Sequence[Figures]) -> Table:
@@ -141,7 +196,19 @@ def figures_table(figures: Sequence[Figures]) -> Table:
     table = Table(title="Error in pixels on simulated peaks")
     for heading in ("case", "method"):
         table.add_column(heading)
-    for heading in ("RMSE", "bound", "ratio", "bias row", "col", "p50", "p75", "p95", "> 1 px"):
+    for heading in (
+        "RMSE",
+        "bound",
+        "ratio",
+        "bias row",
+        "col",
+        "p50",
+        "p75",
+        "p95",
+        "> 1 px",
+        "pull",
+        "poor fit",
+    ):
         table.add_column(heading, justify="right")
     for row in figures:
         table.add_row(
@@ -154,5 +221,7 @@ def figures_table(figures: Sequence[Figures]) -> Table:
             f"{row.col_bias:+.4f}",
             *(f"{value:.3f}" for value in (row.p50, row.p75, row.p95)),
             f"{row.outliers:.1%}",
+            "-" if math.isnan(row.pull) else f"{row.pull:.2f}",
+            f"{row.poor:.1%}",
         )
     return table

@@ -26,10 +26,16 @@ class PeakRanges:
     """Gaussian widths along both axes of the ellipse, in pixels; any orientation."""
     offset: float = 1.0
     """Furthest distance of the centre from that of the middle pixel along each axis, in pixels."""
+    near_share: float = 0.0
+    """Share of peaks whose centre is within the middle pixel."""
     voigt_share: float = 0.5
     """Share of pseudo-Voigt peaks, with any mixing from 0 to 1; the others are Gaussian."""
     edge_share: float = 0.1
     """Share of patches that leave the frame along one or both axes."""
+    edge_pixels: tuple[int, int] = (0, 4)
+    """Fewest and most rows or columns left beyond the middle pixel where the frame ends."""
+    corner_share: float = 1 / 3
+    """Share of those patches that leave the frame along both axes."""
     hot_share: float = 0.1
     """Share of patches with one to four masked pixels."""
 
@@ -60,9 +66,10 @@ class Peaks:
 def draw_peaks(n: int, ranges: PeakRanges, rng: np.random.Generator) -> Peaks:
     """Draw the parameters of `n` peaks."""
     eta = rng.uniform(0.0, 1.0, n) * (rng.random(n) < ranges.voigt_share)
+    reach = np.where(rng.random(n) < ranges.near_share, min(0.5, ranges.offset), ranges.offset)
     return Peaks(
-        row=rng.uniform(-ranges.offset, ranges.offset, n),
-        col=rng.uniform(-ranges.offset, ranges.offset, n),
+        row=rng.uniform(-reach, reach),
+        col=rng.uniform(-reach, reach),
         amplitude=_log_uniform(n, ranges.amplitude, rng),
         background=_log_uniform(n, ranges.background, rng),
         major=rng.uniform(*ranges.width, n),
@@ -88,12 +95,15 @@ def draw_valid(
     edge = np.flatnonzero(kind < 0.0)
     hot = np.flatnonzero((kind >= 0.0) & (kind < ranges.hot_share))
     # Pixels left on the low and the high side of the middle, along rows and columns; the frame
-    # ends on one side, along one axis or both.
+    # ends on one side of an axis.
     left = np.full((len(edge), 2, 2), middle)
-    axes = rng.integers(1, 4, len(edge))
+    corner = rng.random(len(edge)) < ranges.corner_share
+    first = rng.integers(0, 2, len(edge))
     for axis in (0, 1):
-        cut = np.flatnonzero(axes & (1 << axis))
-        left[cut, axis, rng.integers(0, 2, len(cut))] = rng.integers(0, middle, len(cut))
+        cut = np.flatnonzero(corner | (first == axis))
+        fewest, most = ranges.edge_pixels
+        most = min(most, middle - 1)
+        left[cut, axis, rng.integers(0, 2, len(cut))] = rng.integers(fewest, most + 1, len(cut))
     distance = np.arange(size) - middle
     inside = (distance >= -left[:, :, :1]) & (distance <= left[:, :, 1:])
     valid[edge] = inside[:, 0, :, None] & inside[:, 1, None, :]

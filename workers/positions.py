@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from streamer.config import PositionsConfig
 from streamer.flags import POOR_FIT, UNTRUSTED
-from workers.normalisation import border_level, normalise
+from workers.normalisation import FLIP_COLS, FLIP_ROWS, SWAP, border_level, normalise, prepare
 
 if TYPE_CHECKING:
     from workers.backends import InferenceBackend
+    from workers.braggnn import Architecture
     from workers.checkpoints import Convention
 
 __all__ = [
@@ -29,6 +30,10 @@ __all__ = [
 
 TRUSTED_PX = 1.0
 """Furthest trusted distance from the middle pixel's centre along each axis, in pixels."""
+_SPOILT_LOGIT = 0.0
+"""A network's logit above which a patch does not hold one clean peak."""
+_LONGEST_LOG = 6.0
+"""Standard deviations stay within exp(6) of `workers.normalisation.Inputs.guess`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,28 +96,44 @@ class Centroid:
 class NetworkMethod:
     """A network and what is needed around it.
 
+    Networks of ours know their standard deviations and whether a patch holds one clean peak; those
+    of others know neither.
+
     Parameters
     ----------
     backend
-        Computes answers from normalised patches.
+        Computes answers.
+    architecture
+        The network's.
     convention
-        What the network expects and what its answers mean.
-    patch_size
-        Pixels along each axis of the patches the network was trained on.
+        What the answers of a network mean that sees nothing but an image.
     """
 
     name = "braggnn"
 
-    def __init__(self, backend: InferenceBackend, convention: Convention, patch_size: int):
-        self.patch_size = patch_size
+    def __init__(
+        self,
+        backend: InferenceBackend,
+        architecture: Architecture,
+        convention: Convention | None = None,
+    ):
+        self.patch_size = architecture.patch_size
         self._backend = backend
-        self._convention = convention
+        self._convention = convention if not architecture.scales else None
 
     def place(self, patches: NDArray[np.float32], valid: NDArray[np.bool_]) -> Positions:
         """Place one peak in each patch; see `PositionMethod.place`."""
-        images = normalise(patches, valid, self._convention.keep_background)
-        offsets = self._convention.offsets(self._backend(images), self.patch_size)
-        return _positions(offsets, patches, valid)
+        if self._convention is not None:
+            images = normalise(patches, valid, self._convention.keep_background)
+            answers = self._backend(images[:, None], np.empty((len(images), 0), np.float32))
+            return _positions(self._convention.offsets(answers, self.patch_size), patches, valid)
+        inputs = prepare(patches, valid)
+        answers = self._backend(inputs.images, inputs.scales)
+        found = np.empty((4, len(answers)))
+        flags = np.empty(len(answers), np.int32)
+        _read(answers, inputs.guess, inputs.turns, inputs.blank, found, flags)
+        row, col, row_sigma, col_sigma = found
+        return Positions(row, col, row_sigma, col_sigma, flags)
 
 
 def make_method(config: PositionsConfig, n_threads: int) -> PositionMethod:
@@ -143,9 +164,9 @@ def make_method(config: PositionsConfig, n_threads: int) -> PositionMethod:
     from workers.checkpoints import WEIGHTS, load_network
 
     device = choose_device(config.device)
-    network, convention = load_network(config.checkpoint or WEIGHTS / "braggnn.pt")
+    network, convention = load_network(config.checkpoint or WEIGHTS / "compact.pt")
     backend = TorchBackend(network, device, n_threads)
-    return NetworkMethod(backend, convention, network.architecture.patch_size)
+    return NetworkMethod(backend, network.architecture, convention)
 
 
 def _positions(
@@ -160,6 +181,35 @@ def _positions(
     )
     unknown = np.full(len(offsets), np.nan)
     return Positions(offsets[:, 0].copy(), offsets[:, 1].copy(), unknown, unknown.copy(), flags)
+
+
+@njit(cache=True, nogil=True)
+def _read(
+    answers: NDArray[np.float32],
+    guess: NDArray[np.float32],
+    turns: NDArray[np.uint8],
+    blank: NDArray[np.bool_],
+    found: NDArray[np.float64],
+    flags: NDArray[np.int32],
+) -> None:
+    """Turn answers of a network of ours into (4, n) offsets and standard deviations, and flags."""
+    for i in range(len(answers)):
+        flags[i] = 0
+        swap = (turns[i] & SWAP) != 0
+        trusted = True
+        for axis in range(2):
+            k = 1 - axis if swap else axis
+            offset = answers[i, k]
+            if turns[i] & (FLIP_COLS if axis else FLIP_ROWS):
+                offset = -offset
+            found[axis, i] = offset
+            trusted &= abs(offset) <= TRUSTED_PX
+            log = min(max(answers[i, 2 + k], -_LONGEST_LOG), _LONGEST_LOG)
+            found[2 + axis, i] = guess[i] * math.exp(log)
+        if not trusted:
+            flags[i] |= UNTRUSTED
+        if blank[i] or answers[i, 4] > _SPOILT_LOGIT:
+            flags[i] |= POOR_FIT
 
 
 @njit(cache=True, nogil=True)

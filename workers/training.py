@@ -10,36 +10,36 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from torch import Tensor
 
 from streamer.config import TrainConfig
 from streamer.errors import UserError
 from workers.backends import TorchBackend, channels_last, choose_device
 from workers.braggnn import ARCHITECTURES, BraggNN, FoldedBraggNN, initialise
-from workers.checkpoints import Convention, read_file, save_network, write_file
+from workers.checkpoints import read_file, save_network, start_from, write_file
 from workers.evaluation import CASES, Figures, evaluate
-from workers.normalisation import normalise
-from workers.peaksim import PeakRanges, Peaks, draw_peaks, draw_valid, expected_counts
+from workers.examples import Examples, draw_examples
+from workers.muon import Muon
+from workers.objective import loss_of
+from workers.peaksim import PeakRanges
 from workers.positions import NetworkMethod
 
 __all__ = ["train"]
 
-_RANGES = PeakRanges()
+_RANGES = PeakRanges(voigt_share=0.3, edge_share=0.2, corner_share=0.25, hot_share=0.15)
 _EVALUATIONS = 20
 _CHUNK = 256
 _PART = 256 * 64
 """Patches times channels whose gradients are computed at once: activations should stay cached."""
-_FLOOR_PX = 0.015
-"""Error that is good enough, however bright the peak."""
+_MUON_RATE = 2.0
+"""Learning rate of the matrices, in units of that of the other parameters."""
 
 
 def train(config: TrainConfig, out: Path, console: Console | None = None) -> list[Figures]:
@@ -113,49 +113,53 @@ class _Training:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             self.network = BraggNN(ARCHITECTURES[config.architecture])
-            initialise(self.network, self.batch(-1).images)
+            first = self.batch(-1).inputs
+            initialise(self.network, torch.from_numpy(first.images), torch.from_numpy(first.scales))
+            if config.start is not None:
+                start_from(self.network, config.start)
         # The layout that evaluations use too: results depend on it in the last digits.
         self.network = channels_last(self.network).to(self.device)
-        self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=config.lr)
+        self.optimisers = _optimisers(self.network, config.lr)
         if self.state_file.exists():
             self._resume()
 
-    def batch(self, step: int) -> _Batch:
+    def batch(self, step: int) -> Examples:
         """Simulate the patches of a step; the same for every run with the same seed."""
         rng = np.random.default_rng([self.config.seed, step + 1])
         size = self.network.architecture.patch_size
-        peaks = draw_peaks(self.config.batch, _RANGES, rng)
-        valid = draw_valid(self.config.batch, _RANGES, rng, size)
-        patches = rng.poisson(expected_counts(peaks, size)).astype(np.float32)
-        return _Batch(
-            torch.from_numpy(normalise(patches, valid)).unsqueeze(1),
-            torch.from_numpy(np.stack([peaks.row, peaks.col], axis=1).astype(np.float32)),
-            torch.from_numpy(_tolerance(peaks)).unsqueeze(1),
-        )
+        return draw_examples(self.config.batch, size, _RANGES, rng)
 
-    def advance(self, batch: _Batch) -> float:
+    def advance(self, examples: Examples) -> float:
         """Take one step; return its loss."""
         start = time.monotonic()
-        for group in self.optimiser.param_groups:
-            group["lr"] = _learning_rate(self.step, self.steps, self.config.lr)
-        self.optimiser.zero_grad()
+        share = _share_of_rate(self.step, self.steps)
+        for optimiser in self.optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = share * optimiser.defaults["lr"]
+        self.network.zero_grad()
         total = 0.0
-        part = _PART // self.network.architecture.channels[0]
-        if self.device.type != "cpu":
-            part = self.config.batch
-        for images, offsets, tolerance in zip(
-            torch.split(batch.images, part),
-            torch.split(batch.offsets, part),
-            torch.split(batch.tolerance, part),
-            strict=True,
-        ):
-            answers = FoldedBraggNN(self.network)(images.to(self.device))
-            error = (answers - offsets.to(self.device)) / tolerance.to(self.device)
-            loss = torch.nn.functional.huber_loss(error, torch.zeros_like(error), reduction="sum")
-            loss = loss / batch.offsets.numel()
+        n = self.config.batch
+        part = n
+        if self.device.type == "cpu" and self.network.architecture.channels:
+            part = _PART // self.network.architecture.channels[0]
+        arrays = (
+            examples.inputs.images,
+            examples.inputs.scales,
+            examples.inputs.guess,
+            examples.offsets,
+            examples.spoilt,
+        )
+        for pieces in zip(*(torch.split(torch.from_numpy(a), part) for a in arrays), strict=True):
+            images, scales, guess, offsets, spoilt = (piece.to(self.device) for piece in pieces)
+            answers = FoldedBraggNN(self.network)(images, scales)
+            loss = loss_of(answers, guess.unsqueeze(1), offsets, spoilt) / n
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.detach().item()
-        self.optimiser.step()
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        # One step of numbers that are not finite would spoil the network for good.
+        if torch.isfinite(norm):
+            for optimiser in self.optimisers:
+                optimiser.step()
         self.step += 1
         self.seconds += time.monotonic() - start
         return total
@@ -163,8 +167,7 @@ class _Training:
     def evaluate(self, n: int, cases: int) -> list[Figures]:
         """Figures of the network as it is now, on patches it never learns from."""
         backend = TorchBackend(self.network, self.device, self.config.threads, chunk=_CHUNK)
-        size = self.network.architecture.patch_size
-        return evaluate(NetworkMethod(backend, Convention(), size), CASES[:cases], n)
+        return evaluate(NetworkMethod(backend, self.network.architecture), CASES[:cases], n)
 
     def record(self, loss: float) -> None:
         """Note the loss and how far the network is from the bound."""
@@ -180,7 +183,7 @@ class _Training:
             "seconds": self.seconds,
             "history": self.history,
             "network": self.network.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
+            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
         }
         write_file(state, self.state_file)
 
@@ -191,7 +194,8 @@ class _Training:
             raise UserError(f"the training that was stopped had other settings; {hint}")
         try:
             self.network.load_state_dict(state["network"])
-            self.optimiser.load_state_dict(state["optimiser"])
+            for optimiser, known in zip(self.optimisers, state["optimisers"], strict=True):
+                optimiser.load_state_dict(known)
             self.step, self.seconds = int(state["step"]), float(state["seconds"])
             self.history = list(state["history"])
         except (KeyError, TypeError, ValueError, RuntimeError):
@@ -199,7 +203,8 @@ class _Training:
 
     def _recipe(self) -> dict[str, Any]:
         """Return what decides which weights come out."""
-        return self.config.model_dump(mode="json", exclude={"device", "save_s"})
+        recipe = self.config.model_dump(mode="json", exclude={"device", "save_s"})
+        return {**recipe, "start": self.config.start and self.config.start.name}
 
     def finish(self) -> list[Figures]:
         """Write the weights and their card."""
@@ -207,7 +212,7 @@ class _Training:
         card = {
             "architecture": asdict(self.network.architecture),
             "parameters": sum(parameter.numel() for parameter in self.network.parameters()),
-            "answers": "offset (row, column) from the centre of the patch's middle pixel, pixels",
+            "answers": "workers.braggnn.Architecture",
             "recipe": self._recipe(),
             "peaks": asdict(_RANGES),
             "seconds": round(self.seconds, 1),
@@ -223,37 +228,29 @@ class _Training:
         return figures
 
 
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    images: Tensor
-    """(n, 1, size, size)."""
-    offsets: Tensor
-    """(n, 2) pixels."""
-    tolerance: Tensor
-    """(n, 1) pixels, the error that counts as 1."""
-
-
-def _submit(pool: ThreadPoolExecutor, run: _Training, ahead: int = 0) -> Future[_Batch]:
+def _submit(pool: ThreadPoolExecutor, run: _Training, ahead: int = 0) -> Future[Examples]:
     return pool.submit(run.batch, run.step + ahead)
 
 
-def _tolerance(peaks: Peaks) -> NDArray[np.float32]:
-    """Roughly the smallest possible error in pixels.
+def _optimisers(network: BraggNN, lr: float) -> list[torch.optim.Optimizer]:
+    """Make Muon for the matrices and Adam for the rest, the last layers among it."""
+    ends = [network.dense_layers[-1]]
+    if network.branch_layers is not None:
+        ends.append(network.branch_layers[-1])
+    last = {id(parameter) for layer in ends for parameter in layer.parameters()}
+    matrices = [p for p in network.parameters() if p.dim() > 1 and id(p) not in last]
+    others = [p for p in network.parameters() if p.dim() == 1 or id(p) in last]
+    return [
+        Muon(matrices, lr=_MUON_RATE * lr),
+        torch.optim.AdamW(others, lr=lr, betas=(0.9, 0.99), weight_decay=0.0),
+    ]
 
-    The sum of the bounds for no background, ``1 / (2 pi A)``, and for nothing but background,
-    ``2 B / (pi A**2)``. Weighted so, peaks that cannot be placed well do not drown those that can.
-    """
-    variance = 1.0 / (2.0 * np.pi * peaks.amplitude)
-    variance += 2.0 * peaks.background / (np.pi * peaks.amplitude**2)
-    tolerance: NDArray[np.float32] = np.sqrt(variance + _FLOOR_PX**2).astype(np.float32)
-    return tolerance
 
-
-def _learning_rate(step: int, steps: int, highest: float) -> float:
-    rise = min(200, max(1, steps // 10))
+def _share_of_rate(step: int, steps: int) -> float:
+    rise = min(300, max(1, steps // 10))
     if step < rise:
-        return highest * (step + 1) / rise
-    return highest * 0.5 * (1.0 + math.cos(math.pi * (step - rise) / (steps - rise)))
+        return (step + 1) / rise
+    return 0.5 * (1.0 + math.cos(math.pi * (step - rise) / (steps - rise)))
 
 
 def _progress(console: Console | None) -> Progress:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.benchmarks import finder, inference, pipeline
+from tests.benchmarks import finder, fits, inference, pipeline
 
-for benchmark in (finder, inference, pipeline):
+for benchmark in (finder, inference, fits, pipeline):
     benchmark.main()

@@ -12,18 +12,19 @@ from hypothesis import strategies as st
 from streamer.config import PositionsConfig
 from streamer.errors import UserError
 from streamer.flags import POOR_FIT, UNTRUSTED
+from workers.counting import draw_counts
 from workers.evaluation import CASES, ConstantAnswer, evaluate, figures_table
-from workers.normalisation import border_level, normalise
+from workers.normalisation import FLIP_COLS, FLIP_ROWS, SWAP, border_level, normalise, prepare
 from workers.peaksim import PeakRanges, cramer_rao, draw_peaks, draw_valid, expected_counts
 from workers.positions import Centroid, PositionMethod, make_method
 
 ONES = np.ones((1, 11, 11), np.bool_)
 
 
-@pytest.fixture(scope="module", params=["braggnn", "compact", "centroid"])
+@pytest.fixture(scope="module", params=["braggnn", "published", "centroid"])
 def method(request: pytest.FixtureRequest) -> PositionMethod:
-    weights = Path(__file__).parents[2] / "workers/weights/compact.pt"
-    if request.param == "compact":
+    weights = Path(__file__).parents[2] / "workers/weights/braggnn.pt"
+    if request.param == "published":
         return make_method(PositionsConfig(checkpoint=weights, device="cpu"), 1)
     return make_method(PositionsConfig(method=request.param, device="cpu"), 1)
 
@@ -50,7 +51,11 @@ def test_shapes_and_types(method):
             assert array.dtype == np.float64
         assert placed.flags.shape == (n,)
         assert placed.flags.dtype == np.int32
-        assert np.isnan(placed.row_sigma).all()
+        for sigma in (placed.row_sigma, placed.col_sigma):
+            if method.name == "centroid":
+                assert np.isnan(sigma).all()
+            else:
+                assert ((sigma > 0.001) & (sigma < 0.1)).all()
 
 
 def test_row_and_column_have_the_right_sign(method):
@@ -92,7 +97,60 @@ def test_masked_pixels_have_no_influence(method, seed, filling):
     after = method.place(np.where(valid, patches, np.float32(filling)), valid)
     np.testing.assert_array_equal(before.row, after.row)
     np.testing.assert_array_equal(before.col, after.col)
+    np.testing.assert_array_equal(before.row_sigma, after.row_sigma)
     np.testing.assert_array_equal(before.flags, after.flags)
+
+
+@pytest.mark.parametrize("name", ["braggnn", "published"])
+def test_networks_treat_all_directions_alike(name):
+    """Patches that are flipped or transposed give answers that are flipped or transposed."""
+    weights = Path(__file__).parents[2] / "workers/weights/braggnn.pt"
+    checkpoint = weights if name == "published" else None
+    method = make_method(PositionsConfig(checkpoint=checkpoint, device="cpu"), 1)
+    rng = np.random.default_rng(2)
+    ranges = PeakRanges(edge_share=0.3, hot_share=0.3)
+    patches = rng.poisson(expected_counts(draw_peaks(60, ranges, rng))).astype(np.float32)
+    valid = draw_valid(60, ranges, rng)
+    placed = method.place(patches, valid)
+    flipped = method.place(patches[:, ::-1], valid[:, ::-1])
+    swapped = method.place(patches.transpose(0, 2, 1), valid.transpose(0, 2, 1))
+    np.testing.assert_allclose(flipped.row, -placed.row, atol=1e-5)
+    np.testing.assert_allclose(flipped.col, placed.col, atol=1e-5)
+    np.testing.assert_allclose(swapped.row, placed.col, atol=1e-5)
+    np.testing.assert_allclose(swapped.col_sigma, placed.row_sigma, rtol=1e-4)
+    np.testing.assert_array_equal(swapped.flags, placed.flags)
+
+
+def test_prepared_images_are_the_normalised_ones_turned():
+    rng = np.random.default_rng(3)
+    ranges = PeakRanges(edge_share=0.3, hot_share=0.3)
+    patches = rng.poisson(expected_counts(draw_peaks(200, ranges, rng))).astype(np.float32)
+    valid = draw_valid(200, ranges, rng)
+    inputs = prepare(patches, valid)
+    assert set(inputs.turns) == set(range(8))
+    assert not inputs.blank.any()
+    for image, mask, turn, (plain, missing) in zip(
+        normalise(patches, valid), ~valid, inputs.turns, inputs.images, strict=True
+    ):
+        turned = np.stack([image, mask])
+        turned = turned[:, ::-1] if turn & FLIP_ROWS else turned
+        turned = turned[:, :, ::-1] if turn & FLIP_COLS else turned
+        turned = turned.transpose(0, 2, 1) if turn & SWAP else turned
+        np.testing.assert_allclose(plain, turned[0], atol=1e-6)
+        np.testing.assert_array_equal(missing, turned[1])
+
+
+@pytest.mark.parametrize("mean", [0.0, 0.1, 3.0, 15.0, 17.0, 200.0, 3e4])
+def test_drawn_counts_have_the_moments_of_poisson(mean):
+    n = 200_000
+    counts = draw_counts(np.full(n, mean, np.float32), np.random.default_rng(1)).astype(np.float64)
+    assert (counts >= 0.0).all()
+    assert (counts == np.rint(counts)).all()
+    assert counts.mean() == pytest.approx(mean, abs=5.0 * (mean / n) ** 0.5)
+    # Rounding adds 1/12; the variance itself is known to sqrt((1/mean + 2) / n).
+    assert counts.var() == pytest.approx(mean, rel=0.03 if mean < 1.0 else 0.02)
+    again = draw_counts(np.full(n, mean, np.float32), np.random.default_rng(1))
+    np.testing.assert_array_equal(counts, again)
 
 
 def test_pixels_that_are_not_finite_count_as_masked(method):
