@@ -345,16 +345,20 @@ def _role(
         method = make_method(_on_own_device(settings.positions, spec.index), 1)
         size = method.patch_size
         method.place(np.ones((1, size, size), np.float32), np.ones((1, size, size), np.bool_))
-        check = None
-        if settings.positions.check_share and method.name not in ("gaussian", "pseudovoigt"):
+        second = check = None
+        if method.name == "braggnn":
             fit = make_method(settings.positions.model_copy(update={"method": "gaussian"}), 1)
+            fit.place(np.ones((1, 11, 11), np.float32), np.ones((1, 11, 11), np.bool_))
             if fit.patch_size == size:
-                check = LiveCheck(fit, settings.positions.check_share, metrics)
+                second = fit if settings.positions.refit else None
+                share = settings.positions.check_share
+                check = LiveCheck(fit, share, metrics) if share else None
         return GpuWorker(
             context,
             settings,
             metrics,
             method,
+            second=second,
             check=check,
             name=spec.name,
             patches_addresses=[ends[f"patches-{i}"] for i in range(spec.detectors)],

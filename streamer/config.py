@@ -60,6 +60,8 @@ class PositionsConfig(_Section):
     """Counts per photon, for fits: 1 for a photon counter; 0 for noise that does not grow."""
     read_noise: float = Field(default=0.0, ge=0)
     """Standard deviation in counts of a pixel without photons, for fits: 0 for a photon counter."""
+    refit: bool = True
+    """Fit those patches that the network says do not hold one clean peak, two or three together."""
     check_share: float = Field(default=0.01, ge=0, le=1)
     """Share of the peaks that are also fitted, to see that the model still suits the data."""
     checkpoint: Path | None = None
@@ -99,8 +101,8 @@ class TransportConfig(_Section):
     """Coded pixels of those frames, in MiB."""
     bundle_frames: int = Field(default=16, ge=1)
     """Most frames in one message."""
-    prefetch_frames: int = Field(default=128, ge=1)
-    """Frames that one worker may have before it."""
+    prefetch_frames: int = Field(default=512, ge=1)
+    """Frames that one worker may have before it: enough to work on while the sink writes a part."""
     ack_timeout_s: float = Field(default=60.0, gt=0)
     """The frames of a worker that has brought no result for so long are sent to another."""
     max_tries: int = Field(default=3, ge=1)

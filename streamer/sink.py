@@ -297,6 +297,7 @@ class Sink:
     def _enter_record(self, record: Record) -> None:
         if record.state == "end":
             self._close_series(record.series)
+            self._first_row = 0.0  # nothing more will come to share the part with
             return
         for frame in range(record.first, record.first + record.count):
             self._enter(_Row(record.series, frame, record.time_ns, record.state, record.reason, 0))

@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 
 from streamer.acks import AckListener
 from streamer.config import Config
+from streamer.flags import POOR_FIT
 from streamer.messages import PEAK, POSITION, MessageError, Patches, pack, unpack
 from streamer.messages import Positions as PositionsHeader
 from streamer.metrics import Metrics
 from streamer.pubsub import FAR_END, GPUS, Parcel, Publisher, Subscriber
 from workers.livecheck import LiveCheck
 from workers.positions import PositionMethod, Positions
+from workers.refit import refit
 
 __all__ = ["GpuWorker", "place_peaks"]
 
@@ -76,6 +78,8 @@ class GpuWorker:
         The detector workers' publishers.
     positions_address
         Where to publish positions.
+    second
+        Places those peaks anew that `method` flags as not one clean peak; None: nobody does.
     check
         Compares some of the positions with those of another method.
     """
@@ -91,9 +95,11 @@ class GpuWorker:
         patches_addresses: list[str],
         positions_address: str,
         acks_address: str,
+        second: PositionMethod | None = None,
         check: LiveCheck | None = None,
     ) -> None:
         self._method = method
+        self._refit = second
         self._check = check
         self._metrics = metrics
         self._binning = config.detect.binning
@@ -202,6 +208,10 @@ class GpuWorker:
             valid = np.concatenate([one.valid for one in waiting])
         with self._metrics.timed("place"):
             placed = self._method.place(counts, valid)
+        if self._refit is not None:
+            with self._metrics.timed("refit"):
+                hopeless = (peaks["flags"] & POOR_FIT) != 0
+                placed = refit(placed, counts, valid, hopeless, self._refit)
         if self._check is not None:
             with self._metrics.timed("check"):
                 self._check.look(counts, valid, placed)

@@ -16,6 +16,7 @@ from rich.table import Table
 from streamer.codecs import decode
 from streamer.config import Config, load_config
 from streamer.console import PlainView
+from streamer.flags import POOR_FIT
 from streamer.ledger import Ledger
 from streamer.messages import FramePeaks
 from streamer.run import execute
@@ -28,7 +29,7 @@ from streamer.tracks import Tracker
 
 LAUNCH = Path(__file__).parents[2] / "launch.py"
 GOAL = 0.70
-ROUNDS = 3
+ROUNDS = 2
 _BATCH = 16
 _COMMIT = 1000
 
@@ -44,12 +45,15 @@ def _loops(config: Config, path: Path, out: Path, share: int, shares: int, barri
         os.environ[name] = "1"
     from streamer.sink import _frame_columns, _peak_columns, _Result, _Row, _table
     from workers.detector import find_in_frame
+    from workers.fits import GaussianFit
     from workers.frames import Correction
     from workers.gpu import place_peaks
     from workers.persistence import make_finder
     from workers.positions import make_method
+    from workers.refit import refit
 
     method = make_method(config.positions, 1)
+    fit = GaussianFit() if method.name == "braggnn" and config.positions.refit else None
     finder = make_finder("topology", config.detect.minval, config.detect.minscore)
     folder = RunFolder.create(out / f"loops-{share}")
     tracker, ledger = Tracker(config.tracks.gate_px, config.tracks.memory_frames), Ledger()
@@ -61,7 +65,9 @@ def _loops(config: Config, path: Path, out: Path, share: int, shares: int, barri
     find_in_frame(np.zeros((64, 64), np.uint16), correction=Correction(),
                                   finder=finder, patch_size=method.patch_size)  # fmt: skip
     size = method.patch_size
-    method.place(np.ones((1, size, size), np.float32), np.ones((1, size, size), np.bool_))
+    for one in (method, fit):
+        if one is not None:
+            one.place(np.ones((1, size, size), np.float32), np.ones((1, size, size), np.bool_))
     # Each process has frames of its own, as if they had been dealt out beforehand.
     first, last = (source.n_frames * k // shares for k in (share, share + 1))
     reel = source._reel
@@ -87,15 +93,18 @@ def _loops(config: Config, path: Path, out: Path, share: int, shares: int, barri
         peaks = np.concatenate([table for table, _ in found])
         counts = np.concatenate([patches.counts for _, patches in found])
         valid = np.concatenate([patches.valid for _, patches in found])
-        positions = place_peaks(peaks, method.place(counts, valid))
+        placed = method.place(counts, valid)
+        if fit is not None:
+            placed = refit(placed, counts, valid, (peaks["flags"] & POOR_FIT) != 0, fit)
+        positions = place_peaks(peaks, placed)
         at = 0
         for number, (table, _) in zip(numbers, found, strict=True):
-            placed = positions[at : at + len(table)]
+            where = positions[at : at + len(table)]
             at += len(table)
             ledger.enter("1", number)
-            tracks = tracker.link(number, np.stack([placed["row"], placed["col"]], 1))
+            tracks = tracker.link(number, np.stack([where["row"], where["col"]], 1))
             head = FramePeaks(number, "1", number, 0, time.time_ns(), len(table))
-            result = _Result(head, table, placed)
+            result = _Result(head, table, where)
             rows.append(_Row("1", number, 0, "done", "", head.received_ns, result, tracks))
         if len(rows) >= _COMMIT:
             commit()
@@ -143,14 +152,19 @@ def main() -> None:
         scene = load_config(None, ["simulate.frames=3000", "simulate.spots=20"])
         path = folder / "cycle_master.h5"
         write_recording(Scene(scene.simulate), path)
-        for method in ("centroid", "braggnn"):
-            config = load_config(None, [f"positions.method={method}"])
+        cases = {
+            "centroid": ["positions.method=centroid"],
+            "braggnn": ["positions.refit=false"],
+            "braggnn, two-phase peaks fitted": [],
+        }
+        for method, settings in cases.items():
+            config = load_config(None, settings)
             plan = Topology.plan(config, folder)
             processes = len(plan.nodes)
             best_loops = best_run = 0.0
             summary: dict = {}
             for turn in range(ROUNDS):
-                out = folder / f"{method}-{turn}"
+                out = folder / f"{method[:7]}-{len(settings)}-{turn}"
                 out.mkdir()
                 took = plain_loops(config, path, out, processes)
                 summary = topology(config, path, out / "run")

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from streamer.config import PositionsConfig
+from streamer.flags import NEIGHBOUR, POOR_FIT
+from workers.peaksim import PeakRanges, draw_peaks, expected_counts
+from workers.positions import Positions, make_method
+from workers.refit import refit
+
+
+def answer(rows, flags):
+    n = len(rows)
+    return Positions(
+        np.array(rows, float), np.zeros(n), np.full(n, 0.1), np.full(n, 0.1), np.array(flags, "i4")
+    )
+
+
+class Fit:
+    name, patch_size = "fit", 11
+
+    def __init__(self, flags):
+        self.flags = flags
+        self.asked = 0
+
+    def place(self, patches, valid):
+        self.asked = len(patches)
+        return answer([0.5] * len(patches), self.flags[: len(patches)])
+
+
+COUNTS = np.ones((4, 11, 11), np.float32)
+VALID = np.ones(COUNTS.shape, bool)
+NONE = np.zeros(4, bool)
+
+
+def test_only_what_was_flagged_is_placed_anew():
+    placed = answer([0, 0.1, 0.2, 0.3], [0, POOR_FIT, 0, POOR_FIT])
+    fit = Fit([NEIGHBOUR, NEIGHBOUR])
+    again = refit(placed, COUNTS, VALID, NONE, fit)
+    assert fit.asked == 2
+    assert again.row.tolist() == [0, 0.5, 0.2, 0.5]
+    assert again.flags.tolist() == [0, NEIGHBOUR, 0, NEIGHBOUR]
+    assert placed.row.tolist() == [0, 0.1, 0.2, 0.3]
+
+
+def test_where_the_fit_fails_too_the_first_answer_stays():
+    placed = answer([0.1] * 4, [POOR_FIT] * 4)
+    again = refit(placed, COUNTS, VALID, NONE, Fit([POOR_FIT, 0, POOR_FIT, 0]))
+    assert again.row.tolist() == [0.1, 0.5, 0.1, 0.5]
+    assert again.flags.tolist() == [POOR_FIT, 0, POOR_FIT, 0]
+
+
+def test_hot_pixels_are_not_tried_again():
+    fit = Fit([0])
+    refit(answer([0.1] * 4, [POOR_FIT] * 4), COUNTS, VALID, np.ones(4, bool), fit)
+    assert fit.asked == 0
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_two_peaks_in_a_patch_are_placed_near_the_truth(seed):
+    rng = np.random.default_rng(seed)
+    ranges = PeakRanges(
+        amplitude=(300, 300), background=(10, 10), width=(1.2, 1.6), offset=0.5, voigt_share=0
+    )
+    first, second = draw_peaks(200, ranges, rng), draw_peaks(200, ranges, rng)
+    object.__setattr__(second, "col", first.col + 4.5)
+    object.__setattr__(second, "background", np.zeros(200))
+    counts = rng.poisson(expected_counts(first) + 0.7 * expected_counts(second)).astype(np.float32)
+    valid = np.ones(counts.shape, bool)
+    placed = make_method(PositionsConfig(device="cpu"), 1).place(counts, valid)
+    fit = make_method(PositionsConfig(method="gaussian"), 1)
+    again = refit(placed, counts, valid, np.zeros(200, bool), fit)
+    far = np.hypot(placed.row - first.row, placed.col - first.col)
+    near = np.hypot(again.row - first.row, again.col - first.col)
+    assert ((placed.flags & POOR_FIT) != 0).mean() > 0.95
+    assert np.median(near) < 0.1
+    assert np.percentile(near, 90) < 0.3
+    assert np.median(far) > 2 * np.median(near)
