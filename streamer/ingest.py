@@ -131,10 +131,8 @@ class Ingest:
         moved = self._drain_backlog()
         if not self._stopping and (self._source.live or self._publisher.members(DETECTORS)):
             moved += self._read()
-        elif not self._waiting:
-            self._close_series("stopped")
-        if self._source.exhausted and not self._waiting:
-            self._close_series("end of source")
+        if (self._stopping or self._source.exhausted) and not self._waiting:
+            self._close_series("end of source" if self._source.exhausted else "stopped")
         if moved or not self._has_room:
             return 0.0 if moved else 0.05
         return 0.05 if self._source.socket is not None or self._source.exhausted else 0.002

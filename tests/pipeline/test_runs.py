@@ -89,8 +89,11 @@ def test_the_run_folder_is_as_other_programs_expect_it(recording, tmp_path):
     assert PEAK.names == ("row", "col", "score", "intensity", "flags")
 
 
-@pytest.mark.parametrize("node", ["detector-0", "gpu-0", "sink", "ingest"])
-def test_a_process_killed_in_mid_run_costs_nothing(recording, tmp_path, node):
+@pytest.mark.parametrize(
+    ("node", "detectors"),
+    [("detector-0", 2), ("detector-0", 1), ("gpu-0", 2), ("sink", 2), ("ingest", 2)],
+)
+def test_a_process_killed_in_mid_run_costs_nothing(recording, tmp_path, node, detectors):
     killed = []
 
     def kill(now):
@@ -100,7 +103,7 @@ def test_a_process_killed_in_mid_run_costs_nothing(recording, tmp_path, node):
             killed.append(now.settled)
 
     out = tmp_path / "run"
-    summary = run(recording, out, *PACED, "nodes.detectors=2", act=kill)
+    summary = run(recording, out, *PACED, f"nodes.detectors={detectors}", act=kill)
     assert killed
     assert killed[0] < FRAMES
     assert summary["delivery"]["restarts"] == 1

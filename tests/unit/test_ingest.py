@@ -63,6 +63,7 @@ class Rig:
     def __init__(self, context, address, tmp_path, source, config=None, **more):
         self.metrics = Metrics()
         frames_address, acks_address = address(), address()
+        self.frames_address = frames_address
         self.acks = context.socket(zmq.PUB)
         self.acks.bind(acks_address)
         self.out = tmp_path
@@ -81,11 +82,15 @@ class Rig:
         self.first = more.get("incarnation", 0) * EPOCH if source.live else 0
         self.frames, self.records, self.series, self.bundles = [], [], [], []
 
-    def turn(self, n=10):
+    def turn_without_worker(self):
+        """Let the node work while it has no worker."""
+        self.turn(10, worker=False)
+
+    def turn(self, n=10, worker=True):
         """Let the node work and take what it sent."""
         for _ in range(n):
             self.ingest.step()
-            for subscriber in (self.worker, self.sink):
+            for subscriber in (self.worker, self.sink) if worker else (self.sink,):
                 while subscriber.socket.poll(1) and (parts := subscriber.receive()):
                     header, buffers = unpack(parts)
                     if isinstance(header, Frames):
@@ -175,6 +180,26 @@ def test_a_recording_waits_for_a_worker(context, address, tmp_path):
     assert len(source.events) == 7
     assert ingest.report()[0] == "waiting for detector workers"
     ingest.close()
+
+
+def test_a_series_goes_on_when_its_only_worker_is_replaced(make, context):
+    config = {"transport": {"window_frames": 20}}
+    rig = make(FakeSource(a_series(100)), config)
+    rig.turn(5)
+    rig.worker.close()
+    for _ in range(200):
+        rig.ingest.step()
+        if rig.ingest.report()[1]["workers"] == 0:
+            break
+        rig.ingest.sockets[0].poll(10)
+    rig.turn_without_worker()
+    assert [record.state for record in rig.records] == []
+    rig.series.clear()
+    rig.worker = Subscriber(context, [rig.frames_address], DETECTORS, "successor")
+    rig.settle()
+    assert rig.series == ["1"]
+    assert {frame.frame for frame, _ in rig.frames} == set(range(100))
+    assert [(record.state, record.reason) for record in rig.records] == [("end", "end")]
 
 
 def test_the_window_holds_a_recording_back(make):
