@@ -159,7 +159,10 @@ class GpuWorker:
             "peaks": peaks,
             "batch": peaks / batches if batches else 0.0,
             "refused": value("braggstream_messages_refused_total"),
-            "busy_s": value("braggstream_stage_duration_seconds_sum", stage="place"),
+            "busy_s": sum(
+                value("braggstream_stage_duration_seconds_sum", stage=stage)
+                for stage in ("place", "refit")
+            ),
         }
         if self._check is not None and np.isfinite(self._check.median_px):
             stats["disagreement_px"] = self._check.median_px

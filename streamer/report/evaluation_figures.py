@@ -14,19 +14,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import NDArray
 
+from streamer.report.style import FAINT, INK, STYLE
+
 __all__ = ["Example", "draw_cases", "draw_errors_by_frame", "draw_examples"]
 
-_INK, _FAINT = "#1f2933", "#9aa5b1"
-_STYLE: dict[Any, Any] = {
-    "font.size": 9,
-    "axes.edgecolor": _FAINT,
-    "axes.labelcolor": _INK,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "figure.dpi": 150,
-}
 _COLOURS = {
     "braggnn": "#0072b2",
     "published": "#56b4e9",
@@ -79,7 +70,7 @@ def draw_cases(
         By method, microseconds for a peak in each case.
     """
     lines = np.arange(len(cases))
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(10.5, 1.6 + 0.36 * len(cases)), layout="constrained")
         error, cost = figure.subplots(1, 2, sharey=True, width_ratios=[1.7, 1])
         for axes, values in ((error, ratios), (cost, times)):
@@ -91,13 +82,13 @@ def draw_cases(
                     mec="white", mew=0.5, label=method, zorder=3,
                 )  # fmt: skip
             axes.set_xscale("log")
-            axes.grid(axis="x", color=_FAINT, alpha=0.3)
+            axes.grid(axis="x", color=FAINT, alpha=0.3)
             for line in lines[::2]:
-                axes.axhspan(line - 0.5, line + 0.5, color=_FAINT, alpha=0.12, lw=0)
+                axes.axhspan(line - 0.5, line + 0.5, color=FAINT, alpha=0.12, lw=0)
             axes.spines["left"].set_visible(False)
             axes.tick_params(axis="y", length=0)
             axes.xaxis.set_minor_formatter(NullFormatter())
-        error.axvline(1.0, color=_INK, lw=1.0, zorder=2)
+        error.axvline(1.0, color=INK, lw=1.0, zorder=2)
         error.set_yticks(lines, cases)
         error.set_ylim(len(cases) - 0.5, -0.5)
         error.set_xlim(0.9, 1.1 * _WORST_RATIO)
@@ -134,7 +125,7 @@ def draw_errors_by_frame(
     known = [curves for by_method in errors.values() for _, curves in by_method.values()]
     values = np.concatenate([curves.ravel() for curves in known])
     values = values[np.isfinite(values) & (values > 0)]
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(
             figsize=(1.5 + 4.6 * len(errors), 1.3 + 1.75 * len(methods)), layout="constrained"
         )
@@ -154,7 +145,7 @@ def draw_errors_by_frame(
             if high < 100.0 * low:
                 grid[0, 0].yaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
             grid[0, 0].yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        keys = [grid[0, 0].plot([], [], color=_INK, alpha=a, lw=2 * w)[0] for a, w in _STROKES]
+        keys = [grid[0, 0].plot([], [], color=INK, alpha=a, lw=2 * w)[0] for a, w in _STROKES]
         words = ("median", "75th percentile", "95th percentile")
         figure.legend(keys, words, loc="outside lower center", ncols=3, frameon=False)
         figure.suptitle(title, x=0.01, ha="left", fontsize=11)
@@ -178,7 +169,7 @@ def draw_examples(path: Path, rows: Mapping[str, Sequence[Example]], centre: str
         return
     columns = max(len(examples) for examples in rows.values())
     names: dict[str, None] = {}
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(0.4 + 5.0 * columns, 0.6 + 2.75 * len(rows)), layout="constrained")
         panels = figure.subfigures(len(rows), columns, squeeze=False)
         for line, (kind, examples) in zip(panels, rows.items(), strict=True):
@@ -199,9 +190,9 @@ def _percentile_curves(
     axes: Axes, method: str, frame: NDArray[np.int64], curves: NDArray[np.float64]
 ) -> None:
     colour = _colour(method)
-    axes.grid(axis="y", color=_FAINT, alpha=0.3)
+    axes.grid(axis="y", color=FAINT, alpha=0.3)
     if not len(frame):
-        axes.text(0.5, 0.5, "no such peaks", transform=axes.transAxes, ha="center", color=_FAINT)
+        axes.text(0.5, 0.5, "no such peaks", transform=axes.transAxes, ha="center", color=FAINT)
         return
     # What agrees to the last digit has no place on a logarithmic axis.
     curves = np.maximum(curves, 1e-2 * _LEAST_SHOWN_PX)
@@ -234,7 +225,7 @@ def _draw_zoom(axes: Axes, example: Example, centre: tuple[float, float]) -> Non
     axes.set_xlim(col - reach, col + reach)
     axes.set_ylim(row + reach, row - reach)
     axes.set_aspect("equal")
-    axes.grid(color=_FAINT, alpha=0.3)
+    axes.grid(color=FAINT, alpha=0.3)
     axes.locator_params(nbins=4)
     axes.tick_params(labelsize=7)
     axes.set_xlabel("column / px", fontsize=8)
@@ -244,7 +235,7 @@ def _draw_zoom(axes: Axes, example: Example, centre: tuple[float, float]) -> Non
 
 def _mark(axes: Axes, name: str, row: float, col: float) -> Any:
     if name == "truth":
-        return axes.plot(col, row, "x", ms=10, color=_INK, mew=1.6, ls="none", zorder=5)[0]
+        return axes.plot(col, row, "x", ms=10, color=INK, mew=1.6, ls="none", zorder=5)[0]
     return axes.plot(
         col, row, _MARKERS.get(name, "o"), ms=7, color=_colour(name), alpha=0.85, mec="white",
         mew=0.6, ls="none", zorder=3,
@@ -256,4 +247,4 @@ def _plain_ticks(axes: Axes, ticks: Sequence[float]) -> None:
 
 
 def _colour(method: str) -> str:
-    return _COLOURS.get(method, _INK)
+    return _COLOURS.get(method, INK)

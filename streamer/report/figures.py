@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -12,21 +11,10 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from streamer.flags import POOR_FIT
+from streamer.report.style import INK, STYLE
 from streamer.report.truth import Comparison
 
 __all__ = ["draw_drift", "draw_frame"]
-
-_INK, _FAINT = "#1f2933", "#9aa5b1"
-_STYLE: dict[Any, Any] = {
-    "font.size": 9,
-    "axes.edgecolor": _FAINT,
-    "axes.labelcolor": _INK,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "figure.dpi": 150,
-}
 
 
 def draw_drift(
@@ -57,7 +45,7 @@ def draw_drift(
     spot = truth["spot"].to_numpy()
     true_of = dict(zip(comparison.peak_row.tolist(), comparison.true_row.tolist(), strict=True))
     is_peak = (peaks["flags"].to_numpy() & POOR_FIT) == 0
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(9, 6), layout="constrained")
         drift, cell = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
         colours = mpl.colormaps["tab10"].colors  # type: ignore[attr-defined]
@@ -77,13 +65,13 @@ def draw_drift(
                     lw=4,
                     zorder=1,
                 )
-        drift.plot([], [], ".", color=_INK, label="found (each colour one track)")
-        drift.plot([], [], color=_INK, alpha=0.35, lw=4, label="truth")
+        drift.plot([], [], ".", color=INK, label="found (each colour one track)")
+        drift.plot([], [], color=INK, alpha=0.35, lw=4, label="truth")
         drift.set_ylabel("drift away from the beam / px")
         drift.legend(frameon=False, loc="best")
         drift.set_title("Drift of the longest tracks through a charge and a discharge", loc="left")
         first = np.unique(true_frame, return_index=True)[1]
-        cell.plot(true_frame[first], truth["voltage_v"].to_numpy()[first], color=_INK)
+        cell.plot(true_frame[first], truth["voltage_v"].to_numpy()[first], color=INK)
         cell.set_ylabel("cell voltage / V")
         cell.set_xlabel("frame")
         figure.savefig(path)
@@ -113,7 +101,7 @@ def draw_frame(
     pixel = np.stack([peaks["peak_row"].to_numpy(), peaks["peak_col"].to_numpy()], axis=1)
     placed, score = _where(peaks), peaks["score"].to_numpy()
     flags = peaks["flags"].to_numpy()
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(12.5, 6.2), layout="constrained")
         whole, zooms = figure.subfigures(1, 2, squeeze=False, width_ratios=[1.2, 1])[0]
         axes = whole.subplots()
