@@ -5,7 +5,7 @@ BIN := .venv/bin
 TORCH := $(shell sed -n 's/^torch==//p' constraints.txt)
 GPU := $(shell command -v nvidia-smi 2>/dev/null)
 
-.PHONY: install demo test bench lint format clean
+.PHONY: install demo test peers bench docs lint format clean
 
 install: .venv/installed
 
@@ -16,16 +16,33 @@ ifeq ($(GPU),)
 		{ echo "No CPU build of torch $(TORCH) in your package index: see 'Installing' in README.md"; exit 1; }
 endif
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[test,lint]"
+	$(BIN)/python -m workers.kernels
 	touch $@
 
 demo: install
 	$(BIN)/python launch.py demo
 
 test: install
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+# Senders that other people wrote, each with its packages in an environment of its own.
+PEERS := $(patsubst tests/peers/requirements/%.txt,.peers/%/installed,$(wildcard tests/peers/requirements/*.txt))
+
+peers: install $(PEERS)
+	$(BIN)/python -m pytest tests/peers
+
+.peers/%/installed: tests/peers/requirements/%.txt
+	rm -rf .peers/$*
+	$(PYTHON) -m venv .peers/$*
+	.peers/$*/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	touch $@
 
 bench: install
 	$(BIN)/python -m tests.benchmarks
+
+# The pages in docs/reference are made from the code.
+docs: install
+	$(BIN)/python -m streamer.reference --write docs/reference
 
 lint: install
 	$(BIN)/ruff check .
@@ -38,4 +55,4 @@ format: install
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv build *.egg-info
+	rm -rf .venv .peers build *.egg-info

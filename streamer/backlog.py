@@ -106,6 +106,11 @@ class Spool:
             self._read.seek(0)
         return head, data
 
+    @property
+    def size(self) -> int:
+        """Bytes on disk; they are given back when all frames are."""
+        return self._write.tell()
+
     def close(self) -> None:
         """Remove the file."""
         self._write.close()

@@ -6,6 +6,10 @@ they belong to before a byte is decoded.
 
 from __future__ import annotations
 
+import io
+import math
+import zlib
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -13,20 +17,22 @@ import zmq
 from dectris.compression import decompress
 from numpy.typing import NDArray
 
-__all__ = ["ENCODINGS", "MAX_FRAME_BYTES", "DecodeError", "decode"]
+__all__ = ["ENCODINGS", "MAX_FRAME_BYTES", "DecodeError", "decode", "with_header"]
 
-ENCODINGS = ("raw", "bslz4", "bszstd", "lz4")
+ENCODINGS = ("raw", "bslz4", "bszstd", "lz4", "zlib", "blosc", "jpeg")
 """Codings that `decode` knows.
 
-``raw`` is C-ordered pixels. The others are framed as HDF5's filters frame a chunk: bitshuffle with
-LZ4 or Zstandard (filter 32008) and LZ4 (filter 32004). ``bslz4`` and ``lz4`` may lack the 12-byte
-header, as some senders strip it.
+``raw`` is C-ordered pixels. ``bslz4``, ``bszstd`` and ``lz4`` are framed as HDF5's filters frame a
+chunk: bitshuffle with LZ4 or Zstandard (filter 32008) and LZ4 (filter 32004). ``bslz4`` and ``lz4``
+may lack the 12-byte header, as some senders strip it. ``zlib`` is one zlib stream, ``blosc`` one
+buffer of Blosc 1 with any of its compressors, ``jpeg`` a grey image of 8 bits.
 """
 
 MAX_FRAME_BYTES = 1 << 30
 """Largest frame that is decoded; a larger one is taken for a damaged header."""
 
 _HEADER_BYTES = 12
+_BLOSC_HEADER_BYTES = 16
 _SHUFFLE_BLOCK_BYTES = 8192
 
 
@@ -74,7 +80,7 @@ def decode(
         view = memoryview(data.buffer if isinstance(data, zmq.Frame) else data).cast("B")
     except TypeError:
         raise DecodeError(f"pixels must be contiguous bytes, not {type(data).__name__}") from None
-    plain = view if encoding == "raw" else _decompress(view, encoding, stored.itemsize, n_bytes)
+    plain = view if encoding == "raw" else _decompress(view, encoding, stored, shape)
     if len(plain) != n_bytes:
         raise DecodeError(
             f"{encoding} pixels hold {len(plain)} bytes,"
@@ -93,6 +99,29 @@ def decode(
         pixels = pixels.astype(stored.newbyteorder("="))
     pixels.flags.writeable = False
     return pixels
+
+
+def with_header(
+    data: memoryview, encoding: str, dtype: str, shape: tuple[int, int]
+) -> bytes | memoryview:
+    """Return coded pixels framed as HDF5 frames a chunk, with the header that a sender stripped.
+
+    Parameters
+    ----------
+    data, encoding, dtype, shape
+        As for `decode`.
+
+    Raises
+    ------
+    DecodeError
+        The pixels have no header, and none can be made that fits.
+    """
+    if encoding == "raw":
+        return data
+    _, n_bytes = _expect(dtype, shape)
+    if int.from_bytes(data[:8], "big") == n_bytes and len(data) >= _HEADER_BYTES:
+        return data
+    return _add_header(data, encoding, n_bytes)
 
 
 def _expect(dtype: str, shape: tuple[int, int]) -> tuple[np.dtype[Any], int]:
@@ -114,14 +143,23 @@ def _expect(dtype: str, shape: tuple[int, int]) -> tuple[np.dtype[Any], int]:
     return stored, n_bytes
 
 
-def _decompress(view: memoryview, encoding: str, itemsize: int, n_bytes: int) -> bytes:
+def _decompress(
+    view: memoryview, encoding: str, stored: np.dtype[Any], shape: tuple[int, int]
+) -> bytes:
     if encoding not in ENCODINGS:
         raise DecodeError(f"unknown coding {encoding!r}; known are {', '.join(ENCODINGS)}")
+    n_bytes = math.prod(shape) * stored.itemsize
+    if encoding == "zlib":
+        return _inflate(view, n_bytes)
+    if encoding == "blosc":
+        return _decode_blosc(view, n_bytes)
+    if encoding == "jpeg":
+        return _decode_jpeg(view, stored, shape)
     coded: bytes | memoryview = view
     if int.from_bytes(view[:8], "big") != n_bytes or len(view) < _HEADER_BYTES:
         coded = _add_header(view, encoding, n_bytes)
     try:
-        plain: bytes = decompress(coded, encoding, elem_size=itemsize)
+        plain: bytes = decompress(coded, encoding, elem_size=stored.itemsize)
     except (RuntimeError, ValueError, MemoryError) as error:
         raise DecodeError(f"{encoding} pixels are damaged: {error}") from None
     return plain
@@ -143,6 +181,70 @@ def _add_header(view: memoryview, encoding: str, n_bytes: int) -> bytes:
     else:
         raise DecodeError(f"{encoding} pixels have no header that declares {n_bytes} bytes")
     return b"".join((n_bytes.to_bytes(8, "big"), sizes, view))
+
+
+def _inflate(view: memoryview, n_bytes: int) -> bytes:
+    stream = zlib.decompressobj()
+    try:
+        plain = stream.decompress(view, n_bytes)
+        longer = not stream.eof and bool(stream.decompress(stream.unconsumed_tail, 1))
+    except zlib.error as error:
+        raise DecodeError(f"zlib pixels are damaged: {error}") from None
+    if longer:
+        raise DecodeError(f"zlib pixels are more than the {n_bytes} bytes of the frame")
+    if not stream.eof:
+        raise DecodeError(f"zlib pixels are cut off after {len(plain)} of {n_bytes} bytes")
+    return plain
+
+
+def _decode_blosc(view: memoryview, n_bytes: int) -> bytes:
+    if len(view) < _BLOSC_HEADER_BYTES:
+        raise DecodeError(f"blosc pixels are cut off, the frame has {n_bytes} bytes")
+    declared, coded = (int.from_bytes(view[at : at + 4], "little") for at in (4, 12))
+    if declared != n_bytes:
+        raise DecodeError(f"blosc pixels declare {declared}, the frame has {n_bytes} bytes")
+    if not _BLOSC_HEADER_BYTES <= coded <= len(view):
+        raise DecodeError(f"blosc pixels declare {coded} coded bytes, {len(view)} came")
+    blosc = _blosc()
+    try:
+        plain: bytes = blosc.decompress(view[:coded])
+    except Exception as error:  # its own error is of no common type
+        raise DecodeError(f"blosc pixels are damaged: {error}") from None
+    return plain
+
+
+@cache
+def _blosc() -> Any:
+    try:
+        import blosc
+    except ImportError:
+        raise DecodeError(
+            "blosc pixels need one more package: pip install 'braggstream[pva]'"
+        ) from None
+    blosc.set_nthreads(1)  # there is a worker for each core
+    return blosc
+
+
+def _decode_jpeg(view: memoryview, stored: np.dtype[Any], shape: tuple[int, int]) -> bytes:
+    try:
+        from PIL import Image
+    except ImportError:
+        raise DecodeError(
+            "jpeg pixels need one more package: pip install 'braggstream[pva]'"
+        ) from None
+    try:
+        with Image.open(io.BytesIO(view), formats=("JPEG",)) as image:
+            cols, rows = image.size
+            fits = (rows, cols, image.mode, stored.itemsize) == (*shape, "L", 1)
+            plain = image.tobytes() if fits else b""
+    except Exception as error:  # Pillow lets through what its parsers raise, of any type
+        raise DecodeError(f"jpeg pixels are damaged: {' '.join(str(error).split())}") from None
+    if not fits:
+        raise DecodeError(
+            f"jpeg pixels are {rows} x {cols} of mode {image.mode},"
+            f" the frame is {_describe(shape, stored.str)}"
+        )
+    return plain
 
 
 def _describe(shape: tuple[int, int], dtype: str) -> str:

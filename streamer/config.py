@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,12 +13,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from streamer.errors import UserError
 
 __all__ = [
+    "CellConfig",
     "Config",
+    "DashboardConfig",
     "DetectConfig",
     "FeedConfig",
+    "GeometryConfig",
     "MetricsConfig",
     "NodesConfig",
     "PositionsConfig",
+    "RelayConfig",
+    "ReportConfig",
     "SimulateConfig",
     "SinkConfig",
     "SourceConfig",
@@ -68,6 +74,8 @@ class PositionsConfig(_Section):
     """Weights to use in place of our own; checked against known patches before use."""
     device: str = "auto"
     """`auto` (CUDA when there is one), `cpu`, `cuda` or `cuda:N`."""
+    backend: Literal["auto", "eager", "compiled", "openvino", "cuda-graphs"] = "auto"
+    """What computes the network; all give the same positions. `auto` is the fastest here."""
     batch_patches: int = Field(default=512, ge=1)
     """Most patches in one batch."""
     batch_wait_ms: float = Field(default=2.0, ge=0)
@@ -118,14 +126,44 @@ class SourceConfig(_Section):
     """Multiple of real time at which a recording is replayed; default: as fast as it goes."""
     frame_time_s: float | None = Field(default=None, gt=0)
     """Time between frames of a recording that does not say."""
+    frames: str | None = None
+    """Frames of a recording to play, as `"start:stop:step"` in quotes; default: all."""
+    loop: int = Field(default=1, ge=0)
+    """How often to play a recording, each time as a new series; 0 plays it until stopped."""
+    follow: bool = False
+    """Play a recording that is still being written as it grows, until it is complete."""
     idle_s: float = Field(default=0.0, ge=0)
-    """A live series that has been silent for this long is over; 0 waits for ever."""
+    """A series that has been silent for this long is over. 0 waits for ever for a live one, and for
+    a recording that is followed as long as its next file can take, 10 s at least."""
     series: int = Field(default=1, ge=0)
     """Live series to take before the run ends; 0 means until stopped."""
     channel: str = "threshold_1"
     """Channel of a detector that sends several."""
     connect_s: float = Field(default=5.0, gt=0)
     """How long to try to reach a detector."""
+    record: Path | None = None
+    """File to keep a live stream in, exactly as it comes, while it is processed."""
+
+
+class GeometryConfig(_Section):
+    """Where the detector stands; default: what the header of a series says."""
+
+    poni: Path | None = None
+    """Calibration file of pyFAI; it says all that the other keys would."""
+    distance_m: float | None = Field(default=None, gt=0)
+    """From the sample to the detector plane, at right angles to the plane."""
+    beam_row: float | None = None
+    """Row in pixels where the direct beam meets that plane."""
+    beam_col: float | None = None
+    """Column in pixels where it does."""
+    pixel_m: float | None = Field(default=None, gt=0)
+    """Edge of a pixel in metres."""
+    wavelength_a: float | None = Field(default=None, gt=0)
+    """Of the beam, in angstroms; without one there are angles and strains, and no spacings."""
+    rot1: float = 0.0
+    """Rotations of the detector in radians, with pyFAI's meaning."""
+    rot2: float = 0.0
+    rot3: float = 0.0
 
 
 class TracksConfig(_Section):
@@ -135,6 +173,12 @@ class TracksConfig(_Section):
     """A peak farther than this from where a track stood is not of that track."""
     memory_frames: int = Field(default=5, ge=0)
     """Frames a track may miss before it ends."""
+    confirm_frames: int = Field(default=3, ge=1)
+    """Frames a track must be seen on to count as one; what is shorter is noise."""
+    reference_frames: int = Field(default=10, ge=1)
+    """Sightings that a track's position now, and the one it is compared with, are the mean of."""
+    reference_frame: int | None = Field(default=None, ge=0)
+    """Frame around which a track's first position is taken; default: where the track begins."""
 
 
 class SinkConfig(_Section):
@@ -142,6 +186,13 @@ class SinkConfig(_Section):
 
     commit_s: float = Field(default=0.5, gt=0)
     """Longest time a result waits before it is on disk."""
+
+
+class RelayConfig(_Section):
+    """The frames as they come in, for other pipelines and for viewers."""
+
+    address: str = "tcp://127.0.0.1:*"
+    """Where they are published; `*` lets the system choose a port, nothing switches it off."""
 
 
 class FeedConfig(_Section):
@@ -158,6 +209,46 @@ class MetricsConfig(_Section):
     """Address the nodes serve their metrics on."""
     base_port: int = Field(default=0, ge=0, le=65000)
     """First port, one for each node from there on; 0 lets the system choose."""
+    targets: Path | None = None
+    """Folder that a Prometheus watches; while a run goes on its nodes are listed there in a file
+    of its name."""
+
+
+class DashboardConfig(_Section):
+    """The live page of a run."""
+
+    host: str = "127.0.0.1"
+    """Address it is served on; whoever can reach it can look."""
+    port: int = Field(default=8350, ge=0, le=65535)
+    """Port, or the next free one when it is in use; 0 switches the dashboard off."""
+
+
+class ReportConfig(_Section):
+    """The report that ends a run."""
+
+    auto: bool = True
+    """Write `report/report.html` into the run folder at the end of a run."""
+    tracks: int = Field(default=8, ge=1, le=8)
+    """Main tracks in figures and tables: those followed longest, which show all of the run."""
+    frames: int = Field(default=6, ge=1, le=24)
+    """Frames shown with their peaks, spread over the run."""
+
+
+class CellConfig(_Section):
+    """The cell cycler's channel beside the frames."""
+
+    file: str | None = None
+    """CSV, BioLogic `.mpt` or `.mpr` file, read as it grows; or `pva://NAME` of a voltage's process
+    variable."""
+    offset_s: float = 0.0
+    """Seconds to add to the cycler's clock to get that of the frames."""
+    start: datetime | None = None
+    """When the measurement began, for a file whose times count from there."""
+    columns: dict[Literal["time", "voltage", "current", "capacity"], str] = Field(
+        default_factory=dict
+    )
+    """Names of the file's columns, or of process variables, where they do not speak for
+    themselves."""
 
 
 class SimulateConfig(_Section):
@@ -193,10 +284,13 @@ class TrainConfig(_Section):
     architecture: Literal["published", "compact"] = "compact"
     """`published` is BraggNN; `compact` is many times faster and at least as exact."""
     start: Path | None = None
-    """Weights to start from; default: random ones."""
+    """Weights to start from; default: random ones, with `--from` those that come with the
+    project."""
+    frames: int = Field(default=200, ge=2)
+    """Most frames to take of the recording given by `--from`, evenly spread."""
     patches: int = Field(default=1_000_000, ge=1)
-    """Simulated patches to learn from, each seen once; the weights that come with the project took
-    18.5 million."""
+    """Patches to learn from, simulated ones seen once; the weights that come with the project took
+    32.5 million."""
     batch: int = Field(default=1024, ge=1)
     """Patches for each step."""
     lr: float = Field(default=2e-3, gt=0)
@@ -222,10 +316,15 @@ class Config(_Section):
     """When frames come faster than they can be worked on: `wait` holds the source back, `spool`
     keeps them on disk, `newest` sheds the oldest. `auto` waits for recordings, spools live ones."""
     transport: TransportConfig = TransportConfig()
+    geometry: GeometryConfig = GeometryConfig()
     tracks: TracksConfig = TracksConfig()
     sink: SinkConfig = SinkConfig()
     feed: FeedConfig = FeedConfig()
+    relay: RelayConfig = RelayConfig()
     metrics: MetricsConfig = MetricsConfig()
+    cell: CellConfig = CellConfig()
+    dashboard: DashboardConfig = DashboardConfig()
+    report: ReportConfig = ReportConfig()
     simulate: SimulateConfig = SimulateConfig()
     train: TrainConfig = TrainConfig()
 

@@ -39,6 +39,7 @@ class Snapshot:
     phase: str
     source: str
     feed: str
+    relay: str
     elapsed_s: float
     expected: int | None
     """Frames the source announced, if it did."""
@@ -166,9 +167,15 @@ class LiveView:
                 figures,
                 Text(trouble or "nothing lost, nothing sent again", "yellow" if trouble else "dim"),
                 nodes,
-                Text(f"peaks feed {now.feed}", "dim") if now.feed else Text(""),
+                Text(_addresses(now), "dim"),
             )
         )
+
+
+def _addresses(now: Snapshot) -> str:
+    """Return where others can listen."""
+    feeds = {"peaks feed": now.feed, "frames relay": now.relay}
+    return "  ".join(f"{name} {address}" for name, address in feeds.items() if address)
 
 
 class PlainView:

@@ -18,6 +18,7 @@ from rich.table import Table
 from streamer.config import Config
 from streamer.errors import UserError
 from streamer.report.figures import draw_drift, draw_frame
+from streamer.report.track_truth import judge
 from streamer.report.truth import Comparison, compare
 from streamer.simulator.scene import Scene
 from streamer.simulator.truth import read_truth
@@ -81,6 +82,8 @@ def report(
     truth, metadata = read_truth(truth_file)
     comparison = compare(truth, peaks)
     _print_comparison(console, comparison)
+    for line in judge(truth, peaks, config.tracks, run.read_geometry()).in_words():
+        console.print(line, highlight=False, soft_wrap=True)
     beam = (metadata["beam_row"], metadata["beam_col"])
     drift, frame = figures / "drift.png", figures / "frame.png"
     draw_drift(drift, peaks, truth, comparison, beam)

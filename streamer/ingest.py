@@ -6,9 +6,9 @@ import json
 import logging
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import zmq
@@ -55,6 +55,8 @@ class Ingest:
         Run folder: frames that failed and frames that must wait are kept below it.
     incarnation
         How often this node was started before in this run.
+    info
+        What else to report.
     """
 
     def __init__(
@@ -68,10 +70,15 @@ class Ingest:
         acks_address: str,
         out: Path,
         incarnation: int = 0,
+        info: Mapping[str, str] | None = None,
     ) -> None:
         self._source = source
         self._metrics = metrics
+        metrics.expect("read")
+        metrics.live.set(source.live)
+        metrics.window_limit.set(config.transport.window_frames)
         self._out = out
+        self._info = dict(info or {})
         self._transport = config.transport
         # The reference finder takes seconds for a frame: no other frame should wait behind it.
         reference = config.detect.finder == "findpeaks"
@@ -94,6 +101,7 @@ class Ingest:
         self._stopping = False
         self._heard = time.monotonic()
         self._open: list[str] = []
+        self._books: dict[str, dict[str, Any]] = {}
         self._ended: deque[tuple[str, int]] = deque()
         if self._seq:
             # The sink stops waiting for what this node's predecessor had in hand.
@@ -167,10 +175,22 @@ class Ingest:
         }
         self._metrics.window.set(stats["window"])
         self._metrics.backlog.set(stats["backlog"])
+        self._metrics.spool.set(self._backlog.size if isinstance(self._backlog, Spool) else 0)
+        self._metrics.show_workers(self._publisher.loads(DETECTORS))
+        self._metrics.show_series([self._books[name] for name in self._open])
+        self._metrics.count_incidents(self._source.counters)
         ignored = {name: count for name, count in self._source.counters.items() if count}
         stats["ignored"] = float(sum(ignored.values()))
         words = ", ".join(f"{count:,} {name}" for name, count in ignored.items())
-        return doing, stats, {"ignored": words}
+        return (
+            doing,
+            stats,
+            {
+                "ignored": words,
+                "series": json.dumps(self._books),
+                **self._info,
+            },
+        )
 
     def close(self) -> None:
         """Release the source, sockets and files."""
@@ -216,10 +236,13 @@ class Ingest:
         """Take what the source has, as far as there is room, and send it on."""
         if self._backlog is None and not self._has_room:
             return 0
+        begun = time.perf_counter()
         events = self._source.read(self._room if self._backlog is None else _AT_ONCE)
         now = time.time_ns()
         if events:
             self._heard = time.monotonic()
+            self._metrics.last_frame.set_to_current_time()
+            self._metrics.busy.labels("read").observe(time.perf_counter() - begun)
         batch: list[Item] = []
         for event in events:
             if isinstance(event, Frame):
@@ -249,6 +272,7 @@ class Ingest:
             event.dtype,
             event.encoding,
         )
+        self._books[event.series]["received"] += 1
         data = event.data.buffer if isinstance(event.data, zmq.Frame) else memoryview(event.data)
         self._metrics.frames.labels("received").inc()
         self._metrics.bytes.inc(data.nbytes)
@@ -306,6 +330,8 @@ class Ingest:
         for open_series in list(self._open):
             self._close(open_series, "new series")
         self._open.append(series.name)
+        self._metrics.series.inc()
+        self._books[series.name] = {"announced": series.n_frames, "received": 0}
         buffers: list[Buffer] = []
         if series.pixel_mask is not None:
             buffers.append(np.ascontiguousarray(series.pixel_mask, dtype=bool).data)
@@ -326,6 +352,7 @@ class Ingest:
 
     def _end(self, end: SeriesEnd) -> None:
         if end.series in self._open:
+            self._books[end.series] |= {"end": end.reason, **end.counters}
             self._close(end.series, end.reason)
 
     def _close_series(self, reason: str) -> None:

@@ -22,6 +22,11 @@ class Ranges:
     def __len__(self) -> int:
         return sum(self._stops) - sum(self._starts)
 
+    @property
+    def first(self) -> int:
+        """The smallest number."""
+        return self._starts[0]
+
     def add(self, number: int) -> bool:
         """Add a number; False if it was there."""
         starts, stops = self._starts, self._stops
@@ -66,7 +71,14 @@ class Ledger:
             ranges = self.series[series] = Ranges()
         return ranges.add(frame)
 
-    def unaccounted(self, series: str) -> list[int]:
-        """Return the frames of a series, between its first and last, that nothing is known of."""
+    def unaccounted(self, series: str, step: int = 1) -> list[int]:
+        """Return the frames of a series, between its first and last, that nothing is known of.
+
+        Of a series of which only each `step`-th frame was to be taken, only those count.
+        """
         ranges = self.series.get(series)
-        return [frame for gap in ranges.gaps() for frame in gap] if ranges else []
+        if ranges is None:
+            return []
+        return [
+            frame for gap in ranges.gaps() for frame in gap if (frame - ranges.first) % step == 0
+        ]

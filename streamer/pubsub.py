@@ -146,12 +146,17 @@ class Publisher:
 
     @property
     def waiting(self) -> int:
-        """Parcels for which no member has had room."""
-        return sum(len(pool.waiting) for pool in self._pools.values())
+        """Numbers for which no member has had room."""
+        pools = self._pools.values()
+        return sum(len(parcel.on_its_way) for pool in pools for parcel in pool.waiting)
 
     def members(self, pool: str) -> list[Member]:
         """Return the members of a pool."""
         return list(self._pool(pool).members.values())
+
+    def loads(self, pool: str) -> dict[str, int]:
+        """Return how many frames each member of a pool has before it, by the node's name."""
+        return {member.name: member.load for member in self.members(pool)}
 
     def find(self, key: int) -> Parcel | None:
         """Return the parcel that holds a number, if it is not yet acknowledged."""

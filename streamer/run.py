@@ -19,31 +19,31 @@ from types import FrameType
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import zmq
+from numpy.typing import NDArray
 
+from streamer.cell.log import CellLog
 from streamer.config import Config
 from streamer.console import NodeView, Snapshot, View
-from streamer.errors import UserError
+from streamer.errors import RunError, UserError
 from streamer.store import RunFolder, write_atomically
 from streamer.supervisor import NodeProcess, Phase, Supervisor
+from streamer.targets import Targets
 from streamer.topology import NodeSpec, Topology
 
-__all__ = ["LIVE_FILE", "TARGETS_FILE", "RunError", "execute"]
+__all__ = ["LIVE_FILE", "execute"]
 
 logger = logging.getLogger(__name__)
 
 LIVE_FILE = "live.json"
 """State of a run that goes on, rewritten every second."""
-TARGETS_FILE = "prometheus_targets.json"
-"""Where the nodes serve their metrics, in Prometheus' file_sd format."""
 
 _TICK_S = 0.125
 _STATES = ("done", "failed", "missing", "shed")
-
-
-class RunError(RuntimeError):
-    """The run could not be brought to its end; the text says why."""
+_RANGES = 1000
+"""Most gaps of a series that the summary names; the frames table has all."""
 
 
 def execute(
@@ -82,6 +82,7 @@ def execute(
     write_atomically(out / "config.yaml", config.to_yaml())
     started = time.time()
     folder.write_summary(_summary(folder, source, started, None, None, "running"))
+    cell = _open_cell(config, folder, was_there)
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     supervisor: Supervisor | None = None
     try:
@@ -95,9 +96,9 @@ def execute(
                 logs=out / "logs",
                 restarts=config.nodes.restarts,
             )
-            with _signals(supervisor):
+            with _signals(supervisor), Targets(config.metrics, out) as targets:
                 supervisor.start()
-                _watch(supervisor, view, out, source, started, expected, config.metrics.host)
+                _watch(supervisor, view, out, source, started, expected, targets, cell)
     except UserError:
         _remove(folder, was_there)
         raise
@@ -105,6 +106,8 @@ def execute(
         if supervisor is not None:
             supervisor.close()
         context.destroy(linger=0)
+        if cell is not None:
+            cell.close()
         if folder.path.exists():
             done = supervisor is not None and supervisor.phase is Phase.DONE
             stopped = supervisor is not None and supervisor.asked_to_stop
@@ -112,7 +115,6 @@ def execute(
             summary = _summary(folder, source, started, time.time(), supervisor, state)
             folder.write_summary(summary)
             (out / LIVE_FILE).unlink(missing_ok=True)
-            (out / TARGETS_FILE).unlink(missing_ok=True)
     if supervisor.mistake and not folder.parts("frames"):
         _remove(folder, was_there)
         raise UserError(supervisor.reason)
@@ -121,6 +123,16 @@ def execute(
     if not done:
         raise RunError(supervisor.reason or "stopped at once; what is in the folder is whole")
     return summary
+
+
+def _open_cell(config: Config, folder: RunFolder, was_there: bool) -> CellLog | None:
+    if config.cell.file is None:
+        return None
+    try:
+        return CellLog(config.cell, folder.path)
+    except UserError:
+        _remove(folder, was_there)
+        raise
 
 
 def _remove(folder: RunFolder, was_there: bool) -> None:
@@ -183,9 +195,10 @@ def _watch(
     source: str,
     started: float,
     expected: int | None,
-    metrics_host: str,
+    targets: Targets,
+    cell: CellLog | None,
 ) -> None:
-    next_note, targets, shown = 0.0, "", True
+    next_note, shown = 0.0, True
     with view:
         while not supervisor.over:
             supervisor.poll(_TICK_S)
@@ -202,11 +215,10 @@ def _watch(
                 logger.warning("nobody reads what is printed any more: going on in silence")
             if time.monotonic() >= next_note:
                 next_note = time.monotonic() + 1.0
+                if cell is not None:
+                    cell.poll()
                 write_atomically(out / LIVE_FILE, json.dumps(asdict(now)) + "\n")
-                newer = _targets(supervisor, out, metrics_host)
-                if newer != targets:
-                    targets = newer
-                    write_atomically(out / TARGETS_FILE, newer)
+                targets.update(supervisor.nodes.values())
 
 
 def _snapshot(
@@ -218,6 +230,7 @@ def _snapshot(
         phase=supervisor.phase.value,
         source=source,
         feed=sink.status.info.get("feed", "") if sink.status else "",
+        relay=ingest.status.info.get("relay", "") if ingest.status else "",
         elapsed_s=time.time() - started,
         expected=expected,
         received=int(ingest.stat("received")),
@@ -270,21 +283,6 @@ def _disagreement(supervisor: Supervisor) -> float | None:
     return max(values, default=None)
 
 
-def _targets(supervisor: Supervisor, out: Path, host: str) -> str:
-    """Return the list of metrics ports in Prometheus' file_sd format."""
-    if host in ("0.0.0.0", "::"):
-        host = "127.0.0.1"
-    targets = [
-        {
-            "targets": [f"{host}:{node.status.metrics_port}"],
-            "labels": {"node": node.spec.name, "role": node.spec.role, "run": out.name},
-        }
-        for node in supervisor.nodes.values()
-        if node.status is not None and node.status.metrics_port
-    ]
-    return json.dumps(targets, indent=2) + "\n"
-
-
 def _summary(
     folder: RunFolder,
     source: str,
@@ -294,7 +292,7 @@ def _summary(
     state: str,
 ) -> dict[str, Any]:
     """Return the content of ``run.json``; what is counted is counted on disk."""
-    frames = folder.read("frames", ["state", "n_peaks", "latency_ms"])
+    frames = folder.read("frames", ["series", "frame", "state", "n_peaks", "latency_ms"])
     states = frames["state"]
     counts = {name: int(pc.sum(pc.equal(states, name)).as_py() or 0) for name in _STATES}
     peaks = int(pc.sum(frames["n_peaks"]).as_py() or 0)
@@ -309,6 +307,7 @@ def _summary(
         "ended": _utc(ended) if ended is not None else None,
         "elapsed_s": (ended or time.time()) - started,
         "frames": {**counts, "total": frames.num_rows},
+        "series": _series(frames, supervisor),
         "peaks": peaks,
         "tracks": 0,
         "rates": {"frames_per_s": 0.0, "peaks_per_s": 0.0, "latency_ms_median": 0.0},
@@ -321,6 +320,33 @@ def _summary(
     if supervisor is not None:
         _add_figures(summary, supervisor)
     return summary
+
+
+def _series(frames: pa.Table, supervisor: Supervisor | None) -> dict[str, dict[str, Any]]:
+    """Return the books of each series: announced, received and lost frames."""
+    status = supervisor.nodes["ingest"].status if supervisor is not None else None
+    books: dict[str, dict[str, Any]] = json.loads(
+        status.info.get("series", "{}") if status else "{}"
+    )
+    names = frames["series"].unique().to_pylist()
+    for name in [*books, *(name for name in names if name not in books)]:
+        rows = frames.filter(pc.equal(frames["series"], name))
+        for state in _STATES:
+            numbers = rows.filter(pc.equal(rows["state"], state))["frame"].to_numpy()
+            books.setdefault(name, {})[state] = len(numbers)
+            if state == "missing":
+                books[name]["missing_frames"] = _ranges(numbers)[:_RANGES]
+    return books
+
+
+def _ranges(numbers: NDArray[np.int64]) -> list[list[int]]:
+    """Return first and last of each run of numbers that follow each other."""
+    ordered = np.unique(numbers)
+    if not len(ordered):
+        return []
+    breaks = np.flatnonzero(np.diff(ordered) > 1)
+    starts, stops = np.append(0, breaks + 1), np.append(breaks, len(ordered) - 1)
+    return [[int(ordered[a]), int(ordered[b])] for a, b in zip(starts, stops, strict=True)]
 
 
 def _add_figures(summary: dict[str, Any], supervisor: Supervisor) -> None:

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import time
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import zmq
-from numpy.typing import NDArray
 
+from streamer.cell.gauges import CellGauges
 from streamer.config import Config
-from streamer.feed import Columns, Feed
+from streamer.feed import Feed
+from streamer.follower import Follower
 from streamer.ledger import Ledger
 from streamer.messages import (
     EPOCH,
     PEAK,
     POSITION,
     Acks,
-    FramePeaks,
     MessageError,
     Positions,
     Record,
@@ -30,10 +27,12 @@ from streamer.messages import (
     pack,
     unpack,
 )
-from streamer.metrics import Metrics
+from streamer.metrics import RANKS, Metrics
 from streamer.pubsub import FAR_END, Subscriber, bind
+from streamer.selection import parse_frames
 from streamer.store import FRAMES, PEAKS, RunFolder
-from streamer.tracks import Tracker
+from streamer.tables import Result, Row, as_table, frame_columns, peak_columns
+from streamer.trackbook import TrackBook
 
 __all__ = ["Sink"]
 
@@ -41,30 +40,6 @@ logger = logging.getLogger(__name__)
 
 _ACK_S = 0.2
 _AT_ONCE = 256
-_REASON = FRAMES.get_field_index("reason")
-
-
-@dataclass(frozen=True, slots=True)
-class _Result:
-    """A frame as it reached the sink."""
-
-    head: FramePeaks
-    peaks: NDArray[np.void]
-    positions: NDArray[np.void]
-
-
-@dataclass(slots=True)
-class _Row:
-    """A frame whose turn has come: a row of the next part."""
-
-    series: str
-    frame: int
-    time_ns: int
-    state: str
-    reason: str
-    received_ns: int
-    result: _Result | None = None
-    tracks: NDArray[np.int64] | None = None
 
 
 class Sink:
@@ -90,11 +65,15 @@ class Sink:
     ) -> None:
         self._folder = folder
         self._metrics = metrics
+        metrics.expect("commit")
+        if config.cell.file is not None:
+            CellGauges(metrics.registry, folder.path)
         self._commit_s = config.sink.commit_s
         self._most_rows = max(1, config.transport.window_frames // 4)
         self._ledger = Ledger()
-        self._buffer: dict[int, _Result | Record] = {}
-        self._rows: list[_Row] = []
+        self._step = parse_frames(config.source.frames).step or 1
+        self._buffer: dict[int, Result | Record] = {}
+        self._rows: list[Row] = []
         self._first_row = 0.0
         self._received: list[int] = []
         self._failed: list[tuple[int, str]] = []
@@ -105,7 +84,8 @@ class Sink:
         self._open: set[str] = set()
         self._latency_ms = 0.0
         self._first_ns = self._last_ns = 0
-        self._resume(config)
+        self._follower = Follower(config, folder)
+        self._resume()
         self._acks = context.socket(zmq.PUB)
         self._acks.set(zmq.SNDHWM, 0)
         self._acks.set(zmq.LINGER, 1000)
@@ -142,6 +122,7 @@ class Sink:
             self._commit()
         if self._received or clock >= self._next_ack:
             self._acknowledge(clock)
+        self._follower.write()
         if now == 0.0:
             return 0.0
         due = self._first_row + self._commit_s if self._rows else self._next_ack
@@ -155,6 +136,13 @@ class Sink:
         self._stopping = True
         if self._rows:
             self._first_row = 0.0
+        else:
+            self._follower.write(now=True)
+
+    @property
+    def book(self) -> TrackBook:
+        """What is known of each track."""
+        return self._follower.book
 
     def report(self) -> tuple[str, dict[str, float], dict[str, str]]:
         """Return what the sink does, in words and figures."""
@@ -167,8 +155,10 @@ class Sink:
         stats["refused"] = value("braggstream_messages_refused_total")
         stats["latency_ms"] = self._latency_ms
         stats["span_s"] = (self._last_ns - self._first_ns) / 1e9 if self._first_ns else 0.0
-        stats["tracks"] = float(self._tracker.next_track)
+        stats["tracks"] = float(self.book.n_confirmed)
         held = len(self._buffer)
+        self._metrics.backlog.set(held + len(self._rows))
+        self._metrics.show_tracks(self.book.n_confirmed, self.book.top(RANKS))
         doing = "putting results on disk" if not held else f"{held} results wait for an earlier one"
         return doing, stats, {"feed": self.feed.address}
 
@@ -178,44 +168,30 @@ class Sink:
         self._acks.close()
         self.feed.close()
 
-    def _resume(self, config: Config) -> None:
+    def _resume(self) -> None:
         """Go on where a sink before this one left off."""
         last = self._folder.last_part()
         self._next = self._committed = last.upto if last else 0
         self._part = last.index + 1 if last else 0
-        self._tracker = Tracker(
-            config.tracks.gate_px,
-            config.tracks.memory_frames,
-            first=last.next_track if last else 0,
-        )
         if last is None:
             return
         logger.info("going on after part %d", last.index)
         frames = self._folder.read("frames", ["series", "frame", "state", "n_peaks"]).to_pydict()
         counts: dict[str, int] = {}
+        linked: list[int] = []
         for series, frame, state in zip(
             frames["series"], frames["frame"], frames["state"], strict=True
         ):
             self._ledger.enter(series, frame)
             self._open.add(series)
-            self._ordinal = self._place(series, frame)
+            self._ordinal = max(self._ordinal, self._place(series, frame))
             counts[state] = counts.get(state, 0) + 1
+            if state == "done":
+                linked.append(self._place(series, frame))
         for state, count in counts.items():
             self._metrics.frames.labels(state).inc(count)
         self._metrics.peaks.inc(sum(frames["n_peaks"]))
-        peaks = self._folder.read("peaks", ["series", "frame", "row", "col", "track"])
-        if peaks.num_rows == 0:
-            return
-        recent = peaks.slice(max(0, peaks.num_rows - 20_000))
-        frame = recent["frame"].to_numpy()
-        where = np.stack([recent["row"].to_numpy(), recent["col"].to_numpy()], axis=1)
-        track = recent["track"].to_numpy()
-        starts = [0, *(np.flatnonzero(np.diff(frame)) + 1), len(frame)]
-        for start, stop in itertools.pairwise(int(i) for i in starts):
-            series = recent["series"][start].as_py()
-            self._tracker.resume(
-                self._place(series, int(frame[start])), where[start:stop], track[start:stop]
-            )
+        self._follower.resume(linked, self._place, last.next_track)
 
     def _take(self, parts: list[Any]) -> None:
         try:
@@ -230,16 +206,18 @@ class Sink:
             start = 0
             for head in header.frames:
                 stop = start + head.n_peaks
-                self._arrive(head.seq, _Result(head, peaks[start:stop], positions[start:stop]))
+                self._arrive(head.seq, Result(head, peaks[start:stop], positions[start:stop]))
                 start = stop
         elif isinstance(header, Records):
             for record in header.records:
                 self._arrive(record.seq, record)
-        elif not isinstance(header, SeriesHeader):
+        elif isinstance(header, SeriesHeader):
+            self._follower.begin_series(header, buffers)
+        else:
             self._metrics.messages_refused.inc()
             logger.warning("message refused: a sink has no use for %s", type(header).__name__)
 
-    def _arrive(self, seq: int, item: _Result | Record) -> None:
+    def _arrive(self, seq: int, item: Result | Record) -> None:
         if seq < self._next or seq in self._buffer:
             self._metrics.frames.labels("duplicate").inc()
             if seq >= self._next:
@@ -249,7 +227,7 @@ class Sink:
             self._begin_epoch(seq // EPOCH)
         self._buffer[seq] = item
         self._received.append(seq)
-        if isinstance(item, _Result) and item.head.reason:
+        if isinstance(item, Result) and item.head.reason:
             self._failed.append((seq, item.head.reason))
 
     def _begin_epoch(self, epoch: int) -> None:
@@ -276,9 +254,9 @@ class Sink:
             else:
                 self._enter_result(item)
 
-    def _enter_result(self, result: _Result) -> None:
+    def _enter_result(self, result: Result) -> None:
         head = result.head
-        row = _Row(
+        row = Row(
             head.series,
             head.frame,
             head.time_ns,
@@ -289,10 +267,8 @@ class Sink:
         )
         if not self._enter(row):
             return
-        self._ordinal = self._place(head.series, head.frame)
-        where = np.empty((head.n_peaks, 2))
-        where[:, 0], where[:, 1] = result.positions["row"], result.positions["col"]
-        row.tracks = self._tracker.link(self._ordinal, where)
+        place = self._place(head.series, head.frame)
+        row.tracks = self._follower.link(place, result.peaks, result.positions)
 
     def _enter_record(self, record: Record) -> None:
         if record.state == "end":
@@ -300,55 +276,57 @@ class Sink:
             self._first_row = 0.0  # nothing more will come to share the part with
             return
         for frame in range(record.first, record.first + record.count):
-            self._enter(_Row(record.series, frame, record.time_ns, record.state, record.reason, 0))
+            self._enter(Row(record.series, frame, record.time_ns, record.state, record.reason, 0))
             if len(self._rows) >= self._most_rows:
                 self._commit()  # one record can stand for millions of frames
 
-    def _enter(self, row: _Row) -> bool:
+    def _enter(self, row: Row) -> bool:
         if not self._ledger.enter(row.series, row.frame):
             self._metrics.frames.labels("duplicate").inc()
             return False
         self._open.add(row.series)
+        self._ordinal = max(self._ordinal, self._place(row.series, row.frame))
         if not self._rows:
             self._first_row = time.monotonic()
         self._rows.append(row)
         return True
 
     def _close_series(self, series: str) -> None:
-        for frame in self._ledger.unaccounted(series):
-            self._enter(_Row(series, frame, 0, "missing", "lost with a node that died", 0))
+        for frame in self._ledger.unaccounted(series, self._step):
+            self._enter(Row(series, frame, 0, "missing", "lost with a node that died", 0))
         self._open.discard(series)
 
     def _place(self, series: str, frame: int) -> int:
-        """Return where a frame stands in the run, one series following on the other."""
+        """Return where a frame stands among those taken, one series following on the other."""
+        place = frame // self._step
         offset = self._offset.get(series)
         if offset is None:
-            offset = self._offset[series] = self._ordinal + 1 - frame
-        return offset + frame
+            offset = self._offset[series] = self._ordinal + 1 - place
+        return offset + place
 
     def _commit(self) -> None:
         rows, self._rows = self._rows, []
         names = list(dict.fromkeys(row.series for row in rows))
         with self._metrics.timed("commit"):
-            frames, peaks = _frame_columns(rows, names), _peak_columns(rows, names)
-            reasons = pa.array([row.reason for row in rows], pa.string())
+            frames, peaks = frame_columns(rows, names), peak_columns(rows, names)
+            peaks |= self._follower.locate(peaks)
             self._folder.write_part(
                 self._part,
-                _table(frames, names, FRAMES.remove(_REASON)).add_column(
-                    _REASON, "reason", reasons
-                ),
-                _table(peaks, names, PEAKS),
+                as_table(frames, names, FRAMES, reason=[row.reason for row in rows]),
+                as_table(peaks, names, PEAKS),
                 upto=self._next,
-                next_track=self._tracker.next_track,
+                next_track=self._follower.next_track,
+                note=self._follower.note(),
             )
+            self._follower.commit(names, peaks)
         self._part += 1
         self._committed = self._next
         for row in rows:
             self._metrics.frames.labels(row.state).inc()
         self._metrics.peaks.inc(len(peaks["frame"]))
         latency = frames["latency_ms"][np.isfinite(frames["latency_ms"])]
-        for value in latency.tolist():
-            self._metrics.latency.observe(value / 1000.0)
+        self._metrics.note_latency("commit", (row.received_ns for row in rows if row.received_ns))
+        self._metrics.last_frame.set_to_current_time()
         if len(latency):
             first = min(row.received_ns for row in rows if row.received_ns)
             self._first_ns = min(self._first_ns or first, first)
@@ -357,6 +335,8 @@ class Sink:
         self.feed.publish("peaks", names, peaks)
         self.feed.publish("frames", names, frames)
         self._next_ack = 0.0
+        if self._stopping:
+            self._follower.write(now=True)
 
     def _acknowledge(self, now: float) -> None:
         if not self._rows:
@@ -365,55 +345,3 @@ class Sink:
         self._acks.send_multipart(pack(acks))
         self._received, self._failed = [], []
         self._next_ack = now + _ACK_S
-
-
-def _frame_columns(rows: list[_Row], names: list[str]) -> Columns:
-    """Return the numeric columns of a frames part, one row per frame."""
-    now_ns = time.time_ns()
-    received = np.array([row.received_ns for row in rows], np.int64)
-    return {
-        "series": np.array([names.index(row.series) for row in rows], np.int32),
-        "frame": np.array([row.frame for row in rows], np.int64),
-        "time_ns": np.array([row.time_ns for row in rows], np.int64),
-        "state": np.array([row.state for row in rows], "S8"),
-        "n_peaks": np.array([row.result.head.n_peaks if row.result else 0 for row in rows], "i4"),
-        "latency_ms": np.where(received > 0, (now_ns - received) / 1e6, np.nan),
-    }
-
-
-def _peak_columns(rows: list[_Row], names: list[str]) -> Columns:
-    """Return the columns of a peaks part, one row per peak."""
-    done = [row for row in rows if row.result is not None and row.tracks is not None]
-    results = [row.result for row in done if row.result is not None]
-    peaks = np.concatenate([np.empty(0, PEAK), *(result.peaks for result in results)])
-    positions = np.concatenate([np.empty(0, POSITION), *(result.positions for result in results)])
-    counts = [result.head.n_peaks for result in results]
-    columns: Columns = {
-        "series": np.repeat(np.array([names.index(row.series) for row in done], np.int32), counts),
-        "frame": np.repeat(np.array([row.frame for row in done], np.int64), counts),
-        "time_ns": np.repeat(np.array([row.time_ns for row in done], np.int64), counts),
-        "peak_row": peaks["row"],
-        "peak_col": peaks["col"],
-        "score": peaks["score"],
-        "intensity": peaks["intensity"],
-    }
-    for name in ("row", "col", "row_sigma", "col_sigma", "flags"):
-        columns[name] = positions[name]
-    columns["track"] = np.concatenate(
-        [np.empty(0, np.int64), *(row.tracks for row in done if row.tracks is not None)]
-    )
-    return {name: np.ascontiguousarray(column) for name, column in columns.items()}
-
-
-def _table(columns: Columns, names: list[str], schema: pa.Schema) -> pa.Table:
-    """Return columns as an Arrow table, with the names of the series written out."""
-    arrays: dict[str, pa.Array] = {}
-    for name, column in columns.items():
-        if name == "series":
-            indices = pa.array(column)
-            arrays[name] = pa.DictionaryArray.from_arrays(indices, pa.array(names, pa.string()))
-        elif column.dtype.kind == "S":
-            arrays[name] = pa.array(column.astype("U").tolist())
-        else:
-            arrays[name] = pa.array(column)
-    return pa.table({field.name: arrays[field.name].cast(field.type) for field in schema})

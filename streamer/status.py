@@ -58,6 +58,7 @@ def print_status(path: Path, console: Console) -> None:
     table.add_row("latency", f"{now['latency_ms']:,.0f} ms")
     table.add_row("sent again", f"{now['redelivered']:,}")
     table.add_row("peaks feed", now["feed"])
+    table.add_row("frames relay", now["relay"])
     for node in now["nodes"]:
         state = "" if node["alive"] else "(dead) "
         table.add_row(f"  {node['name']}", f"{state}{node['doing']}; {node['rate']}")

@@ -9,6 +9,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from workers.likelihood import (
+    GAUSSIAN,
     PSEUDO_VOIGT,
     Workspace,
     evaluate,
@@ -19,7 +20,7 @@ from workers.likelihood import (
     score,
 )
 
-__all__ = ["climb", "invert", "settle"]
+__all__ = ["climb", "invert", "possible", "score_statistic", "settle"]
 
 _NARROW = 0.7
 """Width in pixels below which sampling at pixel centres misplaces a peak."""
@@ -29,59 +30,100 @@ _FAINTEST = 1e-4
 """Smallest amplitude and, without read noise, background; photons per pixel."""
 _OUTSIDE = 2.0
 """How far outside the patch a peak may stand, in pixels."""
-_CONVERGED = 1e-6
-"""Expected gain in twice the log-likelihood below which a step, a thousandth of the standard
-deviation at most, is not worth taking."""
-_MAX_STEPS = 60
+_CONVERGED = 1e-3
+"""Expected gain in twice the log-likelihood of a step, its squared length in standard deviations,
+below which it is the last: what it leaves is a small part of its 3 %."""
+_IMPATIENCE = 0.2
+"""Logarithm to base 2 by which that grows with each step. In a long, curved valley, such as of a
+peak that hardly reaches into the patch, steps stay small and change nothing that matters."""
+_MAX_STEPS = 50
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _factorise(work: Workspace, p: int, damping: float) -> bool:
-    """Factorise the Fisher matrix with its diagonal raised; fixed parameters stay put."""
+    """Factorise the Fisher matrix with its diagonal raised; fixed parameters stay put.
+
+    The diagonal of the factor holds inverses.
+    """
+    fisher, factor, fixed = work.fisher, work.factor, work.fixed
     for i in range(p):
-        for j in range(i + 1):
-            if work.fixed[i] or work.fixed[j]:
-                total = 1.0 if i == j else 0.0
-            else:
-                total = work.fisher[i, j] * (1.0 + damping if i == j else 1.0)
-            scale = total
+        for j in range(i):
+            total = 0.0 if fixed[i] or fixed[j] else fisher[i, j]
             for k in range(j):
-                total -= work.factor[i, k] * work.factor[j, k]
-            if i > j:
-                work.factor[i, j] = total / work.factor[j, j]
-            elif total > 1e-13 * scale and math.isfinite(total):
-                work.factor[i, i] = math.sqrt(total)
-            else:
-                return False
+                total -= factor[i, k] * factor[j, k]
+            factor[i, j] = total * factor[j, j]
+        scale = 1.0 if fixed[i] else fisher[i, i] * (1.0 + damping)
+        total = scale
+        for k in range(i):
+            total -= factor[i, k] * factor[i, k]
+        if not (total > 1e-13 * scale and math.isfinite(total)):
+            return False
+        factor[i, i] = 1.0 / math.sqrt(total)
     return True
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _solve(work: Workspace, p: int) -> None:
     """Replace `step`, a right-hand side, by the solution."""
+    step, factor = work.step, work.factor
     for i in range(p):
+        total = step[i]
         for k in range(i):
-            work.step[i] -= work.factor[i, k] * work.step[k]
-        work.step[i] /= work.factor[i, i]
+            total -= factor[i, k] * step[k]
+        step[i] = total * factor[i, i]
     for i in range(p - 1, -1, -1):
+        total = step[i]
         for k in range(i + 1, p):
-            work.step[i] -= work.factor[k, i] * work.step[k]
-        work.step[i] /= work.factor[i, i]
+            total -= factor[k, i] * step[k]
+        step[i] = total * factor[i, i]
 
 
-@njit(cache=True, nogil=True)
-def invert(work: Workspace, p: int, column: int) -> bool:
-    """Write a column of the inverse Fisher matrix to `step`; False if there is none."""
+@njit(cache=True, nogil=True, error_model="numpy")
+def score_statistic(
+    work: Workspace, m: int, fitted: int, p: int, gain: float, variance: float
+) -> tuple[float, float]:
+    """Return by how much a single peak's loss should fall with parameters `fitted` to `p` added.
+
+    A chi-square with as many degrees of freedom if they are 0 in truth. The derivatives by them
+    stand in `slopes` behind those that `climb` left. The second number has the sign of the first of
+    them where it would grow.
+    """
+    score(work, m, p, gain, variance)
+    prior_score(work, 1, GAUSSIAN)
+    work.fixed[fitted:p] = False
     if not _factorise(work, p, 0.0):
-        return False
-    work.step[:p] = 0.0
-    work.step[column] = 1.0
-    _solve(work, p)
-    return True
+        return 0.0, 0.0
+    total, gradient, factor = 0.0, work.gradient, work.factor
+    for i in range(p):
+        part = 0.0 if work.fixed[i] else gradient[i]
+        for k in range(i):
+            part -= factor[i, k] * work.step[k]
+        work.step[i] = part * factor[i, i]
+        if i >= fitted:
+            total += work.step[i] ** 2
+    return total, work.step[fitted]
 
 
-@njit(cache=True, nogil=True)
-def _possible(trial: NDArray[np.float64], n_peaks: int, each: int, size: int) -> bool:
+@njit(cache=True, nogil=True, error_model="numpy")
+def invert(work: Workspace, p: int, first: int) -> tuple[float, float, float]:
+    """Return the variances of two parameters and their covariance; NaN if there are none.
+
+    They are those at `first` and the next; `step` becomes the latter's column of the inverse of the
+    Fisher matrix, and `trial` the former's.
+    """
+    if not _factorise(work, p, 0.0):
+        return math.nan, math.nan, math.nan
+    for column in (first, first + 1):
+        work.trial[:p] = work.step[:p]
+        work.step[:p] = 0.0
+        work.step[column] = 1.0
+        _solve(work, p)
+    return work.trial[first], work.step[first], work.step[first + 1]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def possible(trial: NDArray[np.float64], n_peaks: int, each: int, size: int) -> bool:
+    """Whether every peak is wider than the narrowest and narrower than the patch."""
     for first in range(0, n_peaks * each, each):
         a, b, c = trial[first + 3], trial[first + 4], trial[first + 5]
         flattest = 0.5 * (a + c) - math.hypot(0.5 * (a - c), b)
@@ -90,7 +132,7 @@ def _possible(trial: NDArray[np.float64], n_peaks: int, each: int, size: int) ->
     return True
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _limit(trial: NDArray[np.float64], n_peaks: int, each: int, size: int, lowest: float) -> None:
     last, furthest = n_peaks * each, 0.5 * size + _OUTSIDE
     trial[last] = max(trial[last], lowest)
@@ -102,7 +144,7 @@ def _limit(trial: NDArray[np.float64], n_peaks: int, each: int, size: int, lowes
             trial[first + 6] = min(max(trial[first + 6], 0.0), 1.0)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _fix(work: Workspace, n_peaks: int, each: int, size: int, lowest: float) -> None:
     best, gradient, last = work.best, work.gradient, n_peaks * each
     furthest = 0.5 * size + _OUTSIDE
@@ -118,7 +160,7 @@ def _fix(work: Workspace, n_peaks: int, each: int, size: int, lowest: float) -> 
             )
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _maximise(
     work: Workspace,
     m: int,
@@ -131,7 +173,7 @@ def _maximise(
 ) -> tuple[bool, float, int]:
     """Climb from `best` to the nearest maximum, by Fisher scoring with Marquardt's damping.
 
-    Leaves parameters in `best`, and `expected` and `fisher` as they are there.
+    Leaves parameters in `best`, and `expected` and `fisher` as they were a last, small step before.
 
     Returns
     -------
@@ -142,7 +184,7 @@ def _maximise(
     lowest = _FAINTEST * gain if variance == 0.0 else -math.inf
     _limit(work.best, n_peaks, each, size, lowest)
     evaluate(work, m, work.best, n_peaks, each, fine)
-    if m < p or not _possible(work.best, n_peaks, each, size):
+    if m < p or not possible(work.best, n_peaks, each, size):
         return False, math.inf, 0
     loss = loss_of(work, m, gain, variance) + prior_loss(work.best, n_peaks, each)
     if not math.isfinite(loss):
@@ -164,11 +206,13 @@ def _maximise(
             work.trial[i] = work.best[i] + work.step[i]
             if not work.fixed[i]:
                 expected_gain += work.step[i] * work.gradient[i]
-        if expected_gain < _CONVERGED and damping <= 1.0:
-            converged = True
-            break
         _limit(work.trial, n_peaks, each, size, lowest)
-        if not _possible(work.trial, n_peaks, each, size):
+        if expected_gain < _CONVERGED * 2.0 ** (_IMPATIENCE * steps) and damping <= 1.0:
+            converged = True
+            if possible(work.trial, n_peaks, each, size):
+                work.best[:p] = work.trial[:p]
+            break
+        if not possible(work.trial, n_peaks, each, size):
             damping *= 10.0
             continue
         evaluate(work, m, work.trial, n_peaks, each, fine)
@@ -193,7 +237,7 @@ def _maximise(
     return converged, loss, steps
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _narrow(work: Workspace, n_peaks: int, each: int) -> bool:
     """Whether a peak is so narrow that it has to be integrated over pixels."""
     for i in range(3, n_peaks * each, each):
@@ -202,7 +246,7 @@ def _narrow(work: Workspace, n_peaks: int, each: int) -> bool:
     return False
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def climb(
     work: Workspace, m: int, n_peaks: int, each: int, size: int, gain: float, variance: float
 ) -> tuple[bool, float, int]:
@@ -216,7 +260,7 @@ def climb(
     return converged, loss, steps
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def settle(
     work: Workspace, m: int, n_peaks: int, each: int, size: int, gain: float, variance: float
 ) -> None:

@@ -92,6 +92,7 @@ class DetectorWorker:
     ) -> None:
         self._detect = config.detect
         self._metrics = metrics
+        metrics.expect("detect", "decode")
         self._finder = finder
         self._patch_size = patch_size
         self._mask, self._dark = mask, dark
@@ -159,6 +160,7 @@ class DetectorWorker:
             "busy_s": value("braggstream_stage_duration_seconds_sum", stage="detect"),
         }
         self._metrics.backlog.set(self._publisher.waiting)
+        self._metrics.show_workers(self._publisher.loads(GPUS))
         return doing, stats, {}
 
     def close(self) -> None:
@@ -236,6 +238,7 @@ class DetectorWorker:
                 )
             )
             self._metrics.frames.labels("failed" if reason else "done").inc()
+        self._metrics.note_latency("detect", (frame.received_ns for frame in frames))
         size = self._patch_size
         peaks = np.concatenate([np.empty(0, PEAK), *(peaks for peaks, _ in tables)])
         counts = np.concatenate(
@@ -266,7 +269,8 @@ class DetectorWorker:
             raise ValueError(f"series {frame.series} was not announced")
         if isinstance(correction, str):
             raise ValueError(correction)
-        pixels = decode(buffer, frame.encoding, frame.dtype, frame.shape)
+        with self._metrics.timed("decode"), self._metrics.decode_errors.count_exceptions():
+            pixels = decode(buffer, frame.encoding, frame.dtype, frame.shape)
         return find_in_frame(pixels, correction, self._finder, self._patch_size)
 
     def _on_failed(self, parcel: Parcel) -> None:

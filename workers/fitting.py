@@ -8,11 +8,13 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from workers.climb import climb, invert, settle
+from workers.climb import climb, settle
+from workers.elementary import FAST, exponential
 from workers.goodness import goodness
-from workers.joint import add_peak, nearest
+from workers.joint import add_peak, nearest, position_covariance
 from workers.likelihood import GAUSSIAN, PSEUDO_VOIGT, Workspace, gather
 from workers.normalisation import border_level
+from workers.suspicion import bump, tails, warp
 
 __all__ = ["EXCESS", "FITTED", "fit_patches"]
 
@@ -20,6 +22,13 @@ EXCESS = 3.29
 """Largest `Fits.excess` of a good fit: of clean single peaks, 1 in 2000 lies above."""
 _SUSPECT = 2.0
 """`excess` above which tails or another peak are looked for: 2 % of clean single peaks."""
+_CLEAR = 0.0
+"""`excess` below which nothing else is looked for: what another peak must lower the deviance by
+seldom leaves so little."""
+_WARPED = 21.7
+"""`warp` above which another peak is looked for: 1 % of clean single peaks (chi-square of 9)."""
+_BULGED = 3.4
+"""`bump` above which another peak is looked for: 1 % of clean single peaks."""
 _TAILED = 10.8
 """By how much tails must lower the deviance: by chance with probability 0.1 % (chi-square of 1)."""
 _WINDOW = 2.0
@@ -56,7 +65,7 @@ FITTED = np.dtype(
 """What is known of a fitted patch; see `workers.fits.Fits`."""
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def fit_patches(
     patches: NDArray[np.float32],
     valid: NDArray[np.bool_],
@@ -91,8 +100,14 @@ def fit_patches(
         converged, loss, steps = climb(work, m, 1, GAUSSIAN, size, gain, variance)
         n_peaks, kind = 1, each
         deviance, mean, excess = goodness(work, m, GAUSSIAN + 1, gain, variance)
-        suspect = excess > _SUSPECT or neighbours[i] or not converged
-        if each == PSEUDO_VOIGT or (converged and suspect and max_peaks > 1):
+        suspect = neighbours[i] or not converged or excess > _SUSPECT
+        if max_peaks > 1 and each == GAUSSIAN and not suspect and excess > _CLEAR:
+            suspect = warp(work, m, gain, variance) > _WARPED
+            suspect = suspect or bump(work, m, size, gain, variance)[0] > _BULGED
+        tailed = each == PSEUDO_VOIGT or (
+            converged and suspect and max_peaks > 1 and tails(work, m, gain, variance) > _TAILED / 2
+        )
+        if tailed:
             work.candidate[:] = best
             best[7], best[6] = best[6], 0.2
             tailed, other, more = climb(work, m, 1, PSEUDO_VOIGT, size, gain, variance)
@@ -129,11 +144,9 @@ def fit_patches(
         if not converged:
             continue
         first = nearest(work, n_peaks, kind)
-        if not invert(work, p, first + 1):
-            continue
-        along_rows, both = work.step[first + 1], work.step[first + 2]
-        invert(work, p, first + 2)
-        along_cols = work.step[first + 2]
+        along_rows, both, along_cols = position_covariance(
+            work, m, n_peaks, kind, size, gain, variance, first
+        )
         shape = best[first + 3] * best[first + 5] - best[first + 4] ** 2
         faint = math.sqrt(max(along_rows * along_cols - both * both, 0.0) * shape)
         if not faint < _UNKNOWN:
@@ -147,19 +160,19 @@ def fit_patches(
         row.covariance, row.converged = correction * both, 1
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
 def _start(work: Workspace, m: int, level: float, gain: float, variance: float) -> None:
     """Write a round Gaussian from the moments in a window about the middle to `best`."""
     if not math.isfinite(level):
         level = work.counts[:m].min() if m > 0 else 0.0
+    counts, rows, cols = work.counts, work.rows, work.cols
     total, along_rows, along_cols, square = 0.0, 0.0, 0.0, 0.0
     for k in range(m):
-        row, col = work.rows[k], work.cols[k]
-        r2 = row * row + col * col
-        weight = math.exp(-0.5 * r2 / _WINDOW**2) * (work.counts[k] - level)
+        r2 = rows[k] * rows[k] + cols[k] * cols[k]
+        weight = exponential(-0.5 / _WINDOW**2 * r2) * (counts[k] - level)
         total += weight
-        along_rows += weight * row
-        along_cols += weight * col
+        along_rows += weight * rows[k]
+        along_cols += weight * cols[k]
         square += 0.5 * weight * r2
     row, col, width2 = 0.0, 0.0, 2.25
     if total > 0.0:
@@ -172,8 +185,9 @@ def _start(work: Workspace, m: int, level: float, gain: float, variance: float) 
         col = min(max(back * along_cols, -1.5), 1.5)
     match, norm = 0.0, 1e-30
     for k in range(m):
-        shape = math.exp(-0.5 * ((work.rows[k] - row) ** 2 + (work.cols[k] - col) ** 2) / width2)
-        match += shape * (work.counts[k] - level)
+        dy, dx = rows[k] - row, cols[k] - col
+        shape = exponential(-0.5 / width2 * (dy * dy + dx * dx))
+        match += shape * (counts[k] - level)
         norm += shape * shape
     best = work.best
     error = math.sqrt(gain * max(level, 0.1 * gain) + variance)

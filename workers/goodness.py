@@ -9,6 +9,7 @@ from numba import njit
 from numpy.typing import NDArray
 from scipy.special import gammaln, xlogy
 
+from workers.elementary import FAST, logarithm
 from workers.likelihood import Workspace
 
 __all__ = ["deviance_moments", "goodness"]
@@ -42,7 +43,7 @@ def deviance_moments(expected: NDArray[np.float64]) -> NDArray[np.float64]:
 _MOMENTS = deviance_moments(np.exp(np.linspace(_LOG_LOWEST, _LOG_HIGHEST, _N_KNOTS)))
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
 def goodness(
     work: Workspace, m: int, p: int, gain: float, variance: float
 ) -> tuple[float, float, float]:
@@ -60,24 +61,30 @@ def goodness(
         right.
     """
     deviance, mean, spread = 0.0, -float(p), -2.0 * p
-    for k in range(m):
-        count, expected = work.counts[k], work.expected[k]
-        if variance > 0.0:
-            error = gain * max(expected, 0.0) + variance
-            deviance += (count - expected) ** 2 / error
-            mean += 1.0
-            spread += 2.0 + gain**3 * max(expected, 0.0) / error**2
-            continue
-        deviance += 2.0 * (expected - count) / gain
-        if count > 0.0:
-            deviance += 2.0 * count / gain * math.log(count / expected)
-        place = (math.log(expected / gain) - _LOG_LOWEST) * (
-            (_N_KNOTS - 1) / (_LOG_HIGHEST - _LOG_LOWEST)
-        )
-        knot = int(min(max(place, 0.0), _N_KNOTS - 2.0))
-        part = min(max(place - knot, 0.0), 1.0)
-        mean += _MOMENTS[knot, 0] + part * (_MOMENTS[knot + 1, 0] - _MOMENTS[knot, 0])
-        spread += _MOMENTS[knot, 1] + part * (_MOMENTS[knot + 1, 1] - _MOMENTS[knot, 1])
+    counts, expected = work.counts, work.expected
+    if variance > 0.0:
+        for k in range(m):
+            error = gain * max(expected[k], 0.0) + variance
+            deviance += (counts[k] - expected[k]) ** 2 / error
+            spread += 2.0 + gain**3 * max(expected[k], 0.0) / error**2
+        mean += m
+    else:
+        logarithms = work.weights
+        for k in range(m):
+            logarithms[k] = logarithm(expected[k])
+            excess = expected[k] - counts[k]
+            if counts[k] > 0.0:
+                excess += counts[k] * (logarithm(counts[k]) - logarithms[k])
+            deviance += excess
+        deviance *= 2.0 / gain
+        scale = (_N_KNOTS - 1) / (_LOG_HIGHEST - _LOG_LOWEST)
+        lowest = _LOG_LOWEST + math.log(gain)
+        for k in range(m):
+            place = min(max((logarithms[k] - lowest) * scale, 0.0), _N_KNOTS - 1.001)
+            knot = int(place)
+            part = place - knot
+            mean += _MOMENTS[knot, 0] + part * (_MOMENTS[knot + 1, 0] - _MOMENTS[knot, 0])
+            spread += _MOMENTS[knot, 1] + part * (_MOMENTS[knot + 1, 1] - _MOMENTS[knot, 1])
     if m <= p:
         return deviance, mean, 0.0
     # Almost empty patches: no sum of few counts is narrower than one count makes it.

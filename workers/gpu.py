@@ -18,6 +18,7 @@ from streamer.messages import PEAK, POSITION, MessageError, Patches, pack, unpac
 from streamer.messages import Positions as PositionsHeader
 from streamer.metrics import Metrics
 from streamer.pubsub import FAR_END, GPUS, Parcel, Publisher, Subscriber
+from workers.gpugauges import GpuGauges
 from workers.livecheck import LiveCheck
 from workers.positions import PositionMethod, Positions
 from workers.refit import refit
@@ -102,6 +103,8 @@ class GpuWorker:
         self._refit = second
         self._check = check
         self._metrics = metrics
+        GpuGauges(metrics.registry)
+        metrics.expect("place", "refit", "check")
         self._binning = config.detect.binning
         self._most = config.positions.batch_patches
         self._wait_s = config.positions.batch_wait_ms / 1000.0
@@ -166,7 +169,7 @@ class GpuWorker:
         }
         if self._check is not None and np.isfinite(self._check.median_px):
             stats["disagreement_px"] = self._check.median_px
-        self._metrics.backlog.set(len(self._waiting))
+        self._metrics.backlog.set(sum(len(one.header.frames) for one in self._waiting))
         return "placing peaks", stats, {"method": self._method.name}
 
     def close(self) -> None:
@@ -223,6 +226,7 @@ class GpuWorker:
         self._metrics.batch.observe(len(peaks))
         self._metrics.peaks.inc(len(peaks))
         self._metrics.frames.labels("done").inc(len(frames))
+        self._metrics.note_latency("place", (frame.received_ns for frame in frames))
         parts = pack(
             PositionsHeader(frames), peaks.view(np.uint8).data, positions.view(np.uint8).data
         )

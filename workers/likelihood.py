@@ -21,10 +21,13 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from workers.elementary import FAST, exponential, logarithm
+
 __all__ = [
     "GAUSSIAN",
     "MAX_PEAKS",
     "PSEUDO_VOIGT",
+    "TWO_LN2",
     "Workspace",
     "evaluate",
     "gather",
@@ -48,10 +51,10 @@ keeps faint peaks from shrinking to a spike or spreading over the patch, and is 
 photons of others."""
 _NODE = math.sqrt(0.15)
 """Outer nodes of the 3-point Gauss-Legendre rule on a pixel from -0.5 to 0.5."""
-_TWO_LN2 = 2.0 * math.log(2.0)
-# Sums may be reordered, which lets them use vector instructions; infinities and NaN keep their
-# meaning.
-_FAST = {"reassoc", "contract", "nsz"}
+TWO_LN2 = 2.0 * math.log(2.0)
+_LANES = 16
+"""Arrays over pixels are filled up to a multiple of this with pixels of weight 0: what is left over
+when vectors are full is summed one by one and would take a third of the time."""
 
 
 class Workspace(NamedTuple):
@@ -64,6 +67,8 @@ class Workspace(NamedTuple):
     expected: NDArray[np.float64]
     slopes: NDArray[np.float64]
     """(p, m), derivatives of `expected`."""
+    node: NDArray[np.float64]
+    """(7, m), derivatives at one of the points where a pixel is sampled."""
     weights: NDArray[np.float64]
     products: NDArray[np.float64]
     fisher: NDArray[np.float64]
@@ -86,13 +91,14 @@ class Workspace(NamedTuple):
 
 def workspace(size: int) -> Workspace:
     """Allocate for patches of `size` x `size` pixels."""
-    pixels, parameters = size * size, MAX_PEAKS * PSEUDO_VOIGT + 1
+    pixels, parameters = -(-size * size // _LANES) * _LANES, MAX_PEAKS * PSEUDO_VOIGT + 1
     return Workspace(
         counts=np.zeros(pixels),
         rows=np.zeros(pixels),
         cols=np.zeros(pixels),
         expected=np.zeros(pixels),
         slopes=np.zeros((parameters, pixels)),
+        node=np.zeros((PSEUDO_VOIGT, pixels)),
         weights=np.zeros(pixels),
         products=np.zeros(pixels),
         fisher=np.zeros((parameters, parameters)),
@@ -108,7 +114,7 @@ def workspace(size: int) -> Workspace:
     )
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def gather(
     work: Workspace, patch: NDArray[np.float32], valid: NDArray[np.bool_], photons: bool
 ) -> int:
@@ -128,7 +134,12 @@ def gather(
     return m
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@njit(cache=True, nogil=True, error_model="numpy")
+def _filled(m: int) -> int:
+    return -(-m // _LANES) * _LANES
+
+
+@njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
 def evaluate(
     work: Workspace, m: int, parameters: NDArray[np.float64], n_peaks: int, each: int, fine: bool
 ) -> None:
@@ -138,68 +149,93 @@ def evaluate(
     the pixel's centre.
     """
     last = n_peaks * each
-    work.expected[:m] = parameters[last]
-    work.slopes[last, :m] = 1.0
-    reach = 1 if fine else 0
+    m = _filled(m)
+    background, expected, constant = parameters[last], work.expected, work.slopes[last]
+    for k in range(m):
+        expected[k] = background
+        constant[k] = 1.0
     for first in range(0, last, each):
-        amplitude, row, col = parameters[first], parameters[first + 1], parameters[first + 2]
-        a, b, c = parameters[first + 3], parameters[first + 4], parameters[first + 5]
-        eta = parameters[first + 6] if each == PSEUDO_VOIGT else 0.0
-        slopes = work.slopes[first : first + each]
+        peak, slopes = parameters[first : first + each], work.slopes[first : first + each]
+        if fine:
+            slopes[:, :m] = 0.0
+            for i in range(-1, 2):
+                for j in range(-1, 2):
+                    weight = (8.0 if i == 0 else 5.0) * (8.0 if j == 0 else 5.0) / 324.0
+                    _sample(work, m, peak, work.node, i * _NODE, j * _NODE)
+                    slopes[:, :m] += weight * work.node[:each, :m]
+        else:
+            _sample(work, m, peak, slopes, 0.0, 0.0)
+        amplitude, heights = peak[0], slopes[0]
         for k in range(m):
-            height, mixed = 0.0, 0.0
-            along_row, along_col, to_a, to_b, to_c = 0.0, 0.0, 0.0, 0.0, 0.0
-            for i in range(-reach, reach + 1):
-                dy = work.rows[k] - row + i * _NODE
-                for j in range(-reach, reach + 1):
-                    dx = work.cols[k] - col + j * _NODE
-                    weight = 1.0
-                    if fine:
-                        weight = (8.0 if i == 0 else 5.0) * (8.0 if j == 0 else 5.0) / 324.0
-                    r2 = a * dx * dx + 2.0 * b * dx * dy + c * dy * dy
-                    shape = weight * math.exp(-0.5 * r2)
-                    fall = shape  # -2 times the derivative of the shape by r2
-                    if each == PSEUDO_VOIGT:
-                        tail = 1.0 / (1.0 + r2 / _TWO_LN2)
-                        mixed += weight * tail - shape
-                        fall += eta * (weight * tail * tail * (2.0 / _TWO_LN2) - shape)
-                        shape += eta * (weight * tail - shape)
-                    height += shape
-                    along_row += fall * (b * dx + c * dy)
-                    along_col += fall * (a * dx + b * dy)
-                    to_a += fall * dx * dx
-                    to_b += fall * dx * dy
-                    to_c += fall * dy * dy
-            work.expected[k] += amplitude * height
-            slopes[0, k] = height
-            slopes[1, k] = amplitude * along_row
-            slopes[2, k] = amplitude * along_col
-            slopes[3, k] = -0.5 * amplitude * to_a
-            slopes[4, k] = -amplitude * to_b
-            slopes[5, k] = -0.5 * amplitude * to_c
-            if each == PSEUDO_VOIGT:
-                slopes[6, k] = amplitude * mixed
+            expected[k] += amplitude * heights[k]
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
+def _sample(
+    work: Workspace,
+    m: int,
+    peak: NDArray[np.float64],
+    slopes: NDArray[np.float64],
+    shift_row: float,
+    shift_col: float,
+) -> None:
+    """Write the derivatives of a peak at points that are shifted from the pixels' centres.
+
+    Most loops write one array: of more the compiler cannot tell whether they overlap, and uses no
+    vectors.
+    """
+    amplitude, row, col = peak[0], peak[1] - shift_row, peak[2] - shift_col
+    a, b, c = peak[3], peak[4], peak[5]
+    rows, cols, falls = work.rows, work.cols, work.products
+    heights, to_row, to_col = slopes[0], slopes[1], slopes[2]
+    to_a, to_b, to_c = slopes[3], slopes[4], slopes[5]
+    for k in range(m):
+        dy, dx = rows[k] - row, cols[k] - col
+        heights[k] = exponential(-0.5 * (a * dx * dx + 2.0 * b * dx * dy + c * dy * dy))
+    for k in range(m):
+        falls[k] = amplitude * heights[k]
+    if len(peak) == PSEUDO_VOIGT:
+        eta, mixed = peak[6], slopes[6]
+        for k in range(m):
+            dy, dx = rows[k] - row, cols[k] - col
+            tail = 1.0 / (1.0 + (a * dx * dx + 2.0 * b * dx * dy + c * dy * dy) / TWO_LN2)
+            mixed[k] = amplitude * (tail - heights[k])
+            # The fall is minus twice the derivative of the profile by the squared distance.
+            falls[k] += eta * amplitude * (tail * tail * (2.0 / TWO_LN2) - heights[k])
+        for k in range(m):
+            heights[k] += eta / amplitude * mixed[k]
+    for k in range(m):
+        to_row[k] = falls[k] * (b * (cols[k] - col) + c * (rows[k] - row))
+    for k in range(m):
+        to_col[k] = falls[k] * (a * (cols[k] - col) + b * (rows[k] - row))
+    for k in range(m):
+        to_a[k] = -0.5 * falls[k] * (cols[k] - col) * (cols[k] - col)
+    for k in range(m):
+        to_b[k] = -falls[k] * (cols[k] - col) * (rows[k] - row)
+    for k in range(m):
+        to_c[k] = -0.5 * falls[k] * (rows[k] - row) * (rows[k] - row)
+
+
+@njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
 def loss_of(work: Workspace, m: int, gain: float, variance: float) -> float:
     """Minus twice the quasi-likelihood, up to a constant."""
     total = 0.0
+    counts, expected = work.counts, work.expected
+    if variance == 0.0:
+        for k in range(m):
+            # Counts are never negative here, and expected ones above 0.
+            total += expected[k] - counts[k] * logarithm(expected[k])
+        return 2.0 * total / gain
     for k in range(m):
-        count, expected = work.counts[k], work.expected[k]
-        if gain == 0.0 or expected <= 0.0:
-            total += (0.5 * expected - count) * expected / variance
-        elif variance == 0.0:
-            total += expected / gain
-            if count > 0.0:
-                total -= count / gain * math.log(expected)
+        if gain == 0.0 or expected[k] <= 0.0:
+            total += (0.5 * expected[k] - counts[k]) * expected[k] / variance
         else:
-            rise = math.log1p(gain * expected / variance)
-            total += (expected - (count + variance / gain) * rise) / gain
+            rise = math.log1p(gain * expected[k] / variance)
+            total += (expected[k] - (counts[k] + variance / gain) * rise) / gain
     return 2.0 * total
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def prior_loss(parameters: NDArray[np.float64], n_peaks: int, each: int) -> float:
     """Minus twice the logarithm of a Wishart prior on the precision matrices, 0 at its maximum."""
     total = 0.0
@@ -209,7 +245,7 @@ def prior_loss(parameters: NDArray[np.float64], n_peaks: int, each: int) -> floa
     return _PRIOR_PHOTONS * total
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def prior_score(work: Workspace, n_peaks: int, each: int) -> None:
     """Add the prior's part to the gradient and the Fisher matrix."""
     half = 0.5 * _PRIOR_PHOTONS
@@ -228,25 +264,28 @@ def prior_score(work: Workspace, n_peaks: int, each: int) -> None:
         work.fisher[i + 2, i + 2] += scale * a * a
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
 def score(work: Workspace, m: int, p: int, gain: float, variance: float) -> None:
     """Write the gradient and the Fisher matrix (its lower triangle)."""
-    for k in range(m):
-        work.weights[k] = 1.0 / (gain * max(work.expected[k], 0.0) + variance)
+    n = _filled(m)
+    counts, expected, weights, products = work.counts, work.expected, work.weights, work.products
+    for k in range(n):
+        weights[k] = 1.0 / (gain * max(expected[k], 0.0) + variance)
+    weights[m:n] = 0.0
     for i in range(p):
         slope, total = work.slopes[i], 0.0
-        for k in range(m):
-            work.products[k] = work.weights[k] * slope[k]
-            total += work.products[k] * (work.counts[k] - work.expected[k])
+        for k in range(n):
+            products[k] = weights[k] * slope[k]
+            total += products[k] * (counts[k] - expected[k])
         work.gradient[i] = total
         for j in range(i + 1):
             other, total = work.slopes[j], 0.0
-            for k in range(m):
-                total += work.products[k] * other[k]
+            for k in range(n):
+                total += products[k] * other[k]
             work.fisher[i, j] = total
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def narrowest(a: float, b: float, c: float) -> float:
     """Width along the minor axis; 0 where the matrix is not positive definite."""
     root = math.hypot(0.5 * (a - c), b)

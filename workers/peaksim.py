@@ -34,6 +34,9 @@ class PeakRanges:
     """Share of patches that leave the frame along one or both axes."""
     edge_pixels: tuple[int, int] = (0, 4)
     """Fewest and most rows or columns left beyond the middle pixel where the frame ends."""
+    edge_near_share: float = 0.0
+    """Share of those patches in which the centre is twice as near to the middle pixel's: a detector
+    mostly finds a peak that it cuts in the pixel where the counts are highest."""
     corner_share: float = 1 / 3
     """Share of those patches that leave the frame along both axes."""
     hot_share: float = 0.1

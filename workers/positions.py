@@ -142,14 +142,15 @@ def make_method(config: PositionsConfig, n_threads: int) -> PositionMethod:
     Parameters
     ----------
     config
-        Method, checkpoint and device.
+        Method, checkpoint, device and backend.
     n_threads
         CPU threads that inference may use; torch is set to it for the whole process.
 
     Raises
     ------
     UserError
-        The checkpoint cannot be used or the device does not exist.
+        The checkpoint cannot be used, the device does not exist, or the backend is not for it or
+        not installed.
     """
     if config.method == "centroid":
         return Centroid()
@@ -160,12 +161,12 @@ def make_method(config: PositionsConfig, n_threads: int) -> PositionMethod:
         fit = GaussianFit if config.method == "gaussian" else PseudoVoigtFit
         return fit(Noise(config.gain, config.read_noise))
     # torch takes seconds to import: only those who need it wait for it.
-    from workers.backends import TorchBackend, choose_device
+    from workers.backends import choose_place, make_backend
     from workers.checkpoints import WEIGHTS, load_network
 
-    device = choose_device(config.device)
+    device = choose_place(config.backend, config.device)
     network, convention = load_network(config.checkpoint or WEIGHTS / "compact.pt")
-    backend = TorchBackend(network, device, n_threads)
+    backend = make_backend(config.backend, network, convention, device, n_threads)
     return NetworkMethod(backend, network.architecture, convention)
 
 

@@ -7,9 +7,9 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -31,9 +31,12 @@ from workers.objective import loss_of
 from workers.peaksim import PeakRanges
 from workers.positions import NetworkMethod
 
-__all__ = ["train"]
+__all__ = ["RANGES", "Learner", "learn", "progress_bar", "train", "write_card"]
 
-_RANGES = PeakRanges(voigt_share=0.3, edge_share=0.2, corner_share=0.25, hot_share=0.15)
+RANGES = PeakRanges(
+    voigt_share=0.3, edge_share=0.25, edge_near_share=0.5, corner_share=0.25, hot_share=0.15
+)
+"""What the peaks are drawn from that networks learn from."""
 _EVALUATIONS = 20
 _CHUNK = 256
 _PART = 256 * 64
@@ -72,62 +75,53 @@ def train(config: TrainConfig, out: Path, console: Console | None = None) -> lis
         After the state was saved.
     """
     run = _Training(config, out)
-    with _progress(console) as progress, _deferred_interrupt() as interrupted:
-        task = progress.add_task(config.architecture, total=run.steps, loss="", ratio="")
-        with ThreadPoolExecutor(1, thread_name_prefix="patches") as pool:
-            upcoming = _submit(pool, run)
-            saved = time.monotonic()
-            while run.step < run.steps:
-                batch, upcoming = upcoming.result(), _submit(pool, run, ahead=1)
-                loss = run.advance(batch)
-                if run.step % run.evaluate_every == 0 or run.step == run.steps:
+    learner = run.learner
+    with progress_bar(console) as progress, _deferred_interrupt() as interrupted:
+        task = progress.add_task(config.architecture, total=learner.steps, note="")
+        saved = time.monotonic()
+        with closing(learn(learner, run.batch)) as losses:
+            for loss in losses:
+                if learner.step % run.evaluate_every == 0 or learner.step == learner.steps:
                     run.record(loss)
                 ratios = run.history[-1]["ratios"] if run.history else []
                 progress.update(
                     task,
-                    completed=run.step,
-                    loss=f"{loss:.3f}",
-                    ratio=" ".join(f"{ratio:.3f}" for ratio in ratios),
+                    completed=learner.step,
+                    note=" ".join([f"loss {loss:.3f}  x bound", *(f"{x:.3f}" for x in ratios)]),
                 )
                 if interrupted.is_set() or time.monotonic() - saved > config.save_s:
                     run.save()
                     saved = time.monotonic()
                     if interrupted.is_set():
-                        upcoming.cancel()
                         raise KeyboardInterrupt
     return run.finish()
 
 
-class _Training:
-    """A training between two steps."""
+class Learner:
+    """A network that learns, between two steps.
 
-    def __init__(self, config: TrainConfig, out: Path):
-        self.config, self.out = config, out
-        self.state_file = out.with_name(out.name + ".resume")
-        self.steps = math.ceil(config.patches / config.batch)
-        self.evaluate_every = max(1, self.steps // _EVALUATIONS)
-        self.device = choose_device(config.device)
-        self.step, self.seconds = 0, 0.0
-        self.history: list[dict[str, Any]] = []
+    Parameters
+    ----------
+    network
+        Moved to the device.
+    config
+        Device, threads, learning rate and number of patches.
+
+    Raises
+    ------
+    UserError
+        The device does not exist.
+    """
+
+    def __init__(self, network: BraggNN, config: TrainConfig):
         torch.set_num_threads(config.threads)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)
-            self.network = BraggNN(ARCHITECTURES[config.architecture])
-            first = self.batch(-1).inputs
-            initialise(self.network, torch.from_numpy(first.images), torch.from_numpy(first.scales))
-            if config.start is not None:
-                start_from(self.network, config.start)
+        self.device = choose_device(config.device)
         # The layout that evaluations use too: results depend on it in the last digits.
-        self.network = channels_last(self.network).to(self.device)
+        self.network = channels_last(network).to(self.device)
         self.optimisers = _optimisers(self.network, config.lr)
-        if self.state_file.exists():
-            self._resume()
-
-    def batch(self, step: int) -> Examples:
-        """Simulate the patches of a step; the same for every run with the same seed."""
-        rng = np.random.default_rng([self.config.seed, step + 1])
-        size = self.network.architecture.patch_size
-        return draw_examples(self.config.batch, size, _RANGES, rng)
+        self.steps = math.ceil(config.patches / config.batch)
+        self.step, self.seconds = 0, 0.0
+        self._threads = config.threads
 
     def advance(self, examples: Examples) -> float:
         """Take one step; return its loss."""
@@ -138,21 +132,20 @@ class _Training:
                 group["lr"] = share * optimiser.defaults["lr"]
         self.network.zero_grad()
         total = 0.0
-        n = self.config.batch
-        part = n
+        part = n = len(examples.spoilt)
         if self.device.type == "cpu" and self.network.architecture.channels:
             part = _PART // self.network.architecture.channels[0]
         arrays = (
             examples.inputs.images,
             examples.inputs.scales,
-            examples.inputs.guess,
+            examples.inputs.guess[:, None],
             examples.offsets,
             examples.spoilt,
+            examples.measured,
         )
         for pieces in zip(*(torch.split(torch.from_numpy(a), part) for a in arrays), strict=True):
-            images, scales, guess, offsets, spoilt = (piece.to(self.device) for piece in pieces)
-            answers = FoldedBraggNN(self.network)(images, scales)
-            loss = loss_of(answers, guess.unsqueeze(1), offsets, spoilt) / n
+            images, scales, *known = (piece.to(self.device) for piece in pieces)
+            loss = loss_of(FoldedBraggNN(self.network)(images, scales), *known) / n
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.detach().item()
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
@@ -164,39 +157,118 @@ class _Training:
         self.seconds += time.monotonic() - start
         return total
 
+    def method(self) -> NetworkMethod:
+        """Return what places peaks with the network as it is now."""
+        backend = TorchBackend(self.network, self.device, self._threads, chunk=_CHUNK)
+        return NetworkMethod(backend, self.network.architecture)
+
+
+def learn(learner: Learner, batch: Callable[[int], Examples]) -> Generator[float, None, None]:
+    """Take the steps that are left and yield the loss after each.
+
+    Parameters
+    ----------
+    learner
+        What learns.
+    batch
+        Makes the examples of a step, in a thread of its own, while the one before is taken.
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="patches") as pool:
+        upcoming = pool.submit(batch, learner.step)
+        try:
+            while learner.step < learner.steps:
+                examples = upcoming.result()
+                upcoming = pool.submit(batch, learner.step + 1)
+                yield learner.advance(examples)
+        finally:
+            upcoming.cancel()
+
+
+def progress_bar(console: Console | None) -> Progress:
+    """Return a progress bar whose tasks have the field `note`."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[note]}"),
+        TimeRemainingColumn(),
+        console=console,
+    )
+
+
+def write_card(learner: Learner, out: Path, content: dict[str, Any]) -> None:
+    """Write how a network was made beside its weights `out`."""
+    network = learner.network
+    card = {
+        "architecture": asdict(network.architecture),
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "answers": "workers.braggnn.Architecture",
+        "seconds": round(learner.seconds, 1),
+        "torch": torch.__version__,
+        **content,
+    }
+    text = json.dumps(card, indent=1) + "\n"
+    out.with_suffix(".json").write_text(text, encoding="utf-8")
+
+
+class _Training:
+    """A training between two steps."""
+
+    def __init__(self, config: TrainConfig, out: Path):
+        self.config, self.out = config, out
+        self.state_file = out.with_name(out.name + ".resume")
+        self.history: list[dict[str, Any]] = []
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            network = BraggNN(ARCHITECTURES[config.architecture])
+            self._size = network.architecture.patch_size
+            first = self.batch(-1).inputs
+            initialise(network, torch.from_numpy(first.images), torch.from_numpy(first.scales))
+            if config.start is not None:
+                start_from(network, config.start)
+        self.learner = Learner(network, config)
+        self.evaluate_every = max(1, self.learner.steps // _EVALUATIONS)
+        if self.state_file.exists():
+            self._resume()
+
+    def batch(self, step: int) -> Examples:
+        """Simulate the patches of a step; the same for every run with the same seed."""
+        rng = np.random.default_rng([self.config.seed, step + 1])
+        return draw_examples(self.config.batch, self._size, RANGES, rng)
+
     def evaluate(self, n: int, cases: int) -> list[Figures]:
         """Figures of the network as it is now, on patches it never learns from."""
-        backend = TorchBackend(self.network, self.device, self.config.threads, chunk=_CHUNK)
-        return evaluate(NetworkMethod(backend, self.network.architecture), CASES[:cases], n)
+        return evaluate(self.learner.method(), CASES[:cases], n)
 
     def record(self, loss: float) -> None:
         """Note the loss and how far the network is from the bound."""
         ratios = [round(figures.ratio, 4) for figures in self.evaluate(n=2000, cases=2)]
-        patches = self.step * self.config.batch
+        patches = self.learner.step * self.config.batch
         self.history.append({"patches": patches, "loss": round(loss, 5), "ratios": ratios})
 
     def save(self) -> None:
         """Save all that is needed to go on."""
+        learner = self.learner
         state = {
             "recipe": self._recipe(),
-            "step": self.step,
-            "seconds": self.seconds,
+            "step": learner.step,
+            "seconds": learner.seconds,
             "history": self.history,
-            "network": self.network.state_dict(),
-            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
+            "network": learner.network.state_dict(),
+            "optimisers": [optimiser.state_dict() for optimiser in learner.optimisers],
         }
         write_file(state, self.state_file)
 
     def _resume(self) -> None:
-        state = read_file(self.state_file)
+        state, learner = read_file(self.state_file), self.learner
         hint = f"delete {self.state_file} to start anew"
         if state.get("recipe") != self._recipe():
             raise UserError(f"the training that was stopped had other settings; {hint}")
         try:
-            self.network.load_state_dict(state["network"])
-            for optimiser, known in zip(self.optimisers, state["optimisers"], strict=True):
+            learner.network.load_state_dict(state["network"])
+            for optimiser, known in zip(learner.optimisers, state["optimisers"], strict=True):
                 optimiser.load_state_dict(known)
-            self.step, self.seconds = int(state["step"]), float(state["seconds"])
+            learner.step, learner.seconds = int(state["step"]), float(state["seconds"])
             self.history = list(state["history"])
         except (KeyError, TypeError, ValueError, RuntimeError):
             raise UserError(f"the training that was stopped left no usable state; {hint}") from None
@@ -210,26 +282,16 @@ class _Training:
         """Write the weights and their card."""
         figures = self.evaluate(n=20_000, cases=len(CASES))
         card = {
-            "architecture": asdict(self.network.architecture),
-            "parameters": sum(parameter.numel() for parameter in self.network.parameters()),
-            "answers": "workers.braggnn.Architecture",
             "recipe": self._recipe(),
-            "peaks": asdict(_RANGES),
-            "seconds": round(self.seconds, 1),
-            "torch": torch.__version__,
+            "peaks": asdict(RANGES),
             "history": self.history,
             "figures": [{**asdict(row), "ratio": row.ratio} for row in figures],
         }
         self.out.parent.mkdir(parents=True, exist_ok=True)
-        save_network(self.network, self.out)
-        text = json.dumps(card, indent=1) + "\n"
-        self.out.with_suffix(".json").write_text(text, encoding="utf-8")
+        save_network(self.learner.network, self.out)
+        write_card(self.learner, self.out, card)
         self.state_file.unlink(missing_ok=True)
         return figures
-
-
-def _submit(pool: ThreadPoolExecutor, run: _Training, ahead: int = 0) -> Future[Examples]:
-    return pool.submit(run.batch, run.step + ahead)
 
 
 def _optimisers(network: BraggNN, lr: float) -> list[torch.optim.Optimizer]:
@@ -251,17 +313,6 @@ def _share_of_rate(step: int, steps: int) -> float:
     if step < rise:
         return (step + 1) / rise
     return 0.5 * (1.0 + math.cos(math.pi * (step - rise) / (steps - rise)))
-
-
-def _progress(console: Console | None) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("loss {task.fields[loss]}  x bound {task.fields[ratio]}"),
-        TimeRemainingColumn(),
-        console=console,
-    )
 
 
 @contextmanager

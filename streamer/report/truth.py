@@ -12,7 +12,7 @@ from scipy.spatial import cKDTree
 
 from streamer.flags import POOR_FIT
 
-__all__ = ["Comparison", "compare"]
+__all__ = ["Comparison", "compare", "points"]
 
 _CLEAR_PX = 11.0
 """A spot with no other within this distance has a patch of its own."""
@@ -60,7 +60,7 @@ def compare(truth: pa.Table, peaks: pa.Table, gate_px: float = 2.0) -> Compariso
     """
     is_none = (peaks["flags"].to_numpy() & POOR_FIT) != 0
     # Every spot can explain a peak; only visible ones are expected to be found.
-    true_at, found_at = _points(truth), _points(peaks)
+    true_at, found_at = points(truth), points(peaks)
     visible = truth["visible"].to_numpy(zero_copy_only=False)
     if not len(found_at) or not len(true_at):
         none = np.empty(0, np.int64)
@@ -98,8 +98,8 @@ def compare(truth: pa.Table, peaks: pa.Table, gate_px: float = 2.0) -> Compariso
     )
 
 
-def _points(table: pa.Table) -> NDArray[np.float64]:
-    """Return (n, 3), frames so far apart that no match crosses them."""
+def points(table: pa.Table) -> NDArray[np.float64]:
+    """Return (n, 3): frame, row and column, frames so far apart that no match crosses them."""
     columns = [pc.cast(table[name], pa.float64()).to_numpy() for name in ("frame", "row", "col")]
     points = np.stack(columns, axis=1)
     points[:, 0] *= _FRAME_STRIDE

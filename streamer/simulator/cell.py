@@ -13,9 +13,22 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CellState", "cell_state", "lattice", "phase_fraction"]
+__all__ = [
+    "CAPACITY_AH",
+    "CURRENT_A",
+    "CellState",
+    "cell_state",
+    "current",
+    "lattice",
+    "phase_fraction",
+]
 
 Floats = NDArray[np.float64]
+
+CAPACITY_AH = 0.003
+"""Charge that the cell takes from empty to full."""
+CURRENT_A = 0.003
+"""While charging: what a cycler would say, whose cycle takes hours and not seconds."""
 
 _STARTS = np.array([0.0, 0.03, 0.48, 0.52, 0.97, 1.0])
 """Start of rest, charge, rest, discharge, rest, in cycles; the last is the end."""
@@ -57,6 +70,12 @@ def cell_state(cycles: Floats) -> CellState:
         polarisation = np.where(cycles >= start, current + (before - current) * decay, polarisation)
         before = current + (before - current) * np.exp((start - stop) / _RELAXATION)
     return CellState(soc, polarisation, _voltage(soc, polarisation))
+
+
+def current(cycles: Floats) -> Floats:
+    """Return the current at times given in cycles, from 0 to 1: 1 charging, -1 discharging, 0."""
+    step = np.searchsorted(_STARTS, cycles, side="right") - 1
+    return np.asarray(_CURRENTS)[np.clip(step, 0, len(_CURRENTS) - 1)]
 
 
 def phase_fraction(soc: Floats, polarisation: Floats) -> Floats:

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from streamer.simulator.cell import cell_state
+from streamer.simulator.cell import CAPACITY_AH, CURRENT_A, cell_state, current
 from streamer.simulator.grains import Grains
 from streamer.simulator.noise import poisson
 from streamer.simulator.panel import Geometry, Panel
@@ -144,6 +144,16 @@ class Scene:
                 "background": self.background[row, col].astype(np.float64).ravel(),
                 "visible": visible & live.ravel(),
             }
+        )
+
+    def cell(self, index: int) -> tuple[float, float, float]:
+        """Return what a cycler reads at frame `index`: voltage in V, current in A, charge in Ah."""
+        cycles = np.array([index / self.n_frames])
+        state = cell_state(cycles)
+        return (
+            float(state.voltage[0]),
+            CURRENT_A * float(current(cycles)[0]),
+            CAPACITY_AH * float(state.soc[0]),
         )
 
     def _spots(self, frames: NDArray[np.intp]) -> NDArray[np.float64]:

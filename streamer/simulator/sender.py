@@ -14,6 +14,7 @@ from types import TracebackType
 import zmq
 
 from streamer.errors import UserError
+from streamer.simulator.cycler import Cycler
 from streamer.simulator.rendering import coded_frames
 from streamer.simulator.scene import Scene
 from streamer.simulator.stream2 import SeriesMessages
@@ -59,6 +60,8 @@ class Detector:
         What to send; its configuration says where, how fast and how often.
     truth
         File to write the truth to before a client is waited for; None writes none.
+    cycler
+        Told of each frame that is sent; None for none.
 
     Raises
     ------
@@ -66,8 +69,11 @@ class Detector:
         The address cannot be listened at.
     """
 
-    def __init__(self, scene: Scene, truth: Path | None = None) -> None:
+    def __init__(
+        self, scene: Scene, truth: Path | None = None, cycler: Cycler | None = None
+    ) -> None:
         self._scene = scene
+        self._cycler = cycler
         self._truth = truth
         self._rendered: list[bytes] = []
         self._context = zmq.Context()
@@ -152,6 +158,8 @@ class Detector:
             for index, coded in enumerate(frames):
                 if not self._wait_for_turn(index, begin, stop):
                     break
+                if self._cycler is not None:
+                    self._cycler.note(index, time.time())
                 if self._offer(messages.image(index, coded, time.monotonic() - begin)):
                     sent += 1
                 else:

@@ -2,34 +2,33 @@
 
 from __future__ import annotations
 
-import glob
-import re
+from collections.abc import Callable
 from pathlib import Path
-
-import h5py
 
 from streamer.config import SourceConfig
 from streamer.errors import UserError
+from streamer.sources.array10 import open_array10, reach_array10
 from streamer.sources.base import Source
+from streamer.sources.braggstream import open_braggstream, reach_braggstream
 from streamer.sources.dectris import DectrisSource, reach_dectris
-from streamer.sources.hdf5 import open_hdf5
+from streamer.sources.karabo import open_karabo, reach_karabo
 from streamer.sources.pacing import Paced
-from streamer.sources.recording import Recording
-from streamer.sources.stacks import open_npy, open_npz, open_tiff, open_tiff_files
+from streamer.sources.pva import PvaSource, reach_pva
+from streamer.sources.recordings import open_recording
+from streamer.sources.stins import open_stins, reach_stins
 
 __all__ = ["check_reachable", "open_source"]
 
-_LIVE = {"dectris": (DectrisSource, reach_dectris)}
-_TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_SUFFIXES = {
-    ".h5": "HDF5",
-    ".hdf5": "HDF5",
-    ".nxs": "HDF5",
-    ".cxi": "HDF5",
-    ".npy": "numpy",
-    ".npz": "numpy",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
+_LIVE: dict[
+    str,
+    tuple[Callable[[str, SourceConfig], Source], Callable[[str, SourceConfig], None]],
+] = {
+    "dectris": (DectrisSource, reach_dectris),
+    "braggstream": (open_braggstream, reach_braggstream),
+    "karabo": (open_karabo, reach_karabo),
+    "array10": (open_array10, reach_array10),
+    "stins": (open_stins, reach_stins),
+    "pva": (PvaSource, reach_pva),
 }
 
 
@@ -39,11 +38,11 @@ def open_source(uri: str | Path, config: SourceConfig) -> Source:
     Parameters
     ----------
     uri
-        ``dectris://host:port``; or a file (HDF5, .npy, .npz or TIFF), with ``::path`` behind it to
-        choose one of several arrays; or a folder or pattern of TIFF files, taken in natural order.
-        What a file holds decides, not its extension.
+        ``dectris://host:port`` or another live stream; or a file, with ``::path`` behind it to
+        choose one of several arrays; or a folder or pattern of files, taken in natural order. What
+        a file holds decides, not its extension.
     config
-        Pace and time limits.
+        Pace, frames and time limits.
 
     Raises
     ------
@@ -53,8 +52,10 @@ def open_source(uri: str | Path, config: SourceConfig) -> Source:
     text = str(uri)
     scheme = _scheme(text)
     if scheme is not None:
+        if config.frames is not None:
+            raise UserError(f"{text} is a live stream: source.frames chooses those of a recording")
         return _LIVE[scheme][0](text, config)
-    recording = _open_recording(text, config)
+    recording = open_recording(text, config)
     if config.speed is None:
         return recording
     try:
@@ -91,81 +92,5 @@ def _scheme(text: str) -> str | None:
 
 
 def _known() -> str:
-    return ", ".join(f"{name}://host:port" for name in _LIVE)
-
-
-def _open_recording(text: str, config: SourceConfig) -> Recording:
-    path, inner = Path(text), None
-    if not path.exists() and "::" in text:
-        name, _, inner = text.rpartition("::")
-        path = Path(name)
-        if not inner:
-            raise UserError(f"{text}: write the path of the frames behind ::, or leave :: out")
-    if path.is_dir() or (not path.exists() and glob.has_magic(str(path))):
-        if inner is not None:
-            raise UserError(f"{text}: only an HDF5 or .npz file takes ::{inner}")
-        return _open_files(path, config)
-    kind = _kind(path)
-    if inner is not None and kind not in ("HDF5", "npz"):
-        raise UserError(f"{path} is not an HDF5 or .npz file: leave out ::{inner}")
-    if kind == "HDF5":
-        return open_hdf5(path, inner, config)
-    if kind == "npz":
-        return open_npz(path, inner, config)
-    return open_npy(path, config) if kind == "npy" else open_tiff(path, config)
-
-
-def _open_files(path: Path, config: SourceConfig) -> Recording:
-    """Open a folder, or a pattern of files, of TIFF frames."""
-    if path.is_dir():
-        found = sorted(path.iterdir(), key=_natural)
-        tiffs = [file for file in found if _SUFFIXES.get(file.suffix.lower()) == "TIFF"]
-    else:
-        tiffs = found = sorted(map(Path, glob.glob(str(path), recursive=True)), key=_natural)
-    if not found:
-        raise UserError(f"{path}: " + ("the folder is empty" if path.is_dir() else "no such files"))
-    if not tiffs:
-        others = [str(file) for file in found if file.suffix.lower() in _SUFFIXES]
-        masters = [file for file in others if "_master" in file] or others
-        hint = f": give one of {', '.join(masters[:8])}" if masters else ""
-        raise UserError(f"{path} has no TIFF files{hint}")
-    if len(tiffs) == 1 and not path.is_dir():
-        return _open_recording(str(tiffs[0]), config)
-    for file in (tiffs[0], tiffs[-1]):
-        if _kind(file) != "TIFF":
-            raise UserError(f"{file} is not a TIFF file: of several files each must be one")
-    return open_tiff_files(str(path), tiffs, config)
-
-
-def _kind(path: Path) -> str:
-    """Tell the format of a file by its first bytes."""
-    try:
-        with path.open("rb") as file:
-            start = file.read(16)
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist") from None
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from None
-    if not start:
-        raise UserError(f"{path} is empty")
-    if start.startswith(b"\x93NUMPY"):
-        return "npy"
-    if start.startswith((b"PK\x03\x04", b"PK\x05\x06")):
-        return "npz"
-    if start.startswith(_TIFF_MAGIC):
-        return "TIFF"
-    if h5py.is_hdf5(path):
-        return "HDF5"
-    claimed = _SUFFIXES.get(path.suffix.lower())
-    if claimed:
-        raise UserError(f"{path} is not a {claimed} file, whatever its name says: copy it again")
-    raise UserError(f"{path} is of no known format: HDF5, .npy, .npz and TIFF are read")
-
-
-def _natural(path: Path) -> list[tuple[int, int, str]]:
-    """Sort key that counts numbers as numbers: frame_9 comes before frame_10."""
-    return [
-        (0, int(part), part) if part.isdecimal() else (1, 0, part)
-        for part in re.split(r"(\d+)", str(path))
-        if part
-    ]
+    where = {"pva": "CHANNEL"}
+    return ", ".join(f"{name}://{where.get(name, 'host:port')}" for name in _LIVE)

@@ -20,13 +20,15 @@ class Arrivals:
     ----------
     n_announced
         Frames that should come; None when not known.
+    first
+        The first frame to book; those before are of no interest.
     """
 
-    def __init__(self, n_announced: int | None) -> None:
+    def __init__(self, n_announced: int | None, first: int = 0) -> None:
         self.n_announced = n_announced
-        self.last = -1
+        self.last = first - 1
         """Highest frame that has come."""
-        self._next = 0  # all frames below have come or were reported
+        self._next = first  # all frames below have come or were reported
         self._ahead: set[int] = set()  # those above that have come
         self._lost: list[range] = []
 
@@ -48,6 +50,18 @@ class Arrivals:
         self.last = max(self.last, frame)
         self._advance()
         return "new"
+
+    def book_lost(self, frames: range) -> list[range]:
+        """Enter frames that will not come; return those that had not been entered before."""
+        entered: list[range] = []
+        for frame in frames:
+            if self.book(frame) != "new":
+                continue
+            if entered and entered[-1].stop == frame:
+                entered[-1] = range(entered[-1].start, frame + 1)
+            else:
+                entered.append(range(frame, frame + 1))
+        return entered
 
     def take_gaps(self) -> list[range]:
         """Return the frames that are given up from now on."""

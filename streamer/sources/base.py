@@ -71,6 +71,8 @@ class SeriesEnd:
     """``end`` as announced, ``abort`` when the detector stopped before, ``new series``, ``idle``;
     details may follow after a colon. After an abort, frames that were announced and never taken are
     not missing: no `Gap` tells of them."""
+    counters: dict[str, int] = field(default_factory=dict)
+    """Messages of this series that gave no frame, by the reason."""
 
 
 Event = Series | Frame | Gap | SeriesEnd
@@ -88,10 +90,16 @@ class Source(Protocol):
     """What the user asked for."""
     live: bool
     """True when frames that are not taken in time are lost (a detector), False for a recording."""
-    n_frames: int | None
-    """Total number of frames if known, for progress."""
-    counters: dict[str, int]
-    """Messages that gave no frame, by the reason; empty for recordings."""
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """What went by without giving a frame, such as messages that could not be read."""
+        ...
+
+    @property
+    def n_frames(self) -> int | None:
+        """Total number of frames if known, for progress."""
+        ...
 
     @property
     def exhausted(self) -> bool:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
+from functools import lru_cache
+from pathlib import Path
 from typing import Any, Protocol
 
 import h5py
@@ -10,6 +13,7 @@ import hdf5plugin  # noqa: F401  (registers the filters that h5py decodes with)
 import numpy as np
 from numpy.typing import NDArray
 
+from streamer.sources.h5files import is_being_written, is_truncated
 from streamer.sources.recording import Coded
 
 __all__ = ["Decoded", "FrameStack", "as_bytes", "file_name", "is_pixels", "open_stack"]
@@ -35,9 +39,16 @@ def open_stack(dataset: h5py.Dataset) -> FrameStack:
     one_frame = (1,) * (dataset.ndim - 2) + (rows, cols)
     if encoding is not None and dataset.chunks == one_frame and dataset.ndim in (3, 4):
         return _Chunks(dataset, encoding)
-    if dataset.chunks is None and dataset.id.get_offset() is not None:
+    if dataset.chunks is None and _is_plain(dataset):
         return _Contiguous(dataset)
     return Decoded(dataset)
+
+
+def _is_plain(dataset: h5py.Dataset) -> bool:
+    """Tell whether the frames lie in one piece in a file that can be mapped."""
+    file = dataset.file
+    mapped = file.driver in ("sec2", "fileobj") and not file.userblock_size
+    return mapped and dataset.id.get_offset() is not None
 
 
 def is_pixels(dtype: np.dtype[Any]) -> bool:
@@ -54,33 +65,32 @@ class _Chunks:
     """Each chunk is a frame, in a coding that travels as it is."""
 
     def __init__(self, dataset: h5py.Dataset, encoding: str) -> None:
-        self._dataset = dataset
         self._id = dataset.id
         self._encoding = encoding
         self._dtype = dataset.dtype.str
         self._shape = (int(dataset.shape[-2]), int(dataset.shape[-1]))
         self._channels = int(dataset.shape[1]) if dataset.ndim == 4 else 0
+        self._file = _File(dataset)
 
     def coded(self, index: int) -> Coded | str:
         offset: tuple[int, ...] = (index, 0, 0)
         if self._channels:
             offset = (*divmod(index, self._channels), 0, 0)
         try:
-            skipped, data = self._id.read_direct_chunk(offset)
-        except (OSError, RuntimeError, ValueError) as error:
-            return self._explain(offset, error)
+            chunk = self._id.get_chunk_info_by_coord(offset)
+            # What is cut off of the index of a truncated file looks like zeros.
+            if not chunk.byte_offset or not chunk.size:
+                is_cut = chunk.byte_offset is not None
+                return f"{'cut off of' if is_cut else 'never written to'} {self._file.name}"
+            skipped, data = chunk.filter_mask, self._file.read(chunk.byte_offset, chunk.size)
+            if data is None:
+                skipped, data = self._id.read_direct_chunk(offset)
+        except (OSError, RuntimeError, ValueError, MemoryError) as error:
+            return f"cannot be read from {self._file.name} ({error})"
+        if len(data) < chunk.size:
+            return f"{self._file.name} is truncated"
         # The lowest bit says that the only filter was not applied to this chunk.
-        encoding = "raw" if skipped & 1 else self._encoding
-        return data, encoding, self._dtype, self._shape
-
-    def _explain(self, offset: tuple[int, ...], error: Exception) -> str:
-        file = file_name(self._dataset)
-        try:
-            if self._id.get_chunk_info_by_coord(offset).byte_offset is None:
-                return f"never written to {file}"
-        except (OSError, RuntimeError, ValueError):
-            pass
-        return f"cannot be read from {file} ({error})"
+        return data, "raw" if skipped & 1 else self._encoding, self._dtype, self._shape
 
 
 class _Contiguous:
@@ -90,17 +100,41 @@ class _Contiguous:
         self._dtype = dataset.dtype.str
         self._shape = (int(dataset.shape[-2]), int(dataset.shape[-1]))
         self._size = self._shape[0] * self._shape[1] * dataset.dtype.itemsize
-        self._view = np.memmap(
-            dataset.file.filename,
-            np.uint8,
-            mode="r",
-            offset=dataset.id.get_offset(),
-            shape=(dataset.size * dataset.dtype.itemsize,),
-        ).data
+        self._offset = int(dataset.id.get_offset())
+        self._file = _File(dataset)
 
     def coded(self, index: int) -> Coded | str:
-        start = index * self._size
-        return self._view[start : start + self._size], "raw", self._dtype, self._shape
+        data = self._file.read(self._offset + index * self._size, self._size)
+        if data is None or len(data) < self._size:
+            return f"{self._file.name} is truncated"
+        return data, "raw", self._dtype, self._shape
+
+
+class _File:
+    """The bytes of the file that holds a dataset, mapped into memory: that spares a copy."""
+
+    def __init__(self, dataset: h5py.Dataset) -> None:
+        file = dataset.file
+        self.name = Path(file.filename).name
+        self._key: tuple[str, int, int] | None = None
+        # Where a chunk lies is said without the user block; and what grows is not mapped.
+        if (
+            file.driver in ("sec2", "fileobj")
+            and not file.userblock_size
+            and not is_being_written(file)
+        ):
+            status = os.stat(file.filename)
+            self._key = (file.filename, status.st_size, status.st_mtime_ns)
+
+    def read(self, offset: int, size: int) -> memoryview | None:
+        """Return bytes of the file, fewer at its end; None when it cannot be mapped."""
+        return None if self._key is None else _mapped(*self._key)[offset : offset + size]
+
+
+@lru_cache(maxsize=4)
+def _mapped(path: str, size: int, changed_ns: int) -> memoryview:
+    """Map a file; each map takes a file descriptor, and a recording can have thousands of files."""
+    return np.memmap(path, np.uint8, "r").data
 
 
 class Decoded:
@@ -118,7 +152,9 @@ class Decoded:
         frame_bytes = max(1, self._shape[0] * self._shape[1] * dataset.dtype.itemsize)
         together = dataset.chunks[0] if dataset.chunks and dataset.ndim > 2 else 1
         self._together = max(1, min(together, _BLOCK_BYTES // frame_bytes))
-        self._incomplete = _is_incomplete(dataset)
+        # Of a truncated file HDF5 decodes zeros as well as pixels.
+        self._truncated = is_truncated(dataset.file)
+        self._incomplete = not self._truncated and _is_incomplete(dataset)
         self._block_at: tuple[int, ...] | None = None
         self._block: NDArray[Any] = np.empty((0, *self._shape))
 
@@ -127,6 +163,8 @@ class Decoded:
         position = tuple(int(i) for i in np.unravel_index(index, self._lead)) if self._lead else ()
         first = position[0] // self._together * self._together if position else 0
         block_at = (first, *position[1:])
+        if self._truncated:
+            return f"{file_name(self._dataset)} is truncated"
         try:
             if self._incomplete and not self._is_written(position):
                 return f"never written to {file_name(self._dataset)}"

@@ -25,6 +25,8 @@ class Exposures:
         self._said_ns: int | None = None
         self._first: tuple[int, int] | None = None
         self._last = (-1, 0)
+        self._has_clock = True
+        self._arrived_s = (0.0, 0.0)
         self._origin_s = math.inf
 
     def book(self, frame: int, said_ns: int | None, arrived_s: float) -> int:
@@ -48,10 +50,13 @@ class Exposures:
         else:
             time_ns = time.time_ns()
         self.n_booked += 1
+        if said_ns is None or said_ns == self._said_ns:
+            self._has_clock = False
         self._said_ns = said_ns
-        self._first = self._first or (frame, time_ns)
+        if self._first is None:
+            self._first, self._arrived_s = (frame, time_ns), (arrived_s, arrived_s)
         if frame > self._last[0]:
-            self._last = (frame, time_ns)
+            self._last, self._arrived_s = (frame, time_ns), (self._arrived_s[0], arrived_s)
         return time_ns
 
     def are_over(self, n_announced: int, now_s: float) -> bool:
@@ -64,6 +69,8 @@ class Exposures:
             return False
         n_intervals = self._last[0] - self._first[0]
         took_s = (self._last[1] - self._first[1]) * 1e-9
+        if not self._has_clock:
+            took_s = self._arrived_s[1] - self._arrived_s[0]
         expected_s = n_intervals * self._interval_s
         tolerance_s = self._interval_s + _PACE_TOLERANCE * expected_s
         if abs(took_s - expected_s) > tolerance_s:

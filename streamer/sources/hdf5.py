@@ -12,14 +12,18 @@ from streamer.config import SourceConfig
 from streamer.errors import UserError
 from streamer.sources.base import Series
 from streamer.sources.chunks import is_pixels
+from streamer.sources.h5files import is_being_written, is_truncated, open_file
 from streamer.sources.layout import Layout, link_numbers, of_dataset, of_links
 from streamer.sources.nexus import announced, describe, lookup
-from streamer.sources.recording import Coded, Recording
+from streamer.sources.plain import one_line
+from streamer.sources.recording import Coded, Reel
 
 __all__ = ["open_hdf5"]
 
+_PATIENCE_S = 10.0
 
-def open_hdf5(path: Path, inner: str | None, config: SourceConfig) -> Recording:
+
+def open_hdf5(path: Path, inner: str | None, config: SourceConfig) -> Reel:
     """Open the frames of an HDF5 file.
 
     Parameters
@@ -34,42 +38,57 @@ def open_hdf5(path: Path, inner: str | None, config: SourceConfig) -> Recording:
         The file cannot be read, or it does not say plainly where its frames are.
     """
     try:
-        file = h5py.File(path, "r")
+        file = open_file(path, growing=config.follow)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {_why(error)}") from None
     try:
-        uri = str(path) if inner is None else f"{path}::{inner}"
-        return Recording(uri, _Reel(file, inner, config))
+        return _Reel(file, inner, config)
+    except (KeyError, OSError, RuntimeError, ValueError) as error:
+        file.close()
+        raise UserError(f"{path} is damaged ({one_line(error)}): copy it again") from None
     except BaseException:
         file.close()
         raise
 
 
-class _Reel:
+class _Reel(Reel):
     """The frames of one HDF5 file and of those it refers to."""
 
     def __init__(self, file: h5py.File, inner: str | None, config: SourceConfig) -> None:
         item_path = inner or _find(file)
         entry = item_path.strip("/").split("/")[0]
         item = _follow(file, item_path)
+        if is_truncated(file) and (isinstance(item, h5py.Group) or item.is_virtual):
+            raise UserError(f"{file.filename} is truncated, and other files with it; copy it again")
+        n_announced, n_files = announced(file, entry), 1
         if isinstance(item, h5py.Group):
-            layout, shape, self.end_reason = of_links(item, announced(file, entry))
+            n_files = len(link_numbers(item))
+            layout, shape, end_reason = of_links(item, n_announced, growing=config.follow)
         else:
-            layout, shape, self.end_reason = _of_dataset(file, item_path, item, config.channel)
+            layout, shape, end_reason = _of_dataset(file, item_path, item, config, n_announced)
+        self.end_reason = end_reason
         if not np.any(layout.where >= 0):
-            raise UserError(f"{file.filename} has no frame that can be read: {layout.coded(0)}")
+            reason = layout.coded(0) if len(layout) else "its data files are empty"
+            raise UserError(f"{file.filename} has no frame that can be read: {reason}")
+        if is_truncated(file) and isinstance(reason := layout.coded(0), str):
+            raise UserError(
+                f"{file.filename} is truncated and cannot be read ({reason}): copy it again"
+            )
         about = describe(file, entry, config.channel, shape)
         frame_time_s = config.frame_time_s or about.frame_time_s
+        if config.follow:
+            self.complete = self._is_complete(file, item, layout, n_announced)
+            self.patience_s = max(_PATIENCE_S, 3 * (frame_time_s or 0.0) * len(layout) / n_files)
         self.series = Series(
             name=Path(file.filename).stem.removesuffix("_master"),
-            n_frames=len(layout),
+            n_frames=len(layout) if self.complete else n_announced,
             frame_time_s=frame_time_s,
             pixel_mask=about.pixel_mask,
             flatfield=about.flatfield,
             saturation=about.saturation,
             metadata=about.metadata,
         )
-        self._layout = layout
+        self._layout, self._n_frames = layout, len(layout)
         self._start_ns = about.start_ns
         self._offsets_ns = about.offsets_ns
         if self._offsets_ns is None and frame_time_s is not None:
@@ -79,7 +98,7 @@ class _Reel:
         self._file = file
 
     def __len__(self) -> int:
-        return len(self._layout)
+        return self._n_frames
 
     def coded(self, frame: int) -> Coded | str:
         """Return the pixels of a frame, or the reason why they cannot be had."""
@@ -96,6 +115,20 @@ class _Reel:
         """Release the files."""
         self._layout = Layout.empty(0, "")
         self._file.close()
+
+    @staticmethod
+    def _is_complete(
+        file: h5py.File,
+        item: h5py.Group | h5py.Dataset,
+        layout: Layout,
+        n_announced: int | None,
+    ) -> bool:
+        """Tell whether nothing will be added to files that may be being written."""
+        if is_being_written(file) or not layout.settled:
+            return False
+        if isinstance(item, h5py.Dataset) and not item.is_virtual:
+            return True  # its writer has closed it, whatever was announced
+        return bool(np.all(layout.where >= 0)) and len(layout) >= (n_announced or 0)
 
 
 def _find(file: h5py.File) -> str:
@@ -175,7 +208,11 @@ def _follow(file: h5py.File, path: str) -> h5py.Group | h5py.Dataset:
 
 
 def _of_dataset(
-    file: h5py.File, path: str, dataset: h5py.Dataset, channel: str
+    file: h5py.File,
+    path: str,
+    dataset: h5py.Dataset,
+    config: SourceConfig,
+    n_announced: int | None,
 ) -> tuple[Layout, tuple[int, int], str]:
     where = f"{file.filename}::{path}"
     if not is_pixels(dataset.dtype):
@@ -184,12 +221,14 @@ def _of_dataset(
         raise UserError(f"{where} has shape {dataset.shape}: a stack of frames has 3 axes")
     if dataset.size == 0:
         raise UserError(f"{where} has no frames (shape {dataset.shape})")
-    layout = of_dataset(dataset)
+    layout = of_dataset(dataset, growing=config.follow)
     if dataset.ndim == 4:
-        layout = layout.select(
-            slice(_channel(file, path, dataset, channel), None, dataset.shape[1])
-        )
-    return layout, (int(dataset.shape[-2]), int(dataset.shape[-1])), "end"
+        channel = _channel(file, path, dataset, config.channel)
+        layout = layout.select(slice(channel, None, dataset.shape[1]))
+    end_reason = "end"
+    if dataset.ndim > 2 and n_announced is not None and len(layout) < n_announced:
+        end_reason = f"abort: {len(layout)} of {n_announced} frames were recorded"
+    return layout, (int(dataset.shape[-2]), int(dataset.shape[-1])), end_reason
 
 
 def _channel(file: h5py.File, path: str, dataset: h5py.Dataset, channel: str) -> int:
@@ -215,6 +254,6 @@ def _why(error: OSError) -> str:
     text = str(error)
     if "truncated" in text:
         return "it is truncated; copy it again"
-    if "lock" in text:
-        return "another program is writing it; wait until it is done"
+    if "lock" in text or "already open for write" in text:
+        return "another program is writing it; wait until it is done, or follow it with --follow"
     return error.strerror or text.rpartition("(")[2].rstrip(")")

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from streamer.errors import UserError
 from streamer.sources.chunks import Decoded, FrameStack, file_name, is_pixels, open_stack
+from streamer.sources.h5files import is_being_written, is_truncated, open_file
 from streamer.sources.nexus import lookup
 from streamer.sources.recording import Coded
 
@@ -37,6 +38,8 @@ class Layout:
     """(frames,); -1 - n when lost for reason n."""
     index: _Indices
     """(frames,)."""
+    settled: bool = True
+    """False when a file is being written, truncated, or not there."""
 
     @classmethod
     def empty(cls, n_frames: int, reason: str) -> Layout:
@@ -66,14 +69,22 @@ class Layout:
         self.index[frames] = part.index[of_part]
         self.stacks += part.stacks
         self.reasons += part.reasons
+        self.settled &= part.settled
 
     def select(self, frames: _Indices | slice) -> Layout:
         """Return the table of some of the frames."""
-        return Layout(self.stacks, self.reasons, self.where[frames], self.index[frames])
+        return Layout(
+            self.stacks, self.reasons, self.where[frames], self.index[frames], self.settled
+        )
 
 
-def of_dataset(dataset: h5py.Dataset) -> Layout:
+def of_dataset(dataset: h5py.Dataset, *, growing: bool = False) -> Layout:
     """Find the frames of a dataset, numbered through all axes but the last two.
+
+    Parameters
+    ----------
+    growing
+        Read files as well that are being written.
 
     Raises
     ------
@@ -83,14 +94,16 @@ def of_dataset(dataset: h5py.Dataset) -> Layout:
     n_frames = math.prod(dataset.shape[:-2])
     if not dataset.is_virtual:
         frames = np.arange(n_frames, dtype=np.int64)
-        return Layout([open_stack(dataset)], [], np.zeros(n_frames, np.int32), frames)
+        settled = not (is_being_written(dataset.file) or is_truncated(dataset.file))
+        return Layout([open_stack(dataset)], [], np.zeros(n_frames, np.int32), frames, settled)
     layout = Layout.empty(n_frames, f"no file that {file_name(dataset)} names holds it")
     tiled = np.zeros(n_frames, bool)
     lost: list[tuple[_Indices, str]] = []
     for source in dataset.virtual_sources():
         frames, whole = _selected(dataset, source.vspace, dataset.shape)
-        found = _source(dataset, source.file_name, source.dset_name)
+        found = _source(dataset, source.file_name, source.dset_name, growing)
         if isinstance(found, str):
+            layout.settled = False
             lost.append((frames, found))
             continue
         of_source, whole_source = _selected(dataset, source.src_space, found.shape)
@@ -98,9 +111,13 @@ def of_dataset(dataset: h5py.Dataset) -> Layout:
         n_there = min(len(frames), int(np.count_nonzero(of_source >= 0)))
         if n_there < len(frames):
             lost.append((frames[n_there:], f"{file_name(found)} ends before it"))
-        part = of_dataset(found).select(of_source[:n_there])
+        part = of_dataset(found, growing=growing).select(of_source[:n_there])
         if whole and whole_source and dataset.shape[-2:] == found.shape[-2:]:
             layout.put(frames[:n_there], part, slice(None))
+        elif not part.settled:
+            # HDF5 would open the source as one that is complete, and give zeros when it cannot.
+            layout.settled = False
+            lost.append((frames[:n_there], f"{file_name(found)} is not complete"))
         else:
             tiled[frames[:n_there]] = True
             lost += [
@@ -127,7 +144,9 @@ def link_numbers(group: h5py.Group) -> list[tuple[int, str]]:
     )
 
 
-def of_links(group: h5py.Group, n_announced: int | None) -> tuple[Layout, tuple[int, int], str]:
+def of_links(
+    group: h5py.Group, n_announced: int | None, *, growing: bool = False
+) -> tuple[Layout, tuple[int, int], str]:
     """Find the frames of a group with one link for each data file.
 
     Parameters
@@ -135,6 +154,8 @@ def of_links(group: h5py.Group, n_announced: int | None) -> tuple[Layout, tuple[
     n_announced
         Frames that the detector was told to take; None when not known. It tells how many frames a
         missing last file held.
+    growing
+        Read files as well that are being written.
 
     Returns
     -------
@@ -151,7 +172,7 @@ def of_links(group: h5py.Group, n_announced: int | None) -> tuple[Layout, tuple[
         None of the files is there.
     """
     numbers = link_numbers(group)
-    files = [_linked(group, name) for _, name in numbers]
+    files = [_linked(group, name, growing) for _, name in numbers]
     there = [file for file in files if not isinstance(file, str)]
     if not there:
         raise UserError(
@@ -174,12 +195,14 @@ def of_links(group: h5py.Group, n_announced: int | None) -> tuple[Layout, tuple[
     layout = Layout.empty(n_frames, f"in none of the data files of {file_name(group)}")
     for start, file in zip(starts, files, strict=True):
         if isinstance(file, str):
+            layout.settled = False
             stop = n_frames if file is last else start + per_file
             layout.lose(slice(start, stop), file)
         elif file.shape[-2:] != shape:
             layout.lose(slice(start, start + len(file)), f"{file_name(file)} has another shape")
         else:
-            layout.put(slice(start, start + len(file)), of_dataset(file), slice(None))
+            part = of_dataset(file, growing=growing)
+            layout.put(slice(start, start + len(file)), part, slice(None))
             if file is not last and len(file) < per_file:
                 layout.lose(
                     slice(start + len(file), start + per_file), f"{file_name(file)} ends early"
@@ -201,7 +224,7 @@ def _frames_per_file(files: list[h5py.Dataset | str], n_announced: int | None) -
     return max(len(last), ((n_announced or 0) - len(last)) // n_before)
 
 
-def _linked(group: h5py.Group, name: str) -> h5py.Dataset | str:
+def _linked(group: h5py.Group, name: str, growing: bool) -> h5py.Dataset | str:
     """Open a link to a data file, or say why that cannot be done."""
     dataset = lookup(group, name)
     if isinstance(dataset, h5py.Dataset) and dataset.ndim == 3 and is_pixels(dataset.dtype):
@@ -211,18 +234,26 @@ def _linked(group: h5py.Group, name: str) -> h5py.Dataset | str:
     link = group.get(name, getlink=True)
     if not isinstance(link, h5py.ExternalLink):
         return f"{name} leads nowhere"
-    found = _open(group, link.filename)
-    return found if isinstance(found, str) else f"file {link.filename} has no {link.path}"
+    found = _open(group, link.filename, growing)
+    if isinstance(found, str):
+        return found
+    # HDF5 follows links only to files that are complete.
+    dataset = lookup(found, link.path)
+    if isinstance(dataset, h5py.Dataset) and dataset.ndim == 3 and is_pixels(dataset.dtype):
+        return dataset
+    if is_truncated(found):
+        return f"file {link.filename} cannot be read (it is truncated)"
+    return f"file {link.filename} has no {link.path}"
 
 
-def _source(dataset: h5py.Dataset, name: str, path: str) -> h5py.Dataset | str:
+def _source(dataset: h5py.Dataset, name: str, path: str, growing: bool) -> h5py.Dataset | str:
     """Open a source of a virtual dataset, or say why that cannot be done."""
     if "%" in name.replace("%%", ""):
         raise UserError(
             f"{file_name(dataset)}::{dataset.name} names its files by a pattern ({name}), which is"
             " not supported: give a data file instead"
         )
-    file = dataset.file if name == "." else _open(dataset, name)
+    file = dataset.file if name == "." else _open(dataset, name, growing)
     if isinstance(file, str):
         return file
     found = lookup(file, path)
@@ -231,13 +262,13 @@ def _source(dataset: h5py.Dataset, name: str, path: str) -> h5py.Dataset | str:
     return found
 
 
-def _open(base: h5py.Group | h5py.Dataset, name: str) -> h5py.File | str:
+def _open(base: h5py.Group | h5py.Dataset, name: str, growing: bool) -> h5py.File | str:
     """Open a file named in another one, looked for where HDF5 does."""
     folder = Path(base.file.filename).parent
     for path in (folder / name, folder / Path(name).name):
         if path.exists():
             try:
-                return h5py.File(path, "r")
+                return open_file(path, growing=growing)
             except OSError as error:
                 return f"file {name} cannot be read ({error})"
     return f"file {name} is missing"

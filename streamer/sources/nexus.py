@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -10,6 +11,8 @@ from typing import Any
 import h5py
 import numpy as np
 from numpy.typing import NDArray
+
+from streamer.sources.h5files import lies_in_file
 
 __all__ = ["Description", "announced", "describe", "lookup", "time_of"]
 
@@ -86,8 +89,9 @@ def describe(file: h5py.File, entry_name: str, channel: str, shape: tuple[int, i
                 return item
         return None
 
-    metadata: dict[str, Any] = {key: _plain(find(*paths)) for key, paths in _FIELDS.items()}
-    metadata = {key: value for key, value in metadata.items() if value is not None}
+    metadata = _stream_header(find("{d}/detectorSpecific/stream_header")) | {
+        key: value for key, paths in _FIELDS.items() if (value := _plain(find(*paths))) is not None
+    }
     warnings: list[str] = []
     mask = _image(
         find("{d}/{c}_channel/pixel_mask", "{d}/pixel_mask", "{d}/detectorSpecific/pixel_mask"),
@@ -174,6 +178,9 @@ def _image(
     if dataset.shape is None or dataset.shape[-2:] != shape or dataset.size != math.prod(shape):
         warnings.append(f"{dataset.name} has shape {dataset.shape}, frames {shape}: not used")
         return None
+    if not lies_in_file(dataset):
+        warnings.append(f"{dataset.name} is cut off: not used")
+        return None
     try:
         image: NDArray[Any] = dataset[()].reshape(shape)
     except (OSError, RuntimeError) as error:
@@ -187,8 +194,10 @@ def _plain(dataset: h5py.Dataset | h5py.Group | None) -> float | int | str | lis
     if not isinstance(dataset, h5py.Dataset) or dataset.shape is None or not 0 < dataset.size <= 16:
         return None
     try:
+        if not lies_in_file(dataset):
+            return None
         value = dataset[()]
-    except (OSError, RuntimeError, TypeError):
+    except (OSError, RuntimeError, TypeError, ValueError):
         return None
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
@@ -204,6 +213,16 @@ def _plain(dataset: h5py.Dataset | h5py.Group | None) -> float | int | str | lis
     factor = _UNITS.get(unit.decode() if isinstance(unit, bytes) else str(unit))
     result: float | int | list[float] = (array if factor is None else array * factor).tolist()
     return result
+
+
+def _stream_header(dataset: h5py.Dataset | None) -> dict[str, Any]:
+    """Return what a stream said before it was recorded."""
+    text = _plain(dataset)
+    try:
+        header = json.loads(text) if isinstance(text, str) else {}
+    except ValueError:
+        header = {}
+    return header if isinstance(header, dict) else {}
 
 
 def _number(dataset: h5py.Dataset | h5py.Group | None) -> float | None:

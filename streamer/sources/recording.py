@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
 import zmq
 
 from streamer.sources.base import Event, Frame, Gap, Series, SeriesEnd
 
-__all__ = ["Coded", "Recording", "Reel"]
+__all__ = ["Coded", "PlainReel", "Recording", "Reel"]
 
-Coded = tuple[bytes | memoryview, str, str, tuple[int, int]]
+Coded = tuple[bytes | memoryview | zmq.Frame, str, str, tuple[int, int]]
 """Coded pixels, encoding, dtype and (rows, cols), as in `Frame`."""
 
 
@@ -19,8 +21,12 @@ class Reel(Protocol):
     """The frames of one file or set of files, in any order, not decoded where that can be."""
 
     series: Series
-    end_reason: str
+    end_reason: str = "end"
     """Goes into `SeriesEnd`."""
+    complete: bool = True
+    """False while files are being written, so that there may be more when it is opened again."""
+    patience_s: float = 10.0
+    """How long it can take, when all is well, until there are more."""
 
     def __len__(self) -> int: ...
 
@@ -30,64 +36,192 @@ class Reel(Protocol):
 
     def time_ns(self, frame: int) -> int | None:
         """Return the start of the exposure as Unix time in ns, None when not known."""
-        ...
+        return None
+
+    def awaits(self, frame: int) -> bool:
+        """Tell whether a frame that is not there may still come: ask again later."""
+        return False
 
     def close(self) -> None:
         """Release the files."""
-        ...
+
+
+class PlainReel(Reel):
+    """Frames that a function reads.
+
+    Parameters
+    ----------
+    coded, time_ns, close
+        See `Reel`.
+    """
+
+    def __init__(
+        self,
+        series: Series,
+        n_frames: int,
+        coded: Callable[[int], Coded | str],
+        *,
+        time_ns: Callable[[int], int | None] | None = None,
+        close: Callable[[], None] | None = None,
+    ) -> None:
+        self.series = series
+        self._coded = coded
+        self._n_frames = n_frames
+        self._time_ns = time_ns
+        self._close = close
+
+    def __len__(self) -> int:
+        return self._n_frames
+
+    def coded(self, frame: int) -> Coded | str:
+        """Return the pixels of a frame, or the reason why they cannot be had."""
+        return self._coded(frame)
+
+    def time_ns(self, frame: int) -> int | None:
+        """Return the start of the exposure as Unix time in ns, None when not known."""
+        return None if self._time_ns is None else self._time_ns(frame)
+
+    def close(self) -> None:
+        """Release the files; a memory map goes with the last frame that needs it."""
+        if self._close is not None:
+            self._close()
 
 
 class Recording:
-    """A `Source` that reads one series from a `Reel`, as fast as it is asked.
+    """A `Source` that plays a `Reel`, as fast as it is asked.
 
     The same recording gives the same events whenever it is read, in whatever portions: frames that
     cannot be had for one reason and follow each other are one `Gap`.
+
+    Parameters
+    ----------
+    reel
+        The frames.
+    chosen
+        Those to play; they keep their numbers.
+    rounds
+        How often to play them, each time as a series with another name; 0 plays until stopped.
+    merge_gaps
+        False gives each frame that cannot be had a `Gap` of its own: when more may be there the
+        next time that the recording is read, all else then keeps its place among the events.
     """
 
     live = False
     socket: zmq.Socket[bytes] | None = None
 
-    def __init__(self, uri: str, reel: Reel) -> None:
+    def __init__(
+        self,
+        uri: str,
+        reel: Reel,
+        chosen: slice = slice(None),
+        rounds: int = 1,
+        *,
+        merge_gaps: bool = True,
+    ) -> None:
         self.uri = uri
-        self.n_frames: int | None = len(reel)
         self.counters: dict[str, int] = {}
-        self.series = reel.series
         self._reel = reel
-        self._next = -1  # -1: the series was not announced; n_frames + 1: it has ended
+        self._chosen = chosen
+        self._rounds = rounds
+        self._round = 1
+        self._merge_gaps = merge_gaps
+        self._name = ""
+        self._place = -1  # in the frames chosen; -1: the series was not announced
+        self._over = False
+
+    @property
+    def series(self) -> Series:
+        """The series that is played; of a file that is followed it may not be known yet."""
+        return self._reel.series
+
+    @property
+    def n_frames(self) -> int | None:
+        """Number of frames in all rounds; None when not known."""
+        if not self._reel.complete or self._rounds == 0:
+            return None
+        return len(self._numbers()) * self._rounds
 
     @property
     def exhausted(self) -> bool:
-        """True when the end of the series was read."""
-        return self._next > len(self._reel)
+        """True when the end of the last series was read."""
+        return self._over
 
     def read(self, limit: int) -> list[Event]:
-        """Return the next `limit` events; fewer only at the end."""
+        """Return the next `limit` events; fewer at the end, or when the next is not there yet."""
         events: list[Event] = []
-        while len(events) < limit and not self.exhausted:
-            events.append(self._advance())
+        while len(events) < limit and not self._over:
+            event = self._advance()
+            if event is None:
+                break
+            events.append(event)
         return events
+
+    def picture(self, frame: int) -> Frame | Gap:
+        """Return a frame by its number, out of turn."""
+        name = self._reel.series.name
+        coded = (
+            self._reel.coded(frame) if 0 <= frame < len(self._reel) else "there is no such frame"
+        )
+        if isinstance(coded, str):
+            return Gap(series=name, frames=range(frame, frame + 1), reason=coded)
+        return replace(self._frame(frame, coded), series=name)
 
     def close(self) -> None:
         """Release the files; nothing more comes."""
         self._reel.close()
-        self._next = len(self._reel) + 1
+        self._over = True
 
-    def _advance(self) -> Event:
-        frame, name = self._next, self.series.name
-        self._next += 1
-        if frame < 0:
-            return self.series
-        if frame == len(self._reel):
-            return SeriesEnd(series=name, reason=self._reel.end_reason)
+    def _numbers(self, n_frames: int | None = None) -> range:
+        return range(*self._chosen.indices(len(self._reel) if n_frames is None else n_frames))
+
+    def _advance(self) -> Event | None:
+        if self._place < 0:
+            return self._announce()
+        numbers = self._numbers()
+        if self._place == len(numbers):
+            step = self._chosen.step or 1
+            following = (self._chosen.start or 0) + self._place * step
+            if self._chosen.stop is not None and following >= self._chosen.stop > 0:
+                return self._end()
+            return None if self._reel.awaits(following) else self._end()
+        frame = numbers[self._place]
         coded = self._reel.coded(frame)
-        if isinstance(coded, str):
-            while self._next < len(self._reel) and self._reel.coded(self._next) == coded:
-                self._next += 1
-            return Gap(series=name, frames=range(frame, self._next), reason=coded)
+        if not isinstance(coded, str):
+            self._place += 1
+            return self._frame(frame, coded)
+        if self._reel.awaits(frame):
+            return None
+        self._place += 1
+        if self._merge_gaps and numbers.step == 1:
+            while self._place < len(numbers) and self._reel.coded(numbers[self._place]) == coded:
+                self._place += 1
+            return Gap(
+                series=self._name, frames=range(frame, numbers[0] + self._place), reason=coded
+            )
+        return Gap(series=self._name, frames=range(frame, frame + 1), reason=coded)
+
+    def _announce(self) -> Event | None:
+        if len(self._reel) == 0 and self._reel.awaits(0):
+            return None
+        series = self._reel.series
+        self._name = series.name if self._round == 1 else f"{series.name}_{self._round}"
+        self._place = 0
+        n_frames = None if series.n_frames is None else len(self._numbers(series.n_frames))
+        return replace(series, name=self._name, n_frames=n_frames)
+
+    def _end(self) -> Event:
+        if self._round == self._rounds:
+            self._over = True
+        else:
+            self._round += 1
+            self._place = -1
+        return SeriesEnd(series=self._name, reason=self._reel.end_reason)
+
+    def _frame(self, frame: int, coded: Coded) -> Frame:
         data, encoding, dtype, shape = coded
         time_ns = self._reel.time_ns(frame)
         return Frame(
-            series=name,
+            series=self._name,
             frame=frame,
             time_ns=time.time_ns() if time_ns is None else time_ns,
             shape=shape,

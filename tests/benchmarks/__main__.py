@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.benchmarks import finder, fits, inference, pipeline
+from tests.benchmarks import dashboard, drawing, finder, fits, inference, pipeline, sources
 
-for benchmark in (finder, inference, fits, pipeline):
+for benchmark in (finder, inference, fits, pipeline, dashboard, drawing, sources):
     benchmark.main()

@@ -15,13 +15,14 @@ import pytest
 import yaml
 
 from streamer.config import load_config
+from streamer.errors import RunError
 from streamer.messages import PEAK
 from streamer.report.truth import compare
-from streamer.run import RunError
 from streamer.simulator.scene import Scene
 from streamer.simulator.truth import read_truth, truth_path_for
 from streamer.store import FRAMES as FRAMES_SCHEMA
 from streamer.store import PEAKS as PEAKS_SCHEMA
+from streamer.store import TRACKS as TRACKS_SCHEMA
 from streamer.store import RunFolder
 from tests.pipeline.conftest import (
     FRAMES,
@@ -84,8 +85,15 @@ def test_the_run_folder_is_as_other_programs_expect_it(recording, tmp_path):
     assert set(summary["stages"]) == {"ingest", "detect", "place"}
     assert load_config(out / "config.yaml") == load_config(None, QUICK)
     assert sorted(path.name for path in out.iterdir()) == [
-        "config.yaml", "frames", "logs", "peaks", "run.json",
+        "config.yaml", "frames", "geometry.json", "logs", "peaks", "run.json", "tracks.parquet",
     ]  # fmt: skip
+    tracks = folder.read_tracks()
+    assert tracks.schema.equals(TRACKS_SCHEMA)
+    assert 0 < tracks.num_rows == summary["tracks"]
+    # The header of the recording says where the detector stands.
+    assert folder.read_geometry() is not None
+    assert np.isfinite(folder.read("peaks")["d"].to_numpy()).all()
+    assert np.isfinite(tracks["strain"].to_numpy()).all()
     assert PEAK.names == ("row", "col", "score", "intensity", "flags")
 
 
@@ -285,7 +293,8 @@ def test_findpeaks_itself_gives_the_same_run(recording, tmp_path):
     for finder in ("topology", "findpeaks"):
         out = tmp_path / finder
         run(small, out, f"detect.finder={finder}")
-        peaks[finder] = RunFolder(out).read("peaks").drop(["time_ns", "row_sigma", "col_sigma"])
+        unknown = ["row_sigma", "col_sigma", "two_theta", "chi", "q", "d", "d_sigma"]
+        peaks[finder] = RunFolder(out).read("peaks").drop(["time_ns", *unknown])
     assert peaks["topology"].num_rows > 0
     assert peaks["topology"].equals(peaks["findpeaks"])
 

@@ -12,6 +12,7 @@ def snapshot(**changes):
         "phase": "running",
         "source": "x.h5",
         "feed": "tcp://127.0.0.1:5590",
+        "relay": "tcp://127.0.0.1:5591",
         "elapsed_s": 3.0,
         "expected": 480,
         "received": 120,

@@ -1,5 +1,7 @@
 """HDF5 recordings: files written by h5py in the layouts of detectors, read back frame by frame."""
 
+import os
+
 import h5py
 import hdf5plugin
 import numpy as np
@@ -420,15 +422,74 @@ def write_arrays(**arrays):
     return write
 
 
-def write_truncated(path):
-    write_arrays(d=frames(3))(path)
-    path.write_bytes(path.read_bytes()[:-100])
+def write_truncated(n_bytes, **options):
+    def write(path):
+        with h5py.File(path, "w") as file:
+            file.create_dataset("d", data=frames(9), **options)
+        os.truncate(path, n_bytes)
+
+    return write
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"chunks": (1, *SHAPE)}, {"chunks": (1, *SHAPE), **BSLZ4}], ids=str
+)
+@pytest.mark.parametrize("libver", ["earliest", "latest"])
+@pytest.mark.parametrize("behind_master", [False, True])
+def test_truncated_file_gives_what_is_there(tmp_path, options, libver, behind_master):
+    data = frames(100)
+    path = whole = tmp_path / "run.h5"
+    with h5py.File(path, "w", libver=libver) as file:
+        file.create_dataset("entry/data/data", data=data, **options)
+        file["entry/instrument/detector/pixel_mask"] = np.ones(SHAPE, np.uint32)
+        file["entry/instrument/detector/frame_time"] = 0.5
+    if behind_master:
+        whole = tmp_path / "run_master.h5"
+        with h5py.File(whole, "w") as master:
+            for number in range(2):
+                master[f"entry/data/data_{number}"] = h5py.ExternalLink("run.h5", "entry/data/data")
+    size = path.stat().st_size
+    seen = set()
+    # An older file keeps its index among the frames, and without its root nothing is found.
+    for share in (0.95, 0.7, 0.4) if libver == "latest" or not options else (0.95, 0.8, 0.7):
+        os.truncate(path, int(size * share))
+        events = play(whole)
+        got = pixels(events)
+        seen.add(len(got))
+        assert len(got) >= (2 if behind_master else 1) * 100 * (share - 0.1)
+        assert {n % 100 for n in got} == set(range(len({n % 100 for n in got})))
+        assert_frames(events, {n: data[n % 100] for n in got})
+        assert all("run.h5" in reason for _, reason in gaps(events))
+        mask = events[0].pixel_mask
+        assert mask is None or mask.all(), "what is cut off is not read as zeros"
+    assert len(seen) == 3
+
+
+def test_truncated_master_is_refused(tmp_path):
+    path, _ = write_eiger(tmp_path, [4, 3], 4)
+    os.truncate(path, path.stat().st_size - 200)
+    with pytest.raises(UserError, match=r"truncated|damaged"):
+        open_source(path, SourceConfig())
+
+
+def test_detector_of_any_name_has_the_mask(tmp_path):
+    path = tmp_path / "thau_1.nxs"
+    mask = np.zeros((1, *SHAPE), np.uint64)
+    mask[0, 2, 3] = 1 << 40
+    with h5py.File(path, "w") as file:
+        file.create_dataset("entry/data/data", data=frames(3), chunks=(1, *SHAPE), **BSLZ4)
+        detector = file.create_group("entry/instrument/ELE_D0")
+        detector.attrs["NX_class"] = "NXdetector"
+        detector["pixel_mask"] = mask
+    series = play(path)[0]
+    np.testing.assert_array_equal(series.pixel_mask, mask[0] != 0)
 
 
 @pytest.mark.parametrize(
     ("write", "inner", "says"),
     [
-        (write_truncated, "", "truncated"),
+        (write_truncated(2000, compression="gzip"), "", "truncated"),
+        (write_truncated(1500, chunks=(1, *SHAPE), **BSLZ4), "", "truncated|damaged"),
         (write_links_only, "", r"none can be read \(file x_data_000001.h5 is missing\)"),
         (write_one_link, "", "keeps its frames in far.h5"),
         (write_dead_virtual, "", "no frame that can be read: file gone.h5 is missing"),

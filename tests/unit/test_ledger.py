@@ -26,4 +26,6 @@ def test_each_frame_of_a_series_is_entered_once():
     assert not ledger.enter("1", 3)
     assert ledger.enter("1", 6)
     assert ledger.unaccounted("1") == [4, 5]
+    assert ledger.enter("1", 15)
+    assert ledger.unaccounted("1", 3) == [9, 12], "frames that were not to be taken are not missing"
     assert ledger.unaccounted("never heard of") == []

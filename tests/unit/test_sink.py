@@ -3,10 +3,12 @@ from __future__ import annotations
 import time
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import zmq
 
 from streamer.config import Config
+from streamer.errors import UserError
 from streamer.feed import read_message
 from streamer.messages import (
     EPOCH,
@@ -17,13 +19,14 @@ from streamer.messages import (
     Positions,
     Record,
     Records,
+    SeriesHeader,
     pack,
     unpack,
 )
 from streamer.metrics import Metrics
 from streamer.pubsub import FAR_END, Parcel, Publisher
 from streamer.sink import Sink
-from streamer.store import RunFolder
+from streamer.store import PEAKS, TRACKS, RunFolder
 
 CONFIG = Config.model_validate({"sink": {"commit_s": 0.01}})
 
@@ -33,6 +36,7 @@ def a_frame(seq, frame, where, reason=""):
     peaks, positions = np.zeros(len(where), PEAK), np.zeros(len(where), POSITION)
     positions["row"] = [row for row, _ in where]
     positions["col"] = [col for _, col in where]
+    positions["row_sigma"] = positions["col_sigma"] = 0.05
     head = FramePeaks(seq, "1", frame, 1000 + frame, time.time_ns(), len(where), reason)
     parts = pack(Positions([head]), peaks.view(np.uint8).data, positions.view(np.uint8).data)
     return Parcel(keys=[seq], parts=parts)
@@ -205,6 +209,26 @@ def test_frames_lost_with_an_ingest_node_are_named(rig):
     ]
 
 
+def test_frames_that_were_not_chosen_are_not_missing(context, address, tmp_path):
+    config = Config.model_validate({"source": {"frames": "4::10"}, "tracks": {"memory_frames": 1}})
+    rig = Rig(context, address, RunFolder.create(tmp_path / "run"), config)
+    rig.send(*((n, 4 + 10 * n, [(1.0, 2.0 + n)]) for n in (0, 1, 3)))
+    rig.send(Record(2, "1", "end", 0, 0, 0, "end"), Record(4, "1", "end", 0, 0, 0, "end"))
+    rig.run(5)
+    frames = rig.frames()
+    assert dict(zip(frames["frame"], frames["state"], strict=True)) == {
+        4: "done",
+        14: "done",
+        34: "done",
+        24: "missing",
+    }
+    tracks = rig.folder.read("peaks").to_pydict()["track"]
+    assert tracks == [0, 0, 0], "one frame between two is no more than the memory"
+    rig.sink.close()
+    rig.ear.close()
+    rig.publisher.close()
+
+
 def test_a_message_that_does_not_fit_is_counted_and_dropped(rig):
     rig.publisher.send(FAR_END, Parcel(keys=[9], parts=[b"rubbish"]))
     rig.send((0, 0, []))
@@ -266,6 +290,152 @@ def test_anyones_sub_socket_can_read_the_feed(rig):
     assert columns["row"].tolist() == [1.25] * len(columns["row"])
     assert set(columns) == {
         "series", "frame", "time_ns", "peak_row", "peak_col", "score", "intensity", "row", "col",
-        "row_sigma", "col_sigma", "flags", "track",
+        "row_sigma", "col_sigma", "flags", "track", "two_theta", "chi", "q", "d", "d_sigma",
     }  # fmt: skip
     anyone.close()
+
+
+HEADER = {
+    "beam_center_x": 10.0,
+    "beam_center_y": 20.0,
+    "detector_distance": 0.1,
+    "pixel_size_x": 1e-4,
+    "pixel_size_y": 1e-4,
+    "incident_wavelength": 0.5,
+}
+
+
+def a_header(rig, name="1", metadata=HEADER, mask=None):
+    """Announce a series."""
+    shape = None if mask is None else mask.shape
+    header = SeriesHeader(name=name, mask_shape=shape, metadata=metadata)
+    rig.publisher.announce(
+        FAR_END, name, pack(header, *([] if mask is None else [mask.view(np.uint8).data]))
+    )
+
+
+def wait_for_header(rig):
+    """Let the sink work until it has read the header."""
+    deadline = time.monotonic() + 5
+    while rig.folder.read_geometry() is None:
+        assert time.monotonic() < deadline
+        rig.publisher.pump()
+        rig.sink.step()
+
+
+def finish(rig):
+    rig.sink.stop()
+    while not rig.sink.finished:
+        rig.sink.step()
+
+
+def test_peaks_have_angles_and_spacings_where_the_series_says_its_geometry(rig):
+    a_header(rig)
+    wait_for_header(rig)
+    rig.send(*((n, n, [(20.0, 110.0 + 0.1 * n)]) for n in range(30)))
+    rig.run(30)
+    finish(rig)
+    geometry = rig.folder.read_geometry()
+    assert geometry.beam == pytest.approx((20, 10))
+    peaks = rig.folder.read("peaks")
+    assert peaks.schema.equals(PEAKS)
+    found = geometry.locate(*(peaks[name].to_numpy() for name in PEAKS.names[7:11]))
+    for name in ("two_theta", "chi", "q", "d", "d_sigma"):
+        np.testing.assert_array_equal(peaks[name].to_numpy(), getattr(found, name))
+    (track,) = rig.folder.read_tracks().to_pylist()
+    assert track["drift"] == pytest.approx(2.0)  # outwards: away from the beam
+    assert track["strain"] == pytest.approx(track["d"] / track["ref_d"] - 1)
+    assert -0.02 < track["strain"] < -0.015
+    assert rig.sink.report()[1]["tracks"] == 1
+
+
+def test_without_a_geometry_there_are_no_angles(rig):
+    a_header(rig, metadata={})
+    rig.send(*((n, n, [(20.0, 110.0)]) for n in range(3)))
+    rig.run(3)
+    finish(rig)
+    assert rig.folder.read_geometry() is None
+    assert np.isnan(rig.folder.read("peaks")["d"].to_numpy()).all()
+    assert np.isnan(rig.folder.read_tracks()["strain"].to_numpy()).all()
+
+
+def test_what_a_user_says_of_the_geometry_goes_before_the_header(context, address, tmp_path):
+    keys = {"distance_m": 0.3, "beam_row": 1.0, "beam_col": 2.0, "pixel_m": 1e-4}
+    config = Config.model_validate({"geometry": keys, "sink": {"commit_s": 0.01}})
+    rig = Rig(context, address, RunFolder.create(tmp_path / "run"), config)
+    assert rig.folder.read_geometry().beam == pytest.approx((1, 2))
+    a_header(rig)
+    rig.send((0, 0, [(5.0, 5.0)]))
+    rig.run(1)
+    assert rig.folder.read_geometry().beam == pytest.approx((1, 2))
+    rig.sink.close()
+    rig.ear.close()
+    rig.publisher.close()
+
+
+def test_half_a_geometry_is_a_users_mistake(context, address, tmp_path):
+    folder = RunFolder.create(tmp_path / "run")
+    config = Config.model_validate({"geometry": {"distance_m": 0.3}})
+    with pytest.raises(UserError, match=r"give geometry\.beam_row"):
+        Sink(context, config, folder, Metrics(), addresses=[], acks_address=address())
+
+
+def restless_frames(n=60):
+    """Frames with spots that drift, fade, come back, split, merge, and noise."""
+    rng = np.random.default_rng(4)
+    frames = []
+    for k in range(n):
+        spots = [(20 + 0.05 * k, 20.0), (60.0, 60 - 0.08 * k), (100.0, 100.0)]
+        if k % 17 < 4:
+            del spots[1]
+        if 15 < k < 45:
+            spots.append((100.0 + 0.2 * (k - 5), 100.0))
+        if k % 5 == 0:
+            spots.append(tuple(rng.uniform(150, 200, 2)))
+        frames.append((k, k, [tuple(np.add(at, rng.normal(0, 0.05, 2))) for at in spots]))
+    return frames
+
+
+@pytest.mark.parametrize("die_at", [1, 16, 20, 41, 58])
+def test_a_sink_started_again_gives_the_same_tracks(context, address, tmp_path, die_at):
+    results = []
+    for name in ("whole", "cut"):
+        rig = Rig(context, address, RunFolder.create(tmp_path / name))
+        frames = restless_frames()
+        a_header(rig)
+        wait_for_header(rig)
+        rig.send(*frames[:die_at])
+        rig.run(die_at)
+        if name == "cut":
+            rig.sink.close()
+            rig.start()
+        rig.send(*frames[die_at:])
+        rig.run(len(frames))
+        finish(rig)
+        results.append((rig.folder.read("peaks")["track"].to_pylist(), rig.folder.read_tracks()))
+        rig.sink.close()
+        rig.ear.close()
+        rig.publisher.close()
+    (whole, table), (cut, again) = results
+    assert cut == whole
+    for name in TRACKS.names:
+        if TRACKS.field(name).type == "double":
+            np.testing.assert_allclose(
+                again[name].to_numpy(), table[name].to_numpy(), rtol=1e-9, err_msg=name
+            )
+        else:
+            assert again[name].to_pylist() == table[name].to_pylist(), name
+    assert max(table["parent"].to_pylist()) >= 0
+    assert max(table["merged_into"].to_pylist()) >= 0
+
+
+def test_tracks_are_written_while_the_run_goes_on(rig):
+    rig.send(*((n, n, [(20.0, 30.0)]) for n in range(5)))
+    rig.run(5)
+    rig.sink.step()
+    path = rig.folder.path / "tracks.parquet"
+    deadline = time.monotonic() + 10
+    while not path.exists() or pq.read_table(path).num_rows == 0:
+        assert time.monotonic() < deadline
+        rig.sink.step()
+    assert rig.folder.read_tracks()["n_frames"].to_pylist() == [5]

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from streamer.errors import UserError
-from streamer.store import FRAMES, PEAKS, LastPart, RunFolder
+from streamer.geometry import Geometry
+from streamer.store import CELL, FRAMES, PEAKS, TRACKS, LastPart, RunFolder
 
 
 def a_part(schema, count):
@@ -64,3 +67,47 @@ def test_only_a_run_folder_is_opened(tmp_path):
         RunFolder.open(tmp_path)
     RunFolder.create(tmp_path).write_summary({"state": "done"})
     assert RunFolder.open(tmp_path).read_summary() == {"state": "done"}
+
+
+def test_whole_tables_are_empty_until_they_are_written_and_replaced_then(tmp_path):
+    folder = RunFolder.create(tmp_path / "run")
+    for read, write, schema in (
+        (folder.read_tracks, folder.write_tracks, TRACKS),
+        (folder.read_cell, folder.write_cell, CELL),
+    ):
+        assert read().schema.equals(schema)
+        assert read().num_rows == 0
+        for count in (2, 1):
+            columns = {field.name: [None] * count for field in schema}
+            write(schema.empty_table().from_pydict(columns, schema=schema))
+            assert read().num_rows == count
+    assert not list((tmp_path / "run").rglob("*.partial"))
+
+
+def test_a_geometry_is_read_as_it_was_written(tmp_path):
+    folder = RunFolder.create(tmp_path / "run")
+    assert folder.read_geometry() is None
+    for wavelength in (0.5, np.nan):
+        geometry = Geometry(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 1e-4, 2e-4, wavelength, "somewhere")
+        folder.write_geometry(geometry)
+        assert repr(folder.read_geometry()) == repr(geometry)
+
+
+def test_parts_of_an_earlier_version_are_read_with_nothing_in_newer_columns(tmp_path):
+    folder = RunFolder.create(tmp_path / "run")
+    old = a_part(PEAKS, 3).drop(["two_theta", "chi", "q", "d", "d_sigma"])
+    pq.write_table(old, folder.path / "peaks" / "part-00000000.parquet")
+    table = folder.read("peaks")
+    assert table.schema.equals(PEAKS)
+    assert table["d"].null_count == 3
+
+
+def test_a_part_keeps_a_note_and_gives_its_columns_as_they_were(tmp_path):
+    folder = RunFolder.create(tmp_path / "run")
+    folder.write_part(0, a_part(FRAMES, 1), a_part(PEAKS, 2), upto=1, next_track=0, note="hello")
+    (part,) = folder.parts("peaks")
+    assert folder.note(part) == "hello"
+    names, columns = folder.read_columns(part, ["series", "row"])
+    assert names == ["1"]
+    assert columns["series"].tolist() == [0, 0]
+    assert len(columns["row"]) == 2

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamer.tracks import Tracker
+from streamer.tracks import Tracker, close_pairs
 
 
 def at(*points: tuple[float, float]) -> np.ndarray:
@@ -65,3 +65,136 @@ def test_no_track_has_two_peaks_on_a_frame_and_every_peak_has_one(frames):
         assert (tracks >= 0).all()
         seen = max(seen, *tracks.tolist(), 0) if len(tracks) else seen
     assert tracker.next_track >= seen
+
+
+def slow_links(tracks: dict[int, np.ndarray], points: np.ndarray, gate: float) -> dict[int, int]:
+    """Pairs of points and tracks from near to far, each taken once."""
+    pairs = sorted(
+        (float(np.hypot(*(point - where))), i, track)
+        for i, point in enumerate(points)
+        for track, where in tracks.items()
+    )
+    links: dict[int, int] = {}
+    for distance, i, track in pairs:
+        if distance <= gate and i not in links and track not in links.values():
+            links[i] = track
+    return links
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_links_are_those_of_a_plain_search_through_all_pairs(seed):
+    rng = np.random.default_rng(seed)
+    tracker = Tracker(gate=4, memory=0)
+    points = rng.uniform(0, 60, (40, 2))
+    before = dict(zip(tracker.link(0, points).tolist(), points, strict=True))
+    again = points + rng.normal(0, 1.5, points.shape)
+    tracks = tracker.link(1, again)
+    links = slow_links(before, again, 4)
+    assert links
+    for i, track in enumerate(tracks.tolist()):
+        assert track == links.get(i, track)
+        assert (track in before) == (i in links)
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0.1, 30))
+def test_all_close_pairs_are_found(seed, gate):
+    rng = np.random.default_rng(seed)
+    points, others = (rng.uniform(0, 60, (rng.integers(0, 20), 2)) for _ in range(2))
+    point, other, distance = close_pairs(points, others, gate)
+    far = np.linalg.norm(points[:, None] - others[None], axis=2)
+    near = np.argwhere(far <= gate).tolist()
+    assert sorted(np.stack([point, other], axis=1).tolist()) == near
+    np.testing.assert_allclose(distance, far[point, other])
+
+
+def test_a_track_is_expected_where_its_velocity_takes_it():
+    tracker = Tracker(gate=3, memory=5)
+    for frame in range(40):
+        tracker.link(frame, at((10 + 0.8 * frame, 10)))
+    assert tracker.link(45, at((10 + 0.8 * 45, 10))).tolist() == [0]
+
+
+def test_noise_does_not_set_a_track_in_motion():
+    rng = np.random.default_rng(0)
+    tracker = Tracker(gate=3, memory=5)
+    for frame in range(200):
+        jump = 2.5 if frame == 199 else 0.0  # taken for another, once
+        tracker.link(frame, at((10 + jump, 10)) + rng.normal(0, 0.1, (1, 2)))
+    assert tracker.link(205, at((10.0, 8.5))).tolist() == [0]
+
+
+def test_a_hot_pixel_does_not_steal_the_track_of_a_spot():
+    tracker = Tracker(gate=3, memory=5)
+    hot = np.array([True, False])
+    tracks = [tracker.link(f, at((20, 20), (20, 14 + 0.1 * f)), hot).tolist() for f in range(40)]
+    assert tracks == [[0, 1]] * 40
+    assert tracker.link(40, at((20, 20)), hot[:1]).tolist() == [0]
+    # A peak that looks like none goes on with its track, unless a better one is there.
+    assert tracker.link(41, at((20, 18.1)), np.array([True])).tolist() == [1]
+    both = at((20, 16.7), (20, 18.4))
+    assert tracker.link(42, both, np.array([True, False])).tolist() == [2, 1]
+
+
+def test_a_spot_behind_a_gap_is_waited_for():
+    mask = np.zeros((100, 100), bool)
+    mask[:, 40:52] = True
+    found = {}
+    for hidden in (False, True):
+        tracker = Tracker(gate=3, memory=3)
+        tracker.hide(mask if hidden else None)
+        for frame in range(400):
+            col = 20 + 0.1 * frame
+            seen = not 38.3 < col < 53.2
+            found[hidden] = tracker.link(frame, at((50, col)) if seen else at())
+    assert found[True].tolist() == [0]
+    assert found[False].tolist() == [1]
+
+
+def test_a_spot_is_not_waited_for_longer_than_it_was_seen():
+    mask = np.zeros((100, 100), bool)
+    mask[:, 40:] = True
+    tracker = Tracker(gate=3, memory=3)
+    tracker.hide(mask)
+    for frame in range(20):
+        tracker.link(frame, at((50, 41)))
+    assert tracker.link(19 + 20, at((50, 41))).tolist() == [0]
+    assert tracker.link(40 + 26, at((50, 41))).tolist() == [1]
+
+
+def test_the_origin_of_a_track_is_told_and_where_it_ends():
+    tracker = Tracker(gate=3, memory=1, confirm=3)
+    for frame in range(5):
+        tracker.link(frame, at((10, 10), (80, 80)))
+        assert not tracker.parents
+    tracker.link(5, at((10, 10), (80, 80), (10, 16), (40, 40)))
+    assert tracker.parents == {2: 0}
+    for frame in range(6, 9):
+        tracker.link(frame, at((10, 10), (80, 80), (10, 16)))
+        assert not tracker.parents
+    tracker.link(9, at((10, 16)))
+    assert not tracker.merged
+    tracker.link(10, at((10, 16)))
+    assert tracker.merged == {0: 2}
+
+
+def test_a_tracker_that_took_over_goes_on_as_the_first_would_have():
+    rng = np.random.default_rng(2)
+    mask = np.zeros((100, 100), bool)
+    mask[45:55] = True
+    first, frames = Tracker(gate=3, memory=3, confirm=3), []
+    first.hide(mask)
+    spots = rng.uniform(0, 100, (12, 2))
+    for frame in range(120):
+        spots += 0.1
+        shown = rng.random(12) < 0.8
+        where = spots[shown] + rng.normal(0, 0.1, (shown.sum(), 2))
+        flagged = rng.random(shown.sum()) < 0.1
+        frames.append((frame, where, flagged, first.link(frame, where, flagged), first.parents))
+    second = Tracker(gate=3, memory=3, first=0, confirm=3)
+    second.hide(mask)
+    for frame, where, flagged, tracks, _ in frames[:60]:
+        second.resume(frame, where, tracks, flagged)
+    second.next_track = max(int(tracks.max()) for *_, tracks, _ in frames[:60]) + 1
+    for frame, where, flagged, tracks, parents in frames[60:]:
+        assert second.link(frame, where, flagged).tolist() == tracks.tolist()
+        assert second.parents == parents

@@ -1,0 +1,1 @@
+"""What the battery cell does beside the frames: voltage, current, capacity, half-cycles."""

@@ -1,0 +1,75 @@
+"""Charge and discharge, as the readings tell."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamer.cell.base import Readings
+
+__all__ = ["KINDS", "half_cycles"]
+
+KINDS = ("rest", "charge", "discharge")
+"""By the sign of the current: 0, 1, -1."""
+
+_REST_SHARE = 0.02
+"""A current below this share of the largest is none."""
+_REST_V_PER_H = 0.002
+"""Slope of the voltage that counts as none, where no current is known."""
+_SHORTEST = 3
+"""Readings that a half-cycle has at least: shorter ones are spikes."""
+_SMOOTH = 5
+
+
+def half_cycles(readings: Readings) -> tuple[NDArray[np.int32], NDArray[np.int8]]:
+    """Tell charging from discharging.
+
+    The sign of the current decides; where the instrument gives none, the slope of the voltage does.
+    Half-cycles are counted through, a rest between two of the same sign does not part them.
+
+    Returns
+    -------
+    number, sign
+        (n,) number of the half-cycle, from 0, and -1 at rest; (n,) 1 charge, -1 discharge, 0 rest.
+    """
+    sign = _without_spikes(_sign(readings))
+    number = np.full(len(sign), -1, np.int32)
+    moving = np.flatnonzero(sign)
+    if len(moving):
+        number[moving] = np.cumsum(np.diff(sign[moving], prepend=sign[moving[0]]) != 0)
+    return number, sign
+
+
+def _sign(readings: Readings) -> NDArray[np.int8]:
+    current = readings.current_a
+    if np.isfinite(current).any():
+        known = np.nan_to_num(current)
+        return _thresholded(known, _REST_SHARE * float(np.max(np.abs(known))))
+    if len(readings) < 2:
+        return np.zeros(len(readings), np.int8)
+    hours = readings.time_ns / 3.6e12
+    voltage = readings.voltage_v
+    if len(voltage) >= _SMOOTH:
+        padded = np.pad(voltage, _SMOOTH // 2, mode="edge")
+        voltage = np.convolve(padded, np.full(_SMOOTH, 1 / _SMOOTH), mode="valid")
+    with np.errstate(divide="ignore", invalid="ignore"):
+        slope = np.nan_to_num(np.gradient(voltage, hours), posinf=0.0, neginf=0.0)
+    return _thresholded(slope, _REST_V_PER_H)
+
+
+def _thresholded(values: NDArray[np.float64], least: float) -> NDArray[np.int8]:
+    return np.where(np.abs(values) > least, np.sign(values), 0).astype(np.int8)
+
+
+def _without_spikes(sign: NDArray[np.int8]) -> NDArray[np.int8]:
+    """Let short runs take the sign of what was before."""
+    if not len(sign):
+        return sign
+    starts = np.flatnonzero(np.diff(sign, prepend=sign[0] + 1))
+    lengths = np.diff(np.append(starts, len(sign)))
+    kept = sign.copy()
+    for start, length in zip(starts.tolist(), lengths.tolist(), strict=True):
+        # The last run may still become longer.
+        if 0 < start and length < _SHORTEST and start + length < len(sign):
+            kept[start : start + length] = kept[start - 1]
+    return kept

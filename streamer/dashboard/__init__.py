@@ -1,0 +1,1 @@
+"""The live page: one more subscriber, which no run waits for."""

@@ -1,0 +1,239 @@
+"""What a run has committed, in memory, arranged for quick answers about frames and tracks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+__all__ = ["LOST", "STATES", "Archive", "Table"]
+
+Ints = NDArray[np.int64]
+
+STATES = ("done", "failed", "missing", "shed")
+LOST = STATES[1:]
+"""States of frames without a result."""
+
+_FRAMES = {"series": "i4", "frame": "i8", "time_ns": "i8", "state": "i1", "first": "i8", "n": "i4"}
+_PEAKS = {
+    "frame_row": "i4",
+    "track": "i8",
+    "row": "f8",
+    "col": "f8",
+    "row_sigma": "f4",
+    "col_sigma": "f4",
+    "score": "f4",
+    "flags": "i4",
+    "d": "f8",
+    "d_sigma": "f4",
+}
+_FRAME_BITS = 44
+"""A frame's key is the number of its series above so many bits of its own."""
+_TAIL = 4096
+
+
+class Table:
+    """Columns that grow together; a row's values lie side by side, to be had in one go.
+
+    Parameters
+    ----------
+    dtypes
+        By name.
+    """
+
+    def __init__(self, dtypes: Mapping[str, str]) -> None:
+        self._rows = np.empty(_TAIL, list(dtypes.items()))
+        self._n = 0
+
+    def __len__(self) -> int:
+        return self._n
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        column: NDArray[Any] = self._rows[name][: self._n]
+        return column
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held."""
+        return self._rows.nbytes
+
+    def take(self, rows: Ints) -> NDArray[np.void]:
+        """Return rows, with the columns as fields."""
+        return self._rows[rows]
+
+    def append(self, columns: Mapping[str, NDArray[Any]]) -> None:
+        """Add rows; a column that is not given is filled with NaN, or 0 where there is none."""
+        count = len(next(iter(columns.values())))
+        stop = self._n + count
+        if stop > len(self._rows):
+            rows = np.empty(max(stop, len(self._rows) * 3 // 2), self._rows.dtype)
+            rows[: self._n] = self._rows[: self._n]
+            self._rows = rows
+        for name in self._rows.dtype.names or ():
+            missing = np.nan if self._rows.dtype[name].kind == "f" else 0
+            self._rows[name][self._n : stop] = columns.get(name, missing)
+        self._n = stop
+
+
+class _Index:
+    """Finds the rows in which a growing column of integers has a value, in their order.
+
+    Most rows are sorted by value; those that came last are looked through until they are worth
+    sorting in, which takes linear time.
+    """
+
+    def __init__(self) -> None:
+        self.order: Ints = np.empty(0, np.int64)
+        self._sorted: Ints = np.empty(0, np.int64)
+
+    def rows(self, values: Ints, value: int) -> Ints:
+        n = len(self.order)
+        if len(values) - n > max(_TAIL, n // 8):
+            self.sort(values)
+            n = len(self.order)
+        low, high = np.searchsorted(self._sorted, [value, value + 1])
+        tail = np.flatnonzero(values[n:] == value) + n
+        return np.concatenate([self.order[low:high], tail])
+
+    def sort(self, values: Ints) -> Ints:
+        """Sort in all rows and return their order."""
+        n = len(self.order)
+        if n == len(values):
+            return self.order
+        tail = np.argsort(values[n:], kind="stable") + n
+        order = np.concatenate([self.order, tail])
+        merged = np.concatenate([self._sorted, values[tail]])
+        # Two runs in order: a stable sort does nothing but merge them.
+        turn = np.argsort(merged, kind="stable")
+        self.order, self._sorted = order[turn], merged[turn]
+        return self.order
+
+
+class Archive:
+    """The frames and peaks of a run folder, read part by part as they appear.
+
+    Parameters
+    ----------
+    folder
+        Run folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.series: list[str] = []
+        """Names in the order of appearance; columns hold their numbers."""
+        self.frames = Table(_FRAMES)
+        self.peaks = Table(_PEAKS)
+        self.losses: dict[tuple[int, str], list[list[int]]] = {}
+        """First and last of frames without a result that follow each other, by series and state."""
+        self._folder = folder
+        self._next_part = 0
+        self._keys = Table({"key": "i8"})
+        self._by_key, self._by_track = _Index(), _Index()
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held, about."""
+        return self.frames.nbytes + self.peaks.nbytes + 16 * (len(self.frames) + len(self.peaks))
+
+    def refresh(self, limit_s: float) -> bool:
+        """Read new parts, for about as long as is said; False when there was none."""
+        stop, before = time.monotonic() + limit_s, self._next_part
+        while time.monotonic() < stop:
+            # Parts are numbered through, and that of the frames appears last.
+            name = f"part-{self._next_part:08d}.parquet"
+            frames, peaks = self._folder / "frames" / name, self._folder / "peaks" / name
+            if not frames.exists():
+                break
+            self._take(_read(frames, _FRAMES), _read(peaks, _PEAKS))
+            self._next_part += 1
+        return self._next_part > before
+
+    def find(self, series: str, frame: int) -> int | None:
+        """Return the row of a frame in `frames`; None when it is not there."""
+        if series not in self.series:
+            return None
+        key = _key(self.series.index(series), frame)
+        rows = self._by_key.rows(self._keys["key"], key)
+        return int(rows[-1]) if len(rows) else None
+
+    def peaks_of(self, frame_row: int) -> slice:
+        """Return the rows in `peaks` of a frame, given by its row."""
+        first = int(self.frames["first"][frame_row])
+        return slice(first, first + int(self.frames["n"][frame_row]))
+
+    def sightings(self, track: int) -> Ints:
+        """Return the rows in `peaks` of a track, in the order of its frames."""
+        return self._by_track.rows(self.peaks["track"], track)
+
+    def by_track(self) -> Ints:
+        """Return all rows of `peaks`, ordered by track and then by frame."""
+        return self._by_track.sort(self.peaks["track"])
+
+    def _take(self, frames: pa.Table, peaks: pa.Table) -> None:
+        if not frames.num_rows:
+            return
+        base = len(self.frames)
+        keys = self._keys_of(frames)
+        states = np.array([STATES.index(state) for state in frames["state"].to_pylist()], np.int8)
+        numbers = frames["frame"].to_numpy()
+        order = np.argsort(keys, kind="stable")
+        of_peak = self._keys_of(peaks)
+        place = order[np.minimum(np.searchsorted(keys[order], of_peak), len(keys) - 1)]
+        # The peaks of a frame follow each other, in the order of the frames.
+        turn = np.argsort(place, kind="stable")
+        counts = np.bincount(place, minlength=len(keys))
+        self.frames.append(
+            {
+                "series": (keys >> _FRAME_BITS).astype(np.int32),
+                "frame": numbers,
+                "time_ns": frames["time_ns"].to_numpy(),
+                "state": states,
+                "first": len(self.peaks) + np.cumsum(counts) - counts,
+                "n": counts,
+            }
+        )
+        self._keys.append({"key": keys})
+        columns = {
+            name: peaks[name].to_numpy()[turn] for name in _PEAKS if name in peaks.column_names
+        }
+        self.peaks.append({**columns, "frame_row": base + place[turn]})
+        for state in LOST:
+            for key in keys[states == STATES.index(state)].tolist():
+                self._note_loss(key, state)
+
+    def _keys_of(self, table: pa.Table) -> Ints:
+        names = table["series"].combine_chunks().dictionary_encode()
+        places = []
+        for name in names.dictionary.to_pylist():
+            if name not in self.series:
+                self.series.append(name)
+            places.append(self.series.index(name))
+        numbers = np.array(places, np.int64)[names.indices.to_numpy()] if places else 0
+        keys: Ints = _key(numbers, table["frame"].to_numpy())
+        return keys
+
+    def _note_loss(self, key: int, state: str) -> None:
+        frame = key & ((1 << _FRAME_BITS) - 1)
+        ranges = self.losses.setdefault((key >> _FRAME_BITS, state), [])
+        if ranges and ranges[-1][1] == frame - 1:
+            ranges[-1][1] = frame
+        else:
+            ranges.append([frame, frame])
+
+
+def _key(series: Any, frame: Any) -> Any:
+    return (series << _FRAME_BITS) + frame
+
+
+def _read(path: Path, wanted: Mapping[str, str]) -> pa.Table:
+    """Read those columns that are there; earlier versions wrote fewer."""
+    with pq.ParquetFile(path) as file:
+        there = file.schema_arrow.names
+        names = [name for name in ("series", "frame", *wanted) if name in there]
+        return file.read(columns=list(dict.fromkeys(names)), use_threads=False)

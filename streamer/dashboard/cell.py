@@ -1,0 +1,71 @@
+"""The cell's channel as a message to the page."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from streamer.dashboard.wire import encode
+
+__all__ = ["cell_message"]
+
+_MOST_READINGS = 5000
+
+
+def cell_message(readings: pa.Table, time_ns: NDArray[np.int64], frame: NDArray[np.int64]) -> bytes:
+    """Show the readings of a cell beside the frames.
+
+    Parameters
+    ----------
+    readings
+        Table of `streamer.store.CELL`, in the order of time.
+    time_ns, frame
+        (n,), Unix time in ns and number of each frame.
+    """
+    times = readings["time_ns"].to_numpy()
+    order = np.argsort(time_ns, kind="stable")
+    frame_times, numbers = time_ns[order], frame[order].astype(np.float64)
+
+    def frame_at(moments: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the number of the frame that was taken then, NaN outside of the run."""
+        if not len(frame_times):
+            return np.full(len(moments), np.nan)
+        place = np.searchsorted(frame_times, moments, side="right") - 1
+        inside = (place >= 0) & (moments <= frame_times[-1])
+        return np.where(inside, numbers[np.maximum(place, 0)], np.nan)
+
+    halves = readings["half_cycle"].to_numpy()
+    kinds = readings["kind"].to_pylist()
+    cuts = np.flatnonzero(np.diff(halves)) + 1 if len(halves) else np.empty(0, np.int64)
+    bounds = [0, *cuts.tolist(), len(halves)] if len(halves) else []
+    half_cycles = []
+    for start, stop in pairwise(bounds):
+        if halves[start] < 0:
+            continue
+        ends = times[[start, stop - 1]]
+        frames = [None if np.isnan(one) else int(one) for one in frame_at(ends).tolist()]
+        half_cycles.append(
+            {
+                "number": int(halves[start]),
+                "kind": kinds[start],
+                "start": float(ends[0] * 1e-9),
+                "stop": float(ends[1] * 1e-9),
+                "start_frame": frames[0],
+                "stop_frame": frames[1],
+            }
+        )
+    kept = slice(None, None, 1 + len(times) // _MOST_READINGS)
+    return encode(
+        "cell",
+        {"half_cycles": half_cycles},
+        {
+            "time": times[kept] * 1e-9,
+            "frame": frame_at(times[kept]),
+            "voltage": readings["voltage_v"].to_numpy()[kept].astype(np.float32),
+            "current": readings["current_a"].to_numpy()[kept].astype(np.float32),
+        },
+    )

@@ -1,0 +1,71 @@
+"""What a page asks for, checked."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from streamer.dashboard.curves import Quantity, XAxis
+
+__all__ = ["Hold", "PatchOf", "Request", "Show", "Watch", "read_request"]
+
+
+_Number = Annotated[int, msgspec.Meta(ge=0, lt=1 << 43)]
+_Place = Annotated[float, msgspec.Meta(ge=-1e6, le=1e6)]
+
+
+class _Asked(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
+    pass
+
+
+class Watch(_Asked, frozen=True, kw_only=True, tag="watch"):
+    """Which drifts to send."""
+
+    tracks: Annotated[tuple[_Number, ...], msgspec.Meta(max_length=200)] = ()
+    quantity: Quantity = "radial"
+    x: XAxis = "time"
+    begin: float | None = msgspec.field(default=None, name="from")
+    end: float | None = msgspec.field(default=None, name="to")
+    points: Annotated[int, msgspec.Meta(ge=2, le=20_000)] = 2000
+    request: int | str | None = None
+
+
+class Show(_Asked, frozen=True, kw_only=True, tag="show"):
+    """Which frame to show; None the newest."""
+
+    frame: _Number | None = None
+    series: str | None = None
+
+
+class PatchOf(_Asked, frozen=True, kw_only=True, tag="patch"):
+    """Which peak to show the surroundings of."""
+
+    frame: _Number
+    row: _Place
+    col: _Place
+    series: str | None = None
+
+
+class Hold(_Asked, frozen=True, kw_only=True, tag="hold"):
+    """Whether to send nothing but how the run stands."""
+
+    hold: bool = True
+
+
+Request = Watch | Show | PatchOf | Hold
+
+
+def read_request(text: str) -> Request:
+    """Return what a page asks for.
+
+    Raises
+    ------
+    ValueError
+        It means nothing; the text is for the user.
+    """
+    try:
+        request: Request = msgspec.json.decode(text, type=Request)
+    except (msgspec.MsgspecError, UnicodeError) as error:
+        raise ValueError(f"the page asked for what does not exist: {error}") from None
+    return request

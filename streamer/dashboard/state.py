@@ -1,0 +1,150 @@
+"""How a run stands, as its folder tells it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+from streamer.dashboard.archive import Archive
+
+__all__ = ["RunState", "lost_words"]
+
+_RATE_SPAN_S = 5.0
+_RANGES = 3
+_LIVE = "live.json"
+_PHASES = {"done": "done", "stopped": "stopped by the user", "failed": "failed"}
+
+
+class RunState:
+    """Reads ``run.json`` and ``live.json``.
+
+    Parameters
+    ----------
+    folder
+        Run folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.summary: dict[str, Any] = {}
+        """Content of ``run.json``."""
+        self.now: dict[str, Any] = {}
+        """Content of ``live.json`` while the run goes on, see `streamer.console.Snapshot`."""
+        self._folder = folder
+        self._heard_s = 0.0
+        self._past: deque[tuple[float, int, int]] = deque()
+        self.refresh()
+
+    @property
+    def live(self) -> bool:
+        """True while the run goes on, or did when it was last heard of."""
+        return self.summary.get("state") == "running"
+
+    @property
+    def relay(self) -> str:
+        """Address of the frames as they come; empty when there is none."""
+        return str(self.now.get("relay", "")) if self.live else ""
+
+    @property
+    def stale_s(self) -> float:
+        """Seconds since the run said anything; 0 when it is over."""
+        return max(0.0, time.time() - self._heard_s) if self.live else 0.0
+
+    def refresh(self) -> None:
+        """Read what is new."""
+        summary = self._folder / "run.json"
+        if self.live or not self.summary:
+            self.summary, self._heard_s = _read(summary) or self.summary, _mtime(summary)
+        if not self.live:
+            return
+        live = self._folder / _LIVE
+        heard = _mtime(live)
+        if heard > self._heard_s or (heard and not self.now):
+            now = _read(live)
+            if now:
+                self.now = now
+                self._note_rate(now)
+        self._heard_s = max(self._heard_s, heard)
+
+    def health(self, archive: Archive) -> dict[str, Any]:
+        """Return the content of a ``health`` message, but for what concerns one viewer."""
+        counted = self.now if self.live and self.now else self.summary
+        states = counted.get("frames", {})
+        frames = {state: states.get(state, 0) for state in ("done", "failed", "missing", "shed")}
+        content: dict[str, Any] = {
+            "live": self.live,
+            "frames": frames,
+            "n_frames": len(archive.frames),
+            "peaks": counted.get("peaks", 0),
+            "disagreement_px": counted.get("disagreement_px"),
+            "elapsed_s": counted.get("elapsed_s", 0.0),
+            "stale_s": self.stale_s,
+            "lost": lost_words(frames, archive),
+        }
+        if self.live:
+            rate_in, rate_out = self._rates()
+            return content | {
+                "phase": self.now.get("phase", "starting"),
+                "frames_in_hz": rate_in,
+                "frames_out_hz": rate_out,
+                "latency_ms": self.now.get("latency_ms"),
+                "backlog": self.now.get("backlog", 0) + self.now.get("window", 0),
+            }
+        rates = self.summary.get("rates", {})
+        state = str(self.summary.get("state", ""))
+        return content | {
+            "phase": _PHASES.get(state, state),
+            "frames_in_hz": None,
+            "frames_out_hz": rates.get("frames_per_s"),
+            "latency_ms": rates.get("latency_ms_median"),
+            "backlog": 0,
+        }
+
+    def _note_rate(self, now: dict[str, Any]) -> None:
+        settled = sum(now.get("frames", {}).values())
+        self._past.append((now.get("elapsed_s", 0.0), now.get("received", 0), settled))
+        while self._past[-1][0] - self._past[0][0] > _RATE_SPAN_S and len(self._past) > 2:
+            self._past.popleft()
+
+    def _rates(self) -> tuple[float | None, float | None]:
+        if len(self._past) < 2:
+            return None, None
+        (then, received, settled), (now, *newer) = self._past[0], self._past[-1]
+        span = max(now - then, 1e-3)
+        return (newer[0] - received) / span, (newer[1] - settled) / span
+
+
+def lost_words(frames: dict[str, int], archive: Archive) -> str:
+    """Say how many frames have no result, and which; empty when all have."""
+    words = []
+    for state in ("missing", "failed", "shed"):
+        if not frames.get(state):
+            continue
+        places = []
+        for (series, kind), ranges in archive.losses.items():
+            if kind != state:
+                continue
+            shown = [f"{a}" if a == b else f"{a} to {b}" for a, b in ranges[:_RANGES]]
+            more = " and more" if len(ranges) > _RANGES else ""
+            places.append(f"{archive.series[series]}: {', '.join(shown)}{more}")
+        count = frames[state]
+        where = f" ({'; '.join(places)})" if places else ""
+        words.append(f"{count:,} {'frame' if count == 1 else 'frames'} {state}{where}")
+    return ", ".join(words)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _mtime(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0

@@ -1,0 +1,237 @@
+// The page: what comes is handed to its parts, which draw themselves when the browser is ready.
+
+import { Cell } from "./cell.js";
+import { Controls } from "./controls.js";
+import { Drift, QUANTITIES } from "./drift.js";
+import { Frames } from "./frames.js";
+import { Health } from "./health.js";
+import { Image } from "./image.js";
+import { decode } from "./message.js";
+import { Moments } from "./moments.js";
+import { counts, fixed } from "./numbers.js";
+import { Patch } from "./patch.js";
+import { Peaks } from "./peaks.js";
+import { Readout } from "./readout.js";
+import { csv, driftCanvas, imageCanvas, save } from "./saving.js";
+import { Socket } from "./socket.js";
+import { Stats } from "./stats.js";
+import { Tracks } from "./tracks.js";
+import { View } from "./view.js";
+
+const POINTS = 2000; // of a line: more than a plot has columns
+const AHEAD = 0.25; // of the span: how far the plot moves before finer points are asked for
+const part = (name) => document.getElementById(name);
+const dark = matchMedia("(prefers-color-scheme: dark)");
+
+const view = new View();
+const theme = () => {
+  const wanted = view.get("theme");
+  if (wanted === "dark" || wanted === "light") return wanted;
+  return dark.matches ? "dark" : "light";
+};
+let hello = null;
+let pending = false; // a round is due
+let watched = false; // this connection was told what to send
+let request = 0;
+let askedEnd = null; // end of the run when its drifts were asked for last
+
+document.documentElement.dataset.theme = theme();
+const url = new URL("ws", location.href);
+url.protocol = url.protocol.replace("http", "ws");
+url.search = url.hash = "";
+const socket = new Socket(url, connected, schedule);
+const send = (message) => socket.send(message);
+const stats = new Stats(socket);
+const cell = new Cell();
+const moments = new Moments();
+const health = new Health(part("health"), socket, stats);
+const image = new Image(part("image"), view, theme);
+const peaks = new Peaks(image, view, theme);
+const patch = new Patch(part("peak"), view, send);
+const frames = new Frames(document, view, send);
+const drift = new Drift(part("plot"), view, cell, theme);
+const readout = new Readout(part("readout"), drift, view, theme);
+const tracks = new Tracks(part("tracks"), view, theme);
+const parts = [health, image, peaks, patch, frames, drift, tracks];
+
+const fileName = (what) => `${(hello?.run ?? "run").replace(/[^\w.-]+/g, "_")}_${what}`;
+const controls = new Controls(view, image, frames, theme, {
+  none: () => tracks.clear(),
+  csv: () => save(fileName(`${drift.quantity}.csv`), csv(drift)),
+  "drift-png": () => save(fileName(`${drift.quantity}.png`), driftCanvas(drift, hello?.run ?? "", theme())),
+  "image-png": () => save(fileName(`frame_${image.header?.frame ?? "none"}.png`), imageCanvas(image, peaks)),
+});
+
+function schedule() {
+  if (pending) return;
+  pending = true;
+  requestAnimationFrame(round);
+}
+
+function round() {
+  pending = false;
+  let oldest = Infinity;
+  for (const [type, { buffer, at }] of socket.take()) {
+    try {
+      const { header, arrays } = decode(buffer);
+      if (header.type !== type || !(type in receivers)) throw new Error(`type ${header.type}`);
+      receivers[type](header, arrays);
+      if (type === "image" || type === "drift") oldest = Math.min(oldest, at);
+    } catch (error) {
+      stats.bad += 1;
+      problem(`A message of the run was not understood (${type}): ${error.message}`);
+    }
+  }
+  for (const one of parts) one.draw();
+  if (oldest < Infinity) stats.add(oldest);
+}
+
+const receivers = {
+  hello(header) {
+    hello = header;
+    health.greet(header);
+    frames.greet(header);
+    if (header.shape && !image.shape) image.reshape(header.shape);
+    const known = header.quantities.filter((name) => name in QUANTITIES);
+    if (!known.includes(view.get("quantity"))) view.set({ quantity: known[0] ?? null });
+    controls.offer(known.map((name) => [name, QUANTITIES[name]]));
+    if (!watched) watch();
+  },
+  health(header) {
+    health.update(header);
+    frames.grow(header.n_frames ?? 0);
+  },
+  image(header, arrays) {
+    const wanted = view.get("frame");
+    // What was on its way when the user paused would show for a moment what he did not choose.
+    if (wanted !== null && header.frame !== wanted) return;
+    image.update(header, arrays);
+    peaks.update(header, arrays);
+    frames.update(header);
+    moments.add(header.frame, header.time_ns / 1e9);
+    drift.show(header);
+    part("empty").hidden = header.has_pixels;
+    part("empty").textContent = header.why || "The pixels of this frame are not at hand";
+    controls.levels();
+  },
+  tracks(header, arrays) {
+    frames.grow(header.n_frames);
+    tracks.update(header, arrays);
+  },
+  drift(header, arrays) {
+    if (header.request < request) return;
+    drift.update(header, arrays);
+    if (image.header) drift.show(image.header);
+    const [end, span] = [drift.whole[1], view.get("span")];
+    if (span !== null && end - (askedEnd ?? -Infinity) > AHEAD * span) watch();
+  },
+  cell(header, arrays) {
+    cell.update(header, arrays);
+    drift.dirty = true;
+  },
+  patch: (header, arrays) => patch.update(header, arrays),
+  problem: (header) => problem(header.text),
+};
+
+function connected() {
+  health.dirty = true;
+  watched = false;
+  schedule();
+  if (!socket.open) return;
+  send({ type: "hold", hold: document.hidden });
+  frames.show();
+  if (hello) watch();
+}
+
+/** Ask for the drifts that are to be seen. */
+function watch() {
+  const { tracks: chosen, quantity, x, span, frame } = view.state;
+  let { from, to } = view.state;
+  if (!quantity || !socket.open) return;
+  askedEnd = null;
+  if (from !== null && to !== null) [from, to] = [from - (to - from), to + (to - from)];
+  else if (span !== null && frame === null && drift.x === x && drift.lines.some((line) => line.x.length)) {
+    askedEnd = drift.whole[1];
+    from = askedEnd - span * (1 + AHEAD);
+  }
+  watched = true;
+  request += 1;
+  send({ type: "watch", tracks: chosen ?? [], quantity, x, from, to, points: POINTS, request });
+}
+
+function problem(text) {
+  part("problem").hidden = false;
+  part("problem").firstElementChild.textContent = text;
+}
+
+function retheme() {
+  document.documentElement.dataset.theme = theme();
+  for (const one of parts) one.dirty = true;
+  schedule();
+}
+
+view.onchange((names) => {
+  const any = (...wanted) => wanted.some((name) => names.has(name));
+  if (any("theme")) retheme();
+  if (any("colours", "low", "high", "zoom", "row", "col")) image.dirty = peaks.dirty = patch.dirty = true;
+  if (any("peaks", "tracks")) peaks.dirty = true;
+  if (any("tracks", "long", "sort")) tracks.dirty = true;
+  if (any("frame")) frames.dirty = true;
+  if (any("tracks", "quantity", "x", "span", "from", "to") || (any("frame") && view.get("span") !== null)) watch();
+  if (any("tracks", "x", "span", "from", "to", "frame")) drift.dirty = true;
+  schedule();
+});
+
+peaks.onpoint = (peak, place) => {
+  patch.point(peak);
+  const level = place && image.read(...place);
+  const value = level && `${counts(image.counts(level))} counts`;
+  part("under").textContent =
+    !place || level === null ? "" : `row ${fixed(place[0], 1)}, col ${fixed(place[1], 1)}: ${value || "masked"}`;
+  schedule();
+};
+image.onlayout = () => {
+  peaks.dirty = true;
+  schedule();
+};
+drift.onresize = schedule;
+drift.onshow = (x) => {
+  const frame = drift.x === "frame" ? x : moments.frameAt(x, tracks.columns, cell);
+  if (frame !== null) frames.go(frame);
+};
+drift.onselect = (from, to) => view.set({ from, to });
+tracks.onfull = () => problem("The plot holds no more tracks: take one out first.");
+tracks.onorder = (shown, all) => {
+  part("tracks-words").textContent = shown === all ? `${all}` : `${shown} of ${all}`;
+};
+peaks.onchoose = (track) => tracks.toggle(track);
+dark.addEventListener("change", retheme);
+part("problem").querySelector("button").addEventListener("click", () => {
+  part("problem").hidden = true;
+});
+document.addEventListener("visibilitychange", () => send({ type: "hold", hold: document.hidden }));
+// The strip counts seconds even when nothing comes.
+setInterval(() => {
+  health.dirty = true;
+  schedule();
+}, 1000);
+schedule();
+
+Object.defineProperty(window, "stats", { get: () => stats.report() });
+/** What is shown, as plain numbers: for tests, and for who opens the console. */
+Object.defineProperty(window, "view", {
+  get: () => ({
+    ...view.state,
+    connected: socket.open,
+    images: image.drawn,
+    image: image.header,
+    peaks: peaks.count,
+    peak: patch.peak,
+    patch: patch.message && { ...patch.message.header, counts: [...patch.message.pixels] },
+    place: (row, col) => [image.x(col), image.y(row)],
+    drift: { ...drift.report(), values: drift.values() },
+    cell: { time: [...cell.time], voltage: [...cell.voltage], halfCycles: cell.halfCycles },
+    table: tracks.order.map((i) => tracks.columns.track[i]),
+    readout: readout.element.textContent,
+  }),
+});

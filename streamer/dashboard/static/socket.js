@@ -1,0 +1,79 @@
+// The connection to the run: keeps the newest message of each type until it is drawn, and comes
+// back by itself.
+
+const FIRST_WAIT_S = 0.5;
+const LONGEST_WAIT_S = 10;
+
+export class Socket {
+  /**
+   * @param url where the run is watched
+   * @param onchange called when the connection comes or goes
+   * @param onstore called when a message has arrived
+   */
+  constructor(url, onchange, onstore) {
+    this.url = url;
+    this.onchange = onchange;
+    this.onstore = onstore;
+    this.open = false;
+    this.everOpen = false;
+    this.retryAt = 0;
+    this.received = 0;
+    this.replaced = 0;
+    this.slots = new Map();
+    this.wait = FIRST_WAIT_S;
+    this.connect();
+  }
+
+  connect() {
+    clearTimeout(this.timer);
+    this.retryAt = 0;
+    const socket = new WebSocket(this.url);
+    this.socket = socket;
+    socket.binaryType = "arraybuffer";
+    socket.onopen = () => {
+      this.open = this.everOpen = true;
+      this.wait = FIRST_WAIT_S;
+      this.onchange();
+    };
+    socket.onmessage = (event) => this.store(event.data);
+    socket.onclose = () => {
+      this.open = false;
+      this.retryAt = performance.now() + this.wait * 1000;
+      this.timer = setTimeout(() => this.connect(), this.wait * 1000);
+      this.wait = Math.min(2 * this.wait, LONGEST_WAIT_S);
+      this.onchange();
+    };
+  }
+
+  /** Keep a message; the page looks at it when it draws next. */
+  store(buffer) {
+    this.received += 1;
+    const type = typeof buffer === "string" ? "text" : typeOf(buffer);
+    if (this.slots.has(type)) this.replaced += 1;
+    this.slots.set(type, { buffer, at: performance.now() });
+    this.onstore();
+  }
+
+  /** Hand over what has come since the last call. */
+  take() {
+    const taken = [...this.slots];
+    this.slots.clear();
+    return taken;
+  }
+
+  /** Send a request, if anyone listens; a new connection asks for everything again. */
+  send(request) {
+    if (this.open) this.socket.send(JSON.stringify(request));
+  }
+
+  /** Seconds until the next try. */
+  get retryIn() {
+    return Math.max(0, (this.retryAt - performance.now()) / 1000);
+  }
+}
+
+// The type stands first in the header: enough to file a message without reading it.
+function typeOf(buffer) {
+  const start = String.fromCharCode(...new Uint8Array(buffer, 0, Math.min(buffer.byteLength, 40)));
+  return start.match(/"type":"(\w+)"/)?.[1] ?? "unknown";
+}

@@ -1,0 +1,78 @@
+"""Who is looking, what each wants to see, and what waits to be sent to each."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Hashable
+
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from streamer.dashboard.requests import Hold, PatchOf, Request, Show, Watch
+
+__all__ = ["Viewer"]
+
+logger = logging.getLogger(__name__)
+
+
+class Viewer:
+    """One page.
+
+    For each type of message there is one place: what has not gone out when the next is ready is
+    replaced by it, so that a page that stopped reading costs no more than one of each.
+    """
+
+    def __init__(self, websocket: WebSocket) -> None:
+        self.show = Show()
+        self.watch: Watch | None = None
+        self.patch: PatchOf | None = None
+        self.examined: object = None
+        """Patch that was sent last."""
+        self.hold = False
+        self.sent: dict[str, Hashable] = {}
+        """Version of what was sent last, by the type of message."""
+        self.dropped = 0
+        """Messages it was too slow for."""
+        self._websocket = websocket
+        self._waiting: dict[str, bytes] = {}
+        self._filled = asyncio.Event()
+
+    @property
+    def is_idle(self) -> bool:
+        """True when all has gone out."""
+        return not self._waiting
+
+    def put(self, kind: str, message: bytes) -> None:
+        """Send a message when there is room."""
+        self.dropped += kind in self._waiting
+        self._waiting[kind] = message
+        self._filled.set()
+
+    def take(self, request: Request) -> None:
+        """Note what it wants."""
+        if isinstance(request, Show):
+            self.show = request
+            self.sent.pop("image", None)
+        elif isinstance(request, Watch):
+            self.watch = request
+        elif isinstance(request, PatchOf):
+            self.patch = request
+        elif isinstance(request, Hold):
+            self.hold = request.hold
+            self.sent.clear()
+
+    def forget(self) -> None:
+        """Want nothing but the newest."""
+        self.show, self.watch, self.patch = Show(), None, None
+
+    async def send(self) -> None:
+        """Send what waits, until the page is gone."""
+        try:
+            while True:
+                await self._filled.wait()
+                self._filled.clear()
+                while self._waiting:
+                    kind = next(iter(self._waiting))
+                    await self._websocket.send_bytes(self._waiting.pop(kind))
+        except (WebSocketDisconnect, OSError, RuntimeError) as error:
+            logger.debug("a viewer is gone: %r", error)

@@ -1,0 +1,68 @@
+"""The peaks of a run as a column file of ImageD11."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pcsv
+from numpy.typing import NDArray
+
+from streamer.rows import batches
+from streamer.store import RunFolder
+
+__all__ = ["write_flt"]
+
+_COLUMNS = {
+    "sc": "row", "fc": "col", "omega": None, "s_raw": "row", "f_raw": "col",
+    "sum_intensity": "intensity", "IMax_s": "peak_row", "IMax_f": "peak_col", "spot3d_id": None,
+    "sc_sigma": "row_sigma", "fc_sigma": "col_sigma", "frame": "frame", "timestamp": "time_ns",
+    "track": "track", "score": "score", "flags": "flags", "tth": "two_theta", "eta": "chi",
+    "ds": "d", "series": "series",
+}  # fmt: skip
+"""Its names of columns, and ours that they come from."""
+
+
+def write_flt(folder: RunFolder, out: Path) -> None:
+    """Write a ``.flt`` file, one row for each peak.
+
+    `s` is the slow axis, our rows, `f` the fast one, our columns, with the same convention: an
+    integer is the centre of a pixel. There is no distortion to correct, so that ``sc`` is
+    ``s_raw``. ``omega`` is 0: nothing turns. ``eta`` counts from the rows' axis towards the
+    columns' axis, which is ImageD11's where rows point up and columns to the right, seen from the
+    sample. What the finder does not know (widths, numbers of pixels) is not there.
+    """
+    begun: list[str] = []
+    options = pcsv.WriteOptions(include_header=False, delimiter=" ", quoting_style="none")
+    schema = pa.schema([(name, _type(name)) for name in _COLUMNS])
+    with out.open("wb") as file:
+        file.write(("#  " + "  ".join(_COLUMNS) + "\n").encode())
+        file.flush()
+        first = 0
+        with pcsv.CSVWriter(file, schema, write_options=options) as writer:
+            for table in batches(folder, "peaks"):
+                begun += [one for one in table["series"].unique().to_pylist() if one not in begun]
+                writer.write_table(_columns(table, begun, first, schema))
+                first += len(table)
+
+
+def _columns(table: pa.Table, series: list[str], first: int, schema: pa.Schema) -> pa.Table:
+    names = table["series"].combine_chunks().dictionary_encode()
+    number = np.array([series.index(name) for name in names.dictionary.to_pylist()], np.int64)
+    made: dict[str, NDArray[np.generic]] = {
+        "omega": np.zeros(len(table)),
+        "spot3d_id": np.arange(first, first + len(table)),
+        "timestamp": table["time_ns"].to_numpy() * 1e-9,
+        "eta": 90.0 - table["chi"].to_numpy(),
+        "ds": 1.0 / table["d"].to_numpy(),
+        "series": number[names.indices.to_numpy()],
+    }
+    made["eta"] = np.where(made["eta"] > 180.0, made["eta"] - 360.0, made["eta"])  # type: ignore[operator]
+    columns = [made[to] if to in made else table[of] for to, of in _COLUMNS.items()]
+    return pa.table(columns, schema=schema)
+
+
+def _type(name: str) -> pa.DataType:
+    whole = ("IMax_s", "IMax_f", "spot3d_id", "frame", "track", "flags", "series")
+    return pa.int64() if name in whole else pa.float64()

@@ -1,0 +1,260 @@
+"""A run as a NeXus file: peaks, drifts, tracks, the cell and the detector's place."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from streamer.curves import QUANTITIES, Quantity, displaced, references
+from streamer.export.columns import COLUMNS, FLAGS, PIXELS
+from streamer.geometry import Geometry
+from streamer.rows import History, batches, count_rows, histories, main_tracks
+from streamer.store import RunFolder
+
+__all__ = ["write_nexus"]
+
+_MAIN = 8
+_MOST_GROUPS = 2000
+"""Tracks with a group of their own: each takes some thousandths of a second to make and to list."""
+_CHUNK = 1 << 16
+_PACKED = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
+
+_FIELDS: dict[str, tuple[str, str, str, str]] = {
+    "observed_px_x": ("col", "f8", "pixels", f"sub-pixel column (fast axis); {PIXELS}"),
+    "observed_px_x_errors": ("col_sigma", "f8", "pixels", "standard deviation of observed_px_x"),
+    "observed_px_y": ("row", "f8", "pixels", f"sub-pixel row (slow axis); {PIXELS}"),
+    "observed_px_y_errors": ("row_sigma", "f8", "pixels", "standard deviation of observed_px_y"),
+    "observed_frame": ("frame", "f8", "", "number of the frame in its series, from 0"),
+    "int_sum": ("intensity", "f8", "counts", COLUMNS["intensity"].meaning),
+    "polar_angle": ("two_theta", "f8", "deg", "scattering angle two theta"),
+    "azimuthal_angle": ("chi", "f8", "deg", COLUMNS["chi"].meaning + " (pyFAI's chi)"),
+    "d": ("d", "f8", "angstrom", "lattice spacing"),
+    "d_errors": ("d_sigma", "f8", "angstrom", "standard deviation of d"),
+    "q": ("q", "f8", "1/angstrom", COLUMNS["q"].meaning),
+    "peak_px_x": ("peak_col", "i4", "pixels", "column of the highest pixel"),
+    "peak_px_y": ("peak_row", "i4", "pixels", "row of the highest pixel"),
+    "time_ns": ("time_ns", "i8", "ns", "start of the exposure, Unix time (UTC), exact"),
+    "timestamp": ("time_ns", "f8", "s", "the same in seconds, rounded to a microsecond"),
+    "track": ("track", "i8", "", "track that the peak belongs to, -1 for none"),
+    "score": ("score", "f8", "counts", COLUMNS["score"].meaning),
+    "quality": ("flags", "i4", "", f"{FLAGS}; these are not DIALS flags"),
+}
+"""By name: our column, type, units and description. Those that the class does not know are
+described as all others."""
+
+
+def write_nexus(folder: RunFolder, out: Path) -> None:
+    """Write a NeXus file whose default plot is the drift of the main tracks.
+
+    Peaks are an NXreflections of what is known; indices and predictions, which the class wants too,
+    are not. It is written batch by batch.
+    """
+    tracks, geometry = folder.read_tracks(), folder.read_geometry()
+    summary = folder.read_summary()
+    with h5py.File(out, "w") as file:
+        file.attrs.update(NX_class="NXroot", default="entry", creator="braggstream")
+        entry = _group(file, "entry", "NXentry")
+        _head(entry, folder, summary)
+        instrument = _group(entry, "instrument", "NXinstrument")
+        if geometry is not None:
+            _geometry(instrument, geometry)
+        begin_ns = _write_peaks(entry, folder)
+        _write_cell(entry, folder.read_cell())
+        if tracks.num_rows:
+            entry.attrs["default"] = "drift"
+            _write_drift(entry, folder, tracks, geometry, begin_ns)
+            _write_tracks(entry, folder, tracks, geometry, begin_ns)
+
+
+def _head(entry: h5py.Group, folder: RunFolder, summary: Mapping[str, Any]) -> None:
+    entry["title"] = f"Bragg peaks of {summary['source']}"
+    entry["entry_identifier"] = folder.path.resolve().name
+    entry["start_time"] = summary["started"]
+    if summary.get("ended"):
+        entry["end_time"] = summary["ended"]
+    entry["program_name"] = summary["software"]["name"]
+    entry["program_name"].attrs["version"] = summary["software"]["version"]
+    settings = folder.path / "config.yaml"
+    if settings.exists():
+        entry["program_name"].attrs["configuration"] = settings.read_text(encoding="utf-8")
+
+
+def _geometry(instrument: h5py.Group, geometry: Geometry) -> None:
+    detector = _group(instrument, "detector", "NXdetector")
+    detector.attrs["source"] = geometry.source
+    row, col = geometry.beam
+    _put(detector, "distance", geometry.distance_m, "m", "sample to the point of normal incidence")
+    _put(detector, "x_pixel_size", abs(geometry.pixel2_m), "m", "width of a pixel")
+    _put(detector, "y_pixel_size", abs(geometry.pixel1_m), "m", "height of a pixel")
+    where = f"where the direct beam meets the detector plane; {PIXELS}"
+    _put(detector, "beam_center_x", col, "pixels", f"column {where}")
+    _put(detector, "beam_center_y", row, "pixels", f"row {where}")
+    poni = _group(detector, "poni", "NXcollection")
+    poni.attrs["description"] = "parameters with pyFAI's meaning; axis 1 is that of the rows"
+    for name, unit in (
+        *((name, "m") for name in ("distance_m", "poni1_m", "poni2_m", "pixel1_m", "pixel2_m")),
+        *((name, "rad") for name in ("rot1", "rot2", "rot3")),
+    ):
+        _put(poni, name, getattr(geometry, name), unit)
+    if not math.isnan(geometry.wavelength_a):
+        beam = _group(instrument, "beam", "NXbeam")
+        _put(beam, "incident_wavelength", geometry.wavelength_a, "angstrom")
+
+
+def _write_peaks(entry: h5py.Group, folder: RunFolder) -> int:
+    """Write all peaks and return the time of the first frame."""
+    n = count_rows(folder, "peaks")
+    peaks = _group(entry, "peaks", "NXreflections")
+    peaks.attrs["description"] = (
+        "peaks found on each frame; without indexing, so that indices and predicted fields of the "
+        "class are not there"
+    )
+    more = {"chunks": (min(n, _CHUNK),), **_PACKED} if n else {}
+    for name, (_, dtype, units, description) in _FIELDS.items():
+        field = peaks.create_dataset(name, (n,), dtype, **more)
+        field.attrs["description"] = description
+        if units:
+            field.attrs["units"] = units
+    number = peaks.create_dataset("id", (n,), "i4", **more)
+    number.attrs["description"] = "series of the peak: its place in experiments"
+    names: list[str] = []
+    start = 0
+    for table in batches(folder, "peaks"):
+        stop = start + len(table)
+        for name, (column, dtype, _, _) in _FIELDS.items():
+            values = table[column].to_numpy()
+            if name == "timestamp":
+                values = values * 1e-9
+            peaks[name][start:stop] = values.astype(dtype, copy=False)
+        series = table["series"].combine_chunks().dictionary_encode()
+        names += [one for one in series.dictionary.to_pylist() if one not in names]
+        places = np.array([names.index(one) for one in series.dictionary.to_pylist()], np.int32)
+        number[start:stop] = places[series.indices.to_numpy()]
+        start = stop
+    peaks["experiments"] = np.array(names, h5py.string_dtype())
+    peaks["experiments"].attrs["description"] = "names of the series"
+    for table in batches(folder, "frames", ["time_ns"], rows=1):
+        return int(table["time_ns"][0].as_py())
+    return 0
+
+
+def _write_cell(entry: h5py.Group, cell: pa.Table) -> None:
+    if not cell.num_rows:
+        return
+    group = _group(entry, "cell", "NXcollection")
+    times = cell["time_ns"].to_numpy()
+    logs = {"voltage": "voltage_v", "current": "current_a", "capacity": "capacity_ah"}
+    for name, column in logs.items():
+        log = _group(group, name, "NXlog")
+        _put(log, "value", cell[column].to_numpy(), COLUMNS[column].unit, COLUMNS[column].meaning)
+        _put_time(log, times, int(times[0]))
+    half = _group(group, "half_cycle", "NXlog")
+    half["value"] = cell["half_cycle"].to_numpy()
+    half["value"].attrs["description"] = COLUMNS["half_cycle"].meaning
+    _put_time(half, times, int(times[0]))
+
+
+def _write_drift(
+    entry: h5py.Group,
+    folder: RunFolder,
+    tracks: pa.Table,
+    geometry: Geometry | None,
+    begin_ns: int,
+) -> None:
+    """Write the drift of the main tracks against one axis; NaN where a track was not seen."""
+    chosen = main_tracks(tracks, _MAIN)
+    known = references(chosen)
+    main = {one.track: one for one in histories(folder, chosen)}
+    quantity: Quantity = "radial" if geometry is not None else "distance"
+    times = np.unique(np.concatenate([one.time_ns for one in main.values()]))
+    group = _group(entry, "drift", "NXdata")
+    names = [f"track_{track}" for track in chosen["track"].to_pylist() if track in main]
+    group.attrs.update(signal=names[0], axes=["time"])
+    if names[1:]:
+        group.attrs["auxiliary_signals"] = names[1:]
+    group["title"] = f"{QUANTITIES[quantity][0]} of the main tracks"
+    _put_time(group, times, begin_ns)
+    for name in names:
+        history = main[int(name.removeprefix("track_"))]
+        place = np.searchsorted(times, history.time_ns)
+        drift = displaced(history.seen, known[history.track], geometry, quantity)
+        for field, values in zip((name, f"{name}_errors"), drift, strict=True):
+            spread = np.full(len(times), np.nan)
+            spread[place] = values
+            _put(group, field, spread, "pixels")
+
+
+def _write_tracks(
+    entry: h5py.Group,
+    folder: RunFolder,
+    tracks: pa.Table,
+    geometry: Geometry | None,
+    begin_ns: int,
+) -> None:
+    group = _group(entry, "tracks", "NXcollection")
+    table = _group(group, "table", "NXcollection")
+    table.attrs["description"] = "a value for each track"
+    for name in tracks.column_names:
+        values = tracks[name].to_numpy()
+        if name == "series":
+            values = np.array(tracks[name].to_pylist(), h5py.string_dtype())
+        _put(table, name, values, COLUMNS[name].unit, COLUMNS[name].meaning)
+    known = references(tracks)
+    longest = np.argsort(-tracks["n_frames"].to_numpy(), kind="stable")
+    shown = tracks.take(longest[:_MOST_GROUPS])
+    group.attrs["left_out"] = len(tracks) - len(shown)
+    for history in histories(folder, shown):
+        one = _group(group, f"track_{history.track}", "NXdata")
+        _write_history(one, history, known, geometry, begin_ns)
+
+
+def _write_history(
+    group: h5py.Group,
+    history: History,
+    known: Mapping[int, tuple[float, float, float]],
+    geometry: Geometry | None,
+    begin_ns: int,
+) -> None:
+    group.attrs.update(signal="drift", axes=["time"])
+    _put_time(group, history.time_ns, begin_ns)
+    group["frame"] = history.frame
+    kinds: Sequence[tuple[str, Quantity, str]] = [
+        ("drift", "radial" if geometry is not None else "distance", "pixels"),
+        ("row", "row", "pixels"),
+        ("col", "col", "pixels"),
+    ]
+    if geometry is not None:
+        kinds = [*kinds, ("d", "d", "angstrom"), ("strain", "strain", "")]
+    for name, quantity, unit in kinds:
+        value, error = displaced(history.seen, known[history.track], geometry, quantity)
+        _put(group, name, value, unit, QUANTITIES[quantity][0])
+        _put(group, f"{name}_errors", error, unit)
+
+
+def _put_time(group: h5py.Group, time_ns: NDArray[np.int64], begin_ns: int) -> None:
+    """Write times in seconds since a moment, which is kept with them."""
+    _put(group, "time", (time_ns - begin_ns) * 1e-9, "s")
+    moment = datetime.fromtimestamp(begin_ns // 1000 / 1e6, UTC)
+    group["time"].attrs["start"] = moment.isoformat(timespec="microseconds")
+
+
+def _put(group: h5py.Group, name: str, value: Any, units: str, description: str = "") -> None:
+    group[name] = value
+    if units:
+        group[name].attrs["units"] = units
+    if description:
+        group[name].attrs["description"] = description
+
+
+def _group(parent: h5py.Group, name: str, nx_class: str) -> h5py.Group:
+    group = parent.create_group(name)
+    group.attrs["NX_class"] = nx_class
+    return group

@@ -1,0 +1,217 @@
+"""The words and tables of a report."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from html import escape
+from typing import Any
+
+import pyarrow.compute as pc
+
+from streamer.config import Config
+from streamer.report.material import Material
+from streamer.report.page import Page
+from streamer.report.style import COLOURS
+
+__all__ = ["METHODS", "add_facts", "add_ledger", "add_run", "add_tracks"]
+
+METHODS = {
+    "braggnn": "BraggNN",
+    "gaussian": "Gaussian fit",
+    "pseudovoigt": "pseudo-Voigt fit",
+    "centroid": "centroid",
+}
+_RANGES = 20
+_REASONS = 5
+
+
+def add_facts(page: Page, material: Material) -> None:
+    """Add what matters most, in large type."""
+    summary = material.summary
+    frames = summary["frames"]
+    lost = frames["total"] - frames["done"]
+    facts = [
+        (f"{frames['done']:,}", f"frames done of {frames['total']:,}"),
+        (f"{summary['peaks']:,}", "peaks"),
+        (f"{material.tracks.num_rows:,}", "tracks seen often enough"),
+        (f"{summary['rates']['frames_per_s']:,.0f}", "frames a second"),
+        (f"{summary['rates']['latency_ms_median']:,.0f} ms", "from arrival to disk (median)"),
+    ]
+    if lost:
+        facts.insert(1, (f"{lost:,}", "frames without a result"))
+    page.facts(facts)
+
+
+def add_ledger(page: Page, material: Material) -> None:
+    """Add the books of each series."""
+    heads = [
+        (name, "") for name in ("series", "announced", "received", "done", "missing", "shed",
+                                "failed", "end")
+    ]  # fmt: skip
+    rows = []
+    for name, book in material.summary["series"].items():
+        cells = [escape(name)]
+        for key in ("announced", "received", "done", "missing", "shed", "failed"):
+            count = book.get(key)
+            text = "–" if count is None else f"{count:,}"
+            bad = key in ("missing", "shed", "failed") and count
+            cells.append(f'<span class="bad">{text}</span>' if bad else text)
+        end = str(book.get("end", "–"))
+        rows.append([*cells, escape("as announced" if end == "end" else end)])
+    page.table(heads, rows)
+    for line in _losses(material):
+        page.note(line)
+
+
+def _losses(material: Material) -> Iterator[str]:
+    """Say which frames have no result, and why."""
+    for name, book in material.summary["series"].items():
+        ranges = book.get("missing_frames", [])
+        if ranges:
+            shown = ", ".join(f"{a}" if a == b else f"{a}–{b}" for a, b in ranges[:_RANGES])
+            more = f" and {len(ranges) - _RANGES:,} more stretches" * (len(ranges) > _RANGES)
+            yield f"{name}, missing: frames {shown}{more}."
+    frames = material.frames
+    for state in ("failed", "shed", "missing"):
+        lost = frames.filter(pc.equal(frames["state"], state))
+        reasons = Counter(
+            zip(lost["series"].to_pylist(), lost["reason"].to_pylist(), strict=True)
+        ).most_common(_REASONS)
+        for (series, reason), count in reasons:
+            if reason:
+                noun = "frame" if count == 1 else "frames"
+                yield f"{series}, {state}, {count:,} {noun}: {reason}."
+
+
+def add_tracks(page: Page, material: Material) -> None:
+    """Add a table of the main tracks."""
+    has_geometry = material.geometry is not None
+    heads = [
+        ("track", ""), ("frames", ""), ("first–last", "frame"), ("row", "px"), ("column", "px"),
+        ("drift", "px"), ("rate", "px/h"),
+    ]  # fmt: skip
+    if has_geometry:
+        heads += [("d", "Å"), ("strain", "10⁻³")]
+    heads += [("persistence", "counts")]
+    rows = []
+    for i, track in enumerate(material.main.to_pylist()):
+        swatch = f'<span class="swatch" style="background:var(--line-{i % len(COLOURS)})"></span>'
+        cells = [
+            f"{swatch}{track['track']}",
+            f"{track['n_frames']:,}",
+            f"{track['first_frame']:,}–{track['last_frame']:,}",
+            with_error(track["row"], track["row_sigma"]),
+            with_error(track["col"], track["col_sigma"]),
+            with_error(track["drift"], track["drift_sigma"], sign=True),
+            with_error(track["rate"], track["rate_sigma"], sign=True),
+        ]
+        if has_geometry:
+            cells += [
+                with_error(track["d"], track["d_sigma"]),
+                with_error(1e3 * track["strain"], 1e3 * track["strain_sigma"], sign=True),
+            ]
+        rows.append([*cells, f"{track['score']:,.0f}"])
+    page.table(heads, rows)
+    page.note(
+        "Position and drift at the end of each track, means over its newest and its first "
+        "sightings; in brackets the standard error of the last digits. All tracks are in "
+        "tracks.parquet."
+    )
+
+
+def with_error(value: float, sigma: float, *, sign: bool = False) -> str:
+    """Return a value with its standard error behind it, as 97.003(12)."""
+    plus = "+" if sign else ""
+    if value is None or not math.isfinite(value):
+        return "–"
+    if sigma is None or not math.isfinite(sigma) or sigma <= 0:
+        return _minus(f"{value:{plus}.4g}")
+    digits = 1 - math.floor(math.log10(sigma))
+    if round(sigma * 10.0**digits) >= 100:
+        digits -= 1
+    if digits <= 0:
+        step = 10.0 ** -max(digits, -15)
+        text = f"{round(value / step) * step:{plus}.0f}"
+        return f"{_minus(text)}<small>({round(sigma / step) * step:.0f})</small>"
+    error = round(sigma * 10.0**digits)
+    shown = f"{error}" if error < 10.0**digits else f"{error / 10.0**digits:.{digits}f}"
+    return f"{_minus(f'{value:{plus}.{digits}f}')}<small>({shown})</small>"
+
+
+def _minus(text: str) -> str:
+    return text.replace("-", "−")
+
+
+def add_run(page: Page, material: Material) -> None:
+    """Add how the run went and what was set."""
+    summary = material.summary
+    rates, delivery = summary["rates"], summary["delivery"]
+    positions = material.config.positions
+    rows = [
+        ("software", f"{summary['software']['name']} {summary['software']['version']}"),
+        ("source", summary["source"]),
+        ("run folder", summary["out"]),
+        ("state", summary["state"]),
+        ("begun", _moment(summary["started"])),
+        ("ended", _moment(summary.get("ended"))),
+        ("took", f"{summary['elapsed_s']:,.1f} s, with starting and stopping"),
+        (
+            "rate",
+            f"{rates['frames_per_s']:,.0f} frames/s, {rates['peaks_per_s']:,.0f} peaks/s",
+        ),
+        ("positions by", METHODS.get(positions.method, positions.method)),
+    ]
+    for stage, figures in summary["stages"].items():
+        words = ", ".join(f"{value:,.4g} {name}" for name, value in figures.items())
+        rows.append((stage, words))
+    if summary["disagreement_px"] is not None:
+        rows.append(
+            ("live check", f"{summary['disagreement_px']:.4f} px from fits of some peaks (median)")
+        )
+    sent = f"{delivery['redelivered']:,} sent again, {delivery['duplicates']:,} duplicates dropped"
+    rows.append(("delivery", f"{sent}, {delivery['restarts']:,} restarts"))
+    if delivery["ignored"]:
+        rows.append(("not used", f"{delivery['ignored']} messages of the source"))
+    geometry = material.geometry
+    if geometry is None:
+        rows.append(("geometry", "not known: no angles, spacings and strains"))
+    else:
+        row, col = geometry.beam
+        wavelength = (
+            "wavelength not known"
+            if math.isnan(geometry.wavelength_a)
+            else f"wavelength {geometry.wavelength_a:.5g} Å"
+        )
+        rows.append(
+            (
+                "geometry",
+                f"{1e3 * geometry.distance_m:.5g} mm, beam at row {row:.2f}, column {col:.2f}, "
+                f"{wavelength}; from {geometry.source}",
+            )
+        )
+    page.words(rows)
+    page.heading("Settings that differ from their defaults")
+    changed = list(
+        _changes(material.config.model_dump(mode="json"), Config().model_dump(mode="json"))
+    )
+    if changed:
+        page.words(changed)
+    else:
+        page.note("None.")
+
+
+def _changes(
+    now: Mapping[str, Any], default: Mapping[str, Any], prefix: str = ""
+) -> Iterator[tuple[str, str]]:
+    for key, value in now.items():
+        if isinstance(value, dict) and isinstance(default.get(key), dict) and default[key]:
+            yield from _changes(value, default[key], f"{prefix}{key}.")
+        elif value != default.get(key):
+            yield f"{prefix}{key}", str(value)
+
+
+def _moment(text: str | None) -> str:
+    return f"{datetime.fromisoformat(text):%Y-%m-%d %H:%M:%S} UTC" if text else "not yet"

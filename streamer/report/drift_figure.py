@@ -1,0 +1,152 @@
+"""The figure of the drift: main tracks and the cell's voltage against time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from streamer.cell.spans import spans
+from streamer.curves import QUANTITIES, Quantity, displaced, references, thinned
+from streamer.report.material import Material
+from streamer.report.style import COLOURS, FAINT, HALF_CYCLES, INK, STYLE
+
+__all__ = ["Clock", "draw_tracks"]
+
+_POINTS = 500
+_LABEL_GAP = 0.055
+"""Least distance between labels in heights of the axes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Time since the first frame, in a unit that suits the run."""
+
+    begin_ns: int
+    unit: str
+    seconds: float
+
+    @classmethod
+    def of(cls, material: Material) -> Clock:
+        """Return the clock of a run."""
+        times = material.frames["time_ns"].to_numpy()
+        span = (times.max() - times.min()) * 1e-9 if len(times) else 0.0
+        for unit, seconds, most in (("s", 1.0, 180.0), ("min", 60.0, 180.0), ("h", 3600.0, 72.0)):
+            if span <= most * seconds:
+                return cls(material.begin_ns, unit, seconds)
+        return cls(material.begin_ns, "days", 86400.0)
+
+    @property
+    def label(self) -> str:
+        """For an axis."""
+        begin = datetime.fromtimestamp(self.begin_ns * 1e-9, UTC)
+        return f"time since {begin:%Y-%m-%d %H:%M:%S} UTC / {self.unit}"
+
+    def __call__(self, time_ns: NDArray[np.int64] | int) -> NDArray[np.float64]:
+        """Return times in its unit."""
+        return np.asarray(np.asarray(time_ns) - self.begin_ns) * (1e-9 / self.seconds)
+
+
+def draw_tracks(material: Material) -> Figure:
+    """Draw drift, strain where the geometry is known, and voltage where the cell is."""
+    quantities: list[Quantity] = ["distance"]
+    if material.geometry is not None:
+        quantities = ["radial", "strain"]
+    has_cell = material.cell.num_rows > 0
+    clock = Clock.of(material)
+    heights = [2.6] * len(quantities) + [1.3] * has_cell
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(8.6, 0.7 + sum(heights)), layout="constrained")
+        grid = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights, squeeze=False)
+        panels = grid[:, 0].tolist()
+        for axes, quantity in zip(panels, quantities, strict=False):
+            _draw_quantity(axes, material, quantity, clock)
+        if has_cell:
+            _draw_voltage(panels[-1], material, clock)
+            _shade(panels, material, clock)
+        times = clock(material.frames["time_ns"].to_numpy())
+        if len(times) > 1:
+            panels[0].set_xlim(times.min(), times.max())
+        panels[-1].set_xlabel(clock.label)
+        figure.align_ylabels(panels)
+    return figure
+
+
+def _draw_quantity(axes: Axes, material: Material, quantity: Quantity, clock: Clock) -> None:
+    known = references(material.main)
+    scale = 1e3 if quantity == "strain" else 1.0
+    ends = []
+    for i, history in enumerate(material.histories):
+        colour = COLOURS[i % len(COLOURS)]
+        y, sigma = displaced(history.seen, known[history.track], material.geometry, quantity)
+        wanted = np.isfinite(y)
+        curve = thinned(clock(history.time_ns)[wanted], y[wanted], sigma[wanted], _POINTS)
+        if not len(curve.x):
+            continue
+        x, height = curve.x, scale * curve.y
+        band = scale * np.nan_to_num(curve.sigma)
+        axes.fill_between(x, height - band, height + band, color=colour, alpha=0.22, lw=0, zorder=2)
+        axes.plot(x, height, color=colour, lw=1.0, zorder=3)
+        ends.append((float(x[-1]), float(np.median(height[-9:])), f"{history.track}", colour))
+    axes.axhline(0.0, color=FAINT, lw=0.6, zorder=1)
+    axes.set_ylabel(
+        "strain / 10$^{-3}$"
+        if quantity == "strain"
+        else f"{QUANTITIES[quantity][0].partition(',')[0].lower()} / px"
+    )
+    _label_ends(axes, ends)
+
+
+def _label_ends(axes: Axes, ends: list[tuple[float, float, str, str]]) -> None:
+    """Name each line beside the axes, where it ends, without names that cover each other."""
+    if not ends:
+        return
+    low, high = axes.get_ylim()
+    places = np.array([(y - low) / (high - low) for _, y, _, _ in ends])
+    order = np.argsort(places, kind="stable")
+    shifted = places[order].copy()
+    for i in range(1, len(shifted)):
+        shifted[i] = max(shifted[i], shifted[i - 1] + _LABEL_GAP)
+    over = shifted[-1] - 1.0
+    if over > 0:
+        shifted[-1] = 1.0
+        for i in range(len(shifted) - 2, -1, -1):
+            shifted[i] = min(shifted[i], shifted[i + 1] - _LABEL_GAP)
+    for place, i in zip(shifted, order.tolist(), strict=True):
+        _, _, name, colour = ends[i]
+        axes.annotate(
+            name, (1.0, place), xycoords="axes fraction", xytext=(5, 0), va="center",
+            textcoords="offset points", color=colour, fontsize=8, annotation_clip=False,
+        )  # fmt: skip
+
+
+def _draw_voltage(axes: Axes, material: Material, clock: Clock) -> None:
+    step = 1 + material.cell.num_rows // 5000
+    times = clock(material.cell["time_ns"].to_numpy())[::step]
+    axes.plot(times, material.cell["voltage_v"].to_numpy()[::step], color=INK, lw=1.1)
+    axes.set_ylabel("cell voltage / V")
+
+
+def _shade(panels: list[Axes], material: Material, clock: Clock) -> None:
+    """Shade and name the half-cycles."""
+    found = spans(material.cell)
+    times = clock(material.frames["time_ns"].to_numpy())
+    low, high = times.min(), times.max()
+    for one in found:
+        start, stop = (float(clock(at)) for at in (one.start_ns, one.stop_ns))
+        start, stop = max(start, low), min(stop, high)
+        if stop <= start:
+            continue
+        for axes in panels:
+            axes.axvspan(start, stop, color=HALF_CYCLES[one.kind], alpha=0.13, lw=0, zorder=0)
+        if len(found) <= 12:
+            panels[0].annotate(
+                f"{one.kind} {one.number}", (0.5 * (start + stop), 1.0),
+                xycoords=("data", "axes fraction"), xytext=(0, 3), textcoords="offset points",
+                ha="center", va="bottom", fontsize=8, color=INK, annotation_clip=False,
+            )  # fmt: skip

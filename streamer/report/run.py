@@ -1,0 +1,236 @@
+"""The report of a run: a page and its figures."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from streamer.dashboard.pictures import Recorded
+from streamer.errors import UserError
+from streamer.report.agreement_figure import draw_agreement, measure_agreement
+from streamer.report.contents import METHODS, add_facts, add_ledger, add_run, add_tracks
+from streamer.report.drift_figure import draw_tracks
+from streamer.report.frame_figure import Picture, choose_specimens, draw_frames, draw_patches
+from streamer.report.material import Fitter, Material, Refit, Shot, gather, pixels_of
+from streamer.report.page import Page
+from streamer.report.style import save_figure
+from streamer.store import RunFolder, write_atomically
+
+__all__ = ["write_report"]
+
+logger = logging.getLogger(__name__)
+
+_COMPARED = 48
+_PATCHES = 6
+
+
+def write_report(
+    path: Path,
+    out: Path,
+    *,
+    tracks: int = 8,
+    frames: int = 6,
+    chosen: Sequence[int] | None = None,
+    make_fitter: Callable[[Material], Fitter] | None = None,
+    patience_s: float = 10.0,
+) -> Path:
+    """Write ``report.html`` and, in ``figures/``, its figures as PNG and PDF.
+
+    The page needs nothing beside it. A report that is there is replaced.
+
+    Parameters
+    ----------
+    path
+        Run folder; the run may still go on.
+    out
+        Folder to write to, made if it is not there.
+    tracks
+        Main tracks to draw, at most 8.
+    frames
+        Frames to show, spread over the run, where none are chosen.
+    chosen
+        Numbers of the frames to show.
+    make_fitter
+        Returns what fits peaks, for patches and errors; without it there are none.
+    patience_s
+        How long to fit at most.
+
+    Returns
+    -------
+    page
+        Path of the page.
+
+    Raises
+    ------
+    UserError
+        It is no run folder, it has no such frame, or the report cannot be written.
+    """
+    folder = RunFolder.open(path)
+    material, shown, compared = gather(folder, tracks, frames, _COMPARED, chosen)
+    figures = out / "figures"
+    try:
+        figures.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make {figures}: {error.strerror}") from None
+    begun = material.summary["started"][:10]
+    page = Page(
+        f"Run {Path(*path.resolve().parts[-2:])}",
+        f"Bragg peaks of {material.summary['source']}, {begun}. Positions are in detector pixels, "
+        "an integer is the centre of a pixel; times are UTC.",
+    )
+    add_facts(page, material)
+
+    def add(figure: Figure, name: str, caption: str) -> None:
+        page.figure(save_figure(figure, figures, name), caption)
+
+    page.heading("Drift")
+    if material.histories:
+        add(draw_tracks(material), "drift", _drift_caption(material))
+        add_tracks(page, material)
+    else:
+        page.note("No track was seen on enough frames.")
+    recorded = Recorded(material.summary["source"], material.config.source)
+    with closing(recorded):
+        page.heading("Detection")
+        if shown:
+            pictures, why = _pictures(material, recorded, shown)
+            main = material.main["track"].to_pylist()
+            add(draw_frames(pictures, main), "frames", _frames_caption(shown, why))
+        else:
+            page.note("No frame is done.")
+        _add_fits(page, add, material, recorded, compared, make_fitter, patience_s)
+    page.heading("Ledger")
+    add_ledger(page, material)
+    page.heading("Run")
+    add_run(page, material)
+    target = out / "report.html"
+    try:
+        write_atomically(target, page.html())
+    except OSError as error:
+        raise UserError(f"cannot write {target}: {error.strerror}") from None
+    return target
+
+
+def _pictures(
+    material: Material, recorded: Recorded, shown: Sequence[Shot]
+) -> tuple[list[Picture], str]:
+    """Return what is shown of frames, and why there are no pixels of the last that has none."""
+    names: list[str] = material.frames["series"].unique().to_pylist()
+    pictures, why = [], ""
+    for shot in shown:
+        pixels, mask = pixels_of(recorded, shot, names)
+        where = f"{shot.series}, frame" if len(names) > 1 else "frame"
+        title = f"{where} {shot.frame:,}: {len(shot.peaks['row'])} peaks"
+        if isinstance(pixels, str):
+            why = pixels
+            pictures.append(Picture(shot, None, None, title))
+        else:
+            pictures.append(Picture(shot, pixels, mask, title))
+    return pictures, why
+
+
+def _add_fits(
+    page: Page,
+    add: Callable[[Figure, str, str], None],
+    material: Material,
+    recorded: Recorded,
+    compared: Sequence[Shot],
+    make_fitter: Callable[[Material], Fitter] | None,
+    patience_s: float,
+) -> None:
+    """Add what is learnt from fitting a sample of the peaks."""
+    page.heading("Positions beside conventional fits")
+    if make_fitter is None:
+        page.note("Not compared.")
+        return
+    try:
+        pairs, why = _fitted(material, recorded, compared, make_fitter(material), patience_s)
+    except (UserError, ValueError) as error:
+        pairs, why = [], str(error)
+    if not pairs:
+        page.note(f"No peaks could be fitted: {why or 'none of the frames has one'}.")
+        return
+    method = METHODS.get(material.config.positions.method, material.config.positions.method)
+    # Patches come from the frame in the middle of the run.
+    shot, refit = sorted(pairs, key=lambda pair: pair[0].time_ns)[len(pairs) // 2]
+    specimens = choose_specimens(shot, refit, _PATCHES)
+    if specimens:
+        add(
+            draw_patches(specimens, method),
+            "patches",
+            "Peaks from strong to faint, and where they were placed. Above: the patch (square root "
+            "of the counts, grey where masked). Below: the two answers enlarged, ellipses are one "
+            "standard error of each. Clean peaks only.",
+        )
+    found = measure_agreement(pairs)
+    if len(found.distance) < 2:
+        page.note("Too few clean peaks to compare.")
+        return
+    p50, p75, p95 = found.percentiles
+    same = f", and {found.n_same:,} that the run placed by such a fit itself" * (found.n_same > 0)
+    add(
+        draw_agreement(found, method),
+        "agreement",
+        f"Distance of the run's positions from a maximum-likelihood Gaussian fit. "
+        f"{len(found.distance):,} clean peaks on {len(pairs)} frames spread over the run: median "
+        f"{p50:.4f} px, 75th percentile {p75:.4f} px, 95th {p95:.4f} px. What stays below the "
+        f"dashed line is less than the counts themselves leave open. {found.n_left_out:,} peaks "
+        f"that either flags are left out{same}.",
+    )
+
+
+def _fitted(
+    material: Material,
+    recorded: Recorded,
+    compared: Sequence[Shot],
+    fit: Fitter,
+    patience_s: float,
+) -> tuple[list[tuple[Shot, Refit]], str]:
+    """Fit the peaks of frames until time is up; and say why frames could not be had."""
+    names: list[str] = material.frames["series"].unique().to_pylist()
+    pairs: list[tuple[Shot, Refit]] = []
+    why = ""
+    stop = time.monotonic() + patience_s
+    for shot in _evenly(compared):
+        if pairs and time.monotonic() > stop:
+            break
+        if not len(shot.peaks["row"]):
+            continue
+        pixels, mask = pixels_of(recorded, shot, names)
+        if isinstance(pixels, str):
+            why = pixels
+            if not pairs:
+                break  # where one is not there, none is
+            continue
+        pairs.append((shot, fit(pixels, mask, shot.peaks["peak_row"], shot.peaks["peak_col"])))
+    return pairs, why
+
+
+def _evenly(shots: Sequence[Shot]) -> list[Shot]:
+    """Return all in an order of which any beginning is spread over the whole."""
+    n = len(shots)
+    order = sorted(range(n), key=lambda i: (i * 0.6180339887498949) % 1.0)
+    return [shots[i] for i in order]
+
+
+def _drift_caption(material: Material) -> str:
+    kind = "Radial drift and strain" if material.geometry is not None else "Drift"
+    shades = " Shaded: charge and discharge." if material.cell.num_rows else ""
+    return (
+        f"{kind} of the main tracks, each named beside its end. Bands: one standard error of each "
+        f"sighting, or of the mean of those that fall on one point.{shades} Counted from the "
+        "reference position of each track."
+    )
+
+
+def _frames_caption(shown: Sequence[Shot], why: str) -> str:
+    spread = "Frames with their peaks. " if len(shown) > 1 else "A frame with its peaks. "
+    pixels = "Counts are on a logarithmic scale, masked pixels grey."
+    if why:
+        pixels = f"Without pixels: {why}."
+    return f"{spread}{pixels}"

@@ -1,0 +1,86 @@
+"""Live stream of the European XFEL: trains of images from a Karabo bridge."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import zmq
+
+from streamer.config import SourceConfig
+from streamer.errors import UserError
+from streamer.sources.address import Address, parse_address
+from streamer.sources.bridge import KaraboBridge
+from streamer.sources.live import LiveSource
+
+__all__ = ["open_karabo", "reach_karabo"]
+
+_SOCKETS = {"req": zmq.REQ, "sub": zmq.SUB, "pull": zmq.PULL}
+_OPTIONS: dict[str, tuple[str, ...]] = {
+    "socket": tuple(_SOCKETS),
+    "source": (),
+    "path": (),
+    "pulses": ("first", "last"),
+}
+_WAITING_TRAINS = 2
+
+
+def reach_karabo(uri: str, config: SourceConfig) -> None:
+    """Check that something listens there, without asking it for a train.
+
+    Raises
+    ------
+    UserError
+        The address is malformed, or nothing answers there.
+    """
+    _reached(uri, config)
+
+
+def open_karabo(
+    uri: str, config: SourceConfig, clock: Callable[[], float] = time.monotonic
+) -> LiveSource:
+    """Take the images of the trains of one array, as they come.
+
+    Parameters
+    ----------
+    uri
+        ``karabo://host:port``, and behind it, as in ``?socket=sub&path=image.data``:
+
+        - ``socket`` is ``req`` (for a bridge whose socket is REP; the default), ``sub`` (PUB) or
+          ``pull`` (PUSH);
+        - ``source`` and ``path`` choose one of several arrays. Without them it is the only one of
+          two or three axes whose images can be images, or the only one among several that is called
+          as detectors call their pixels, such as ``image.data``;
+        - ``pulses`` is ``first`` or ``last``, the axis of the pulses of an array of three axes.
+          Without it that is the axis that is as long as the source's list of pulses or cells, or
+          else the shorter one of the two.
+    config
+        Time limits and number of series.
+    clock
+        Returns a monotonic time in seconds.
+
+    Raises
+    ------
+    UserError
+        The address is malformed, or nothing answers there; from `read`: what is sent cannot be
+        used, or there is a choice to make.
+    """
+    address = _reached(uri, config)
+    return LiveSource(
+        address,
+        _SOCKETS[address.options.get("socket", "req")],
+        KaraboBridge(address, config),
+        config,
+        # A train can have a gigabyte: the bridge, too, keeps but one for a client.
+        waiting_messages=_WAITING_TRAINS,
+        clock=clock,
+    )
+
+
+def _reached(uri: str, config: SourceConfig) -> Address:
+    address = parse_address(uri, "karabo://192.168.0.10:4545", tuple(_OPTIONS))
+    for name, known in _OPTIONS.items():
+        if known and address.options.get(name, known[0]) not in known:
+            raise UserError(f"{uri}: {name} must be {' or '.join(known)}")
+    address.reach("the bridge", "does it run, and is that its port?", config.connect_s)
+    return address

@@ -1,0 +1,81 @@
+"""A source whose events others see too, on their way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import zmq
+
+from streamer.sources.base import Event, Source
+
+__all__ = ["Tap", "Tapped"]
+
+
+class Tap(Protocol):
+    """Sees every event of a source; nothing waits for it and nothing of it can stop the source."""
+
+    counters: dict[str, int]
+    """What it could not do, added to the source's."""
+
+    def take(self, events: Sequence[Event]) -> None:
+        """See events, in the order in which they came; called now and then with none."""
+        ...
+
+    def close(self) -> None:
+        """No more will come."""
+        ...
+
+
+class Tapped:
+    """A `Source` that shows what it yields to taps first.
+
+    Parameters
+    ----------
+    source
+        Where the events come from.
+    taps
+        Who sees them.
+    """
+
+    def __init__(self, source: Source, taps: Sequence[Tap]) -> None:
+        self.uri = source.uri
+        self.live = source.live
+        self._source = source
+        self._taps = taps
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """Those of the source and of the taps."""
+        counters = dict(self._source.counters)
+        for tap in self._taps:
+            counters |= tap.counters
+        return counters
+
+    @property
+    def n_frames(self) -> int | None:
+        """That of the source."""
+        return self._source.n_frames
+
+    @property
+    def exhausted(self) -> bool:
+        """True when nothing more comes."""
+        return self._source.exhausted
+
+    @property
+    def socket(self) -> zmq.Socket[bytes] | None:
+        """That of the source."""
+        return self._source.socket
+
+    def read(self, limit: int) -> list[Event]:
+        """Return at most `limit` events that are there now."""
+        events = self._source.read(limit)
+        for tap in self._taps:
+            tap.take(events)
+        return events
+
+    def close(self) -> None:
+        """Close the source and the taps."""
+        self._source.close()
+        for tap in self._taps:
+            tap.close()

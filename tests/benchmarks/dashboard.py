@@ -1,0 +1,139 @@
+"""Frames a second of the topology with ten viewers, one of them stopped dead, beside none."""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+from contextlib import nullcontext
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from rich.console import Console
+from rich.table import Table
+
+from streamer.config import Config, load_config
+from streamer.console import PlainView
+from streamer.dashboard.beside import address_of, beside, listen, step_back
+from streamer.run import execute
+from streamer.simulator.recorder import write_recording
+from streamer.simulator.scene import Scene
+
+LAUNCH = Path(__file__).parents[2] / "launch.py"
+FRAMES, LOOPS, ROUNDS, VIEWERS = 5000, 4, 5, 10
+GOAL = 0.97
+_WATCHED = {"type": "watch", "tracks": list(range(20)), "quantity": "row"}
+_KEY = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+
+
+class _Silent(PlainView):
+    def update(self, now):
+        pass
+
+
+def viewer(url: str) -> socket.socket:
+    """Open the page's WebSocket, ask for twenty tracks and leave the answer unread."""
+    place = urlsplit(url)
+    one = socket.create_connection((place.hostname, place.port), 60)
+    upgrade = f"Host: {place.netloc}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    one.sendall(f"GET /ws HTTP/1.1\r\n{upgrade}{_KEY}\r\n".encode())
+    text = json.dumps(_WATCHED).encode()
+    one.sendall(bytes([0x81, 0x80 | len(text)]) + bytes(4) + text)  # masked with zeros
+    return one
+
+
+def look(url: str) -> None:
+    """Be all viewers: nine that read, as cheaply as can be, and one that does not."""
+    step_back()  # in truth they are elsewhere
+    print("ready", flush=True)
+    sys.stdin.readline()
+    selector, room, counts = selectors.DefaultSelector(), bytearray(1 << 20), [0] * VIEWERS
+    viewers = [viewer(url) for _ in range(VIEWERS)]
+    for number, one in enumerate(viewers[1:], 1):
+        selector.register(one, selectors.EVENT_READ, number)
+    while selector.get_map():
+        for key, _ in selector.select():
+            try:
+                count = key.fileobj.recv_into(room)
+            except OSError:
+                count = 0
+            counts[key.data] += count
+            if not count:
+                selector.unregister(key.fileobj)
+    print(min(counts[1:]) / 1e6, flush=True)
+
+
+def rate(config: Config, path: Path, out: Path, *, watched: bool) -> tuple[float, float]:
+    """Return the frames a second of a run, and the megabytes that the slowest reader got."""
+    listener = listen("127.0.0.1", 8600)
+    words = [sys.executable, "-m", "tests.benchmarks.dashboard", address_of(listener)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    clients = [subprocess.Popen(words, start_new_session=True, **pipes)] if watched else []
+    for client in clients:
+        client.stdout.readline()
+
+    def command(number: int) -> list[str]:
+        words = ["dashboard", str(out), "--parent", str(os.getpid()), "--listener", str(number)]
+        return [sys.executable, str(LAUNCH), *words]
+
+    def announce(_: str) -> None:
+        clients[0].stdin.write("go\n")
+        clients[0].stdin.flush()
+
+    with beside(listener, out, command, announce) if watched else nullcontext():
+        summary = execute(
+            config,
+            str(path),
+            out,
+            lambda spec: [sys.executable, str(LAUNCH), "node", str(spec)],
+            _Silent(Console(quiet=True)),
+        )
+    listener.close()
+    read = float(clients[0].communicate(timeout=30)[0]) if watched else 0.0
+    return summary["rates"]["frames_per_s"], read
+
+
+def main() -> None:
+    """Print the table."""
+    rates: dict[bool, list[float]] = {True: [], False: []}
+    amounts = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        scene = load_config(None, [f"simulate.frames={FRAMES}", "simulate.spots=20"])
+        path = folder / "cycle_master.h5"
+        write_recording(Scene(scene.simulate), path)
+        config = load_config(None, ["positions.method=centroid", f"source.loop={LOOPS}"])
+        for turn in range(ROUNDS):
+            # In turns, and the other first each time: what else the machine does hits both.
+            for watched in (False, True) if turn % 2 else (True, False):
+                out = folder / f"{turn}-{watched}"
+                found, amount = rate(config, path, out, watched=watched)
+                rates[watched].append(found)
+                amounts += [amount] if watched else []
+    alone, seen = (statistics.median(rates[watched]) for watched in (False, True))
+    table = Table(title=f"Dashboard, {VIEWERS} viewers, one stopped dead", title_justify="left")
+    for column in ("frames", "rounds", "no viewer, frames/s", "viewers, frames/s", "ratio", "goal",
+                   "each viewer got, MB"):  # fmt: skip
+        table.add_column(column, justify="right")
+    table.add_row(
+        f"{FRAMES * LOOPS:,}",
+        str(ROUNDS),
+        f"{alone:,.0f} ({min(rates[False]):,.0f} to {max(rates[False]):,.0f})",
+        f"{seen:,.0f} ({min(rates[True]):,.0f} to {max(rates[True]):,.0f})",
+        f"{seen / alone:.3f}",
+        f">= {GOAL:.2f}",
+        f"{statistics.median(amounts):,.1f}",
+    )
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        look(sys.argv[1])
+    else:
+        main()

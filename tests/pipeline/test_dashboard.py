@@ -1,0 +1,249 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import ClientConnection, connect
+
+from streamer.codecs import decode as decode_pixels
+from streamer.config import SourceConfig
+from streamer.dashboard.beside import address_of, beside, listen
+from streamer.dashboard.images import display
+from streamer.sources import open_source
+from streamer.store import RunFolder
+from tests.pipeline.conftest import LAUNCH, QUICK, is_alive, run, wait_until
+from tests.unit.test_dashboard import decode
+
+
+def attach(url: str, **more) -> ClientConnection:
+    """Be a viewer."""
+    address = url.replace("http://", "ws://") + "ws"
+    return connect(address, max_size=None, compression=None, open_timeout=25, **more)
+
+
+def hear(viewer: ClientConnection, kind: str, accept=lambda header: True, seconds=25.0):
+    """Return the next message of a type that is acceptable."""
+    deadline = time.monotonic() + seconds
+    while True:
+        header, arrays = decode(viewer.recv(deadline - time.monotonic()))
+        if header["type"] == kind and accept(header):
+            return header, arrays
+
+
+def ask(viewer: ClientConnection, **request) -> None:
+    viewer.send(json.dumps(request))
+
+
+@contextmanager
+def dashboard(out: Path):
+    """Serve a run folder; yields the address and the process."""
+    process = subprocess.Popen(
+        [sys.executable, str(LAUNCH), "dashboard", str(out), "--port", "8500"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        line = process.stdout.readline()
+        assert line.startswith("dashboard http://127.0.0.1:"), line
+        yield line.split()[-1], process
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 0
+        process.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def ended(recording, tmp_path_factory) -> Path:
+    """The folder of a run that is over."""
+    out = tmp_path_factory.mktemp("ended") / "run"
+    run(recording, out)
+    return out
+
+
+def frame_of(recording: Path, number: int) -> np.ndarray:
+    config = SourceConfig(frames=f"{number}")
+    with closing(open_source(str(recording), config)) as source:
+        series, frame = source.read(2)
+    pixels = decode_pixels(frame.data, frame.encoding, frame.dtype, frame.shape)
+    return display(pixels, series.pixel_mask).pixels
+
+
+def test_a_run_that_is_over(ended, recording):
+    peaks = RunFolder(ended).read("peaks").to_pandas()
+    with dashboard(ended) as (url, process):
+        with urllib.request.urlopen(url, timeout=25) as page:
+            assert b"<html" in page.read()
+            assert "default-src 'self'" in page.headers["Content-Security-Policy"]
+        with attach(url) as viewer:
+            hello, _ = hear(viewer, "hello")
+            assert (hello["live"], hello["state"], hello["series"]) == (False, "done", ["cycle"])
+            health, _ = hear(viewer, "health", lambda header: header["n_frames"] == 120)
+            assert (health["phase"], health["lost"]) == ("done", "")
+            assert health["peaks"] == len(peaks)
+            image, _ = hear(viewer, "image", lambda header: header["frame"] == 119)
+            assert image["has_pixels"]
+
+            ask(viewer, type="show", frame=7)
+            image, arrays = hear(viewer, "image", lambda header: header["frame"] == 7)
+            np.testing.assert_array_equal(arrays["pixels"], frame_of(recording, 7))
+            mine = peaks[peaks.frame == 7]
+            assert arrays["row"] == pytest.approx(mine.row.to_numpy(), abs=1e-4)
+            assert arrays["track"].tolist() == mine.track.tolist()
+
+            ask(viewer, type="hold", hold=True)  # after which all is sent again
+            ask(viewer, type="hold", hold=False)
+            _, table = hear(viewer, "tracks", lambda header: header["n"] > 0)
+            longest = int(table["track"][np.argmax(table["n_frames"])])
+            ask(viewer, type="watch", tracks=[longest], quantity="row", x="frame", request=5)
+            drift, lines = hear(viewer, "drift")
+            seen = peaks[peaks.track == longest]
+            assert (drift["request"], drift["unit"]) == (5, "px")
+            assert lines["x0"].tolist() == seen.frame.tolist()
+            assert np.diff(lines["y0"]) == pytest.approx(np.diff(seen.row), abs=1e-4)
+
+            peak = mine.iloc[0]
+            ask(viewer, type="patch", frame=7, row=peak.row, col=peak.col)
+            patch, arrays = hear(viewer, "patch")
+            assert patch["placed"] == pytest.approx([peak.row, peak.col])
+            assert arrays["pixels"].shape == (11, 11)
+            assert np.nanmax(arrays["pixels"]) > 0
+
+            for nonsense in ("", "{", '{"type": "show", "frame": -5}', b"\0\1", "[" * 50_000):
+                viewer.send(nonsense)
+                assert "does not exist" in hear(viewer, "problem")[0]["text"]
+            ask(viewer, type="show", frame=10**6)
+            assert "no frame 1000000" in hear(viewer, "problem")[0]["text"]
+
+            with pytest.raises(InvalidStatus):
+                attach(url, origin="http://evil.example")
+            with attach(url, origin=url.rstrip("/")) as second:
+                hear(second, "health", lambda header: header["viewers"] == 2)
+                ask(second, type="hold", hold=True)
+                hear(second, "health")
+                assert hear(second, "health")[0]["dropped"] == 0
+        assert process.poll() is None
+
+
+def rss_mib(pid: int) -> float:
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def run_with_dashboard(uri: str, out: Path, watch) -> dict:
+    """Attach to a stream with a dashboard beside, while `watch` looks at its address."""
+    listener = listen("127.0.0.1", 8500)
+    begun, failed = threading.Event(), []
+
+    def command(number: int) -> list[str]:
+        words = ["dashboard", str(out), "--parent", str(os.getpid()), "--listener", str(number)]
+        return [sys.executable, str(LAUNCH), *words]
+
+    def look() -> None:
+        try:
+            assert begun.wait(25)
+            watch(address_of(listener))
+        except BaseException as error:
+            failed.append(error)
+
+    # A run handles signals, which only the main thread can: who looks on is another.
+    thread = threading.Thread(target=look)
+    thread.start()
+    with beside(listener, out, command, lambda url: begun.set()):
+        summary = run(uri, out)
+    thread.join()
+    if failed:
+        raise failed[0]
+    return summary
+
+
+def dashboards_of(pid: int) -> list[int]:
+    """Return the dashboards that a process started, by whichever of its threads."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    children = [int(pid) for task in tasks for pid in (task / "children").read_text().split()]
+    return [
+        child
+        for child in children
+        if is_alive(child)
+        and b"dashboard" in Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")
+    ]
+
+
+def test_a_live_run_is_shown_and_does_not_mind(detector, tmp_path):
+    uri = detector("--rate", "5")  # lasts longer than this test looks
+    end = []
+
+    def watch(url: str) -> None:
+        assert dashboards_of(os.getpid()) == []  # nobody has looked
+        port = int(url.rstrip("/").rpartition(":")[2])
+        stopped = socket.create_connection(("127.0.0.1", port))  # asks, and never reads
+        stopped.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        key = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+        host = f"Host: 127.0.0.1:{port}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        stopped.sendall(f"GET /ws HTTP/1.1\r\n{host}{key}\r\n".encode())
+        with stopped, attach(url) as viewer:
+            hello, _ = hear(viewer, "hello")
+            assert hello["live"]
+            frames = []
+            while len(frames) < 5:
+                image, arrays = hear(viewer, "image", lambda header: header["settled"])
+                assert image["newest"]
+                assert image["has_pixels"]
+                assert len(arrays["row"]) > 0
+                frames.append(image["frame"])
+            assert frames == sorted(set(frames))
+            (pid,) = dashboards_of(os.getpid())
+            assert rss_mib(pid) < 500
+            ask(viewer, type="show", frame=frames[0])  # of which no recording is
+            paused, _ = hear(viewer, "image", lambda header: not header["newest"])
+            assert (paused["frame"], paused["has_pixels"]) == (frames[0], True)
+            health, _ = hear(viewer, "health", lambda header: header["viewers"] == 2)
+            assert health["dropped"] < 3
+            os.kill(pid, signal.SIGKILL)
+            with pytest.raises(ConnectionClosed):
+                hear(viewer, "nothing")
+        with attach(url) as viewer:  # which starts it again
+            hear(viewer, "image", lambda header: header["newest"])
+            os.kill(os.getpid(), signal.SIGTERM)  # ends the run in order
+            ended, _ = hear(viewer, "health", lambda header: not header["live"], 60)
+            end.append((ended["phase"], ended["frames"]["done"]))
+
+    summary = run_with_dashboard(uri, tmp_path / "run", watch)
+    done = summary["frames"]["done"]
+    assert 5 < done == summary["frames"]["total"]
+    assert end == [("stopped by the user", done)]
+    assert dashboards_of(os.getpid()) == []
+
+
+def test_a_dashboard_ends_with_who_started_it(recording, tmp_path):
+    words = ["replay", str(recording), "--speed", "0.1", "--dashboard", "8500"]
+    words += [word for setting in QUICK for word in ("--set", setting)]
+    launcher = subprocess.Popen(
+        [sys.executable, str(LAUNCH), *words, "--out", str(tmp_path / "run")],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        line = launcher.stdout.readline()
+        assert line.startswith("dashboard http://"), line
+        with attach(line.split()[-1]) as viewer:
+            hear(viewer, "hello")
+            (pid,) = dashboards_of(launcher.pid)
+            launcher.kill()
+            launcher.wait(10)
+            wait_until(lambda: not is_alive(pid))
+    finally:
+        launcher.kill()
+        launcher.wait(10)
+        launcher.stdout.close()

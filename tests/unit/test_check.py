@@ -1,0 +1,122 @@
+"""What `check` says of a source."""
+
+import io
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from streamer import check
+from streamer.check import Findings, check_source, watch
+from streamer.config import SourceConfig
+from streamer.sources.base import Frame, Gap, Series, SeriesEnd
+
+
+def frame(number, data=None, shape=(4, 4), dtype="<u2", encoding="raw"):
+    pixels = np.full(shape, number, dtype)
+    pixels[0, 0] = 65535 if dtype == "<u2" else 0
+    return Frame(
+        series="s",
+        frame=number,
+        time_ns=0,
+        shape=shape,
+        dtype=dtype,
+        encoding=encoding,
+        data=pixels.tobytes() if data is None else data,
+    )
+
+
+class Script:
+    """A live source that gives what it was made with, one event at a time."""
+
+    socket = None
+    n_frames = None
+    uri = "dectris://127.0.0.1:1"
+
+    def __init__(self, *events, live=True, **counters):
+        self.events, self.live, self.counters = list(events), live, counters
+
+    @property
+    def exhausted(self):
+        return not self.events
+
+    def read(self, limit):
+        return [self.events.pop(0)] if self.events else []
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def say(monkeypatch):
+    """Return the verdict and the lines printed of a source."""
+
+    def say(source):
+        monkeypatch.setattr(check, "open_source", lambda uri, config: source)
+        text = io.StringIO()
+        well = check_source("uri", SourceConfig(), Console(file=text, width=200), seconds=2.0)
+        return well, text.getvalue()
+
+    return say
+
+
+SERIES = Series(
+    name="s",
+    n_frames=20,
+    frame_time_s=0.01,
+    pixel_mask=np.eye(4, dtype=bool),
+    metadata={"protocol": "DECTRIS stream v2"},
+)
+END = SeriesEnd(series="s")
+
+
+def test_all_is_well(say):
+    well, text = say(Script(SERIES, *map(frame, range(20)), END))
+    assert well
+    assert "DECTRIS stream v2, 20 frames announced, one every 10 ms, 4 pixels masked" in text
+    assert "20 of 4 x 4 <u2 raw" in text
+    assert "0 to 0 on frame 0, 1 marked as masked" in text
+    assert "all is well" in text
+
+
+def test_second_client_is_suspected(say):
+    lost = [Gap(series="s", frames=range(n, n + 1), reason="not received") for n in range(1, 20, 2)]
+    well, text = say(Script(SERIES, *map(frame, range(0, 20, 2)), *lost))
+    assert not well
+    assert "another client takes its turn" in text
+
+
+def test_single_losses_are_no_second_client(say):
+    lost = Gap(series="s", frames=range(7, 9), reason="not received")
+    numbers = [n for n in range(20) if n not in lost.frames]
+    well, text = say(Script(SERIES, *map(frame, numbers), lost, END))
+    assert not well
+    assert "2 frames missing: not received" in text
+    assert "another client" not in text
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        (Script(), "nothing came for 2 s: arm and trigger"),
+        (Script(stray=5), "5 images of a series whose start was missed"),
+        (Script(malformed=3), "of another protocol"),
+        (Script(SERIES), "no frame came within 2 s"),
+        (Script(SERIES, frame(0), late=2, END=0), "gave no frame: 2 late"),
+        (Script(SERIES, frame(0), disconnects=2), "went away 2 times"),
+        (Script(SERIES, frame(0, data=b"123")), "set the detector's compression to bslz4"),
+        (Script(SERIES, frame(0), frame(1, shape=(5, 5))), "frames differ"),
+    ],
+)
+def test_what_is_wrong_is_said_with_what_to_do(say, source, says):
+    well, text = say(source)
+    assert not well
+    assert says in text
+
+
+def test_rate_is_that_of_the_frames():
+    now = iter(np.arange(0.0, 100.0, 0.5))
+    findings = watch(Script(SERIES, *map(frame, range(10)), END), 60.0, lambda: float(next(now)))
+    assert findings.n_frames == 10
+    assert findings.rate_hz == pytest.approx(1.0)
+    assert Findings().rate_hz == 0.0

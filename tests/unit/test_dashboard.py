@@ -1,0 +1,560 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import os
+import socket
+import time
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from streamer.config import Config
+from streamer.dashboard.archive import Archive
+from streamer.dashboard.beside import address_of, listen
+from streamer.dashboard.cell import cell_message
+from streamer.dashboard.curves import drift_curve
+from streamer.dashboard.images import cut_patch, display
+from streamer.dashboard.requests import PatchOf, Show, Watch, read_request
+from streamer.dashboard.server import fitted, is_own
+from streamer.dashboard.showing import Showing
+from streamer.dashboard.state import RunState
+from streamer.dashboard.viewers import Viewer
+from streamer.dashboard.wire import encode
+from streamer.errors import UserError
+from streamer.geometry import Geometry
+from streamer.sources.base import Frame
+from streamer.store import CELL, FRAMES, PEAKS, RunFolder
+
+TIME_NS = 1_790_000_000_000_000_000
+
+
+def decode(message: bytes):
+    """Return the header and the arrays of a message, as the page reads it."""
+    length = int.from_bytes(message[:4], "little")
+    header = json.loads(message[4 : 4 + length])
+    arrays = {}
+    for entry in header.pop("arrays"):
+        count, offset = math.prod(entry["shape"]), int(entry["offset"])
+        assert offset % 8 == 0
+        flat = np.frombuffer(message, entry["dtype"], count, offset)
+        arrays[entry["name"]] = flat.reshape(entry["shape"])
+    return header, arrays
+
+
+def tables(series: list[str], frames: list[int], states: list[str], peaks: dict):
+    """Return a part: its frames and its peaks."""
+    n, m = len(frames), len(peaks["frame"])
+    columns = {
+        "series": series, "frame": frames, "state": states, "reason": [""] * n,
+        "time_ns": [TIME_NS + frame * 10_000_000 for frame in frames],
+        "n_peaks": np.zeros(n, np.int32), "latency_ms": np.ones(n),
+    }  # fmt: skip
+    filled = {
+        name: peaks.get(name, np.zeros(m, np.int32 if name.startswith("peak") else np.float64))
+        for name in PEAKS.names
+    }
+    filled["d"] = peaks.get("d", np.full(m, np.nan))
+    filled["flags"] = np.asarray(filled["flags"], np.int32)
+    filled["time_ns"] = TIME_NS + np.asarray(peaks["frame"]) * 10_000_000
+    return (
+        pa.table({name: columns[name] for name in FRAMES.names}, schema=FRAMES),
+        pa.table({name: filled[name] for name in PEAKS.names}, schema=PEAKS),
+    )
+
+
+def random_part(rng, frames: dict[str, range], n_tracks: int):
+    names = [(name, frame) for name, numbers in frames.items() for frame in numbers]
+    rng.shuffle(names)
+    states = rng.choice(["done", "missing"], len(names), p=[0.8, 0.2]).tolist()
+    rows = [
+        (name, frame, track)
+        for (name, frame), state in zip(names, states, strict=True)
+        for track in rng.permutation(n_tracks)[: rng.integers(0, n_tracks + 1)]
+        if state == "done"
+    ]
+    m = len(rows)
+    peaks = {
+        "series": [row[0] for row in rows],
+        "frame": [row[1] for row in rows],
+        "track": np.array([row[2] + 100 * (row[0] == "b") for row in rows], np.int64),
+        **{name: rng.normal(50, 9, m) for name in ("row", "col", "d", "score")},
+        **{name: rng.uniform(0.01, 0.1, m) for name in ("row_sigma", "col_sigma", "d_sigma")},
+    }
+    return tables([name for name, _ in names], [frame for _, frame in names], states, peaks)
+
+
+def make_run(out, *parts, **summary) -> RunFolder:
+    folder = RunFolder.create(out)
+    for index, (frames, peaks) in enumerate(parts):
+        folder.write_part(index, frames, peaks, upto=0, next_track=0)
+    done = {"state": "done", "source": "nowhere.h5", "frames": {"done": 1}, "peaks": 0}
+    folder.write_summary(done | summary)
+    return folder
+
+
+def one_track(rng, n=100, **columns):
+    """Return a part with a peak of track 7 on each frame."""
+    values = {
+        "row": 30 + np.arange(n) * 0.01,
+        "col": np.full(n, 80.0),
+        "row_sigma": rng.uniform(0.01, 0.1, n),
+        "col_sigma": rng.uniform(0.01, 0.1, n),
+    }
+    peaks = {"series": ["a"] * n, "frame": list(range(n)), "track": np.full(n, 7)}
+    return tables(["a"] * n, list(range(n)), ["done"] * n, peaks | values | columns)
+
+
+def test_an_archive_holds_what_the_parts_do_as_they_appear(tmp_path):
+    rng = np.random.default_rng(1)
+    folder = make_run(tmp_path / "run")
+    archive = Archive(folder.path)
+    assert not archive.refresh(1.0)
+    for index in range(12):
+        chosen = {"ab"[index // 8]: range(60 * index, 60 * index + 60)}
+        if index == 7:
+            chosen["b"] = range(5)
+        folder.write_part(index, *random_part(rng, chosen, 40), upto=0, next_track=0)
+        if index % 3 == 2:
+            assert archive.refresh(10.0)
+            assert len(archive.sightings(3)) > 0
+    frames, peaks = folder.read("frames"), folder.read("peaks").to_pandas()
+    assert len(archive.frames) == frames.num_rows
+    assert len(archive.peaks) == len(peaks) > 8192  # so that the index was merged
+    for row in frames.slice(0, 400).to_pylist()[::7]:
+        found = archive.find(row["series"], row["frame"])
+        mine = archive.peaks.take(np.arange(*archive.peaks_of(found).indices(10**9)))
+        theirs = peaks[(peaks.series == row["series"]) & (peaks.frame == row["frame"])]
+        assert mine["row"].tolist() == theirs.row.tolist()
+        assert mine["track"].tolist() == theirs.track.tolist()
+    for track in (0, 17, 39, 100, 139):
+        mine = archive.peaks.take(archive.sightings(track))
+        assert mine["row"].tolist() == peaks[peaks.track == track].row.tolist()
+    assert archive.find("a", 10**6) is None
+    assert archive.find("c", 0) is None
+    assert len(archive.sightings(999)) == 0
+    missing = {
+        (archive.series[series], frame)
+        for (series, state), ranges in archive.losses.items()
+        for first, last in ranges
+        for frame in range(first, last + 1)
+        if state == "missing"
+    }
+    lost = frames.filter(pa.compute.equal(frames["state"], "missing")).to_pylist()
+    assert missing == {(row["series"], row["frame"]) for row in lost}
+
+
+def test_parts_of_earlier_versions_are_read(tmp_path):
+    frames, peaks = one_track(np.random.default_rng(2), 5)
+    old = peaks.drop_columns(["two_theta", "chi", "q", "d", "d_sigma"])
+    folder = make_run(tmp_path / "run", (frames, old))
+    archive = Archive(folder.path)
+    archive.refresh(1.0)
+    assert np.isnan(archive.peaks["d"]).all()
+    assert archive.peaks["row"].tolist() == peaks["row"].to_pylist()
+
+
+def test_drift_along_the_line_from_the_beam_and_its_sigma(tmp_path):
+    rng = np.random.default_rng(3)
+    folder = make_run(tmp_path / "run", one_track(rng))
+    archive = Archive(folder.path)
+    archive.refresh(1.0)
+    geometry = Geometry.from_beam((0.0, 40.0), distance_m=0.2, pixel_m=(75e-6, 75e-6))
+    seen = archive.peaks.take(archive.sightings(7))
+    curve = drift_curve(archive, 7, (30.0, 80.0, math.nan), geometry, "radial", "frame")
+    np.testing.assert_allclose(curve.y, (seen["row"] - 30) * 0.6, atol=1e-6)  # 30, 40, 50
+    expected = np.hypot(0.6 * seen["row_sigma"], 0.8 * seen["col_sigma"])
+    np.testing.assert_allclose(curve.sigma, expected, rtol=1e-5)
+    assert curve.x.tolist() == list(range(100))
+    strain = drift_curve(archive, 7, None, geometry, "strain", "time", reference_frames=1)
+    reference = geometry.locate(30.0, 80.0).two_theta
+    at_end = geometry.locate(seen["row"][-1], 80.0).two_theta
+    ratio = math.sin(math.radians(reference) / 2) / math.sin(math.radians(at_end) / 2)
+    assert strain.y[-1] == pytest.approx(ratio - 1, rel=1e-4)
+    assert strain.x[-1] == pytest.approx(TIME_NS * 1e-9 + 0.99, abs=1e-6)
+    part = drift_curve(archive, 7, None, None, "row", "frame", begin=10, end=19.5)
+    assert part.x.tolist() == list(range(10, 20))
+
+
+def test_neighbours_are_averaged_by_their_weights(tmp_path):
+    rng = np.random.default_rng(4)
+    sigma = rng.uniform(0.01, 0.1, 100)
+    sigma[:10], sigma[15] = np.nan, np.nan
+    folder = make_run(tmp_path / "run", one_track(rng, row_sigma=sigma))
+    archive = Archive(folder.path)
+    archive.refresh(1.0)
+    curve = drift_curve(archive, 7, (30.0, 80.0, math.nan), None, "row", "frame", points=10)
+    assert len(curve.x) == 10
+    assert curve.x[0] == pytest.approx(4.5)  # none known: all weigh the same
+    assert math.isnan(curve.sigma[0])
+    row = archive.peaks["row"] - 30
+    for n, bounds in ((1, (10, 20)), (9, (90, 100))):
+        weight = np.nan_to_num(1 / sigma[slice(*bounds)].astype(np.float32) ** 2)
+        mean = np.sum(weight * row[slice(*bounds)]) / np.sum(weight)
+        assert curve.y[n] == pytest.approx(mean, rel=1e-4)
+        assert curve.sigma[n] == pytest.approx(np.sum(weight) ** -0.5, rel=1e-4)
+
+
+def test_drifts_of_many_tracks_are_quick(tmp_path):
+    rng = np.random.default_rng(5)
+    n_frames, n_tracks = 10_000, 200
+    archive = Archive(tmp_path)
+    numbers = np.arange(n_frames)
+    archive.frames.append({"frame": numbers, "time_ns": TIME_NS + numbers * 10**7})
+    archive.peaks.append(
+        {
+            "frame_row": np.repeat(numbers, n_tracks),
+            "track": np.tile(np.arange(n_tracks), n_frames),
+            "row": rng.normal(size=n_frames * n_tracks),
+            "row_sigma": np.full(n_frames * n_tracks, 0.1),
+        }
+    )
+    archive.sightings(0)
+
+    def seconds(tracks) -> float:
+        start = time.thread_time()
+        for track in tracks:
+            curve = drift_curve(archive, track, None, None, "row", "time")
+            assert len(curve.x) == 2000
+        return time.thread_time() - start
+
+    assert min(seconds(range(first, 200, 10)) for first in range(4)) < 0.1
+    assert archive.nbytes < 500 << 20
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2", "u4", "i2", "i4", "f4", "f8"])
+def test_what_is_shown_of_a_frame(dtype):
+    rng = np.random.default_rng(6)
+    frame = rng.integers(0, 20, (700, 1100)).astype(dtype)
+    frame[333, 1099] = 100
+    bad = {"u": np.iinfo(dtype).max if dtype[0] == "u" else 0, "i": -1, "f": np.nan}[dtype[0]]
+    frame[0:3, 0:3] = bad
+    mask = np.zeros(frame.shape, bool)
+    mask[6:9, 6:9], mask[333, 1098] = True, True
+    frame[7, 7] = 110
+    shown = display(frame, mask)
+    assert shown.binning == 3
+    assert shown.pixels.shape == (234, 367)
+    assert shown.pixels[0, 0] == shown.pixels[2, 2] == 0
+    assert (shown.pixels > 0).sum() == shown.pixels.size - 2
+    level = int(shown.pixels[111, 366])
+    assert level == shown.pixels.max() == 255
+    # The levels mean counts, to half a level.
+    span = (shown.high - shown.low) / shown.knee
+    for row, col in ((5, 7), (100, 200), (233, 366)):
+        level = int(shown.pixels[row, col])
+        counts = frame[3 * row : 3 * row + 3, 3 * col : 3 * col + 3].max()
+        if not shown.low < counts < shown.high:
+            continue
+        low, high = (
+            shown.low + shown.knee * ((1 + span) ** ((level + half - 1) / 254) - 1)
+            for half in (-0.51, 0.51)
+        )
+        assert low <= counts <= high
+
+
+@pytest.mark.parametrize("frame", [np.full((8, 8), 255, np.uint8), np.zeros((8, 8), np.uint16)])
+def test_frames_without_any_contrast_are_shown(frame):
+    assert set(display(frame, None).pixels.ravel()) == ({0} if frame.max() else {1})
+
+
+def test_a_patch_at_the_edge_is_not_valid_outside():
+    frame = np.arange(400, dtype=np.uint16).reshape(20, 20)
+    frame[2, 3] = 65535
+    mask = np.zeros(frame.shape, bool)
+    mask[1, 1] = True
+    patch = cut_patch(frame, mask, 1.4, 18.6)
+    assert (patch.row, patch.col) == (-4, 14)
+    assert np.isnan(patch.counts[:4]).all()
+    assert np.isnan(patch.counts[:, 6:]).all()
+    assert patch.counts[5, 5] == frame[1, 19]
+    patch = cut_patch(frame, mask, 5, 5)
+    assert np.isnan(patch.counts).sum() == 2
+    assert np.isnan(cut_patch(frame, None, 500, -90).counts).all()
+
+
+def test_a_fit_is_told_in_detector_pixels():
+    frame = np.ones((40, 40), np.uint16)
+    mask = np.zeros(frame.shape, bool)
+    mask[12, 21] = True
+
+    def fit(counts, valid):
+        assert (counts[~valid] == 0).all()
+        assert np.argwhere(~valid).tolist() == [[7, 6]]
+        return {"row": 0.25, "col": -0.5, "row_sigma": 0.1, "col_sigma": 0.2}
+
+    found = fitted(cut_patch(frame, mask, 10.2, 20.4), fit)
+    assert found == {"row": 10.25, "col": 19.5, "row_sigma": 0.1, "col_sigma": 0.2}
+    assert fitted(cut_patch(frame, mask, 900, 900), fit) is None
+
+
+def test_messages_are_aligned_and_say_nan_as_null():
+    rng = np.random.default_rng(7)
+    for n in range(40):
+        arrays = {
+            f"x{k}": rng.normal(size=(n % 5, k + 1)).astype(dtype)
+            for k, dtype in enumerate(("u1", "f4", "i4", "f8"))
+        }
+        header, found = decode(encode("image", {"a": "é" * n, "b": [math.nan, 1.0]}, arrays))
+        assert header == {"type": "image", "a": "é" * n, "b": [None, 1.0]}
+        for name, array in arrays.items():
+            np.testing.assert_array_equal(found[name], array)
+    with pytest.raises(ValueError, match="array x has dtype int64"):
+        encode("image", {}, {"x": np.zeros(1, np.int64)})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "{", "[]", "null", '{"type": "nonsense"}', '{"type": "watch", "tracks": ["a"]}',
+        '{"type": "watch", "points": 1000000}', '{"type": "show", "frame": -1}', '{"tracks": []}',
+        '{"type": "patch"}', '{"type": "watch", "quantity": "colour"}', "\ud800",
+        '{"type": "patch", "frame": 1, "row": 1e300, "col": 0}', '{"type": "hold", "hold": 1}',
+        '{"type": "watch", "tracks": [99999999999999999999]}',
+    ],
+)  # fmt: skip
+def test_what_a_page_may_not_ask(text):
+    with pytest.raises(ValueError, match="the page asked for what does not exist"):
+        read_request(text)
+
+
+def test_what_a_page_asks():
+    asked = {"type": "watch", "tracks": [1], "quantity": "d", "x": "frame", "from": 1, "to": 2.5}
+    assert read_request(json.dumps(asked | {"request": "a"})) == Watch(
+        tracks=(1,), quantity="d", x="frame", begin=1, end=2.5, request="a"
+    )
+    assert read_request('{"type": "show", "more": 1}') == Show()
+
+
+@pytest.mark.parametrize(
+    ("origin", "host", "own"),
+    [
+        (None, "127.0.0.1:8350", True),
+        ("http://127.0.0.1:8350", "127.0.0.1:8350", True),
+        ("http://localhost:8350", "localhost:8350", True),
+        ("http://[::1]:8350", "[::1]:8350", True),
+        ("http://192.168.0.7:8350", "192.168.0.7:8350", True),
+        ("http://evil.example", "127.0.0.1:8350", False),
+        ("http://evil.example:8350", "evil.example:8350", False),  # its name made to mean ours
+        ("http://127.0.0.1:8351", "127.0.0.1:8350", False),
+        ("null", "127.0.0.1:8350", False),
+        ("http://127.0.0.1:8350", None, False),
+    ],
+)
+def test_only_our_own_page_may_listen(origin, host, own):
+    assert is_own(origin, host) == own
+    assert is_own(f"http://{socket.gethostname()}:1", f"{socket.gethostname()}:1")
+
+
+def test_a_port_in_use_is_passed_over():
+    with listen("127.0.0.1", 0) as first:
+        port = first.getsockname()[1]
+        assert address_of(first) == f"http://127.0.0.1:{port}/"
+        if port < 65535:
+            with listen("127.0.0.1", port) as second:
+                assert second.getsockname()[1] > port
+    with pytest.raises(UserError, match=r"dashboard.host = '192.0.2.1'"):
+        listen("192.0.2.1", 0)
+    with pytest.raises(UserError, match="is no address"):
+        listen("no such host", 0)
+
+
+def test_half_cycles_are_told_with_the_frames_they_begin_and_end_on():
+    seconds = np.arange(10)
+    readings = pa.table(
+        {
+            "time_ns": TIME_NS + seconds * 10**9,
+            "voltage_v": seconds * 0.1,
+            "current_a": np.ones(10),
+            "capacity_ah": np.ones(10),
+            "half_cycle": np.array([-1, 0, 0, 0, 0, -1, 1, 1, 1, 1], np.int32),
+            "kind": ["rest", *["charge"] * 4, "rest", *["discharge"] * 4],
+        },
+        schema=CELL,
+    )
+    frames = np.arange(700)
+    header, arrays = decode(cell_message(readings, TIME_NS + frames * 10**7, frames))
+    charge, discharge = header["half_cycles"]
+    assert (charge["kind"], charge["start_frame"], charge["stop_frame"]) == ("charge", 100, 400)
+    assert (discharge["start_frame"], discharge["stop_frame"]) == (600, None)
+    assert charge["stop"] - charge["start"] == pytest.approx(3.0)
+    assert arrays["frame"][2] == 200
+    assert arrays["voltage"][5] == pytest.approx(0.5)
+    empty = decode(cell_message(CELL.empty_table(), frames[:0], frames[:0]))
+    assert empty[0]["half_cycles"] == []
+
+
+def test_what_is_lost_is_said_with_its_frames(tmp_path):
+    states = ["done", "missing", "missing", "done", "failed", "missing"]
+    none = {"series": [], "frame": np.empty(0, np.int64), "track": np.empty(0, np.int64)}
+    counts = {"done": 2, "missing": 3, "failed": 1, "shed": 0}
+    folder = make_run(
+        tmp_path / "run", tables(["a"] * 6, list(range(6)), states, none), frames=counts
+    )
+    archive = Archive(folder.path)
+    archive.refresh(1.0)
+    health = RunState(folder.path).health(archive)
+    assert health["lost"] == "3 frames missing (a: 1 to 2, 5), 1 frame failed (a: 4)"
+    assert health["phase"] == "done"
+
+
+def test_a_run_that_has_gone_silent_is_stale_and_rates_are_those_of_late(tmp_path):
+    folder = make_run(tmp_path / "run", state="running")
+    state, archive = RunState(folder.path), Archive(folder.path)
+    assert state.health(archive)["phase"] == "starting"
+    live = folder.path / "live.json"
+    for second in range(3):
+        now = {"phase": "running", "elapsed_s": second, "received": 100 * second}
+        now |= {"frames": {"done": 50 * second}, "latency_ms": 3.0, "backlog": 4, "window": 5}
+        live.write_text(json.dumps(now))
+        stamp = time.time() - 100 + second
+        os.utime(folder.path / "run.json", (stamp - 5, stamp - 5))
+        os.utime(live, (stamp, stamp))
+        state._heard_s = min(state._heard_s, stamp - 1)
+        state.refresh()
+    health = state.health(archive)
+    assert (health["frames_in_hz"], health["frames_out_hz"]) == (100.0, 50.0)
+    assert health["backlog"] == 9
+    assert 95 < health["stale_s"] < 110
+    live.write_text("{half of it")
+    state.refresh()
+    assert state.health(archive)["latency_ms"] == 3.0
+    folder.write_summary(folder.read_summary() | {"state": "done"})
+    state.refresh()
+    assert not state.live
+    assert state.stale_s == 0.0
+
+
+@pytest.fixture
+def showing(tmp_path):
+    """A run of 20 frames with its recording, 60 x 100 pixels."""
+    rng = np.random.default_rng(8)
+    stack = rng.integers(0, 50, (20, 60, 100)).astype(np.uint16)
+    stack[:, 30, 80] = 1000
+    np.save(tmp_path / "a.npy", stack)
+    folder = make_run(
+        tmp_path / "run", one_track(rng, 20), source=str(tmp_path / "a.npy"), software={}
+    )
+    (folder.path / "config.yaml").write_text(Config().to_yaml())
+    one = Showing(folder.path)
+    one.refresh()
+    one.refresh_tables()
+    yield one
+    one.close()
+
+
+def test_frames_of_a_run_that_is_over_come_from_its_recording(showing, tmp_path):
+    key = showing.newest()
+    assert key == ("a", 19)
+    header, arrays = decode(showing.image(key, newest=True))
+    stack = np.load(tmp_path / "a.npy")
+    assert header["shape"] == [60, 100]
+    assert header["has_pixels"]
+    assert not header["newest"]
+    np.testing.assert_array_equal(arrays["pixels"], display(stack[19], None).pixels)
+    assert arrays["row"] == pytest.approx([30.19])
+    assert arrays["track"].tolist() == [7.0]
+    found = showing.patch(PatchOf(frame=3, row=30.4, col=80.0))
+    assert found.header["track"] == 7
+    assert found.header["origin"] == [25, 75]
+    np.testing.assert_array_equal(found.patch.counts, stack[3, 25:36, 75:86])
+
+
+def test_without_the_recording_the_peaks_are_shown_and_why(showing, tmp_path):
+    (tmp_path / "a.npy").unlink()
+    header, arrays = decode(showing.image(("a", 4), newest=False))
+    assert not header["has_pixels"]
+    assert "does not exist" in header["why"]
+    assert len(arrays["row"]) == 1
+    assert header["shape"][0] > 30
+    assert header["shape"][1] > 80
+    patch = showing.patch(PatchOf(frame=4, row=30, col=80))
+    assert patch.patch is None
+    assert "does not exist" in patch.header["why"]
+
+
+def test_tracks_of_a_run_without_their_table_are_told_from_its_peaks(showing):
+    header, arrays = decode(showing.tracks())
+    assert header["n"] == 1
+    assert header["units"]["drift_row_sigma"] == "px"
+    assert arrays["track"].tolist() == [7.0]
+    assert arrays["series"].tolist() == [0]
+    assert arrays["n_frames"].tolist() == [20.0]
+    assert 0.05 < arrays["drift_row"][0] < 0.15
+    seen = showing.archive.peaks
+    weight = seen["row_sigma"][:10].astype(float) ** -2
+    mean = np.sum(weight * seen["row"][:10]) / weight.sum()
+    assert arrays["ref_row"][0] == pytest.approx(mean)
+
+
+def test_without_geometry_drifts_are_distances_and_spacings_a_problem(showing):
+    header, arrays = decode(showing.drift(Watch(tracks=(7, 99), request=3)))
+    assert header["quantity"] == "distance"
+    assert (header["request"], header["unit"]) == (3, "px")
+    assert len(arrays["y0"]) == 20
+    assert len(arrays["y1"]) == 0
+    header, _ = decode(showing.drift(Watch(tracks=(7,), quantity="strain")))
+    assert header["type"] == "problem"
+    assert "not known" in header["text"]
+    assert showing.hello()["quantities"] == ["distance", "row", "col"]
+
+
+def test_the_newest_images_are_shown_in_turn_when_their_peaks_are_there(showing):
+    showing.state.summary["state"] = "running"
+
+    def relay(frames):
+        for frame in frames:
+            pixels = np.full((60, 100), frame, np.uint16)
+            showing._relayed._keep(
+                Frame(series="a", frame=frame, time_ns=0, shape=(60, 100), dtype="<u2",
+                      encoding="raw", data=pixels.tobytes())
+            )  # fmt: skip
+
+    relay([30, 40])  # beyond what is on disk
+    assert showing.newest() is None
+    relay([3, 5, 6])
+    showing._relayed.frames.move_to_end(("a", 30))
+    showing._relayed.frames.move_to_end(("a", 40))
+    shown = [showing.newest() for _ in range(4)]
+    assert [frame for _, frame in shown] == [3, 5, 6, 6]
+    header, arrays = decode(showing.image(("a", 5), newest=True))
+    assert header["newest"]
+    assert header["settled"]
+    relay(range(100, 140))  # far ahead of the peaks: shown without
+    assert showing.newest() == ("a", 139)
+    header, arrays = decode(showing.image(("a", 139), newest=True))
+    assert not header["settled"]
+    assert len(arrays["row"]) == 0
+    relay(range(1000, 1300))
+    assert len(showing._relayed.frames) == 200
+
+
+def test_a_viewer_has_one_place_for_each_type():
+    class Stuck:
+        def __init__(self):
+            self.go, self.sent = asyncio.Event(), []
+
+        async def send_bytes(self, message):
+            self.sent.append(message)
+            await self.go.wait()
+
+    async def play():
+        socket_ = Stuck()
+        viewer = Viewer(socket_)
+        task = asyncio.create_task(viewer.send())
+        viewer.put("image", b"0")
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        for n in range(1, 1000):
+            viewer.put("image", b"%d" % n)
+            viewer.put("health", b"h%d" % n)
+        assert viewer.dropped == 2 * 998
+        socket_.go.set()
+        while len(socket_.sent) < 3:
+            await asyncio.sleep(0)
+        task.cancel()
+        return socket_.sent
+
+    assert asyncio.run(play()) == [b"0", b"999", b"h999"]

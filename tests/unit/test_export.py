@@ -1,0 +1,241 @@
+from __future__ import annotations
+
+import re
+
+import h5py
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from streamer import rows
+from streamer.curves import displaced, references
+from streamer.errors import UserError
+from streamer.export.columns import COLUMNS
+from streamer.export.formats import FORMATS, export_run
+from streamer.rows import batches, count_rows, histories
+from streamer.store import CELL, FRAMES, PEAKS, TRACKS
+from tests.unit.runs import BEGIN, GEOMETRY, make_run
+
+SCHEMAS = {"frames": FRAMES, "peaks": PEAKS, "tracks": TRACKS, "cell": CELL}
+
+
+@pytest.fixture
+def run(tmp_path):
+    return make_run(tmp_path / "today")
+
+
+@pytest.fixture(autouse=True)
+def small_batches(monkeypatch):
+    """Exports see several batches of one part, and batches of several parts."""
+    monkeypatch.setattr(rows.batches, "__defaults__", (None, 50))
+    monkeypatch.setattr(rows, "_MOST", 60)
+
+
+def table(run, name):
+    return {"tracks": run.read_tracks, "cell": run.read_cell}.get(name, lambda: run.read(name))()
+
+
+def read_flt(path):
+    """Read a column file by its definition: titles behind a hash, then numbers."""
+    lines = path.read_text().splitlines()
+    assert lines[0].startswith("#")
+    titles = lines[0][1:].split()
+    values = np.array([[float(word) for word in line.split()] for line in lines[1:]])
+    assert values.shape[1] == len(titles)
+    return dict(zip(titles, values.T, strict=True))
+
+
+def test_every_column_of_a_run_has_a_meaning():
+    named = {name for schema in SCHEMAS.values() for name in schema.names}
+    assert named == set(COLUMNS)
+    assert all(column.meaning for column in COLUMNS.values())
+
+
+def test_batches_are_the_rows_in_their_order(run):
+    tables = list(batches(run, "peaks"))
+    assert len(tables) > 2
+    assert sum(map(len, tables)) == count_rows(run, "peaks") == 280
+    whole = run.read("peaks")
+    joined = np.concatenate([one["row"].to_numpy() for one in tables])
+    np.testing.assert_array_equal(joined, whole["row"].to_numpy())
+
+
+def test_what_was_not_committed_is_not_exported(run):
+    part = run.parts("peaks")[-1]
+    part.rename(part.with_name("part-00000099.parquet"))
+    run.parts("frames")[-1].unlink()
+    assert count_rows(run, "peaks") == sum(map(len, batches(run, "peaks"))) == 210
+
+
+def test_histories_are_the_sightings_of_each_track(run):
+    peaks = run.read("peaks").to_pandas()
+    found = list(histories(run, run.read_tracks()))
+    assert [one.track for one in found] == list(range(10))
+    for one in found:
+        mine = peaks[peaks["track"] == one.track]
+        np.testing.assert_array_equal(one.seen.row, mine["row"])
+        np.testing.assert_array_equal(one.time_ns, mine["time_ns"])
+
+
+def test_parquet_reads_back_equal(run):
+    out = export_run(run.path, "parquet")
+    assert out == run.path / "export" / "parquet"
+    for name, schema in SCHEMAS.items():
+        read = pq.read_table(out / f"{name}.parquet")
+        assert read.schema.equals(schema)
+        assert read.field("series" if "series" in schema.names else "time_ns").metadata
+        pd.testing.assert_frame_equal(read.to_pandas(), table(run, name).to_pandas())
+    assert pq.read_schema(out / "peaks.parquet").field("d").metadata[b"unit"] == b"angstrom"
+
+
+def test_csv_reads_back_equal_to_the_last_digit(run, tmp_path):
+    out = export_run(run.path, "csv", tmp_path / "tables")
+    for name, schema in SCHEMAS.items():
+        read = pd.read_csv(out / f"{name}.csv")
+        assert list(read.columns) == schema.names
+        wanted = table(run, name).to_pandas()
+        for column in schema.names:
+            if wanted[column].dtype.kind in "if":
+                np.testing.assert_array_equal(read[column], wanted[column])
+            else:
+                assert read[column].fillna("").tolist() == wanted[column].tolist()
+    assert "nan" not in (out / "peaks.csv").read_text().lower()
+    legend = (out / "README.txt").read_text()
+    assert re.search(r"^d_sigma +angstrom +standard deviation of d$", legend, re.MULTILINE)
+    assert "begun 2023-11-14" in legend
+
+
+def test_flt_has_the_peaks_in_the_terms_of_imaged11(run):
+    out = export_run(run.path, "flt")
+    assert out.name == "today.flt"
+    columns, peaks = read_flt(out), run.read("peaks").to_pandas()
+    for theirs, ours in (
+        ("sc", "row"), ("s_raw", "row"), ("fc", "col"), ("f_raw", "col"), ("track", "track"),
+        ("sum_intensity", "intensity"), ("frame", "frame"), ("flags", "flags"), ("score", "score"),
+        ("tth", "two_theta"), ("IMax_s", "peak_row"), ("IMax_f", "peak_col"),
+        ("sc_sigma", "row_sigma"),
+    ):  # fmt: skip
+        np.testing.assert_array_equal(columns[theirs], peaks[ours], err_msg=theirs)
+    np.testing.assert_array_equal(columns["omega"], 0.0)
+    np.testing.assert_array_equal(columns["spot3d_id"], np.arange(len(peaks)))
+    np.testing.assert_array_equal(columns["series"], peaks["series"] == "second")
+    np.testing.assert_allclose(columns["timestamp"], peaks["time_ns"] * 1e-9, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(columns["ds"], 1.0 / peaks["d"], rtol=1e-15)
+    # eta from the geometry alone: from up, the rows' axis, towards the columns' axis.
+    row, col = GEOMETRY.beam
+    eta = np.degrees(np.arctan2(peaks["col"] - col, peaks["row"] - row))
+    np.testing.assert_allclose(columns["eta"], eta, atol=1e-9)
+
+
+def test_nexus_holds_peaks_drifts_cell_and_geometry(run):
+    peaks, tracks = run.read("peaks").to_pandas(), run.read_tracks().to_pandas()
+    with h5py.File(export_run(run.path, "nexus")) as file:
+        group = file["entry/peaks"]
+        assert group.attrs["NX_class"] == "NXreflections"
+        for theirs, ours in (
+            ("observed_px_x", "col"), ("observed_px_y", "row"), ("d_errors", "d_sigma"),
+            ("observed_px_x_errors", "col_sigma"), ("observed_px_y_errors", "row_sigma"),
+            ("observed_frame", "frame"), ("int_sum", "intensity"), ("polar_angle", "two_theta"),
+            ("azimuthal_angle", "chi"), ("d", "d"), ("time_ns", "time_ns"), ("track", "track"),
+            ("quality", "flags"), ("score", "score"),
+        ):  # fmt: skip
+            np.testing.assert_array_equal(group[theirs], peaks[ours], err_msg=theirs)
+        assert all(group[name].attrs["description"] for name in group)
+        assert "centre of a pixel" in group["observed_px_x"].attrs["description"]
+        assert "flags" not in group
+        names = group["experiments"].asstr()[()]
+        assert names[group["id"][()]].tolist() == peaks["series"].tolist()
+        table = file["entry/tracks/table"]
+        for name in tracks.columns.drop("series"):
+            np.testing.assert_array_equal(table[name], tracks[name], err_msg=name)
+        detector = file["entry/instrument/detector"]
+        assert detector["beam_center_y"][()] == pytest.approx(20.0)
+        assert detector["distance"].attrs["units"] == "m"
+        assert file["entry/instrument/beam/incident_wavelength"][()] == 0.62
+        voltage = file["entry/cell/voltage"]
+        assert voltage.attrs["NX_class"] == "NXlog"
+        np.testing.assert_array_equal(voltage["value"], run.read_cell()["voltage_v"])
+        assert voltage["time"].attrs["start"] == "2023-11-14T22:13:20.123456+00:00"
+
+
+def test_the_drift_in_a_nexus_file_is_that_of_each_sighting(run):
+    tracks = run.read_tracks()
+    known = references(tracks)
+    with h5py.File(export_run(run.path, "nexus")) as file:
+        for one in histories(run, tracks):
+            group = file[f"entry/tracks/track_{one.track}"]
+            np.testing.assert_array_equal(group["frame"], one.frame)
+            np.testing.assert_allclose(group["time"], (one.time_ns - BEGIN) * 1e-9)
+            for name, quantity in (("drift", "radial"), ("strain", "strain"), ("d", "d")):
+                value, error = displaced(one.seen, known[one.track], GEOMETRY, quantity)
+                np.testing.assert_array_equal(group[name], value)
+                np.testing.assert_array_equal(group[f"{name}_errors"], error)
+        main = file["entry/drift"]
+        signals = [main.attrs["signal"], *main.attrs["auxiliary_signals"]]
+        assert "track_3" not in signals  # no peak
+        assert len(signals) == 8
+        for name in signals:
+            whole, own = main[name][()], file[f"entry/tracks/{name}/drift"][()]
+            np.testing.assert_array_equal(whole[np.isfinite(whole)], own)
+            assert f"{name}_errors" in main
+
+
+def test_the_default_plot_of_a_nexus_file_is_the_drift(run):
+    with h5py.File(export_run(run.path, "nexus")) as file:
+        group = file
+        while "default" in group.attrs:
+            group = group[group.attrs["default"]]
+        assert group.name == "/entry/drift"
+        assert group.attrs["NX_class"] == "NXdata"
+        assert list(group.attrs["axes"]) == ["time"]
+
+
+def test_silx_plots_it(run):
+    pytest.importorskip("silx", reason="silx is not installed")
+    from silx.io import nxdata
+    from silx.io import open as silx_open
+
+    with silx_open(str(export_run(run.path, "nexus"))) as file:
+        default = nxdata.get_default(file)
+        assert default.is_valid
+        assert default.is_curve
+        assert default.errors is not None
+        assert len(default.auxiliary_signals) == 7
+        np.testing.assert_array_equal(default.axes[0], file["/entry/drift/time"][()])
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+def test_a_run_of_which_little_is_known_can_be_exported(tmp_path, format_):
+    run = make_run(tmp_path / "run", geometry=False, cell=False)
+    assert export_run(run.path, format_).exists()
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+def test_a_run_without_a_frame_can_be_exported(tmp_path, format_):
+    run = make_run(tmp_path / "run", cell=False)
+    for part in (*run.parts("frames"), *run.parts("peaks"), run.path / "tracks.parquet"):
+        part.unlink()
+    assert export_run(run.path, format_).exists()
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+def test_what_is_there_is_not_overwritten(run, format_):
+    out = export_run(run.path, format_)
+    with pytest.raises(UserError, match=r"is there already: choose another --out"):
+        export_run(run.path, format_)
+    assert [path.name for path in out.parent.iterdir()] == [out.name]
+
+
+def test_mistakes_are_one_line_and_leave_nothing(run, tmp_path):
+    with pytest.raises(UserError, match="write one of nexus, csv, flt, parquet"):
+        export_run(run.path, "xlsx")
+    with pytest.raises(UserError, match=r"no run\.json"):
+        export_run(tmp_path, "csv")
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot write"):
+        export_run(run.path, "flt", tmp_path / "file" / "x.flt")
+    run.parts("peaks")[2].write_bytes(b"torn")
+    with pytest.raises(UserError, match="cannot be read"):
+        export_run(run.path, "csv", tmp_path / "out" / "csv")
+    assert not list((tmp_path / "out").iterdir())

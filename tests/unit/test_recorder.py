@@ -1,0 +1,199 @@
+"""Recording of a stream, and replay of what was recorded."""
+
+import contextlib
+
+import h5py
+import hdf5plugin
+import numpy as np
+import pytest
+
+from streamer.codecs import decode
+from streamer.config import SourceConfig
+from streamer.errors import UserError
+from streamer.recorder import Recorder, check_path
+from streamer.sources import open_source
+from streamer.sources.base import Frame, Gap, Series, SeriesEnd
+
+SHAPE = (40, 56)
+START_NS = 1_700_000_000_123_456_789
+
+
+def picture(number, dtype="<u2"):
+    return np.random.default_rng(number).poisson(2, SHAPE).astype(dtype)
+
+
+def chunk(frame, encoding):
+    filters = {
+        "bslz4": hdf5plugin.Bitshuffle(cname="lz4"),
+        "bszstd": hdf5plugin.Bitshuffle(cname="zstd"),
+        "lz4": hdf5plugin.LZ4(),
+    }
+    with h5py.File("memory.h5", "w", driver="core", backing_store=False) as file:
+        data = file.create_dataset(
+            "d", data=frame[None], chunks=(1, *frame.shape), **filters[encoding]
+        )
+        return data.id.read_direct_chunk((0, 0, 0))[1]
+
+
+def frame(number, encoding="bslz4", dtype="<u2", **changes):
+    pixels = picture(number, dtype)
+    fields = {
+        "series": "series_7",
+        "frame": number,
+        "time_ns": START_NS + number * 10_000_000,
+        "shape": SHAPE,
+        "dtype": pixels.dtype.str,
+        "encoding": encoding,
+        "data": pixels.tobytes() if encoding == "raw" else chunk(pixels, encoding),
+    }
+    return Frame(**(fields | changes))
+
+
+def series(**changes):
+    mask = np.zeros(SHAPE, bool)
+    mask[3, 4] = True
+    fields = {
+        "name": "series_7",
+        "n_frames": 6,
+        "frame_time_s": 0.01,
+        "pixel_mask": mask,
+        "flatfield": np.full(SHAPE, 1.25, np.float32),
+        "saturation": 60_000.0,
+        "metadata": {
+            "beam_center_x": 20.5,
+            "incident_wavelength": 0.9,
+            "detector_distance": 0.2,
+            "user_data": {"sample": "NMC 7", "list": [1, 2]},
+        },
+    }
+    return Series(**(fields | changes))
+
+
+def record(path, events):
+    recorder = Recorder(path)
+    for event in events:
+        recorder.take([event])
+    recorder.close()
+    return recorder
+
+
+def replay(path, **config):
+    with contextlib.closing(open_source(path, SourceConfig(**config))) as source:
+        return source.read(10_000)
+
+
+@pytest.mark.parametrize("encoding", ["raw", "bslz4", "bszstd", "lz4"])
+@pytest.mark.parametrize("dtype", ["|u1", "<u2", "<u4", "<i4", "<f4", ">u2"])
+def test_replay_gives_the_same_bytes(tmp_path, encoding, dtype):
+    frames = [frame(n, encoding, dtype) for n in range(6)]
+    record(tmp_path / "run.h5", [series(), *frames, SeriesEnd(series="series_7")])
+    first, *replayed, end = replay(tmp_path / "run.h5")
+    assert [(f.frame, f.encoding, f.dtype, f.shape) for f in replayed] == [
+        (f.frame, f.encoding, f.dtype, f.shape) for f in frames
+    ]
+    assert [bytes(f.data) for f in replayed] == [bytes(f.data) for f in frames]
+    assert [f.time_ns for f in replayed] == [f.time_ns for f in frames]
+    assert end.reason == "end"
+    told = series()
+    np.testing.assert_array_equal(first.pixel_mask, told.pixel_mask)
+    np.testing.assert_array_equal(first.flatfield, told.flatfield)
+    assert (first.n_frames, first.frame_time_s, first.saturation) == (6, 0.01, 60_000)
+    for key, value in told.metadata.items():
+        assert first.metadata[key] == value
+
+
+def test_stripped_headers_are_put_back(tmp_path):
+    frames = [frame(n) for n in range(6)]
+    stripped = [frame(n, data=f.data[12:]) for n, f in enumerate(frames)]
+    record(tmp_path / "run.h5", [series(), *stripped, SeriesEnd(series="series_7")])
+    assert [bytes(f.data) for f in replay(tmp_path / "run.h5")[1:-1]] == [f.data for f in frames]
+
+
+def test_frames_of_another_coding_keep_their_pixels(tmp_path):
+    frames = [frame(0), frame(1, "raw"), frame(2, "lz4"), *map(frame, range(3, 6))]
+    record(tmp_path / "run.h5", [series(), *frames, SeriesEnd(series="series_7")])
+    for number, one in enumerate(replay(tmp_path / "run.h5")[1:-1]):
+        np.testing.assert_array_equal(
+            decode(one.data, one.encoding, one.dtype, one.shape), picture(number)
+        )
+
+
+def test_others_read_the_file(tmp_path):
+    path = tmp_path / "run.h5"
+    events = [series(), *map(frame, (0, 1, 4)), SeriesEnd(series="series_7", reason="abort")]
+    record(path, events)
+    with h5py.File(path) as file:
+        entry = file[file.attrs["default"]]
+        data = entry[entry.attrs["default"]]
+        stack = data[data.attrs["signal"]]
+        assert stack.shape == (5, *SHAPE)
+        for number in (0, 1, 4):
+            np.testing.assert_array_equal(stack[number], picture(number))
+        assert np.all(stack[2:4] == 65535), "what did not come reads as masked"
+        np.testing.assert_array_equal(entry["data/data_000001"][4], picture(4))
+        assert entry["instrument/detector/beam_center_x"][()] == 20.5
+        assert entry["instrument/beam/incident_wavelength"].attrs["units"] == "angstrom"
+        assert entry["end_reason"][()] == b"abort"
+
+
+def test_frames_that_did_not_come_are_missing_in_the_replay(tmp_path):
+    lost = Gap(series="series_7", frames=range(2, 4), reason="not received")
+    events = [series(), frame(0), frame(1), lost, frame(4), SeriesEnd(series="series_7")]
+    record(tmp_path / "run.h5", events)
+    replayed = replay(tmp_path / "run.h5")
+    assert [f.frame for f in replayed if isinstance(f, Frame)] == [0, 1, 4]
+    assert [n for e in replayed if isinstance(e, Gap) for n in e.frames] == [2, 3]
+    assert replayed[-1].reason == "abort: 5 of 6 frames were recorded"
+
+
+def test_swapped_frames_take_their_places(tmp_path):
+    order = [3, 0, 2, 1, 5, 4]
+    record(tmp_path / "run.h5", [series(), *map(frame, order), SeriesEnd(series="series_7")])
+    replayed = replay(tmp_path / "run.h5")[1:-1]
+    assert [f.frame for f in replayed] == list(range(6))
+    assert [f.time_ns for f in replayed] == [START_NS + n * 10_000_000 for n in range(6)]
+
+
+def test_each_series_has_its_file_and_none_is_overwritten(tmp_path):
+    path = tmp_path / "run_master.h5"
+    recorder = Recorder(path)
+    for name in ("series_7", "series_8"):
+        recorder.take([series(name=name), frame(0, series=name), SeriesEnd(series=name)])
+    recorder.close()
+    assert recorder.files == [path, tmp_path / "run_2_master.h5"]
+    with pytest.raises(UserError, match="exists: choose another name"):
+        check_path(path)
+    again = Recorder(tmp_path / "other.h5")
+    (tmp_path / "other.h5").write_bytes(b"of someone else")
+    again.take([series(), frame(0)])
+    again.close()
+    assert again.files == [tmp_path / "other_2.h5"]
+    assert (tmp_path / "other.h5").read_bytes() == b"of someone else"
+
+
+def test_series_without_a_frame_leaves_a_file_that_says_so(tmp_path):
+    record(tmp_path / "run.h5", [series(), SeriesEnd(series="series_7", reason="abort")])
+    with h5py.File(tmp_path / "run.h5") as file:
+        assert file["entry/title"][()] == b"series_7"
+    with pytest.raises(UserError, match="no stack of frames"):
+        replay(tmp_path / "run.h5")
+
+
+def test_what_cannot_be_written_is_counted_and_stops_nothing(tmp_path, caplog):
+    odd = frame(1, shape=(2, 2), data=bytes(8), encoding="raw")
+    recorder = record(tmp_path / "run.h5", [series(), frame(0), odd, frame(2)])
+    assert recorder.counters == {"not recorded": 1}
+    assert "does not fit the series" in caplog.text
+    assert [e.frame for e in replay(tmp_path / "run.h5") if isinstance(e, Frame)] == [0, 2]
+
+
+@pytest.mark.parametrize("name", ["run.tif", "run"])
+def test_name_must_be_of_an_hdf5_file(tmp_path, name):
+    with pytest.raises(UserError, match="name a recording like"):
+        check_path(tmp_path / name)
+
+
+def test_folder_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot write"):
+        check_path(tmp_path / "file" / "run.h5")

@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+import subprocess
+from html.parser import HTMLParser
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from streamer.cell.spans import Span, spans
+from streamer.config import SourceConfig
+from streamer.curves import references
+from streamer.dashboard.pictures import Recorded
+from streamer.errors import UserError
+from streamer.export.columns import COLUMNS
+from streamer.report.agreement_figure import measure_agreement
+from streamer.report.contents import with_error
+from streamer.report.material import Refit, Shot, gather
+from streamer.report.movie import write_movie
+from streamer.report.run import write_report
+from streamer.rows import main_tracks
+from streamer.store import TRACKS
+from tests.unit.runs import BEGIN, STEP, make_run
+
+SHAPE = (56, 64)
+
+
+class Reader(HTMLParser):
+    """Collects the text of a page and what it refers to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.text: list[str] = []
+        self.refers: list[str] = []
+        self.tags: list[str] = []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.refers += [value for name, value in attrs if name in ("src", "href", "xlink:href")]
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def read(path):
+    reader = Reader()
+    reader.feed(path.read_text())
+    return reader, " ".join(" ".join(reader.text).split())
+
+
+def fit(pixels, mask, rows, cols):
+    """A conventional fit that is 0.01 px off in the rows."""
+    assert pixels.shape == SHAPE
+    n = len(rows)
+    counts = np.ones((n, 11, 11), np.float32)
+    sigma = np.full(n, 0.01)
+    flags = np.zeros(n, np.int32)
+    return Refit(counts, counts > 0, rows + 0.01, cols + 0.0, sigma, sigma, flags)
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run whose frames are there."""
+    source = tmp_path / "first.npy"
+    frames = np.random.default_rng(3).poisson(20.0, (30, *SHAPE)).astype(np.uint16)
+    np.save(source, frames)
+    return make_run(tmp_path / "run", source=str(source))
+
+
+def test_a_report_needs_nothing_beside_it(run, tmp_path):
+    page = write_report(run.path, tmp_path / "out", make_fitter=lambda material: fit)
+    reader, text = read(page)
+    assert all(one.startswith(("#", "data:")) for one in reader.refers)
+    assert not {"script", "link", "iframe"} & set(reader.tags)
+    assert "url(http" not in page.read_text()
+    assert reader.tags.count("figure") == 4
+    assert "prefers-color-scheme:dark" in page.read_text()
+    for name in ("drift", "frames", "patches", "agreement"):
+        assert (tmp_path / "out" / "figures" / f"{name}.pdf").read_bytes().startswith(b"%PDF")
+        with Image.open(tmp_path / "out" / "figures" / f"{name}.png") as image:
+            assert image.width > 800
+    assert "Figure 4." in text
+
+
+def test_a_report_tells_of_lost_frames_and_changed_settings(run, tmp_path):
+    settings = run.path / "config.yaml"
+    settings.write_text(settings.read_text().replace("minval: 40.0", "minval: 55.5"))
+    _, text = read(write_report(run.path, tmp_path / "out"))
+    assert "first, missing: frames 7." in text
+    assert "second, failed, 1 frame: it was failed, so." in text
+    assert "4 frames without a result" in text
+    assert "Not compared." in text
+    assert "detect.minval 55.5" in text
+    assert "detect.minscore" not in text
+
+
+def test_without_pixels_peaks_are_shown_and_it_is_said(tmp_path):
+    run = make_run(tmp_path / "run", geometry=False, cell=False)
+    page = write_report(run.path, tmp_path / "out", make_fitter=lambda material: fit)
+    reader, text = read(page)
+    assert "Without pixels: gone.npy does not exist" in text
+    assert "No peaks could be fitted: gone.npy does not exist" in text
+    assert reader.tags.count("figure") == 2
+    assert "no angles, spacings and strains" in text
+
+
+def test_a_run_without_a_frame_has_a_report(tmp_path):
+    run = make_run(tmp_path / "run", cell=False)
+    for part in (*run.parts("frames"), *run.parts("peaks"), run.path / "tracks.parquet"):
+        part.unlink()
+    _, text = read(write_report(run.path, tmp_path / "out", make_fitter=lambda material: fit))
+    assert "No frame is done." in text
+    assert "No track was seen on enough frames." in text
+
+
+def test_frames_are_spread_over_the_run_or_chosen(run):
+    _, shown, compared = gather(run, 3, 4, 10)
+    assert [(one.series, one.frame) for one in shown] == [
+        ("first", 0), ("first", 19), ("second", 10), ("second", 29),
+    ]  # fmt: skip
+    assert len(compared) == 10
+    assert all(len(one.peaks["row"]) == 5 for one in compared)
+    _, shown, _ = gather(run, 3, 4, 0, [12, 3])
+    assert [one.frame for one in shown] == [12, 3]
+    peaks = run.read("peaks").to_pandas()
+    mine = peaks[(peaks["series"] == "first") & (peaks["frame"] == 12)]
+    np.testing.assert_array_equal(shown[0].peaks["row"], mine["row"])
+    with pytest.raises(UserError, match="--frames 900: the run has no such frame; it has 0 to 29"):
+        gather(run, 3, 4, 0, [900])
+
+
+def test_main_tracks_show_all_of_the_run():
+    spans_of = [(0, 99), (0, 98), (0, 97), (100, 150), (110, 150)]
+    table = TRACKS.empty_table().to_pandas().reindex(range(6))
+    for i, (first, last) in enumerate([*spans_of, (0, 150)]):
+        for name, value in (("first", first), ("last", last)):
+            table.loc[i, f"{name}_frame"] = value
+            table.loc[i, f"{name}_time_ns"] = value * 1_000_000
+        table.loc[i, "n_frames"] = last - first + 1
+    table["track"], table["series"] = range(6), "one"
+    table["score"], table["flags"] = 100.0, [0, 0, 0, 0, 0, 16]
+    whole = ("parent", "merged_into")
+    table = table.assign(**dict.fromkeys(whole, -1))
+    tracks = pa.Table.from_pandas(table, TRACKS, preserve_index=False)
+    assert main_tracks(tracks, 2)["track"].to_pylist() == [0, 3]  # 5 is no peak
+    assert len(main_tracks(tracks, 9)) == 5
+
+
+@pytest.mark.parametrize(
+    ("value", "sigma", "words"),
+    [
+        (97.0031, 0.0123, "97.003(12)"),
+        (-0.346, 0.0297, "−0.346(30)"),
+        (1.82104612, 0.0000912, "1.821046(91)"),
+        (12.34, 1.26, "12.3(1.3)"),
+        (393.2, 447.1, "390(450)"),
+        (5.0, float("nan"), "5"),
+        (float("nan"), 1.0, "–"),
+        (0.5, 0.0996, "0.50(10)"),
+    ],
+)
+def test_errors_are_told_in_the_last_digits(value, sigma, words):
+    said = with_error(value, sigma)
+    assert said.replace("<small>", "").replace("</small>", "") == words
+
+
+def test_half_cycles_are_numbered_by_kind(run):
+    assert spans(run.read_cell()) == [
+        Span("charge", 1, BEGIN + 5 * STEP, BEGIN + 29 * STEP),
+        Span("discharge", 1, BEGIN + 30 * STEP, BEGIN + 59 * STEP),
+    ]
+
+
+def test_agreement_leaves_out_what_is_flagged_and_what_was_fitted():
+    n = 4
+    row = np.array([1.0, 2.0, 3.0, 4.0])
+    shot = Shot("s", 5, 0, {"row": row, "col": row, "flags": np.array([0, 16, 0, 0])})
+    sigma = np.full(n, 0.3)
+    refit = Refit(
+        np.zeros((n, 11, 11), np.float32), np.ones((n, 11, 11), bool),
+        row + np.array([0.03, 0.0, 0.0, 0.06]), row + np.array([0.04, 0.0, 0.0, 0.08]),
+        sigma, sigma, np.array([0, 0, 0, 0], np.int32),
+    )  # fmt: skip
+    found = measure_agreement([(shot, refit)])
+    np.testing.assert_allclose(found.distance, [0.05, 0.1])
+    assert (found.n_left_out, found.n_same) == (1, 1)
+    assert found.frame.tolist() == [5, 5]
+    assert found.percentiles[0] == pytest.approx(0.075)
+
+
+def test_every_track_has_a_reference(run):
+    assert set(references(run.read_tracks())) == set(range(10))
+    assert set(TRACKS.names) <= set(COLUMNS)
+
+
+def test_a_gif_has_as_many_frames_as_were_asked_for(run, tmp_path):
+    recorded = Recorded(run.read_summary()["source"], SourceConfig())
+    out = tmp_path / "run.gif"
+    assert write_movie(run, recorded, out, Console(quiet=True), most=7) == 7
+    with Image.open(out) as image:
+        assert image.n_frames == 7
+        assert image.size == (512, 546)
+    with pytest.raises(UserError, match="is there already"):
+        write_movie(run, recorded, out, Console(quiet=True))
+    with pytest.raises(UserError, match=r"must end in \.mp4 or \.gif"):
+        write_movie(run, recorded, tmp_path / "run.avi", Console(quiet=True))
+
+
+def test_an_mp4_has_every_frame(run, tmp_path):
+    ffmpeg = pytest.importorskip("imageio_ffmpeg", reason="the extra movie is not installed")
+    recorded = Recorded("gone.npy", SourceConfig())
+    out = tmp_path / "run.mp4"
+    assert write_movie(run, recorded, out, Console(quiet=True)) == 56
+    done = subprocess.run(
+        [ffmpeg.get_ffmpeg_exe(), "-i", str(out), "-map", "0:v", "-c", "copy", "-f", "null", "-"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "h264" in done.stderr
+    assert "frame=   56" in done.stderr
+    assert not list(tmp_path.glob(".*"))

@@ -1,0 +1,121 @@
+"""Choosing frames of a recording, and playing it again and again."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamer.codecs import decode
+from streamer.config import SourceConfig
+from streamer.errors import UserError
+from streamer.selection import parse_frames
+from streamer.sources import open_source
+from streamer.sources.base import Frame, Gap, Series, SeriesEnd
+
+DATA = np.random.default_rng(5).poisson(3, (23, 6, 7)).astype("<u2")
+
+
+def play(uri, portion=4, limit=1000, **config):
+    source = open_source(uri, SourceConfig(**config))
+    expected, events = source.n_frames, []
+    while not source.exhausted and len(events) < limit:
+        events += source.read(portion)
+    source.close()
+    assert source.exhausted
+    assert source.read(1) == []
+    return events, expected
+
+
+@pytest.fixture
+def recording(tmp_path):
+    path = tmp_path / "run.npy"
+    np.save(path, DATA)
+    return path
+
+
+_bound = st.none() | st.integers(-30, 30)
+
+
+@given(start=_bound, stop=_bound, step=st.none() | st.integers(1, 30), spaced=st.booleans())
+def test_frames_are_a_slice_of_python(start, stop, step, spaced):
+    parts = ["" if part is None else str(part) for part in (start, stop)]
+    text = (" : " if spaced else ":").join(parts) + (f":{step}" if step else "")
+    assert parse_frames(text) == slice(start, stop, step)
+
+
+@pytest.mark.parametrize(
+    ("frames", "numbers"),
+    [
+        ("3:11", range(3, 11)),
+        (":4", range(4)),
+        ("-5:", range(18, 23)),
+        ("2:20:7", range(2, 20, 7)),
+        ("::5", range(0, 23, 5)),
+        ("20:400", range(20, 23)),
+        ("7", range(7, 8)),
+        ("-1", range(22, 23)),
+        (None, range(23)),
+    ],
+)
+def test_chosen_frames_keep_their_numbers(recording, frames, numbers):
+    events, expected = play(recording, frames=frames)
+    assert expected == events[0].n_frames == len(numbers)
+    assert [e.frame for e in events[1:-1]] == list(numbers), "no other frame, and none is missing"
+    for event in events[1:-1]:
+        pixels = decode(event.data, event.encoding, event.dtype, event.shape)
+        np.testing.assert_array_equal(pixels, DATA[event.frame])
+    assert isinstance(events[-1], SeriesEnd)
+
+
+@pytest.mark.parametrize(
+    ("frames", "gaps"),
+    [("5:15", [range(11, 15)]), ("::5", [range(15, 16), range(20, 21)]), (":11", [])],
+)
+def test_only_chosen_frames_can_be_missing(recording, frames, gaps):
+    whole = recording.read_bytes()
+    recording.write_bytes(whole[: len(whole) - 12 * DATA[0].nbytes])
+    events, _ = play(recording, frames=frames)
+    assert [e.frames for e in events if isinstance(e, Gap)] == gaps
+    chosen = range(*parse_frames(frames).indices(23))
+    assert [e.frame for e in events if isinstance(e, Frame)] == [n for n in chosen if n < 11]
+
+
+@pytest.mark.parametrize(
+    ("frames", "says"),
+    [
+        ("a:b", "mean nothing: write start:stop:step"),
+        ("", "mean nothing"),
+        ("1:2:3:4", "mean nothing"),
+        ("10:0:-1", "mean nothing"),
+        ("::0", "the step must be 1 or more"),
+        ("-:3", "- is no number"),
+        ("23:", "has 23 frames, and none of them is in 23:"),
+        ("9:3", "none of them"),
+    ],
+)
+def test_choices_that_mean_nothing(recording, frames, says):
+    with pytest.raises(UserError, match=says) as caught:
+        open_source(recording, SourceConfig(frames=frames))
+    assert "\n" not in str(caught.value)
+
+
+def test_each_round_is_a_series_of_its_own(recording):
+    events, expected = play(recording, loop=3, frames="4:6")
+    assert expected == 6
+    assert [type(e) for e in events] == [Series, Frame, Frame, SeriesEnd] * 3
+    assert [e.name for e in events if isinstance(e, Series)] == ["run", "run_2", "run_3"]
+    assert [e.series for e in events if not isinstance(e, Series)] == [
+        name for name in ("run", "run_2", "run_3") for _ in range(3)
+    ]
+    assert [e.frame for e in events if isinstance(e, Frame)] == [4, 5] * 3
+
+
+def test_it_plays_until_it_is_stopped(recording):
+    events, expected = play(recording, loop=0, limit=2600)
+    assert expected is None
+    assert events[2500].name == "run_101"
+
+
+def test_frames_of_a_live_stream_cannot_be_chosen():
+    with pytest.raises(UserError, match=r"is a live stream: source.frames"):
+        open_source("dectris://127.0.0.1:1", SourceConfig(frames=":5"))
