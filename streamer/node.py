@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import signal
 import threading
@@ -20,6 +21,7 @@ from streamer.metrics import Metrics
 __all__ = ["Node", "Role"]
 
 _TICK_S = 0.1
+_ALONE_S = 30.0
 _REPORT_S = 0.25
 
 logger = logging.getLogger(__name__)
@@ -59,7 +61,8 @@ class Node:
     """Runs a role until it has finished or is told to stop.
 
     SIGTERM or SIGINT asks the role to stop and waits for it; a second one ends the process at once.
-    The process also ends when the one that started it is gone.
+    The process also ends when the one that started it is gone: at once when it can, else after half
+    a minute, for the other nodes end as well.
 
     Parameters
     ----------
@@ -115,8 +118,11 @@ class Node:
 
     def _loop(self, role: Role) -> None:
         poller, polled = zmq.Poller(), list[zmq.Socket[bytes]]()
-        state, next_report = "running", 0.0
+        state, next_report, give_up = "running", 0.0, math.inf
         while not role.finished:
+            if time.monotonic() >= give_up:
+                logger.error("what was begun cannot be finished without the others: giving up")
+                break
             pause = role.step()
             now = time.monotonic()
             if self._stop.is_set() and state == "running":
@@ -130,6 +136,7 @@ class Node:
                     logger.warning("the process that started this one is gone: stopping")
                     self._stop.set()
                     self._parent = os.getppid()
+                    give_up = now + _ALONE_S
             if pause > 0 and not role.finished:
                 if role.sockets != polled:
                     poller, polled = zmq.Poller(), role.sockets

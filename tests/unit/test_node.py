@@ -132,3 +132,21 @@ def test_redelivered_frames_are_counted_once():
     for total in (3, 3, 8):
         metrics.count_redelivered(total)
     assert metrics.value("braggstream_redelivered_frames_total") == 8
+
+
+def test_a_node_that_was_left_alone_does_not_wait_for_ever(context, monkeypatch, caplog):
+    monkeypatch.setattr("streamer.node._ALONE_S", 0.05)
+
+    class Waiting(CountDown):
+        """A role that waits for an acknowledgement from a node that is gone."""
+
+        def step(self) -> float:
+            return 0.01
+
+        def stop(self) -> None:
+            pass
+
+    role = Waiting(1)
+    Node("x-0", context, lambda: role, Metrics(), parent=1 << 30).run()
+    assert role.closed
+    assert "giving up" in caplog.text
