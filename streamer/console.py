@@ -184,6 +184,7 @@ class PlainView:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._next = 0.0
+        self._addresses = ""
         self._rates = _Rates()
 
     def __enter__(self) -> Self:
@@ -198,7 +199,11 @@ class PlainView:
         pass
 
     def update(self, now: Snapshot) -> None:
-        """Print a line when it is time."""
+        """Print a line when it is time, and where others can listen when that is known."""
+        addresses = _addresses(now)
+        if addresses != self._addresses and now.feed and now.relay:
+            self._addresses = addresses
+            self._console.print(addresses, highlight=False, soft_wrap=True)
         fps, pps = self._rates.update(now.settled, now.peaks)
         if time.monotonic() < self._next:
             return

@@ -34,12 +34,18 @@ def attach(url: str, **more) -> ClientConnection:
 
 
 def hear(viewer: ClientConnection, kind: str, accept=lambda header: True, seconds=25.0):
-    """Return the next message of a type that is acceptable."""
+    """Return a message of a type that is acceptable: the last one that came, or the next."""
+    # What came while another type was waited for is not sent again.
+    passed = viewer.__dict__.setdefault("passed", {})
+    if kind in passed and accept(passed[kind][0]):
+        return passed.pop(kind)
     deadline = time.monotonic() + seconds
     while True:
         header, arrays = decode(viewer.recv(deadline - time.monotonic()))
         if header["type"] == kind and accept(header):
+            passed.pop(kind, None)
             return header, arrays
+        passed[header["type"]] = header, arrays
 
 
 def ask(viewer: ClientConnection, **request) -> None:

@@ -43,7 +43,8 @@ def shown(view_class, terminal, *snapshots):
 
 def test_a_pipe_gets_plain_lines_and_not_too_many():
     text = shown(PlainView, False, snapshot(), snapshot())
-    assert text.count("\n") == 1
+    assert text.count("\n") == 2
+    assert "peaks feed tcp://127.0.0.1:5590  frames relay tcp://127.0.0.1:5591" in text
     assert "running: 100 of 480 frames" in text
     assert "sent again" not in text
 
