@@ -264,8 +264,10 @@ def climb(
 def settle(
     work: Workspace, m: int, n_peaks: int, each: int, size: int, gain: float, variance: float
 ) -> None:
-    """Write `expected` and `fisher` at parameters that `climb` once found."""
+    """Write `expected` and `fisher` at parameters that `climb` once found, or near those."""
+    lowest = _FAINTEST * gain if variance == 0.0 else -math.inf
+    _limit(work.best, n_peaks, each, size, lowest)
     evaluate(work, m, work.best, n_peaks, each, _narrow(work, n_peaks, each))
     score(work, m, n_peaks * each + 1, gain, variance)
     prior_score(work, n_peaks, each)
-    _fix(work, n_peaks, each, size, _FAINTEST * gain if variance == 0.0 else -math.inf)
+    _fix(work, n_peaks, each, size, lowest)

@@ -197,8 +197,8 @@ def _on_recording(
         name: place_peaks(sightings.peaks, found, binning) for name, found in in_patch.items()
     }
     true = None if truth is None else true_positions(sightings, truth)
-    clean = clean_peaks(sightings.peaks, placed[REFERENCE])
-    held = agreements(sightings, placed, true)
+    clean = clean_peaks(sightings.peaks, placed[REFERENCE], binning)
+    held = agreements(sightings, placed, true, binning)
     result = PairFindings(sightings.pair, len(sightings), int(clean.sum()), held)
     answers = {name: np.stack([one.row, one.col], axis=1) for name, one in in_patch.items()}
     if true is not None:

@@ -11,7 +11,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from workers.agreement import PERCENTILES, Agreement
+from workers.agreement import PERCENTILES, SIGMAS, Agreement
 from workers.evaluation import Figures
 from workers.sightings import Pair
 
@@ -69,7 +69,10 @@ def case_tables(rows: Sequence[CaseFindings]) -> Iterator[Table]:
 def agreement_table(pairs: Sequence[PairFindings], reference: str) -> Table:
     """Lay out how far the methods are from one reference on a recording."""
     against = "the truth" if reference == "truth" else f"the {reference} fit"
-    table = _table(f"Recording: distance from {against}, px", ("n", *_QUANTILES, ">1 px"))
+    table = _table(
+        f"Recording: distance from {against}, px",
+        ("n", *_QUANTILES, f"<= {SIGMAS:g} sigma", ">1 px"),
+    )
     for pair in pairs:
         members = [one for one in pair.agreements if one.reference == reference]
         for population, group in groupby(members, key=lambda one: one.population):
@@ -80,6 +83,7 @@ def agreement_table(pairs: Sequence[PairFindings], reference: str) -> Table:
                     f"  {one.method}",
                     f"{one.n:,}",
                     *(_known(value, ".3f") for value in one.percentiles),
+                    _known(one.within, ".1%"),
                     _known(one.outliers, ".1%"),
                 )
     return table
@@ -139,6 +143,7 @@ def _agreement(one: Agreement) -> dict[str, Any]:
         "n": one.n,
         **{name: _plain(value) for name, value in zip(names, one.percentiles, strict=True)},
         "outliers_share": _plain(one.outliers),
+        f"within_{SIGMAS:g}_combined_sigma_share": _plain(one.within),
         "by_frame": {
             "frame": one.frame.tolist(),
             "n": one.n_of_frame.tolist(),

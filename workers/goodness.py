@@ -80,7 +80,9 @@ def goodness(
         scale = (_N_KNOTS - 1) / (_LOG_HIGHEST - _LOG_LOWEST)
         lowest = _LOG_LOWEST + math.log(gain)
         for k in range(m):
-            place = min(max((logarithms[k] - lowest) * scale, 0.0), _N_KNOTS - 1.001)
+            place = (logarithms[k] - lowest) * scale
+            # What is not a number must not become a place in the table.
+            place = min(place, _N_KNOTS - 1.001) if place > 0.0 else 0.0
             knot = int(place)
             part = place - knot
             mean += _MOMENTS[knot, 0] + part * (_MOMENTS[knot + 1, 0] - _MOMENTS[knot, 0])

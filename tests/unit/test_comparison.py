@@ -90,8 +90,8 @@ def test_pair_that_is_none(text):
 def sightings(frame, rows=None, cols=None, flags=0):
     frame = np.asarray(frame, np.int64)
     peaks = np.zeros(len(frame), PEAK)
-    peaks["row"] = 50 if rows is None else rows
-    peaks["col"] = 50 if cols is None else cols
+    peaks["row"] = 0 if rows is None else rows
+    peaks["col"] = 0 if cols is None else cols
     peaks["flags"] = flags
     shape = (len(frame), 11, 11)
     return Sightings(Pair(1, 1), frame, peaks, {11: np.zeros(shape)}, {11: np.ones(shape, bool)})
@@ -124,6 +124,43 @@ def test_distances_by_population_and_frame():
     assert everything.n == 5
     assert everything.outliers == pytest.approx(0.2)
     assert everything.n_of_frame.tolist() == [3, 2]
+
+
+def test_agreement_within_combined_standard_deviations():
+    seen = sightings([0] * 4)
+    fit = positions(np.zeros(4), sigma=0.3)
+    # 0.3 and 0.4 combine to 0.5: these stand 1.9, 2.1, diagonally just over 2, and 1.8 of it apart.
+    other = positions([0.95, 1.05, 1.5, 0.0], cols=[0.0, 0.0, 1.5, 0.9], sigma=0.4)
+    other["row_sigma"][2] = other["col_sigma"][2] = 1.0
+    unknown = positions(np.zeros(4), sigma=np.nan)
+    found = {
+        (one.method, one.reference): one
+        for one in agreements(
+            seen, {"gaussian": fit, "other": other, "unknown": unknown}, np.zeros((4, 2))
+        )
+        if one.population == "all"
+    }
+    assert found["other", "gaussian"].within == pytest.approx(0.5)
+    # The truth has no standard deviation of its own.
+    assert found["other", "truth"].within == pytest.approx(0.0)
+    assert np.isnan(found["unknown", "gaussian"].within)
+    assert found["unknown", "gaussian"].n == 4
+
+
+def test_independent_gaussian_errors_agree_as_stated():
+    rng, n = np.random.default_rng(3), 20_000
+    fit = positions(rng.normal(0.0, 0.3, n), rng.normal(0.0, 0.3, n), sigma=0.3)
+    other = positions(rng.normal(0.0, 0.2, n), rng.normal(0.0, 0.2, n), sigma=0.2)
+    found = agreements(sightings(np.zeros(n)), {"gaussian": fit, "other": other}, None)
+    assert [one.within for one in found] == pytest.approx([1.0 - np.exp(-2.0)] * 2, abs=0.01)
+
+
+@pytest.mark.parametrize(("binning", "middle"), [(1, 8.0), (2, 8.5), (4, 9.5)])
+def test_a_clean_peak_is_the_one_its_patch_was_cut_around(binning, middle):
+    seen = sightings([0] * 4, rows=8, cols=8)
+    rows = middle + binning * np.array([0.0, 0.99, 1.01, -0.99])
+    fit = positions(rows, cols=middle + binning * np.array([0.99, 0.0, 0.0, -1.01]))
+    assert clean_peaks(seen.peaks, fit, binning).tolist() == [True, True, False, False]
 
 
 def test_where_the_fit_failed_nothing_is_held_against_it():
@@ -267,6 +304,8 @@ def test_everything_is_written_with_its_numbers(config, tmp_path):
     for one in low["agreements"]:
         assert one["p50_px"] <= one["p75_px"] <= one["p95_px"]
         assert sum(one["by_frame"]["n"]) == one["n"]
+        share = one["within_2_combined_sigma_share"]
+        assert share is None if one["method"] == "centroid" else 0.5 < share <= 1.0
 
 
 @pytest.mark.usefixtures("conventional")
