@@ -61,11 +61,11 @@ def clean_peaks(
         (n,) of `streamer.messages.PEAK`: none of their flags is set.
     reference
         (n,) of `streamer.messages.POSITION` by the Gaussian fit: it converged, explains the counts
-        with one peak, and its centre is not outside `TRUSTED_PX` of the patch's middle. Where it
-        is, the patch was cut around another pixel than the peak's: on stills of a protein crystal
-        5 % of spots are streaks of four to seven pixels with their highest count at one end, and
-        networks, which know centres near the middle only, fall short of the centre. No other
-        property of a peak made methods differ there by more than their standard deviations.
+        with one peak, and its centre is within `TRUSTED_PX` of the patch's middle along each axis,
+        where networks are trained to find it. Of a long or faint spot the highest pixel, around
+        which the patch is cut, may be further off: on stills of a protein crystal of 12 % of what
+        is clean otherwise, mostly along the spot's long axis. Networks fall short there, and do
+        not always flag it: see the population of all peaks for what that costs.
     binning
         Detector pixels per patch pixel along each axis.
     """
