@@ -10,14 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from streamer.cell.base import CellSource, Readings
 from streamer.cell.cycles import KINDS, half_cycles
 from streamer.cell.tables import TableSource
 from streamer.config import CellConfig
 from streamer.errors import UserError
-from streamer.store import CELL
+from streamer.store import CELL, RunFolder
 
 __all__ = ["CellLog", "open_cell"]
 
@@ -74,7 +73,7 @@ class CellLog:
     ) -> None:
         self._source = open_cell(config)
         self._offset_ns = round(config.offset_s * 1e9)
-        self._path = folder / "cell.parquet"
+        self._folder = RunFolder(folder)
         self._clock = clock
         self._readings = Readings.empty()
         self._n_written = 0
@@ -104,9 +103,7 @@ class CellLog:
         self._next_s = self._clock() + _WRITE_S
         if len(self._readings) == self._n_written:
             return
-        partial = self._path.with_name(f".{self._path.name}.partial")
-        pq.write_table(_table(self._readings, self._offset_ns), partial)
-        partial.rename(self._path)
+        self._folder.write_cell(_table(self._readings, self._offset_ns))
         self._n_written = len(self._readings)
 
     def close(self) -> None:

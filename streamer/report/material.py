@@ -15,7 +15,7 @@ from streamer.dashboard.pictures import Recorded, decoded
 from streamer.errors import UserError
 from streamer.geometry import Geometry
 from streamer.rows import History, batches, histories, main_tracks
-from streamer.store import RunFolder
+from streamer.store import FRAMES, RunFolder
 
 __all__ = ["Fitter", "Material", "Refit", "Shot", "gather", "pixels_of", "spread"]
 
@@ -120,7 +120,8 @@ def gather(
     except UserError:
         config = Config()  # of another version; its words are in the folder all the same
     columns = ("series", "frame", "time_ns", "state", "reason", "n_peaks")
-    frames = pa.concat_tables([_EMPTY, *batches(folder, "frames", columns)])
+    empty = FRAMES.empty_table().select(columns)
+    frames = pa.concat_tables([empty, *batches(folder, "frames", columns)])
     tracks = folder.read_tracks()
     main = main_tracks(tracks, n_tracks) if tracks.num_rows else tracks
     by_number = {one.track: one for one in histories(folder, main)} if main.num_rows else {}
@@ -208,15 +209,3 @@ def _take_shots(material: Material, rows: Sequence[int]) -> None:
 
 def _key(series: Any, frame: Any) -> Any:
     return (series << 44) + frame
-
-
-_EMPTY = pa.schema(
-    [
-        ("series", pa.string()),
-        ("frame", pa.int64()),
-        ("time_ns", pa.int64()),
-        ("state", pa.string()),
-        ("reason", pa.string()),
-        ("n_peaks", pa.int32()),
-    ]
-).empty_table()
