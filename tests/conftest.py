@@ -13,6 +13,7 @@ SHARED = Path(__file__).parents[1].parent / "shared"
 def context() -> Iterator[zmq.Context[zmq.Socket[bytes]]]:
     """A ZeroMQ context whose sockets are all gone after the test."""
     made: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    made.linger = 0  # also for what a peer that left has not taken
     yield made
     made.destroy(linger=0)
 

@@ -30,6 +30,8 @@ _PATIENCE_S = 30.0
 """Longest wait for a client that takes nothing."""
 _END_PATIENCE_S = 5.0
 """The same for the end message, which the real detector would drop too."""
+_LINGER_S = 5.0
+"""How long what was sent may take to leave once the port is closed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +80,14 @@ class Detector:
         self._rendered: list[bytes] = []
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.PUSH)
+        # Set from the start: a connection that its client breaks keeps what it has by then.
+        self._socket.linger = round(_LINGER_S * 1000)
         self._socket.sndhwm = scene.config.buffer_frames
         address = scene.config.address
         try:
             self._socket.bind(address)
         except zmq.ZMQError as error:
-            self.close(linger_s=0.0)
+            self.close()
             if error.errno == zmq.EADDRINUSE:
                 raise UserError(
                     f"port in use: {address}; stop the other program or set simulate.address"
@@ -105,9 +109,9 @@ class Detector:
     ) -> None:
         self.close()
 
-    def close(self, linger_s: float = 5.0) -> None:
-        """Release the port, giving the client `linger_s` seconds to take what was sent."""
-        self._context.destroy(linger=round(linger_s * 1000))
+    def close(self) -> None:
+        """Release the port, giving the client a few seconds to take what was sent."""
+        self._context.destroy()
 
     def run(
         self, stop: threading.Event | None = None, client_timeout_s: float | None = None

@@ -36,6 +36,7 @@ class Publisher:
 
     def __init__(self):
         self.context = zmq.Context()
+        self.context.linger = 0
         self.sources = []
         self.port = 0
         self.bind()

@@ -93,6 +93,7 @@ class Detector:
 
     def __init__(self):
         self.context = zmq.Context()
+        self.context.linger = 0
         self.socket = self.context.socket(zmq.PUSH)
         self.socket.set(zmq.LINGER, 0)
         self.socket.set(zmq.SNDTIMEO, 5000)

@@ -98,6 +98,7 @@ def end(series=1):
 @pytest.fixture
 def detector():
     context = zmq.Context()
+    context.linger = 0
     push = context.socket(zmq.PUSH)
     push.set(zmq.LINGER, 0)
     push.set(zmq.SNDTIMEO, 5000)

@@ -82,6 +82,7 @@ class Bridge:
     def __init__(self, kind="pull"):
         self.kind = kind
         self.context = zmq.Context()
+        self.context.linger = 0
         self.sources = []
         self.waiting = deque()
         self.port = 0

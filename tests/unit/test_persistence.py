@@ -146,6 +146,17 @@ def test_measured_frames_have_findpeaks_peaks(index, row, col, minval):
     assert len(expected) > 10
 
 
+@pytest.fixture
+def root_logger():
+    """Is as it was after the test: findpeaks sets it up for the whole process."""
+    root = logging.getLogger()
+    before = root.level, root.handlers[:]
+    yield
+    root.setLevel(before[0])
+    root.handlers[:] = before[1]
+
+
+@pytest.mark.usefixtures("root_logger")
 def test_the_reference_agrees_with_the_table_findpeaks_shows():
     frame = np.random.default_rng(4).integers(0, 30, (20, 20))
     peaks = FindpeaksFinder(10, 1)(frame)

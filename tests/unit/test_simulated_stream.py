@@ -327,6 +327,24 @@ def test_a_client_that_leaves_loses_the_rest(
     assert "did not take the end of series 1" in caplog.text
 
 
+@pytest.mark.timeout(30)
+def test_closing_does_not_wait_for_clients_that_left(
+    client: Any, background: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the moment of closing, with messages on the way: about one in ten was waited for."""
+    for name, value in {"_END_PATIENCE_S": 0.02, "_PATIENCE_S": 0.05, "_LINGER_S": 0.1}.items():
+        monkeypatch.setattr(sender, name, value)
+    config = SimulateConfig(frames=250, rows=256, cols=256, spots=1, rate_hz=0.0, buffer_frames=2)
+    scene = Scene(config)
+    for _ in range(20):
+        with Detector(scene) as detector:
+            run = background(detector)
+            puller = client(rcvhwm=2, rcvbuf=4096)
+            puller.connect(detector.endpoint)
+            run.result()
+            puller.socket.close(linger=0)
+
+
 def test_truth_is_written_beside_on_request(
     scene: Scene, client: Any, background: Any, tmp_path: Path
 ) -> None:

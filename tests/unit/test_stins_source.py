@@ -62,6 +62,7 @@ class Sender:
 
     def __init__(self):
         self.context = zmq.Context()
+        self.context.linger = 0
         self.sources = []
         self.port = 0
         self.bind()
