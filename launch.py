@@ -673,13 +673,17 @@ def _role(
         size = method.patch_size
         method.place(np.ones((1, size, size), np.float32), np.ones((1, size, size), np.bool_))
         second = check = None
-        if method.name == "braggnn":
-            fit = make_method(settings.positions.model_copy(update={"method": "gaussian"}), 1)
-            fit.place(np.ones((1, 11, 11), np.float32), np.ones((1, 11, 11), np.bool_))
-            if fit.patch_size == size:
-                second = fit if settings.positions.refit else None
-                share = settings.positions.check_share
-                check = LiveCheck(fit, share, metrics) if share else None
+        if method.name == "braggnn" and size == 11:
+            fits = [
+                make_method(settings.positions.model_copy(update={"method": name}), 1)
+                for name in ("gaussian", "pseudovoigt")
+            ]
+            for fit in fits:
+                fit.place(np.ones((1, size, size), np.float32), np.ones((1, size, size), np.bool_))
+            # Beside another spot the tails decide, which a Gaussian has not.
+            second = fits[1] if settings.positions.refit else None
+            share = settings.positions.check_share
+            check = LiveCheck(fits[0], share, metrics) if share else None
         return GpuWorker(
             context,
             settings,

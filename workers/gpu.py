@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from streamer.acks import AckListener
 from streamer.config import Config
-from streamer.flags import POOR_FIT
 from streamer.messages import PEAK, POSITION, MessageError, Patches, pack, unpack
 from streamer.messages import Positions as PositionsHeader
 from streamer.metrics import Metrics
@@ -21,7 +20,7 @@ from streamer.pubsub import FAR_END, GPUS, Parcel, Publisher, Subscriber
 from workers.gpugauges import GpuGauges
 from workers.livecheck import LiveCheck
 from workers.positions import PositionMethod, Positions
-from workers.refit import refit
+from workers.refit import doubtful, refit
 
 __all__ = ["GpuWorker", "place_peaks"]
 
@@ -80,7 +79,8 @@ class GpuWorker:
     positions_address
         Where to publish positions.
     second
-        Places those peaks anew that `method` flags as not one clean peak; None: nobody does.
+        Places those peaks anew of which `method` is unsure or that have another one beside them;
+        None: nobody does.
     check
         Compares some of the positions with those of another method.
     """
@@ -212,17 +212,18 @@ class GpuWorker:
             peaks = np.concatenate([one.peaks for one in waiting])
             counts = np.concatenate([one.counts for one in waiting])
             valid = np.concatenate([one.valid for one in waiting])
+        frames = [frame for one in waiting for frame in one.header.frames]
         with self._metrics.timed("place"):
             placed = self._method.place(counts, valid)
         if self._refit is not None:
             with self._metrics.timed("refit"):
-                hopeless = (peaks["flags"] & POOR_FIT) != 0
-                placed = refit(placed, counts, valid, hopeless, self._refit)
+                sizes = [frame.n_peaks for frame in frames]
+                again = doubtful(placed, peaks, sizes, self._binning)
+                placed = refit(placed, counts, valid, again, self._refit)
         if self._check is not None:
             with self._metrics.timed("check"):
                 self._check.look(counts, valid, placed)
         positions = place_peaks(peaks, placed, self._binning)
-        frames = [frame for one in waiting for frame in one.header.frames]
         self._metrics.batch.observe(len(peaks))
         self._metrics.peaks.inc(len(peaks))
         self._metrics.frames.labels("done").inc(len(frames))

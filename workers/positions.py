@@ -32,6 +32,11 @@ TRUSTED_PX = 1.0
 """Furthest trusted distance from the middle pixel's centre along each axis, in pixels."""
 _SPOILT_LOGIT = 0.0
 """A network's logit above which a patch does not hold one clean peak."""
+_UNSURE_LOGIT = -3.0
+"""That above which it may not: so do 1.5 % of clean peaks, and most of the patches in which the
+network overlooks that a spot is about to split."""
+_PIXEL_SIGMA = 12.0**-0.5
+"""Least standard deviation of what is no peak: that of a place anywhere in a pixel."""
 _LONGEST_LOG = 6.0
 """Standard deviations stay within exp(6) of `workers.normalisation.Inputs.guess`."""
 
@@ -48,6 +53,8 @@ class Positions:
     col_sigma: NDArray[np.float64]
     flags: NDArray[np.int32]
     """`POOR_FIT` and `UNTRUSTED` where they apply."""
+    unsure: NDArray[np.bool_]
+    """True where the patch may not hold one clean peak, so that another method might do better."""
 
     def __len__(self) -> int:
         return len(self.row)
@@ -130,10 +137,10 @@ class NetworkMethod:
         inputs = prepare(patches, valid)
         answers = self._backend(inputs.images, inputs.scales)
         found = np.empty((4, len(answers)))
-        flags = np.empty(len(answers), np.int32)
-        _read(answers, inputs.guess, inputs.turns, inputs.blank, found, flags)
+        flags, unsure = np.empty(len(answers), np.int32), np.empty(len(answers), np.bool_)
+        _read(answers, inputs.guess, inputs.turns, inputs.blank, found, flags, unsure)
         row, col, row_sigma, col_sigma = found
-        return Positions(row, col, row_sigma, col_sigma, flags)
+        return Positions(row, col, row_sigma, col_sigma, flags, unsure)
 
 
 def make_method(config: PositionsConfig, n_threads: int) -> PositionMethod:
@@ -181,7 +188,8 @@ def _positions(
         flags,
     )
     unknown = np.full(len(offsets), np.nan)
-    return Positions(offsets[:, 0].copy(), offsets[:, 1].copy(), unknown, unknown.copy(), flags)
+    row, col = offsets.T.copy()
+    return Positions(row, col, unknown, unknown.copy(), flags, (flags & POOR_FIT) != 0)
 
 
 @njit(cache=True, nogil=True)
@@ -192,6 +200,7 @@ def _read(
     blank: NDArray[np.bool_],
     found: NDArray[np.float64],
     flags: NDArray[np.int32],
+    unsure: NDArray[np.bool_],
 ) -> None:
     """Turn answers of a network of ours into (4, n) offsets and standard deviations, and flags."""
     for i in range(len(answers)):
@@ -209,8 +218,11 @@ def _read(
             found[2 + axis, i] = guess[i] * math.exp(log)
         if not trusted:
             flags[i] |= UNTRUSTED
+        unsure[i] = blank[i] or answers[i, 4] > _UNSURE_LOGIT
         if blank[i] or answers[i, 4] > _SPOILT_LOGIT:
             flags[i] |= POOR_FIT
+            for axis in range(2, 4):
+                found[axis, i] = max(found[axis, i], _PIXEL_SIGMA)
 
 
 @njit(cache=True, nogil=True)

@@ -16,7 +16,6 @@ from rich.table import Table
 from streamer.codecs import decode
 from streamer.config import Config, load_config
 from streamer.console import PlainView
-from streamer.flags import POOR_FIT
 from streamer.ledger import Ledger
 from streamer.messages import FramePeaks
 from streamer.run import execute
@@ -45,15 +44,15 @@ def _loops(config: Config, path: Path, out: Path, share: int, shares: int, barri
         os.environ[name] = "1"
     from streamer.sink import _frame_columns, _peak_columns, _Result, _Row, _table
     from workers.detector import find_in_frame
-    from workers.fits import GaussianFit
+    from workers.fits import PseudoVoigtFit
     from workers.frames import Correction
     from workers.gpu import place_peaks
     from workers.persistence import make_finder
     from workers.positions import make_method
-    from workers.refit import refit
+    from workers.refit import doubtful, refit
 
     method = make_method(config.positions, 1)
-    fit = GaussianFit() if method.name == "braggnn" and config.positions.refit else None
+    fit = PseudoVoigtFit() if method.name == "braggnn" and config.positions.refit else None
     finder = make_finder("topology", config.detect.minval, config.detect.minscore)
     folder = RunFolder.create(out / f"loops-{share}")
     tracker, ledger = Tracker(config.tracks.gate_px, config.tracks.memory_frames), Ledger()
@@ -95,7 +94,8 @@ def _loops(config: Config, path: Path, out: Path, share: int, shares: int, barri
         valid = np.concatenate([patches.valid for _, patches in found])
         placed = method.place(counts, valid)
         if fit is not None:
-            placed = refit(placed, counts, valid, (peaks["flags"] & POOR_FIT) != 0, fit)
+            sizes = [len(table) for table, _ in found]
+            placed = refit(placed, counts, valid, doubtful(placed, peaks, sizes), fit)
         positions = place_peaks(peaks, placed)
         at = 0
         for number, (table, _) in zip(numbers, found, strict=True):

@@ -47,7 +47,8 @@ class Ramp:
     def place(self, patches, valid):
         self.batches.append(len(patches))
         first = patches[:, 0, 0].astype(np.float64)
-        return Positions(first, -first, first, first, np.zeros(len(first), np.int32))
+        flags = np.zeros(len(first), np.int32)
+        return Positions(first, -first, first, first, flags, flags > 0)
 
 
 @pytest.mark.parametrize(("n", "batches"), [(0, [0]), (1, [1]), (4, [4]), (5, [4, 1]), (8, [4, 4])])

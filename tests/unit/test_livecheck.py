@@ -12,9 +12,8 @@ VALID = np.ones(PATCHES.shape, bool)
 
 
 def positions(n, row=0.0, sigma=0.05, flags=0):
-    return Positions(
-        np.full(n, row), np.zeros(n), np.full(n, sigma), np.full(n, sigma), np.full(n, flags, "i4")
-    )
+    sigmas, bits = np.full(n, sigma), np.full(n, flags, "i4")
+    return Positions(np.full(n, row), np.zeros(n), sigmas, sigmas, bits, bits > 0)
 
 
 class Reference:

@@ -5,16 +5,16 @@ import pytest
 
 from streamer.config import PositionsConfig
 from streamer.flags import NEIGHBOUR, POOR_FIT
+from streamer.messages import PEAK
 from workers.peaksim import PeakRanges, draw_peaks, expected_counts
 from workers.positions import Positions, make_method
-from workers.refit import refit
+from workers.refit import crowded, doubtful, refit
 
 
 def answer(rows, flags):
     n = len(rows)
-    return Positions(
-        np.array(rows, float), np.zeros(n), np.full(n, 0.1), np.full(n, 0.1), np.array(flags, "i4")
-    )
+    sigma, flags = np.full(n, 0.1), np.array(flags, "i4")
+    return Positions(np.array(rows, float), np.zeros(n), sigma, sigma, flags, flags > 0)
 
 
 class Fit:
@@ -31,30 +31,48 @@ class Fit:
 
 COUNTS = np.ones((4, 11, 11), np.float32)
 VALID = np.ones(COUNTS.shape, bool)
-NONE = np.zeros(4, bool)
 
 
-def test_only_what_was_flagged_is_placed_anew():
-    placed = answer([0, 0.1, 0.2, 0.3], [0, POOR_FIT, 0, POOR_FIT])
+def test_only_what_was_chosen_is_placed_anew():
+    placed = answer([0, 0.1, 0.2, 0.3], [0, POOR_FIT, 0, 0])
     fit = Fit([NEIGHBOUR, NEIGHBOUR])
-    again = refit(placed, COUNTS, VALID, NONE, fit)
+    again = refit(placed, COUNTS, VALID, np.array([False, True, False, True]), fit)
     assert fit.asked == 2
     assert again.row.tolist() == [0, 0.5, 0.2, 0.5]
     assert again.flags.tolist() == [0, NEIGHBOUR, 0, NEIGHBOUR]
     assert placed.row.tolist() == [0, 0.1, 0.2, 0.3]
 
 
-def test_where_the_fit_fails_too_the_first_answer_stays():
+def test_where_the_fit_fails_the_first_answer_stays():
     placed = answer([0.1] * 4, [POOR_FIT] * 4)
-    again = refit(placed, COUNTS, VALID, NONE, Fit([POOR_FIT, 0, POOR_FIT, 0]))
+    again = refit(placed, COUNTS, VALID, np.ones(4, bool), Fit([POOR_FIT, 0, POOR_FIT, 0]))
     assert again.row.tolist() == [0.1, 0.5, 0.1, 0.5]
     assert again.flags.tolist() == [POOR_FIT, 0, POOR_FIT, 0]
 
 
-def test_hot_pixels_are_not_tried_again():
-    fit = Fit([0])
-    refit(answer([0.1] * 4, [POOR_FIT] * 4), COUNTS, VALID, np.ones(4, bool), fit)
+def test_nothing_is_fitted_for_nothing():
+    placed, fit = answer([0.1] * 4, [0] * 4), Fit([0])
+    assert refit(placed, COUNTS, VALID, np.zeros(4, bool), fit) is placed
     assert fit.asked == 0
+
+
+@pytest.mark.parametrize("binning", [1, 3])
+def test_crowded_are_peaks_of_one_frame_with_another_but_a_hot_pixel_near(binning):
+    places = [(100, 100), (112, 100), (100, 113), (5, 5), (13, 14), (6, 5), (5, 20), (7, 20)]
+    peaks = np.zeros(len(places), PEAK)
+    peaks["row"], peaks["col"] = binning * np.array(places).T
+    peaks["flags"][7] = POOR_FIT
+    found = crowded(peaks, [3, 0, 2, 1, 2], binning)
+    assert found.tolist() == [True, True, False, False, False, False, False, True]
+    assert not crowded(peaks[:0], [0, 0], binning).size
+
+
+def test_in_doubt_are_crowded_peaks_and_what_the_method_is_unsure_of_but_no_hot_pixel():
+    peaks = np.zeros(4, PEAK)
+    peaks["row"], peaks["flags"][3] = [0, 5, 50, 90], POOR_FIT
+    placed = answer([0] * 4, [0, 0, POOR_FIT, POOR_FIT])
+    assert doubtful(placed, peaks, [4]).tolist() == [True, True, True, False]
+    assert doubtful(placed, peaks, [1] * 4).tolist() == [False, False, True, False]
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -69,8 +87,8 @@ def test_two_peaks_in_a_patch_are_placed_near_the_truth(seed):
     counts = rng.poisson(expected_counts(first) + 0.7 * expected_counts(second)).astype(np.float32)
     valid = np.ones(counts.shape, bool)
     placed = make_method(PositionsConfig(device="cpu"), 1).place(counts, valid)
-    fit = make_method(PositionsConfig(method="gaussian"), 1)
-    again = refit(placed, counts, valid, np.zeros(200, bool), fit)
+    fit = make_method(PositionsConfig(method="pseudovoigt"), 1)
+    again = refit(placed, counts, valid, doubtful(placed, np.zeros(200, PEAK), [1] * 200), fit)
     far = np.hypot(placed.row - first.row, placed.col - first.col)
     near = np.hypot(again.row - first.row, again.col - first.col)
     assert ((placed.flags & POOR_FIT) != 0).mean() > 0.95
