@@ -25,7 +25,7 @@ demo: install
 test: install
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
-# Senders that other people wrote, each with its packages in an environment of its own.
+# Senders and readers that other people wrote, each with its packages in an environment of its own.
 PEERS := $(patsubst tests/peers/requirements/%.txt,.peers/%/installed,$(wildcard tests/peers/requirements/*.txt))
 
 peers: install $(PEERS)
@@ -34,7 +34,8 @@ peers: install $(PEERS)
 .peers/%/installed: tests/peers/requirements/%.txt
 	rm -rf .peers/$*
 	$(PYTHON) -m venv .peers/$*
-	.peers/$*/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	grep -v '^--no-deps$$' $< | .peers/$*/bin/python -m pip install --quiet \
+		--disable-pip-version-check $$(grep '^--no-deps$$' $<) -r /dev/stdin
 	touch $@
 
 bench: install

@@ -1,4 +1,4 @@
-"""Fixtures for tests with senders that other people wrote, each in an environment of its own."""
+"""Fixtures for tests with programs that other people wrote, each in an environment of its own."""
 
 from __future__ import annotations
 
@@ -211,7 +211,7 @@ class Listener:
 
 @pytest.fixture(scope="session")
 def sender_python() -> Callable[[str], str]:
-    """Gives the Python of a sender's environment, or skips."""
+    """Gives the Python of a program's environment, or skips."""
 
     def python(name: str) -> str:
         path = ROOT / ".peers" / name / "bin" / "python"
