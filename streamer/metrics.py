@@ -6,6 +6,7 @@ list of targets that the launcher keeps, see `streamer.targets`.
 
 from __future__ import annotations
 
+import logging
 import math
 import platform
 import time
@@ -27,8 +28,11 @@ from prometheus_client import (
 from prometheus_client.metrics import disable_created_metrics
 
 from streamer.errors import UserError
+from streamer.messages import MessageError
 
 __all__ = ["INCIDENTS", "RANKS", "Metrics"]
+
+logger = logging.getLogger(__name__)
 
 # Frames come every 100 us (10 kHz) to every few seconds: what a stage takes compares with that.
 _WORK_S = (
@@ -162,6 +166,15 @@ class Metrics:
         start = perf_counter()
         yield
         self.busy.labels(stage).observe(perf_counter() - start)
+
+    @contextmanager
+    def refusing(self) -> Iterator[None]:
+        """Count a message that a block finds to be none, and say why in the log."""
+        try:
+            yield
+        except MessageError as error:
+            self.messages_refused.inc()
+            logger.warning("message refused: %s", error)
 
     def expect(self, *stages: str) -> None:
         """Name stages that will be timed, so that they are there from the start."""

@@ -194,28 +194,23 @@ class Sink:
         self._follower.resume(linked, self._place, last.next_track)
 
     def _take(self, parts: list[Any]) -> None:
-        try:
+        with self._metrics.refusing():
             header, buffers = unpack(parts)
-        except MessageError as error:
-            self._metrics.messages_refused.inc()
-            logger.warning("message refused: %s", error)
-            return
-        if isinstance(header, Positions):
-            peaks = np.frombuffer(buffers[0], PEAK)
-            positions = np.frombuffer(buffers[1], POSITION)
-            start = 0
-            for head in header.frames:
-                stop = start + head.n_peaks
-                self._arrive(head.seq, Result(head, peaks[start:stop], positions[start:stop]))
-                start = stop
-        elif isinstance(header, Records):
-            for record in header.records:
-                self._arrive(record.seq, record)
-        elif isinstance(header, SeriesHeader):
-            self._follower.begin_series(header, buffers)
-        else:
-            self._metrics.messages_refused.inc()
-            logger.warning("message refused: a sink has no use for %s", type(header).__name__)
+            if isinstance(header, Positions):
+                peaks = np.frombuffer(buffers[0], PEAK)
+                positions = np.frombuffer(buffers[1], POSITION)
+                start = 0
+                for head in header.frames:
+                    stop = start + head.n_peaks
+                    self._arrive(head.seq, Result(head, peaks[start:stop], positions[start:stop]))
+                    start = stop
+            elif isinstance(header, Records):
+                for record in header.records:
+                    self._arrive(record.seq, record)
+            elif isinstance(header, SeriesHeader):
+                self._follower.begin_series(header, buffers)
+            else:
+                raise MessageError(f"no use for {type(header).__name__}")
 
     def _arrive(self, seq: int, item: Result | Record) -> None:
         if seq < self._next or seq in self._buffer:

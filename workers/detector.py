@@ -171,20 +171,15 @@ class DetectorWorker:
         self._publisher.close()
 
     def _take(self, parts: list[Any]) -> None:
-        try:
+        with self._metrics.refusing():
             header, buffers = unpack(parts)
-        except MessageError as error:
-            self._metrics.messages_refused.inc()
-            logger.warning("message refused: %s", error)
-            return
-        if isinstance(header, SeriesHeader):
-            self._begin(header, buffers)
-        elif isinstance(header, Frames):
-            with self._metrics.timed("detect"):
-                self._work(header.frames, buffers)
-        else:
-            self._metrics.messages_refused.inc()
-            logger.warning("message refused: no use for %s", type(header).__name__)
+            if isinstance(header, SeriesHeader):
+                self._begin(header, buffers)
+            elif isinstance(header, Frames):
+                with self._metrics.timed("detect"):
+                    self._work(header.frames, buffers)
+            else:
+                raise MessageError(f"no use for {type(header).__name__}")
 
     def _begin(self, series: SeriesHeader, buffers: list[memoryview]) -> None:
         arrays = iter(buffers)

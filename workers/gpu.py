@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -23,8 +22,6 @@ from workers.positions import PositionMethod, Positions
 from workers.refit import doubtful, refit
 
 __all__ = ["GpuWorker", "place_peaks"]
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +176,7 @@ class GpuWorker:
         self._publisher.close()
 
     def _take(self, parts: list[Any]) -> None:
-        try:
+        with self._metrics.refusing():
             header, buffers = unpack(parts)
             if not isinstance(header, Patches):
                 raise MessageError(f"no use for {type(header).__name__}")
@@ -187,22 +184,18 @@ class GpuWorker:
                 raise MessageError(
                     f"patches of {header.size} pixels where {self._method.patch_size} are placed"
                 )
-        except MessageError as error:
-            self._metrics.messages_refused.inc()
-            logger.warning("message refused: %s", error)
-            return
-        shape = (-1, header.size, header.size)
-        if not self._waiting:
-            self._deadline = time.monotonic() + self._wait_s
-        self._waiting.append(
-            _Waiting(
-                header,
-                np.frombuffer(buffers[0], PEAK),
-                np.frombuffer(buffers[1], np.float32).reshape(shape),
-                np.frombuffer(buffers[2], np.bool_).reshape(shape),
+            shape = (-1, header.size, header.size)
+            if not self._waiting:
+                self._deadline = time.monotonic() + self._wait_s
+            self._waiting.append(
+                _Waiting(
+                    header,
+                    np.frombuffer(buffers[0], PEAK),
+                    np.frombuffer(buffers[1], np.float32).reshape(shape),
+                    np.frombuffer(buffers[2], np.bool_).reshape(shape),
+                )
             )
-        )
-        self._patches += len(self._waiting[-1].peaks)
+            self._patches += len(self._waiting[-1].peaks)
 
     def _run(self) -> None:
         waiting, self._waiting, self._patches = self._waiting, [], 0

@@ -1,0 +1,303 @@
+"""The workers' roles in this process, with the nodes before and behind them played."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+import zmq
+
+from streamer.config import Config
+from streamer.errors import UserError
+from streamer.flags import NEIGHBOUR, POOR_FIT
+from streamer.messages import (
+    PEAK,
+    POSITION,
+    Acks,
+    CodedFrame,
+    FramePeaks,
+    Frames,
+    Patches,
+    Positions,
+    SeriesHeader,
+    pack,
+    unpack,
+)
+from streamer.metrics import Metrics
+from streamer.pubsub import DETECTORS, FAR_END, GPUS, Parcel, Publisher, Subscriber
+from workers.detector import DetectorWorker
+from workers.gpu import GpuWorker
+from workers.persistence import make_finder
+from workers.positions import Positions as Placed
+
+CONFIG = Config.model_validate({"positions": {"batch_wait_ms": 20.0}})
+SPOTS = [(20, 30), (40, 12), (45, 50)]
+
+
+class Line:
+    """A worker between a publisher and a subscriber, with a sink's acknowledgements."""
+
+    def __init__(self, context, address, pool, make, *, followed=True):
+        self.metrics = Metrics()
+        self.publisher = Publisher(context, address())
+        self.acks = context.socket(zmq.PUB)
+        acks_address = address()
+        self.acks.bind(acks_address)
+        self.worker, out = make(self.publisher.address, acks_address, self.metrics)
+        behind = GPUS if pool == DETECTORS else FAR_END
+        self.subscriber = Subscriber(context, [out] if followed else [], behind, "behind")
+        self.pool, self.received = pool, []
+
+    def send(self, header, *buffers, keys=()):
+        self.publisher.send(self.pool, Parcel(keys=list(keys), parts=pack(header, *buffers)))
+
+    def run(self, until, seconds=20.0):
+        """Let the worker work until a condition is met."""
+        deadline = time.monotonic() + seconds
+        while not until():
+            assert time.monotonic() < deadline, "it did not come about"
+            self.publisher.pump()
+            self.worker.step()
+            if self.subscriber.socket.poll(5):
+                self.received.append(unpack(self.subscriber.receive()))
+
+    def acknowledge(self, upto):
+        self.acks.send_multipart(pack(Acks(upto, list(range(upto)), [])))
+
+    @property
+    def refused(self):
+        return self.metrics.value("braggstream_messages_refused_total")
+
+    def close(self):
+        self.worker.close()
+        self.publisher.close()
+        self.subscriber.close()
+        self.acks.close(linger=0)
+
+
+@pytest.fixture
+def detector(context, address):
+    """Makes detector workers, each with a line of its own."""
+    lines = []
+
+    def make(config=CONFIG, followed=True, **more):
+        def worker(frames, acks, metrics):
+            out = address()
+            finder = make_finder("topology", 40, 60)
+            ends = {"frames_address": frames, "patches_address": out, "acks_address": acks}
+            return DetectorWorker(context, config, metrics, finder, name="d", **ends, **more), out
+
+        lines.append(Line(context, address, DETECTORS, worker, followed=followed))
+        return lines[-1]
+
+    yield make
+    for line in lines:
+        line.close()
+
+
+class Method:
+    """Places each peak where its first pixel says, and is unsure of what holds a 7."""
+
+    name, patch_size = "told", 11
+
+    def __init__(self):
+        self.batches = []
+
+    def place(self, patches, valid):
+        self.batches.append(len(patches))
+        row = patches[:, 0, 0].astype(float)
+        sigma, unsure = np.full(len(row), 0.1), row == 7.0
+        return Placed(row, -row, sigma, sigma, np.where(unsure, POOR_FIT, 0).astype("i4"), unsure)
+
+
+class Second(Method):
+    """Says of all that another peak is beside it."""
+
+    def place(self, patches, valid):
+        self.batches.append(len(patches))
+        row, sigma = np.full(len(patches), 0.25), np.full(len(patches), 0.02)
+        flags = np.full(len(patches), NEIGHBOUR, "i4")
+        return Placed(row, row, sigma, sigma, flags, flags < 0)
+
+
+@pytest.fixture
+def gpu(context, address):
+    """Makes GPU workers, each with a line of its own."""
+    lines = []
+
+    def make(config=CONFIG, **more):
+        def worker(patches, acks, metrics):
+            out, method = address(), Method()
+            ends = {"patches_addresses": [patches], "positions_address": out, "acks_address": acks}
+            made = GpuWorker(context, config, metrics, method, name="g", **ends, **more)
+            made.method = method
+            return made, out
+
+        lines.append(Line(context, address, GPUS, worker))
+        return lines[-1]
+
+    yield make
+    for line in lines:
+        line.close()
+
+
+def a_frame(spots=SPOTS, shape=(64, 64)):
+    rows, cols = np.indices(shape)
+    counts = np.full(shape, 5.0)
+    for row, col in spots:
+        counts += 800 * np.exp(-((rows - row) ** 2 + (cols - col) ** 2) / 4.5)
+    return counts.astype(np.uint16)
+
+
+def send_frames(line, pictures, series="s", first=0):
+    heads = [
+        CodedFrame(seq, series, seq, 1000 + seq, time.time_ns(), (64, 64), "uint16", "raw")
+        for seq in range(first, first + len(pictures))
+    ]
+    line.send(Frames(heads), *pictures, keys=[head.seq for head in heads])
+
+
+def test_a_detector_worker_finds_peaks_and_cuts_their_patches(detector):
+    line = detector()
+    line.publisher.announce(DETECTORS, "s", pack(SeriesHeader("s")))
+    frame = a_frame()
+    send_frames(line, [frame.tobytes(), a_frame([]).tobytes()])
+    line.run(lambda: line.received)
+    ((header, (peaks, counts, valid)),) = line.received
+    peaks = np.frombuffer(peaks, PEAK)
+    counts = np.frombuffer(counts, np.float32).reshape(-1, 11, 11)
+    assert isinstance(header, Patches)
+    assert [(h.seq, h.series, h.time_ns, h.n_peaks) for h in header.frames] == [
+        (0, "s", 1000, 3),
+        (1, "s", 1001, 0),
+    ]
+    assert sorted(zip(peaks["row"].tolist(), peaks["col"].tolist(), strict=True)) == SPOTS
+    for peak, patch in zip(peaks, counts, strict=True):
+        row, col = peak["row"], peak["col"]
+        np.testing.assert_array_equal(patch, frame[row - 5 : row + 6, col - 5 : col + 6])
+    assert np.frombuffer(valid, np.bool_).all()
+    assert line.metrics.value("braggstream_peaks_total") == 3
+
+
+def test_a_frame_that_cannot_be_decoded_fails_alone(detector):
+    line = detector()
+    line.publisher.announce(DETECTORS, "s", pack(SeriesHeader("s")))
+    good = a_frame().tobytes()
+    send_frames(line, [good, good[:100], good])
+    line.run(lambda: line.received)
+    header, _ = line.received[0]
+    assert [(h.n_peaks, bool(h.reason)) for h in header.frames] == [
+        (3, False),
+        (0, True),
+        (3, False),
+    ]
+    assert "100" in header.frames[1].reason
+    assert line.metrics.value("braggstream_frames_total", state="failed") == 1
+
+
+def test_frames_of_a_series_that_was_not_announced_fail(detector):
+    line = detector()
+    send_frames(line, [a_frame().tobytes()], series="t")
+    line.run(lambda: line.received)
+    assert line.received[0][0].frames[0].reason == "series t was not announced"
+
+
+def test_a_mask_of_another_detector_ends_the_worker(detector):
+    line = detector(mask=np.zeros((64, 32), bool))
+    line.publisher.announce(DETECTORS, "s", pack(SeriesHeader("s")))
+    send_frames(line, [a_frame().tobytes()])
+    with pytest.raises(UserError, match=r"detect\.mask has 64 x 32 pixels, the frames of series s"):
+        line.run(lambda: line.received)
+
+
+def test_a_detector_worker_takes_no_frames_before_there_is_a_gpu_worker(detector):
+    line = detector(followed=False)
+    line.publisher.announce(DETECTORS, "s", pack(SeriesHeader("s")))
+    for _ in range(50):
+        line.publisher.pump()
+        line.worker.step()
+    assert not line.publisher.members(DETECTORS)
+    assert line.worker.report()[0] == "waiting for GPU workers"
+
+
+@pytest.mark.parametrize("kind", ["detector", "gpu"])
+def test_what_is_no_message_is_refused_counted_and_told(kind, request, caplog):
+    line = request.getfixturevalue(kind)()
+    parcels = [[b"nonsense"], pack(Acks(0, [], [])), pack(Patches([], 9), b"", b"", b"")]
+    for key, parts in enumerate(parcels):
+        line.publisher.send(line.pool, Parcel(keys=[key], parts=parts))
+    line.run(lambda: line.refused == 3)
+    assert caplog.text.count("message refused") == 3
+    assert "no use for Acks" in caplog.text
+    assert line.worker.report()[1]["refused"] == 3
+
+
+def send_patches(line, frames, seq=0):
+    """Send frames given by their peaks: (row, col, what the first pixel holds, flags)."""
+    for number, spots in enumerate(frames, seq):
+        peaks = np.zeros(len(spots), PEAK)
+        counts = np.zeros((len(spots), 11, 11), np.float32)
+        for peak, patch, (row, col, told, flags) in zip(peaks, counts, spots, strict=True):
+            peak["row"], peak["col"], peak["flags"], patch[0, 0] = row, col, flags, told
+        head = FramePeaks(number, "s", number, 1000, time.time_ns(), len(spots))
+        buffers = (peaks.view(np.uint8).data, counts.data, np.ones(counts.shape, np.uint8).data)
+        line.send(Patches([head], 11), *buffers, keys=[number])
+
+
+def positions(line):
+    """Return the frames and the positions of all that came."""
+    numbers = [head.seq for header, _ in line.received for head in header.frames]
+    tables = [np.frombuffer(buffers[1], POSITION) for _, buffers in line.received]
+    return numbers, np.concatenate(tables)
+
+
+def test_a_gpu_worker_places_peaks_of_several_frames_in_one_batch(gpu):
+    line = gpu()
+    send_patches(line, [[(100, 50, 0.5, 4)], [], [(30, 70, 0.25, 0), (200, 9, 0.0, 0)]])
+    line.run(lambda: line.received)
+    numbers, where = positions(line)
+    assert isinstance(line.received[0][0], Positions)
+    assert numbers == [0, 1, 2]
+    assert line.worker.method.batches == [3]
+    assert where["row"].tolist() == [100.5, 30.25, 200.0]
+    assert where["col"].tolist() == [49.5, 69.75, 9.0]
+    assert where["flags"].tolist() == [4, 0, 0]
+
+
+def test_a_full_batch_does_not_wait_and_a_part_of_one_does_not_wait_for_ever(gpu):
+    positions_config = {"batch_patches": 2, "batch_wait_ms": 60_000.0}
+    line = gpu(Config.model_validate({"positions": positions_config}))
+    send_patches(line, [[(10, 10, 0, 0)], [(10, 10, 0, 0)], [(10, 10, 0, 0)]])
+    line.run(lambda: line.received)
+    assert line.worker.method.batches == [2]
+    line.run(lambda: line.worker._waiting)
+    line.worker.stop()
+    line.run(lambda: len(positions(line)[0]) == 3)
+    assert line.worker.method.batches == [2, 1]
+    assert not line.worker.finished
+    line.acknowledge(3)
+    line.run(lambda: line.worker.finished)
+
+
+def test_the_second_opinion_is_asked_of_what_is_in_doubt(gpu):
+    second = Second()
+    line = gpu(second=second)
+    beside = [(50, 50, 0.5, 0), (50, 58, 0.5, 0)]
+    alone, unsure, hot = (90, 90, 0.5, 0), (130, 130, 7.0, 0), (90, 98, 7.0, POOR_FIT)
+    send_patches(line, [[*beside, alone, unsure, hot], [(51, 50, 0.5, 0)]])
+    line.run(lambda: line.received)
+    _, where = positions(line)
+    assert second.batches == [3]
+    assert where["row"].tolist() == [50.25, 50.25, 90.5, 130.25, 97.0, 51.5]
+    assert where["flags"].tolist() == [NEIGHBOUR, NEIGHBOUR, 0, NEIGHBOUR, POOR_FIT, 0]
+
+
+def test_binned_positions_are_in_detector_pixels(gpu):
+    line = gpu(Config.model_validate({"detect": {"binning": 2}}))
+    send_patches(line, [[(100, 50, 0.5, 0)]])
+    line.run(lambda: line.received)
+    _, where = positions(line)
+    # Binned pixel 50 covers 100 and 101, of which 100.5 is the middle.
+    assert (where["row"][0], where["col"][0]) == (101.5, 49.5)
+    assert where["row_sigma"][0] == pytest.approx(0.2)
