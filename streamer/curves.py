@@ -19,8 +19,12 @@ __all__ = [
     "Reference",
     "Sightings",
     "available",
+    "averaged",
     "displaced",
     "references",
+    "settled",
+    "shortest_stretch",
+    "stretch",
     "thinned",
 ]
 
@@ -53,6 +57,11 @@ class Sightings:
     d: Floats
     """Spacing in angstroms; NaN where not known."""
     d_sigma: Floats
+
+    def first(self, n: int) -> Sightings:
+        """Return the first `n`."""
+        columns = (self.row, self.col, self.row_sigma, self.col_sigma, self.d, self.d_sigma)
+        return Sightings(*(column[:n] for column in columns))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,19 +109,10 @@ def displaced(
     reference_frames
         How many of these.
     """
-    row, col, d, d_sigma = seen.row, seen.col, seen.d, seen.d_sigma
-    sigmas = (seen.row_sigma, seen.col_sigma)
-    if quantity == "strain" and geometry is not None and not np.isfinite(d).any():
-        # The wavelength cancels: any will do where it is not known.
-        unit = geometry if geometry.wavelength_a > 0 else replace(geometry, wavelength_a=1.0)
-        place = unit.locate(row, col, *sigmas)
-        d, d_sigma = place.d, place.d_sigma
-    first = slice(0, reference_frames)
-    ref_row, ref_col, ref_d = reference or (math.nan,) * 3
-    if math.isnan(ref_row + ref_col):
-        ref_row, ref_col = _mean(row[first], sigmas[0][first]), _mean(col[first], sigmas[1][first])
-    if math.isnan(ref_d):
-        ref_d = _mean(d[first], d_sigma[first])
+    first = seen.first(reference_frames)
+    ref_row, ref_col, ref_d = settled(reference, first, geometry, quantity)
+    row, col, sigmas = seen.row, seen.col, (seen.row_sigma, seen.col_sigma)
+    d, d_sigma = _spacings(seen, geometry, quantity)
     if quantity == "row":
         return row - ref_row, sigmas[0]
     if quantity == "col":
@@ -124,24 +124,85 @@ def displaced(
     return _along(row - ref_row, col - ref_col, sigmas, geometry, quantity, ref_row, ref_col)
 
 
+def settled(
+    reference: Reference | None, first: Sightings, geometry: Geometry | None, quantity: Quantity
+) -> Reference:
+    """Return a reference, with means of a track's first sightings for what is not known of it."""
+    row, col, d = reference or (math.nan,) * 3
+    if math.isnan(row):
+        row = _mean(first.row, first.row_sigma)
+    if math.isnan(col):
+        col = _mean(first.col, first.col_sigma)
+    if math.isnan(d):
+        d = _mean(*_spacings(first, geometry, quantity))
+    return row, col, d
+
+
 def thinned(x: Floats, y: Floats, sigma: Floats, points: int) -> Curve:
     """Average over stretches of `x` of the same length, so that at most `points` are left."""
-    if len(x) > points:
-        begin, width = x.min(), (x.max() - x.min()) / points
-        stretch = np.minimum((x - begin) / width, points - 1).astype(np.int64)
-        starts = np.flatnonzero(np.diff(stretch, prepend=-1))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            weight = np.where(sigma > 0, 1.0 / sigma**2, 0.0)  # NaN is not above 0
-        total = np.add.reduceat(weight, starts)
-        # Where none is known all weigh the same, and that of their mean is not known either.
-        unknown, lengths = total == 0.0, np.diff(starts, append=len(x))
-        weight[np.repeat(unknown, lengths)] = 1.0
-        total = np.where(unknown, lengths, total)
-        # Times are large and differ little: their offsets are averaged.
-        x = begin + np.add.reduceat(weight * (x - begin), starts) / total
-        y = np.add.reduceat(weight * y, starts) / total
-        sigma = np.where(unknown, math.nan, 1.0 / np.sqrt(total))
-    return Curve(x, y.astype(np.float32), sigma.astype(np.float32))
+    return averaged(x, y, sigma, stretch(x, points))[0]
+
+
+def stretch(x: Floats, points: int) -> float:
+    """Return over what length of `x` to average, so that at most `points` are left; 0 for none.
+
+    It is a power of two, and stretches begin at its multiples: a curve that grows changes in its
+    last point alone, until all stretches become twice as long.
+    """
+    if len(x) <= points:
+        return 0.0
+    length = shortest_stretch(float(x.min()), float(x.max()), points)
+    while len(_starts(x, length)) > points:
+        length *= 2.0
+    return length
+
+
+def shortest_stretch(low: float, high: float, points: int) -> float:
+    """Return the length of a stretch that cannot be too long for `points` between two values."""
+    return 2.0 ** math.floor(math.log2((high - low) / points)) if high > low else 1.0
+
+
+def averaged(x: Floats, y: Floats, sigma: Floats, length: float) -> tuple[Curve, NDArray[np.int64]]:
+    """Average over stretches of `x` of a length, by the inverse of variances where known.
+
+    Returns
+    -------
+    The curve, and the index of the first sighting in each of its points.
+    """
+    if not length or not len(x):
+        starts = np.arange(len(x))
+        return Curve(x, y.astype(np.float32), sigma.astype(np.float32)), starts
+    starts = _starts(x, length)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        weight = np.where(sigma > 0, 1.0 / sigma**2, 0.0)  # NaN is not above 0
+    total = np.add.reduceat(weight, starts)
+    # Where none is known all weigh the same, and that of their mean is not known either.
+    unknown, lengths = total == 0.0, np.diff(starts, append=len(x))
+    weight[np.repeat(unknown, lengths)] = 1.0
+    total = np.where(unknown, lengths, total)
+    # Times are large and differ little: their offsets are averaged.
+    begin = x[starts]
+    x = begin + np.add.reduceat(weight * (x - np.repeat(begin, lengths)), starts) / total
+    y = np.add.reduceat(weight * y, starts) / total
+    sigma = np.where(unknown, math.nan, 1.0 / np.sqrt(total))
+    return Curve(x, y.astype(np.float32), sigma.astype(np.float32)), starts
+
+
+def _starts(x: Floats, length: float) -> NDArray[np.int64]:
+    number = np.floor(x / length)
+    return np.flatnonzero(np.concatenate([[True], number[1:] != number[:-1]]))
+
+
+def _spacings(
+    seen: Sightings, geometry: Geometry | None, quantity: Quantity
+) -> tuple[Floats, Floats]:
+    """Return spacings in angstroms and their sigmas; for strain in any unit where not known."""
+    if quantity != "strain" or geometry is None or np.isfinite(seen.d).any():
+        return seen.d, seen.d_sigma
+    # The wavelength cancels: any will do where it is not known.
+    unit = geometry if geometry.wavelength_a > 0 else replace(geometry, wavelength_a=1.0)
+    place = unit.locate(seen.row, seen.col, seen.row_sigma, seen.col_sigma)
+    return place.d, place.d_sigma
 
 
 def _along(

@@ -11,7 +11,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
@@ -29,7 +29,7 @@ from starlette.websockets import WebSocket
 from streamer.dashboard.images import PATCH_SIZE, Patch
 from streamer.dashboard.requests import read_request
 from streamer.dashboard.showing import Key, PeakPatch, Showing
-from streamer.dashboard.viewers import Viewer
+from streamer.dashboard.viewers import Message, Viewer
 from streamer.dashboard.wire import encode
 
 __all__ = ["Fit", "fitted", "is_own", "serve"]
@@ -291,7 +291,9 @@ class _Hub:
         if watch is not None and watch.tracks:
             begin = time.monotonic()
             version = (watch, self._drift_version)
-            self._offer(viewer, "drift", version, partial(showing.drift, watch))
+            if viewer.sent.get("drift") != version:
+                viewer.sent["drift"] = version
+                self._put(viewer, "drift", showing.drift(watch))
             took = time.monotonic() - begin
             self._next_drift = max(self._next_drift, now) + took / _DRIFT_SHARE
         if wanted is None:
@@ -332,7 +334,7 @@ class _Hub:
         viewer.sent[kind] = version
         self._put(viewer, kind, message)
 
-    def _put(self, viewer: Viewer, kind: str, message: bytes) -> None:
+    def _put(self, viewer: Viewer, kind: str, message: Message) -> None:
         """Hand a message to the thread that sends."""
         if self._loop is not None:
             self._loop.call_soon_threadsafe(viewer.put, kind, message)

@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 from streamer.config import Config, load_config
 from streamer.dashboard.archive import Archive
 from streamer.dashboard.cell import cell_message
-from streamer.dashboard.curves import QUANTITIES, available, drift_curve, references, units
+from streamer.dashboard.curves import QUANTITIES, Drifts, Plot, available, references, units
 from streamer.dashboard.fallback import tracks_of
 from streamer.dashboard.images import Display, Patch, cut_patch, display
 from streamer.dashboard.pictures import Recorded, Relayed, decoded
 from streamer.dashboard.requests import PatchOf, Watch
 from streamer.dashboard.state import RunState
-from streamer.dashboard.wire import encode
+from streamer.dashboard.wire import Lines, encode
 from streamer.errors import UserError
 from streamer.geometry import Geometry
 from streamer.sources.base import Frame
@@ -78,6 +78,7 @@ class Showing:
     def __init__(self, folder: Path, load_mask: Callable[[Path], Mask] | None = None) -> None:
         self.state = RunState(RunFolder.open(folder).path)
         self.archive = Archive(folder)
+        self._drifts = Drifts(self.archive)
         self._folder = RunFolder(folder)
         self.config = _config_of(folder)
         self._user_mask = _mask_of(self.config, load_mask)
@@ -238,8 +239,8 @@ class Showing:
         }
         return encode("tracks", header, arrays)
 
-    def drift(self, watch: Watch) -> bytes:
-        """Show how tracks drift, or say why not."""
+    def drift(self, watch: Watch) -> Lines | bytes:
+        """Return how tracks drift, or a message that says why not."""
         quantity = watch.quantity
         if quantity == "radial" and self._geometry is None:
             quantity = "distance"
@@ -248,25 +249,19 @@ class Showing:
             need = "wavelength" if self._geometry is not None else "place of the detector"
             text = f"no {what}: the {need} is not known; set geometry.poni for the next run"
             return encode("problem", {"text": text})
-        arrays: dict[str, NDArray[Any]] = {}
-        for i, track in enumerate(watch.tracks):
-            curve = drift_curve(
-                self.archive,
-                track,
-                self._references.get(track),
-                self._geometry,
-                quantity,
-                watch.x,
-                begin=watch.begin,
-                end=watch.end,
-                points=watch.points,
-                reference_frames=self.config.tracks.reference_frames,
-            )
-            arrays |= {f"x{i}": curve.x, f"y{i}": curve.y, f"sigma{i}": curve.sigma}
+        plot = Plot(
+            quantity,
+            watch.x,
+            begin=watch.begin,
+            end=watch.end,
+            points=watch.points,
+            geometry=self._geometry,
+            reference_frames=self.config.tracks.reference_frames,
+        )
         label, unit = QUANTITIES[quantity]
         header = {"quantity": quantity, "label": label, "unit": unit, "x": watch.x,
-                  "request": watch.request, "tracks": list(watch.tracks)}  # fmt: skip
-        return encode("drift", header, arrays)
+                  "request": watch.request}  # fmt: skip
+        return Lines(header, self._drifts.curves(plot, watch.tracks, self._references))
 
     def cell(self) -> bytes:
         """Show the cell's channel."""

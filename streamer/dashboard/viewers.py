@@ -9,8 +9,12 @@ from collections.abc import Hashable
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from streamer.dashboard.requests import Hold, PatchOf, Request, Show, Watch
+from streamer.dashboard.wire import DriftWriter, Lines
 
-__all__ = ["Viewer"]
+__all__ = ["Message", "Viewer"]
+
+Message = bytes | Lines
+"""Lines become a message when they go out: what is new of them depends on what has gone before."""
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +38,8 @@ class Viewer:
         self.dropped = 0
         """Messages it was too slow for."""
         self._websocket = websocket
-        self._waiting: dict[str, bytes] = {}
+        self._drifts = DriftWriter()
+        self._waiting: dict[str, Message] = {}
         self._filled = asyncio.Event()
 
     @property
@@ -42,7 +47,7 @@ class Viewer:
         """True when all has gone out."""
         return not self._waiting
 
-    def put(self, kind: str, message: bytes) -> None:
+    def put(self, kind: str, message: Message) -> None:
         """Send a message when there is room."""
         self.dropped += kind in self._waiting
         self._waiting[kind] = message
@@ -55,6 +60,8 @@ class Viewer:
             self.sent.pop("image", None)
         elif isinstance(request, Watch):
             self.watch = request
+            self._drifts.forget()
+            self.sent.pop("drift", None)
         elif isinstance(request, PatchOf):
             self.patch = request
         elif isinstance(request, Hold):
@@ -72,7 +79,9 @@ class Viewer:
                 await self._filled.wait()
                 self._filled.clear()
                 while self._waiting:
-                    kind = next(iter(self._waiting))
-                    await self._websocket.send_bytes(self._waiting.pop(kind))
+                    message = self._waiting.pop(next(iter(self._waiting)))
+                    if isinstance(message, Lines):
+                        message = self._drifts.write(message)
+                    await self._websocket.send_bytes(message)
         except (WebSocketDisconnect, OSError, RuntimeError) as error:
             logger.debug("a viewer is gone: %r", error)

@@ -31,8 +31,11 @@ Unix times in ns too, which it holds to 256 ns.
     and series (i4, places in the list of ``hello``). Columns may be missing.
 ``drift``
     quantity (``distance`` where ``radial`` was asked for and no geometry is known), label, unit, x
-    (``time`` or ``frame``), request (echoed), tracks (numbers). Arrays for the i-th track: x{i}
-    (f8; Unix seconds or frame), y{i}, sigma{i} (f4; NaN where not known).
+    (``time`` or ``frame``), request (echoed), number (of this message among the drifts of the
+    connection), base (number of the message that it builds upon; null where it holds all), lines
+    [[track, drop, keep, add]]. A line is what it was, without its first `drop` points, of the rest
+    the first `keep`, and behind these `add` new ones. Arrays: x (f8; Unix seconds or frame), y,
+    sigma (f4; NaN where not known), the new points of all lines, one line after the other.
 ``cell``
     half_cycles [{number, kind, start, stop, start_frame, stop_frame}] (Unix seconds; frames null
     when not known). Arrays: time (f8, Unix seconds), frame (f8), voltage, current (f4).
@@ -49,7 +52,9 @@ Unix times in ns too, which it holds to 256 ns.
 ``{"type": "watch", "tracks": [..], "quantity": "radial", "x": "time", "from": null, "to": null,
 "points": 2000, "request": 7}``
     Which drifts to send, now and as they grow; `from` and `to` in the units of x, null for all; at
-    most `points` of each, thinned by the weighted mean of neighbours. At most 200 tracks.
+    most `points` of each, thinned by the weighted mean of neighbours, over stretches of x that are
+    a power of two long and become twice as long when points are too many: until then nothing but
+    the last point changes. At most 200 tracks.
 ``{"type": "show", "frame": null, "series": null}``
     Which frame to show: null for the newest, live; a number pauses there.
 ``{"type": "patch", "frame": 12, "series": "series_1", "row": 100.5, "col": 20.25}``
@@ -58,7 +63,11 @@ Unix times in ns too, which it holds to 256 ns.
     Send nothing but health until further notice: the page is not visible.
 
 A message that has not gone out when the next of its type is ready is replaced by it. A ``drift``
-holds the whole of each line, not only what is new. The page is served at ``/`` with its files
+holds what is new since the one that went out before it: nobody misses one that was replaced. The
+first after ``watch``, and any of another quantity, holds all. A page that has not got the ``base``
+of one sends its ``watch`` again, with another `request`.
+
+The page is served at ``/`` with its files
 beside it (``/page.js``, ``/style.css``, ...), the WebSocket is at ``/ws``. It is closed with code
 1012 when the server ends, as it does a second after the run that it belongs to.
 """
@@ -67,14 +76,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["encode"]
+from streamer.curves import Curve
+
+__all__ = ["DriftWriter", "Lines", "encode"]
 
 _DTYPES = {"u1", "i4", "f4", "f8"}
+_NOTHING = Curve(np.empty(0), np.empty(0, np.float32), np.empty(0, np.float32))
 
 
 def encode(
@@ -114,6 +127,72 @@ def encode(
     for block in blocks:
         parts += [block.tobytes(), bytes(-block.nbytes % 8)]
     return b"".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """What a page's plot is to show."""
+
+    header: Mapping[str, Any]
+    """Of the ``drift`` message, but for what :class:`DriftWriter` adds."""
+    curves: Mapping[int, Curve]
+    """By track."""
+
+
+class DriftWriter:
+    """Writes the ``drift`` messages of one connection, each with what is new since the one before.
+
+    What is new is found by comparing points, not by keeping account of why they changed: a line is
+    right on the page whatever happened to it.
+    """
+
+    def __init__(self) -> None:
+        self.number = 0
+        """Of the message that was written last."""
+        self._written: Lines | None = None
+
+    def forget(self) -> None:
+        """Write all in the next message."""
+        self._written = None
+
+    def write(self, lines: Lines) -> bytes:
+        """Return the message after which the page shows these lines."""
+        before = self._written
+        if before is not None and (
+            before.header != lines.header or list(before.curves) != list(lines.curves)
+        ):
+            before = None
+        places, new = [], [_NOTHING]
+        for track, curve in lines.curves.items():
+            drop, keep = (0, 0) if before is None else _kept(before.curves[track], curve)
+            places.append([track, drop, keep, len(curve.x) - keep])
+            new.append(Curve(curve.x[keep:], curve.y[keep:], curve.sigma[keep:]))
+        base = None if before is None else self.number
+        self.number += 1
+        self._written = lines
+        more = {"number": self.number, "base": base, "lines": places}
+        arrays = {
+            "x": np.concatenate([one.x for one in new]),
+            "y": np.concatenate([one.y for one in new]),
+            "sigma": np.concatenate([one.sigma for one in new]),
+        }
+        return encode("drift", {**lines.header, **more}, arrays)
+
+
+def _kept(old: Curve, new: Curve) -> tuple[int, int]:
+    """Return how many of the first points are gone, and how many of the others stay as they are."""
+    if old is new:
+        return 0, len(new.x)
+    first = np.flatnonzero(old.x == new.x[0]) if len(new.x) else np.empty(0, np.int64)
+    if not len(first):
+        return 0, 0
+    drop = int(first[0])
+    n = min(len(old.x) - drop, len(new.x))
+    same = old.x[drop : drop + n] == new.x[:n]
+    for one, other in ((old.y, new.y), (old.sigma, new.sigma)):
+        # As bits: NaN stays NaN.
+        same &= one[drop : drop + n].view(np.int32) == other[:n].view(np.int32)
+    return drop, n if same.all() else int(same.argmin())
 
 
 def _dump(content: Mapping[str, Any]) -> bytes:

@@ -7,27 +7,27 @@ from pathlib import Path
 
 from streamer.config import SourceConfig
 from streamer.errors import UserError
-from streamer.sources.array10 import open_array10, reach_array10
+from streamer.sources.array10 import PUBLISHER, open_array10
 from streamer.sources.base import Source
-from streamer.sources.braggstream import open_braggstream, reach_braggstream
+from streamer.sources.braggstream import PIPELINE, open_braggstream
 from streamer.sources.dectris import DectrisSource, reach_dectris
-from streamer.sources.karabo import open_karabo, reach_karabo
+from streamer.sources.karabo import BRIDGE, open_karabo
 from streamer.sources.pacing import Paced
 from streamer.sources.pva import PvaSource, reach_pva
 from streamer.sources.recordings import open_recording
-from streamer.sources.stins import open_stins, reach_stins
+from streamer.sources.stins import SENDER, open_stins
 
 __all__ = ["check_reachable", "open_source"]
 
 _LIVE: dict[
     str,
-    tuple[Callable[[str, SourceConfig], Source], Callable[[str, SourceConfig], None]],
+    tuple[Callable[[str, SourceConfig], Source], Callable[[str, SourceConfig], object]],
 ] = {
     "dectris": (DectrisSource, reach_dectris),
-    "braggstream": (open_braggstream, reach_braggstream),
-    "karabo": (open_karabo, reach_karabo),
-    "array10": (open_array10, reach_array10),
-    "stins": (open_stins, reach_stins),
+    "braggstream": (open_braggstream, PIPELINE.reach),
+    "karabo": (open_karabo, BRIDGE.reach),
+    "array10": (open_array10, PUBLISHER.reach),
+    "stins": (open_stins, SENDER.reach),
     "pva": (PvaSource, reach_pva),
 }
 

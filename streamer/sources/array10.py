@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from typing import Any
 
 import zmq
 
 from streamer.config import SourceConfig
-from streamer.sources.address import Address, parse_address
+from streamer.sources.address import Sender
 from streamer.sources.base import Series
 from streamer.sources.booking import Books, Image
-from streamer.sources.cbor import plain
+from streamer.sources.facts import plain_items
 from streamer.sources.jsonparts import coded_pixels, json_object
 from streamer.sources.live import LiveSource
 from streamer.sources.recording import Coded
 
-__all__ = ["Array10", "open_array10", "reach_array10"]
+__all__ = ["PUBLISHER", "open_array10"]
+
+PUBLISHER = Sender("the publisher", "array10://192.168.0.10:9610")
 
 _ORDERS = {"little": "<", "big": ">"}
 _OF_THE_IMAGE = ("htype", "frame", "pulse_id", "shape", "type")
 
 
-def open_array10(
-    uri: str, config: SourceConfig, clock: Callable[[], float] = time.monotonic
-) -> LiveSource:
+def open_array10(uri: str, config: SourceConfig) -> LiveSource:
     """Subscribe to a publisher.
 
     Parameters
@@ -34,8 +32,6 @@ def open_array10(
         ``array10://host:port``.
     config
         Time limits and number of series.
-    clock
-        Returns a monotonic time in seconds.
 
     Raises
     ------
@@ -43,33 +39,15 @@ def open_array10(
         The address is malformed, or nothing answers there; from `read`: pixels are sent in a coding
         that cannot be used.
     """
-    return LiveSource(_reached(uri, config), zmq.SUB, Array10(uri, config), config, clock=clock)
+    return LiveSource(PUBLISHER.reach(uri, config), zmq.SUB, _Array10(uri, config), config)
 
 
-def reach_array10(uri: str, config: SourceConfig) -> None:
-    """Check that something listens there, without subscribing to it.
-
-    Raises
-    ------
-    UserError
-        The address is malformed, or nothing answers there.
-    """
-    _reached(uri, config)
-
-
-class Array10:
+class _Array10:
     """Reads messages of a header and a blob of pixels.
 
     The protocol knows no series: one begins with the first image that comes, and when the numbers
     go back far or the images change their shape or type. An image is numbered by its ``frame``, or
     by its ``pulse_id`` where it has no such number.
-
-    Parameters
-    ----------
-    uri
-        Of the sender, for messages to the user.
-    config
-        Frame time.
     """
 
     def __init__(self, uri: str, config: SourceConfig) -> None:
@@ -106,14 +84,5 @@ class Array10:
         return Series(
             name=f"series_{self._n_series}",
             frame_time_s=self._config.frame_time_s,
-            metadata={
-                key: value for key, item in says.items() if (value := plain(item)) is not None
-            }
-            | {"protocol": "PSI array-1.0"},
+            metadata=plain_items(says) | {"protocol": "PSI array-1.0"},
         )
-
-
-def _reached(uri: str, config: SourceConfig) -> Address:
-    address = parse_address(uri, "array10://192.168.0.10:9610")
-    address.reach("the publisher", "does it run, and is that its port?", config.connect_s)
-    return address

@@ -9,27 +9,22 @@ import numpy as np
 import zmq
 
 from streamer.config import SourceConfig
-from streamer.sources.address import Address, parse_address
+from streamer.sources.address import Sender
 from streamer.sources.base import Series
 from streamer.sources.booking import Books, Image
 from streamer.sources.live import LiveSource
 from streamer.sources.relay import Announcement, Ending, Loss, Picture
 
-__all__ = ["open_braggstream", "reach_braggstream"]
+__all__ = ["PIPELINE", "open_braggstream"]
+
+PIPELINE = Sender(
+    "the pipeline",
+    "braggstream://192.168.0.20:7000",
+    advice="is it running, and is its relay.address set to that port?",
+)
 
 _Message = TypeVar("_Message", bound=msgspec.Struct)
 _TOPICS = (b"series", b"frame", b"gap", b"end")
-
-
-def reach_braggstream(uri: str, config: SourceConfig) -> None:
-    """Check that something listens at an address.
-
-    Raises
-    ------
-    UserError
-        The address is malformed or nothing answers there.
-    """
-    _reached(uri, config)
 
 
 def open_braggstream(uri: str, config: SourceConfig) -> LiveSource:
@@ -47,17 +42,8 @@ def open_braggstream(uri: str, config: SourceConfig) -> LiveSource:
     UserError
         The address is malformed or nothing answers there.
     """
-    return LiveSource(_reached(uri, config), zmq.SUB, _RelayDialect(), config, topics=_TOPICS)
-
-
-def _reached(uri: str, config: SourceConfig) -> Address:
-    address = parse_address(uri, "braggstream://192.168.0.20:7000")
-    address.reach(
-        "the pipeline",
-        "is it running, and is its relay.address set to that port?",
-        config.connect_s,
-    )
-    return address
+    address = PIPELINE.reach(uri, config)
+    return LiveSource(address, zmq.SUB, _RelayDialect(), config, topics=_TOPICS)
 
 
 class _RelayDialect:

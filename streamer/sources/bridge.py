@@ -13,7 +13,7 @@ from streamer.errors import UserError
 from streamer.sources.address import Address
 from streamer.sources.base import Series
 from streamer.sources.booking import Books, Image
-from streamer.sources.cbor import plain
+from streamer.sources.facts import plain_items
 from streamer.sources.pulses import (
     PulseAxis,
     can_be_images,
@@ -190,9 +190,7 @@ class KaraboBridge:
         return Series(
             name=f"train_{run.first}",
             frame_time_s=self._config.frame_time_s,
-            metadata={
-                str(key): value for key, item in says.items() if (value := plain(item)) is not None
-            }
+            metadata=plain_items(says)
             | {
                 "protocol": f"Karabo bridge {train.version}",
                 "source": source,

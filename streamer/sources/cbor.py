@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from fractions import Fraction
 from typing import Any
 
 import cbor2
 
-__all__ = ["Array", "Compressed", "parse", "plain"]
+__all__ = ["Array", "Compressed", "parse"]
 
 _SELF_DESCRIBED = 55799
 _COMPRESSED = 56500
@@ -83,25 +81,6 @@ def parse(message: bytes) -> Mapping[str, Any]:
     if not isinstance(content, Mapping):
         raise ValueError(f"a CBOR {type(content).__name__}, not a map")
     return content
-
-
-def plain(value: object, longest: int = 4096) -> Any:
-    """Turn metadata into what msgpack can carry; None for what is no metadata (arrays, blobs)."""
-    if value is None or isinstance(value, bool | float):
-        return value
-    if isinstance(value, int):
-        return value if -(1 << 63) <= value < 1 << 64 else float(value)
-    if isinstance(value, str | bytes):
-        return value if len(value) <= longest else None
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, Fraction):
-        return float(value)
-    if isinstance(value, Mapping):
-        return {str(key): plain(item, longest) for key, item in value.items()}
-    if isinstance(value, list | tuple) and len(value) <= longest:
-        return [plain(item, longest) for item in value]
-    return None
 
 
 def _convert(first: Any, second: Any) -> Any:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import zmq
 
 from streamer.config import SourceConfig
-from streamer.sources.address import Address, parse_address
+from streamer.sources.address import Address, Sender
 from streamer.sources.base import Event, SeriesEnd
 from streamer.sources.booking import Books
 from streamer.sources.dectris_api import DectrisApi
@@ -18,16 +18,28 @@ from streamer.sources.live import LiveSource
 
 __all__ = ["DectrisSource", "reach_dectris"]
 
+_DETECTOR = Sender(
+    "the detector",
+    "dectris://192.168.0.10:31001",
+    {"api": ()},
+    "is it on, and is its stream enabled (port 31001 for format cbor, 9999 for legacy)?",
+)
 
-def reach_dectris(uri: str, config: SourceConfig) -> None:
-    """Check that a detector answers, without becoming its client.
+
+def reach_dectris(uri: str, config: SourceConfig) -> tuple[Address, DectrisApi | None]:
+    """Return where a detector that answers is, without becoming its client.
 
     Raises
     ------
     UserError
         The address is malformed, nothing answers there, or the stream is switched off.
     """
-    _reached(uri, config)
+    address = _DETECTOR.parse(uri)
+    api = DectrisApi(address.options["api"]) if "api" in address.options else None
+    _DETECTOR.wait_for(address, config.connect_s)
+    if api is not None:
+        api.check()
+    return address, api
 
 
 class DectrisSource:
@@ -58,7 +70,7 @@ class DectrisSource:
         self, uri: str, config: SourceConfig, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.uri = uri
-        address, self._api = _reached(uri, config)
+        address, self._api = reach_dectris(uri, config)
         self._stream = LiveSource(
             address, zmq.PULL, _EitherVersion(uri, config), config, clock=clock
         )
@@ -108,16 +120,3 @@ class _EitherVersion:
             self._v1.take(parts, books)
         else:
             self._v2.take(parts, books)
-
-
-def _reached(uri: str, config: SourceConfig) -> tuple[Address, DectrisApi | None]:
-    address = parse_address(uri, "dectris://192.168.0.10:31001", ("api",))
-    api = DectrisApi(address.options["api"]) if "api" in address.options else None
-    address.reach(
-        "the detector",
-        "is it on, and is its stream enabled (port 31001 for format cbor, 9999 for legacy)?",
-        config.connect_s,
-    )
-    if api is not None:
-        api.check()
-    return address, api

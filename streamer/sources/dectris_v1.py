@@ -15,7 +15,8 @@ from streamer.config import SourceConfig
 from streamer.errors import UserError
 from streamer.sources.base import Series
 from streamer.sources.booking import Books, Image
-from streamer.sources.cbor import plain
+from streamer.sources.chunks import uncoded
+from streamer.sources.facts import plain, plain_items, positive
 from streamer.sources.jsonparts import json_object, pixel_dtype, pixel_sizes
 from streamer.sources.recording import Coded
 
@@ -131,10 +132,7 @@ class StreamV1:
             )
         dtype = dtype.newbyteorder(order)  # type: ignore[arg-type]
         if not codec:
-            n_bytes = math.prod(shape) * dtype.itemsize
-            if len(blob) != n_bytes:
-                return f"{len(blob)} bytes of pixels instead of {n_bytes}"
-            return blob, "raw", dtype.str, shape
+            return uncoded(blob, dtype, shape)
         if codec in _SHUFFLED and _SHUFFLED[codec] != dtype.itemsize:
             return f"coded as {codec}, pixels are {dtype.str}"
         return blob, "lz4" if codec == "lz4" else "bslz4", dtype.str, shape
@@ -200,9 +198,7 @@ class _Header:
         flat = None
         if says.get("flatfield_correction_applied") is not True:  # else the detector did it
             flat = self._calibration("flatfield", warnings)
-        metadata: dict[str, Any] = {"protocol": "DECTRIS stream v1"} | {
-            key: value for key, item in says.items() if (value := plain(item)) is not None
-        }
+        metadata = {"protocol": "DECTRIS stream v1"} | plain_items(says)
         if self._appendix:
             metadata["header_appendix"] = plain(self._appendix)
         if warnings:
@@ -210,10 +206,10 @@ class _Header:
         return Series(
             name=f"series_{self.series_id}",
             n_frames=_n_frames(says),
-            frame_time_s=_positive(says.get("frame_time")) or config.frame_time_s,
+            frame_time_s=positive(says.get("frame_time")) or config.frame_time_s,
             pixel_mask=None if mask is None else mask != 0,
             flatfield=None if flat is None else flat.astype(np.float32),
-            saturation=_positive(says.get("countrate_correction_count_cutoff")),
+            saturation=positive(says.get("countrate_correction_count_cutoff")),
             metadata=metadata,
         )
 
@@ -258,9 +254,3 @@ def _n_frames(says: dict[str, Any]) -> int | None:
         n_images = 1
     n_frames = n_images * n_triggers
     return n_frames if n_frames > 0 else None
-
-
-def _positive(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return value if 0 < value < math.inf else None

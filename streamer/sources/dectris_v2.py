@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -16,8 +15,9 @@ from streamer.config import SourceConfig
 from streamer.errors import UserError
 from streamer.sources.base import Series
 from streamer.sources.booking import Books, Image
-from streamer.sources.cbor import Array, Compressed, parse, plain
-from streamer.sources.chunks import is_pixels
+from streamer.sources.cbor import Array, Compressed, parse
+from streamer.sources.chunks import is_pixels, uncoded
+from streamer.sources.facts import plain_items, positive
 from streamer.sources.nexus import time_of
 from streamer.sources.recording import Coded
 
@@ -98,10 +98,7 @@ class StreamV2:
         shape = (array.shape[0], array.shape[1])
         data = array.data
         if isinstance(data, bytes):
-            n_bytes = math.prod(shape) * dtype.itemsize
-            if len(data) != n_bytes:
-                return f"{len(data)} bytes of pixels instead of {n_bytes}"
-            return data, "raw", array.dtype, shape
+            return uncoded(data, dtype, shape)
         if data.algorithm not in ENCODINGS:
             if not is_first:
                 return f"pixels are compressed with {data.algorithm}"
@@ -134,21 +131,19 @@ def _series(message: Mapping[str, Any], name: str, config: SourceConfig) -> Seri
     flat = None
     if message.get("flatfield_enabled") is not True:  # else the detector has applied it
         flat = _calibration(message, "flatfield", config.channel, warnings)
-    metadata: dict[str, Any] = {"protocol": "DECTRIS stream v2"} | {
-        str(key): value
-        for key, item in message.items()
-        if key not in _NOT_METADATA and (value := plain(item)) is not None
-    }
+    metadata = {"protocol": "DECTRIS stream v2"} | plain_items(
+        {key: item for key, item in message.items() if key not in _NOT_METADATA}
+    )
     if warnings:
         metadata["warnings"] = warnings
-    n_frames = _positive(message.get("number_of_images"))
+    n_frames = positive(message.get("number_of_images"))
     return Series(
         name=name,
         n_frames=None if n_frames is None else int(n_frames),
-        frame_time_s=_positive(message.get("frame_time")) or config.frame_time_s,
+        frame_time_s=positive(message.get("frame_time")) or config.frame_time_s,
         pixel_mask=None if mask is None else mask != 0,
         flatfield=None if flat is None else flat.astype(np.float32),
-        saturation=_positive(message.get("saturation_value")),
+        saturation=positive(message.get("saturation_value")),
         metadata=metadata,
     )
 
@@ -188,9 +183,3 @@ def _exposed_ns(message: Mapping[str, Any]) -> int | None:
         return None
     time_ns = time_of(date) + ticks * 1_000_000_000 // ticks_per_s
     return time_ns if 0 <= time_ns < 1 << 63 else None
-
-
-def _positive(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return value if 0 < value < math.inf else None

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from streamer.sources.facts import positive
 from streamer.sources.nexus import time_of
 
 __all__ = ["HeaderFacts", "of_keys", "of_marccd", "of_pilatus"]
@@ -120,8 +121,8 @@ def of_marccd(header: bytes) -> HeaderFacts:
     def number(offset: int) -> int:
         return int(struct.unpack_from(f"{order}i", header, offset)[0])
 
-    values = {key: _positive(number(at) * factor) for key, (at, factor) in _MARCCD.items()}
-    values["saturation"] = _positive(float(number(_MARCCD_SATURATION_AT)))
+    values = {key: positive(number(at) * factor) for key, (at, factor) in _MARCCD.items()}
+    values["saturation"] = positive(float(number(_MARCCD_SATURATION_AT)))
     stamp = header[_MARCCD_DATE_AT:][:32].split(b"\0")[0].decode("ascii", "replace").strip()
     start_ns = None
     if re.fullmatch(r"\d{12}\.\d\d", stamp):
@@ -138,9 +139,9 @@ def _facts(
     frame_time_s, saturation = values.pop("frame_time", None), values.pop("saturation", None)
     metadata = {key: value for key, value in (values | dict(texts)).items() if value is not None}
     return HeaderFacts(
-        frame_time_s=_positive(frame_time_s),
+        frame_time_s=positive(frame_time_s),
         start_ns=start_ns,
-        saturation=_positive(saturation),
+        saturation=positive(saturation),
         metadata=metadata,
     )
 
@@ -157,10 +158,6 @@ def _float(value: object) -> float | None:
     except (ValueError, IndexError):
         return None
     return number if math.isfinite(number) else None
-
-
-def _positive(value: float | None) -> float | None:
-    return value if value is not None and value > 0 else None
 
 
 def _date_ns(text: str) -> int | None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 from typing import Any
 
 import numpy as np
 import zmq
 
 from streamer.errors import UserError
-from streamer.sources.chunks import is_pixels
+from streamer.sources.chunks import is_pixels, uncoded
 from streamer.sources.recording import Coded
 
 __all__ = ["coded_pixels", "json_object", "pixel_dtype", "pixel_sizes"]
@@ -109,7 +108,6 @@ def coded_pixels(
         return "its shape is no pair of sizes"
     if dtype is None:
         return f"pixels of type {name}"
-    n_bytes = math.prod(sizes) * dtype.itemsize
-    if encoding == "raw" and len(blob) != n_bytes:
-        return f"{len(blob)} bytes of pixels instead of {n_bytes}"
+    if encoding == "raw":
+        return uncoded(blob, dtype, sizes)
     return blob, encoding, dtype.str, sizes

@@ -2,43 +2,26 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
 import zmq
 
 from streamer.config import SourceConfig
-from streamer.errors import UserError
-from streamer.sources.address import Address, parse_address
+from streamer.sources.address import Sender
 from streamer.sources.bridge import KaraboBridge
 from streamer.sources.live import LiveSource
 
-__all__ = ["open_karabo", "reach_karabo"]
+__all__ = ["BRIDGE", "open_karabo"]
 
 _SOCKETS = {"req": zmq.REQ, "sub": zmq.SUB, "pull": zmq.PULL}
-_OPTIONS: dict[str, tuple[str, ...]] = {
-    "socket": tuple(_SOCKETS),
-    "source": (),
-    "path": (),
-    "pulses": ("first", "last"),
-}
 _WAITING_TRAINS = 2
 
-
-def reach_karabo(uri: str, config: SourceConfig) -> None:
-    """Check that something listens there, without asking it for a train.
-
-    Raises
-    ------
-    UserError
-        The address is malformed, or nothing answers there.
-    """
-    _reached(uri, config)
+BRIDGE = Sender(
+    "the bridge",
+    "karabo://192.168.0.10:4545",
+    {"socket": tuple(_SOCKETS), "source": (), "path": (), "pulses": ("first", "last")},
+)
 
 
-def open_karabo(
-    uri: str, config: SourceConfig, clock: Callable[[], float] = time.monotonic
-) -> LiveSource:
+def open_karabo(uri: str, config: SourceConfig) -> LiveSource:
     """Take the images of the trains of one array, as they come.
 
     Parameters
@@ -56,8 +39,6 @@ def open_karabo(
           else the shorter one of the two.
     config
         Time limits and number of series.
-    clock
-        Returns a monotonic time in seconds.
 
     Raises
     ------
@@ -65,7 +46,7 @@ def open_karabo(
         The address is malformed, or nothing answers there; from `read`: what is sent cannot be
         used, or there is a choice to make.
     """
-    address = _reached(uri, config)
+    address = BRIDGE.reach(uri, config)
     return LiveSource(
         address,
         _SOCKETS[address.options.get("socket", "req")],
@@ -73,14 +54,4 @@ def open_karabo(
         config,
         # A train can have a gigabyte: the bridge, too, keeps but one for a client.
         waiting_messages=_WAITING_TRAINS,
-        clock=clock,
     )
-
-
-def _reached(uri: str, config: SourceConfig) -> Address:
-    address = parse_address(uri, "karabo://192.168.0.10:4545", tuple(_OPTIONS))
-    for name, known in _OPTIONS.items():
-        if known and address.options.get(name, known[0]) not in known:
-            raise UserError(f"{uri}: {name} must be {' or '.join(known)}")
-    address.reach("the bridge", "does it run, and is that its port?", config.connect_s)
-    return address

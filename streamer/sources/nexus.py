@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from streamer.sources.facts import positive
 from streamer.sources.h5files import lies_in_file
 
 __all__ = ["Description", "announced", "describe", "lookup", "time_of"]
@@ -114,7 +115,7 @@ def describe(file: h5py.File, entry_name: str, channel: str, shape: tuple[int, i
         offsets_ns = np.rint(offsets[()] * 1e9).astype(np.int64)
     saturation = find("{d}/{c}_channel/saturation_value", "{d}/saturation_value")
     return Description(
-        frame_time_s=_positive(_number(find("{d}/frame_time"))),
+        frame_time_s=positive(_number(find("{d}/frame_time"))),
         start_ns=_time_ns(
             find(
                 "start_time",
@@ -125,7 +126,7 @@ def describe(file: h5py.File, entry_name: str, channel: str, shape: tuple[int, i
         offsets_ns=offsets_ns,
         pixel_mask=None if mask is None else mask != 0,
         flatfield=None if flat is None else flat.astype(np.float32),
-        saturation=_positive(_number(saturation)),
+        saturation=positive(_number(saturation)),
         metadata=metadata,
     )
 
@@ -136,7 +137,7 @@ def announced(file: h5py.File, entry_name: str) -> int | None:
     images, triggers, mode = (
         lookup(file, f"{specific}/{key}") for key in ("nimages", "ntrigger", "trigger_mode")
     )
-    n_images, n_triggers = _positive(_number(images)), _positive(_number(triggers)) or 1
+    n_images, n_triggers = positive(_number(images)), positive(_number(triggers)) or 1
     if n_images is None:
         return None
     # With an enabling signal each trigger is one image.
@@ -228,10 +229,6 @@ def _stream_header(dataset: h5py.Dataset | None) -> dict[str, Any]:
 def _number(dataset: h5py.Dataset | h5py.Group | None) -> float | None:
     value = _plain(dataset)
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
-
-
-def _positive(value: float | None) -> float | None:
-    return value if value is not None and value > 0 else None
 
 
 def _time_ns(dataset: h5py.Dataset | None) -> int | None:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from streamer.errors import UserError
-from streamer.sources.cbor import plain
 from streamer.sources.chunks import as_bytes, is_pixels
+from streamer.sources.facts import plain
 from streamer.sources.recording import Coded
 
 __all__ = ["coded_pixels", "exposed_ns", "holds_image", "metadata", "size_bytes"]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -11,23 +9,23 @@ from typing import Any
 import zmq
 
 from streamer.config import SourceConfig
-from streamer.sources.address import Address, parse_address
+from streamer.sources.address import Sender
 from streamer.sources.arrivals import Arrivals
 from streamer.sources.base import Series
 from streamer.sources.booking import Books, Image
-from streamer.sources.cbor import plain
+from streamer.sources.facts import plain_items
 from streamer.sources.jsonparts import coded_pixels, json_object
 from streamer.sources.live import LiveSource
 
-__all__ = ["Stins", "open_stins", "reach_stins"]
+__all__ = ["SENDER", "open_stins"]
+
+SENDER = Sender("the sender", "stins://192.168.0.10:5555")
 
 _SERIES = "stins"  # a stream has one series at a time, and its messages do not name it
 _OF_THE_MESSAGE = {"htype", "msg_number"}
 
 
-def open_stins(
-    uri: str, config: SourceConfig, clock: Callable[[], float] = time.monotonic
-) -> LiveSource:
+def open_stins(uri: str, config: SourceConfig) -> LiveSource:
     """Become a client of a sender.
 
     Parameters
@@ -36,8 +34,6 @@ def open_stins(
         ``stins://host:port``.
     config
         Time limits and number of series.
-    clock
-        Returns a monotonic time in seconds.
 
     Returns
     -------
@@ -51,30 +47,11 @@ def open_stins(
         The address is malformed, or nothing answers there; from `read`: pixels are sent in a coding
         that cannot be used.
     """
-    return LiveSource(_reached(uri, config), zmq.PULL, Stins(uri, config), config, clock=clock)
+    return LiveSource(SENDER.reach(uri, config), zmq.PULL, _Stins(uri, config), config)
 
 
-def reach_stins(uri: str, config: SourceConfig) -> None:
-    """Check that something listens there, without becoming its client.
-
-    Raises
-    ------
-    UserError
-        The address is malformed, or nothing answers there.
-    """
-    _reached(uri, config)
-
-
-class Stins:
-    """Reads the messages of a series: its header, its images and its end.
-
-    Parameters
-    ----------
-    uri
-        Of the sender, for messages to the user.
-    config
-        Frame time.
-    """
+class _Stins:
+    """Reads the messages of a series: its header, its images and its end."""
 
     def __init__(self, uri: str, config: SourceConfig) -> None:
         self._uri = uri
@@ -109,7 +86,7 @@ class Stins:
             says |= json_object(more[0]) if more else {}
         except ValueError as error:
             warnings.append(f"what stands behind the header is {error}: not used")
-        metadata = {key: value for key, item in says.items() if (value := plain(item)) is not None}
+        metadata = plain_items(says)
         if warnings:
             metadata["warnings"] = warnings
         stem = PurePosixPath(str(header.get("filename") or "")).stem
@@ -161,9 +138,3 @@ class _Messages:
         if self.arrivals.can_be(place):
             self.arrivals.book(place)
         return self.arrivals.take_gaps()
-
-
-def _reached(uri: str, config: SourceConfig) -> Address:
-    address = parse_address(uri, "stins://192.168.0.10:5555")
-    address.reach("the sender", "does it run, and is that its port?", config.connect_s)
-    return address

@@ -1,17 +1,28 @@
 """How many updates a second the dashboard's page draws, when 30 are sent.
 
-An update is a frame of 512 x 512 with 500 peaks, and 20 lines of 3,000 points, scrolled by one.
+An update is a frame of 512 x 512 with 500 peaks, and what is new of 20 lines of 3,000 points that
+go on by one: the drifts are made by the parts of the real server, as for a run that has one more
+frame each time. Beside it, the same with the whole of the lines in each update. An update counts as
+drawn when both its image and its lines were; of those that came together, one counts.
 Run as ``python -m tests.benchmarks.drawing``.
 """
 
+import json
 import shutil
 import time
+from itertools import cycle
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from streamer.dashboard.archive import Archive
+from streamer.dashboard.curves import Drifts, Plot
+from streamer.dashboard.requests import Watch, read_request
+from streamer.dashboard.wire import Lines
 from tests.browser.fake import FakeRun, FakeServer
 
 __all__ = ["main"]
@@ -19,33 +30,87 @@ __all__ = ["main"]
 SIZE, PEAKS, LINES, POINTS = 512, 500, 20, 3000
 RATES_HZ = (10, 30)
 SECONDS = 6.0
+IMAGES = 40
+MOST = int(POINTS + 1.5 * sum(RATES_HZ) * 2 * SECONDS)
 GOAL_HZ = 25
 
 
-def updates(run: FakeRun, request: dict[str, Any], count: int) -> list[tuple[bytes, bytes]]:
-    """Return what is sent, made before the clock starts."""
+class GrowingRun(FakeRun):
+    """A run whose drifts are made as the real server does."""
+
+    def __init__(self) -> None:
+        super().__init__(spots=PEAKS, frames=MOST, size=SIZE)
+        self.archive = Archive(Path())
+        self.source = Drifts(self.archive)
+        self.n_known = 0
+        self.grow(POINTS)
+
+    def grow(self, n: int) -> None:
+        """Take in so many frames."""
+        frames = np.arange(self.n_known, self.n_known + n)
+        self.n_known += n
+        tracks = np.arange(LINES)
+        places = np.array([self.positions(frame)[:LINES] for frame in frames])
+        places += self.sigma[:LINES, None] * self.noise[:LINES, frames].T[..., None]
+        self.archive.frames.append({"frame": frames, "time_ns": (self.time[frames] * 1e9)})
+        self.archive.peaks.append(
+            {
+                "frame_row": np.repeat(frames, LINES),
+                "track": np.tile(tracks, n),
+                "row": places[..., 0].ravel(),
+                "col": places[..., 1].ravel(),
+                "row_sigma": np.tile(self.sigma[:LINES], n),
+                "col_sigma": np.tile(self.sigma[:LINES], n),
+            }
+        )
+
+    def lines(self, request: dict[str, Any]) -> Lines:
+        watch = read_request(json.dumps(request))
+        if not isinstance(watch, Watch):
+            raise TypeError(watch)
+        plot = Plot("row", watch.x, watch.begin, watch.end, watch.points)
+        about = {"quantity": "row", "unit": "px", "x": watch.x, "request": watch.request}
+        return Lines(about, self.source.curves(plot, watch.tracks, {}))
+
+
+def updates(run: GrowingRun, request: dict[str, Any], count: int, *, whole: bool) -> list[bytes]:
+    """Return what is sent of the drifts, made before the clock starts."""
     made = []
-    for number in range(count):
-        run.n_known = POINTS + number
-        made.append((run.image(), run.drifts(request | {"from": run.time[number]})))
+    for _ in range(count):
+        run.grow(1)
+        made.append(run.drifts(request) if whole else run.news(request))
     return made
 
 
-def measure(page: Any, server: FakeServer, run: FakeRun, rate_hz: int) -> dict[str, Any]:
+def measure(
+    page: Any, server: FakeServer, run: GrowingRun, images: list[bytes], hz: int, *, whole: bool
+) -> dict[str, Any]:
     """Send updates at a rate and return what the page says of them."""
-    request = server.wanted("watch")[-1]
-    made = updates(run, request, 40)
-    before = page.evaluate("view.images")
+    watches = server.wanted("watch")
+    server.send(run.drifts(watches[-1]))  # what is new is new since then
+    drifts = updates(run, watches[-1], int(hz * SECONDS), whole=whole)
+    page.wait_for_timeout(200)
+    drawn = "[view.images, view.drift.drawn]"
+    before = page.evaluate(drawn)
     start = time.perf_counter()
-    sent = 0
-    while time.perf_counter() - start < SECONDS:
-        server.send(*made[sent % len(made)])
-        sent += 1
-        time.sleep(max(0.0, start + sent / rate_hz - time.perf_counter()))
+    sent = size = 0
+    for image, drift in zip(cycle(images), drifts, strict=False):
+        server.send(image, drift)
+        sent, size = sent + 1, size + len(image) + len(drift)
+        now = time.perf_counter() - start
+        if now > SECONDS:
+            break
+        time.sleep(max(0.0, sent / hz - now))
     took = time.perf_counter() - start
-    drawn = page.evaluate("view.images") - before
-    latency = page.evaluate("stats.latency_ms")
-    return {"sent": sent / took, "drawn": drawn / took, "latency": latency}
+    both = min(np.subtract(page.evaluate(drawn), before))
+    if len(server.wanted("watch")) > len(watches):
+        raise RuntimeError("the page asked for the lines anew")
+    return {
+        "bytes": size / sent,
+        "sent": sent / took,
+        "drawn": both / took,
+        "latency": page.evaluate("stats.latency_ms"),
+    }
 
 
 def main() -> None:
@@ -57,23 +122,31 @@ def main() -> None:
     if chromium is None:
         console.print("drawing: needs Chromium (apt-get install chromium)")
         return
-    run = FakeRun(spots=PEAKS, frames=POINTS + 50, size=SIZE)
-    run.n_known = POINTS
+    run = GrowingRun()
+    images = [run.image(POINTS - IMAGES + n, newest=True) for n in range(IMAGES)]
     title = f"Updates drawn: {SIZE} x {SIZE}, {PEAKS} peaks, {LINES} lines of {POINTS:,} points"
     table = Table(title=title, box=box.SIMPLE, title_justify="left")
-    for column in ("sent/s", "drawn/s", "from arrival to drawn, p50 ms", "p95 ms"):
-        table.add_column(column, justify="right")
+    for column in ("lines", "kB an update", "sent/s", "drawn/s", "from arrival to drawn, p50 ms",
+                   "p95 ms"):  # fmt: skip
+        table.add_column(column, justify="left" if column == "lines" else "right")
     with FakeServer(run.answer, run.greeting) as server, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium)
         page = browser.new_page(viewport={"width": 1440, "height": 900})
-        page.goto(server.url + "?tracks=" + ".".join(map(str, range(LINES))))
-        while not page.evaluate(f"view.images > 0 && view.drift.lines.length === {LINES}"):
+        tracks = ".".join(map(str, range(LINES)))
+        page.goto(f"{server.url}?tracks={tracks}&span={POINTS * run.period_s:g}")
+        while not (
+            page.evaluate(f"view.images > 0 && view.drift.lines.length === {LINES}")
+            and server.wanted("watch")[-1]["from"]  # as it does once the end is known
+        ):
             page.wait_for_timeout(50)
-        for rate_hz in RATES_HZ:
-            found = measure(page, server, run, rate_hz)
-            latency = found["latency"]
-            table.add_row(f"{found['sent']:.1f}", f"{found['drawn']:.1f}",
-                          f"{latency['p50']:.0f}", f"{latency['p95']:.0f}")  # fmt: skip
+        page.wait_for_timeout(500)
+        for whole in (True, False):  # what counts comes last
+            for hz in RATES_HZ:
+                found = measure(page, server, run, images, hz, whole=whole)
+                latency = found["latency"]
+                table.add_row("whole" if whole else "what is new", f"{found['bytes'] / 1e3:.0f}",
+                              f"{found['sent']:.1f}", f"{found['drawn']:.1f}",
+                              f"{latency['p50']:.0f}", f"{latency['p95']:.0f}")  # fmt: skip
         browser.close()
     console.print(table)
     share = found["drawn"] / found["sent"]

@@ -19,6 +19,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 import streamer.dashboard.wire as wire
+from streamer.curves import Curve
 
 __all__ = ["START_S", "FakeRun", "FakeServer"]
 
@@ -144,6 +145,7 @@ class FakeRun:
         self.series = ["series_1"]
         self.quantities = ["radial", "row", "col", "d", "strain"]
         self.n_known = frames
+        self.writer = wire.DriftWriter()
         rows = np.arange(size)[:, None]
         self._rows, self._cols = rows, rows.T
         self.ground = 4 + 40 * np.exp(-np.hypot(rows - size / 2, rows.T - size / 2) / (size / 4))
@@ -224,9 +226,8 @@ class FakeRun:
     def tracks(self) -> bytes:
         return wire.encode("tracks", {"n_frames": self.n_known, "units": {}}, self.table())
 
-    def drifts(self, request: dict[str, Any]) -> bytes:
+    def lines(self, request: dict[str, Any]) -> wire.Lines:
         quantity, x = request["quantity"], request["x"]
-        arrays: dict[str, np.ndarray] = {}
         known = slice(0, self.n_known)
         xs = self.time[known] if x == "time" else np.arange(self.n_known, dtype=float)
         wanted = np.ones(len(xs), bool)
@@ -234,14 +235,23 @@ class FakeRun:
             wanted &= xs >= request["from"]
         if request["to"] is not None:
             wanted &= xs <= request["to"]
-        tracks = [track for track in request["tracks"] if track < self.spots]
-        for i, track in enumerate(tracks):
-            y, sigma = self.drift(track, quantity)
-            arrays |= {f"x{i}": xs[wanted], f"y{i}": y[wanted], f"sigma{i}": sigma[wanted]}
+        curves = {}
+        for track in request["tracks"]:
+            if track < self.spots:
+                y, sigma = self.drift(track, quantity)
+                curves[track] = Curve(xs[wanted], y[wanted], sigma[wanted])
         unit = {"d": "angstrom", "strain": "1"}.get(quantity, "px")
-        about = {"quantity": quantity, "unit": unit, "x": x, "request": request["request"],
-                 "tracks": tracks}  # fmt: skip
-        return wire.encode("drift", about, arrays)
+        about = {"quantity": quantity, "unit": unit, "x": x, "request": request["request"]}
+        return wire.Lines(about, curves)
+
+    def drifts(self, request: dict[str, Any]) -> bytes:
+        """Return the whole of the lines."""
+        self.writer.forget()
+        return self.news(request)
+
+    def news(self, request: dict[str, Any]) -> bytes:
+        """Return what is new of the lines since they were told last."""
+        return self.writer.write(self.lines(request))
 
     def cell(self) -> bytes:
         known = slice(0, self.n_known)

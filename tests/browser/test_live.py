@@ -122,13 +122,23 @@ def call(*words: str) -> str:
     return done.stdout + done.stderr
 
 
-def test_live_run_is_watched(live, look, keep):
+def test_live_run_is_watched(live, look, keep, tmp_path):
     process, url = live
-    page = look(url)
+    page = look(url + "?quantity=row&x=frame")
     until(page, "view.images > 1 && view.drift.lines.length > 0", 60)
     page.locator("#state-words", has_text=re.compile("^live$")).wait_for()
     assert page.locator("#lost-words").inner_text() == "nothing lost"
     until(page, "view.cell.voltage.length > 5")
+    # The drifts came in parts, and are what the run wrote.
+    until(page, "view.drift.base > 5 && view.drift.lines[0].x.length > 20", 60)
+    lines = shown(page)["drift"]["lines"]
+    peaks = RunFolder(tmp_path / "run").read("peaks").to_pandas()
+    for line in lines:
+        mine = peaks[peaks.track == line["track"]].sort_values("frame")
+        mine = mine[mine.frame <= line["x"][-1]]
+        assert line["x"] == mine.frame.tolist()
+        assert np.diff(line["y"]) == pytest.approx(np.diff(mine.row), abs=1e-5)
+        assert line["sigma"] == pytest.approx(mine.row_sigma.tolist(), rel=1e-5, nan_ok=True)
     # Paused, it stays where it is while the run goes on; live, it follows again.
     page.keyboard.press("Space")
     frame = shown(page)["frame"]

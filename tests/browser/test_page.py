@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from streamer.curves import Curve
 from streamer.dashboard.wire import encode
 from tests.browser.conftest import at_peak, ready, shown, until
 from tests.browser.fake import START_S, FakeRun, FakeServer
@@ -96,6 +97,66 @@ def test_drift_is_what_was_sent(page, run):
         assert line["x"] == run.time.tolist()
         assert np.array_equal(np.float32(line["y"]), y)
         assert np.array_equal(np.float32(line["sigma"]), sigma)
+
+
+def is_shown(page, lines) -> bool:
+    """Tell whether the plot's numbers are those of lines."""
+    found = {line["track"]: line for line in shown(page)["drift"]["lines"]}
+    return found.keys() == lines.curves.keys() and all(
+        found[track]["x"] == curve.x.tolist()
+        and np.array_equal(np.float32(found[track]["y"]), curve.y)
+        and np.array_equal(np.float32(found[track]["sigma"]), curve.sigma)
+        for track, curve in lines.curves.items()
+    )
+
+
+def test_lines_that_are_told_in_parts_are_whole(look):
+    run = FakeRun(spots=4, frames=4000)
+    run.n_known = 40
+    with FakeServer(run.answer, run.greeting) as server:
+        page = look(server.url + "?tracks=0.1.2.3&x=frame")
+        ready(page, 4)
+        watch = server.wanted("watch")[-1]
+        rng = np.random.default_rng(9)
+        for turn in range(60):
+            run.n_known += int(rng.integers(0, 90))
+            first = int(rng.integers(0, run.n_known)) if turn % 7 == 6 else 0
+            window = watch | {"from": first}
+            if turn % 5 == 4:  # the end of what is known changes as well
+                run.noise[:, run.n_known - 1] = rng.normal(size=run.spots)
+            # All at once: the page need not draw each, but must not miss any.
+            server.send(run.news(window))
+        number = run.writer.number
+        until(page, f"view.drift.number === {number} && view.drift.base === {number - 1}")
+        assert is_shown(page, run.lines(window))
+        assert server.wanted("watch")[-1] == watch
+        assert page.evaluate("stats.bad") == 0
+
+
+def test_page_that_misses_something_asks_for_all(page, server, run):
+    watch = server.wanted("watch")[-1]
+    run.n_known -= 50
+    server.send(run.drifts(watch))
+    run.n_known += 10
+    run.news(watch)  # lost
+    run.n_known += 10
+    late = [run.news(watch), run.news(watch)]
+    number = run.writer.number
+    server.send(*late)
+    until(page, f"view.drift.number === {number + 1}")
+    assert server.wanted("watch")[-1] == watch | {"request": watch["request"] + 1}
+    assert is_shown(page, run.lines(watch))
+    # Nor does it go on from points that it has not got.
+    run.n_known += 10
+    base = run.writer.number
+    about = run.lines(server.wanted("watch")[-1]).header
+    about = about | {"number": 0, "base": base, "lines": [[0, 300, 300, 0]]}
+    none = Curve(np.empty(0), np.empty(0, np.float32), np.empty(0, np.float32))
+    server.send(encode("drift", about, {"x": none.x, "y": none.y, "sigma": none.sigma}))
+    until(page, f"view.drift.number === {base + 1}")
+    assert server.wanted("watch")[-1]["request"] == watch["request"] + 2
+    assert is_shown(page, run.lines(watch))
+    assert page.evaluate("stats.bad") == 0
 
 
 def test_cursor_reads_value_error_and_cell(page, run):

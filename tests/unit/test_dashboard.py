@@ -15,16 +15,14 @@ from streamer.config import Config
 from streamer.dashboard.archive import Archive
 from streamer.dashboard.beside import address_of, listen
 from streamer.dashboard.cell import cell_message
-from streamer.dashboard.curves import drift_curve
 from streamer.dashboard.images import cut_patch, display
 from streamer.dashboard.requests import PatchOf, Show, Watch, read_request
 from streamer.dashboard.server import fitted, is_own
 from streamer.dashboard.showing import Showing
 from streamer.dashboard.state import RunState
 from streamer.dashboard.viewers import Viewer
-from streamer.dashboard.wire import encode
+from streamer.dashboard.wire import DriftWriter, encode
 from streamer.errors import UserError
-from streamer.geometry import Geometry
 from streamer.sources.base import Frame
 from streamer.store import CELL, FRAMES, PEAKS, RunFolder
 
@@ -154,74 +152,6 @@ def test_parts_of_earlier_versions_are_read(tmp_path):
     archive.refresh(1.0)
     assert np.isnan(archive.peaks["d"]).all()
     assert archive.peaks["row"].tolist() == peaks["row"].to_pylist()
-
-
-def test_drift_along_the_line_from_the_beam_and_its_sigma(tmp_path):
-    rng = np.random.default_rng(3)
-    folder = make_run(tmp_path / "run", one_track(rng))
-    archive = Archive(folder.path)
-    archive.refresh(1.0)
-    geometry = Geometry.from_beam((0.0, 40.0), distance_m=0.2, pixel_m=(75e-6, 75e-6))
-    seen = archive.peaks.take(archive.sightings(7))
-    curve = drift_curve(archive, 7, (30.0, 80.0, math.nan), geometry, "radial", "frame")
-    np.testing.assert_allclose(curve.y, (seen["row"] - 30) * 0.6, atol=1e-6)  # 30, 40, 50
-    expected = np.hypot(0.6 * seen["row_sigma"], 0.8 * seen["col_sigma"])
-    np.testing.assert_allclose(curve.sigma, expected, rtol=1e-5)
-    assert curve.x.tolist() == list(range(100))
-    strain = drift_curve(archive, 7, None, geometry, "strain", "time", reference_frames=1)
-    reference = geometry.locate(30.0, 80.0).two_theta
-    at_end = geometry.locate(seen["row"][-1], 80.0).two_theta
-    ratio = math.sin(math.radians(reference) / 2) / math.sin(math.radians(at_end) / 2)
-    assert strain.y[-1] == pytest.approx(ratio - 1, rel=1e-4)
-    assert strain.x[-1] == pytest.approx(TIME_NS * 1e-9 + 0.99, abs=1e-6)
-    part = drift_curve(archive, 7, None, None, "row", "frame", begin=10, end=19.5)
-    assert part.x.tolist() == list(range(10, 20))
-
-
-def test_neighbours_are_averaged_by_their_weights(tmp_path):
-    rng = np.random.default_rng(4)
-    sigma = rng.uniform(0.01, 0.1, 100)
-    sigma[:10], sigma[15] = np.nan, np.nan
-    folder = make_run(tmp_path / "run", one_track(rng, row_sigma=sigma))
-    archive = Archive(folder.path)
-    archive.refresh(1.0)
-    curve = drift_curve(archive, 7, (30.0, 80.0, math.nan), None, "row", "frame", points=10)
-    assert len(curve.x) == 10
-    assert curve.x[0] == pytest.approx(4.5)  # none known: all weigh the same
-    assert math.isnan(curve.sigma[0])
-    row = archive.peaks["row"] - 30
-    for n, bounds in ((1, (10, 20)), (9, (90, 100))):
-        weight = np.nan_to_num(1 / sigma[slice(*bounds)].astype(np.float32) ** 2)
-        mean = np.sum(weight * row[slice(*bounds)]) / np.sum(weight)
-        assert curve.y[n] == pytest.approx(mean, rel=1e-4)
-        assert curve.sigma[n] == pytest.approx(np.sum(weight) ** -0.5, rel=1e-4)
-
-
-def test_drifts_of_many_tracks_are_quick(tmp_path):
-    rng = np.random.default_rng(5)
-    n_frames, n_tracks = 10_000, 200
-    archive = Archive(tmp_path)
-    numbers = np.arange(n_frames)
-    archive.frames.append({"frame": numbers, "time_ns": TIME_NS + numbers * 10**7})
-    archive.peaks.append(
-        {
-            "frame_row": np.repeat(numbers, n_tracks),
-            "track": np.tile(np.arange(n_tracks), n_frames),
-            "row": rng.normal(size=n_frames * n_tracks),
-            "row_sigma": np.full(n_frames * n_tracks, 0.1),
-        }
-    )
-    archive.sightings(0)
-
-    def seconds(tracks) -> float:
-        start = time.thread_time()
-        for track in tracks:
-            curve = drift_curve(archive, track, None, None, "row", "time")
-            assert len(curve.x) == 2000
-        return time.thread_time() - start
-
-    assert min(seconds(range(first, 200, 10)) for first in range(4)) < 0.1
-    assert archive.nbytes < 500 << 20
 
 
 @pytest.mark.parametrize("dtype", ["u1", "u2", "u4", "i2", "i4", "f4", "f8"])
@@ -490,11 +420,11 @@ def test_tracks_of_a_run_without_their_table_are_told_from_its_peaks(showing):
 
 
 def test_without_geometry_drifts_are_distances_and_spacings_a_problem(showing):
-    header, arrays = decode(showing.drift(Watch(tracks=(7, 99), request=3)))
+    header, arrays = decode(DriftWriter().write(showing.drift(Watch(tracks=(7, 99), request=3))))
     assert header["quantity"] == "distance"
     assert (header["request"], header["unit"]) == (3, "px")
-    assert len(arrays["y0"]) == 20
-    assert len(arrays["y1"]) == 0
+    assert header["lines"] == [[7, 0, 0, 20], [99, 0, 0, 0]]
+    assert len(arrays["y"]) == 20
     header, _ = decode(showing.drift(Watch(tracks=(7,), quantity="strain")))
     assert header["type"] == "problem"
     assert "not known" in header["text"]

@@ -1,20 +1,18 @@
 """Version 1 of the stream of DECTRIS detectors, and the REST interface beside it."""
 
+import contextlib
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-import h5py
-import hdf5plugin
 import numpy as np
 import pytest
-import zmq
 
-from streamer.codecs import decode
 from streamer.config import SourceConfig
 from streamer.errors import UserError
-from streamer.sources import check_reachable, open_source
-from streamer.sources.base import Frame, Gap, Series, SeriesEnd
+from streamer.sources import check_reachable
+from streamer.sources.base import Frame, Series, SeriesEnd
+from tests.unit.livesource import Sender, compress, counts, gaps, js, numbers, pixels, read
 
 ROWS, COLS = 24, 40
 CONFIG = {
@@ -33,19 +31,6 @@ CONFIG = {
 
 def picture(number, dtype="<u2"):
     return np.random.default_rng(number).poisson(2, (ROWS, COLS)).astype(dtype)
-
-
-def compress(frame, encoding):
-    filters = {"bslz4": hdf5plugin.Bitshuffle(cname="lz4"), "lz4": hdf5plugin.LZ4()}
-    with h5py.File("memory.h5", "w", driver="core", backing_store=False) as file:
-        data = file.create_dataset(
-            "d", data=frame[None], chunks=(1, *frame.shape), **filters[encoding]
-        )
-        return data.id.read_direct_chunk((0, 0, 0))[1]
-
-
-def js(**fields):
-    return json.dumps(fields).encode()
 
 
 def header(series=1, detail="basic", **config):
@@ -97,31 +82,15 @@ def end(series=1):
 
 @pytest.fixture
 def detector():
-    context = zmq.Context()
-    context.linger = 0
-    push = context.socket(zmq.PUSH)
-    push.set(zmq.LINGER, 0)
-    push.set(zmq.SNDTIMEO, 5000)
-    port = push.bind_to_random_port("tcp://127.0.0.1")
-    yield push, f"dectris://127.0.0.1:{port}"
-    context.destroy(linger=0)
+    with contextlib.closing(Sender("dectris")) as detector:
+        yield detector
 
 
 def take(detector, messages, n_events, **config):
-    """Send messages and return as many events as should come."""
-    push, uri = detector
-    source = open_source(uri, SourceConfig(**config))
-    try:
-        for parts in messages:
-            push.send_multipart(parts)
-        events = []
-        while len(events) < n_events:
-            assert source.socket is None or source.socket.poll(5000), f"only {events} came"
-            events += source.read(100)
-    finally:
-        source.close()
-    assert len(events) == n_events
-    return events, {name: n for name, n in source.counters.items() if n}
+    """Send messages and return as many events as should come, and what was counted."""
+    source = detector.open(**config)
+    detector.send(*messages)
+    return read(source, n_events), counts(source)
 
 
 @pytest.mark.parametrize("dtype", ["|u1", "<u2", "<u4", ">u2", ">u4"])
@@ -138,15 +107,13 @@ def test_every_coding_arrives_as_sent(detector, dtype, codec):
             # On this stream a bare block: HDF5 puts 16 bytes of sizes before its only block.
             encoding, blob = f"lz4{order}", compress(frame, "lz4")[16:]
         messages.append(image(number, frame=frame, encoding=encoding, blob=blob))
-    events, counts = take(detector, [*messages, end()], 6)
+    events, counted = take(detector, [*messages, end()], 6)
     assert [type(event) for event in events] == [Series, *[Frame] * 4, SeriesEnd]
     for event, frame in zip(events[1:5], frames, strict=True):
         assert event.dtype == dtype
         assert event.encoding == codec
-        np.testing.assert_array_equal(
-            decode(event.data, event.encoding, event.dtype, event.shape), frame
-        )
-    assert not counts
+        np.testing.assert_array_equal(pixels(event), frame)
+    assert counted == {}
 
 
 def apart(messages):
@@ -161,7 +128,7 @@ def test_start_in_one_message_or_in_many(detector, together, flat_name):
     mask[3, 5] = mask[ROWS - 1, COLS - 1] = 1
     start = full_header(flat_name=flat_name, mask=mask)
     messages = [start] if together else apart(start)
-    events, counts = take(detector, [*messages, image(0), end()], 3)
+    events, counted = take(detector, [*messages, image(0), end()], 3)
     series = events[0]
     np.testing.assert_array_equal(series.pixel_mask, mask != 0)
     np.testing.assert_array_equal(series.flatfield, np.full((ROWS, COLS), 1.5, np.float32))
@@ -169,22 +136,22 @@ def test_start_in_one_message_or_in_many(detector, together, flat_name):
     assert series.metadata["beam_center_x"] == 20.5
     assert series.metadata["protocol"] == "DECTRIS stream v1"
     assert "warnings" not in series.metadata
-    assert not counts
+    assert counted == {}
 
 
 @pytest.mark.parametrize("detail", ["none", "basic"])
 def test_start_with_less_detail(detector, detail):
     events, _ = take(detector, [header(detail=detail), *map(image, range(4)), end()], 6)
     assert events[0].n_frames == (None if detail == "none" else 4)
-    assert [event.frame for event in events[1:-1]] == [0, 1, 2, 3]
+    assert numbers(events) == [0, 1, 2, 3]
 
 
 def test_what_the_user_appends_is_kept(detector):
     start = [*header(), js(acqID="scan 7")]
     appended = [*image(0), b"anything at all"]
-    events, counts = take(detector, [start, appended, end()], 3)
+    events, counted = take(detector, [start, appended, end()], 3)
     assert events[0].metadata["header_appendix"] == {"acqID": "scan 7"}
-    assert not counts
+    assert counted == {}
 
 
 @pytest.mark.parametrize(
@@ -203,25 +170,21 @@ def test_announced_images(detector, config, n_frames):
 
 
 def test_lost_repeated_and_stray_images(detector):
-    numbers = [0, 2, 2, 3]
-    messages = [*image(9, series=7)], header(), *map(image, numbers), end(), end()
-    events, counts = take(detector, messages, 6, series=2)
-    assert [(e.frames, e.reason) for e in events if isinstance(e, Gap)] == [
-        (range(1, 2), "not received")
-    ]
+    messages = image(9, series=7), header(), *map(image, (0, 2, 2, 3)), end(), end()
+    events, counted = take(detector, messages, 6, series=2)
+    assert gaps(events) == [(range(1, 2), "not received")]
     assert events[-1].reason == "end"
-    assert counts["stray"] == 1
-    assert counts["duplicates"] == 1
+    assert counted["stray"] == 1
+    assert counted["duplicates"] == 1
 
 
 def test_images_of_another_shape_are_refused_and_the_series_goes_on(detector):
     odd = np.ones((8, 8), np.uint16)
     messages = [header(), image(0), image(1, frame=odd), image(2), image(3), end()]
-    events, counts = take(detector, messages, 6)
-    (gap,) = (event for event in events if isinstance(event, Gap))
-    assert gap.frames == range(1, 2)
-    assert gap.reason == "malformed: 8 x 8 <u2, the frames before are 24 x 40 <u2"
-    assert counts == {"malformed": 1}
+    events, counted = take(detector, messages, 6)
+    fault = "malformed: 8 x 8 <u2, the frames before are 24 x 40 <u2"
+    assert gaps(events) == [(range(1, 2), fault)]
+    assert counted == {"malformed": 1}
 
 
 @pytest.mark.parametrize(
@@ -239,10 +202,10 @@ def test_images_of_another_shape_are_refused_and_the_series_goes_on(detector):
 )
 def test_damaged_message_costs_one_frame(detector, damage):
     messages = [header(), image(0), damage(image(1)), image(2), image(3), end()]
-    events, counts = take(detector, messages, 6)
-    assert [event.frame for event in events if isinstance(event, Frame)] == [0, 2, 3]
-    assert [event.frames for event in events if isinstance(event, Gap)] == [range(1, 2)]
-    assert counts == {"malformed": 1}
+    events, counted = take(detector, messages, 6)
+    assert numbers(events) == [0, 2, 3]
+    assert [frames for frames, _ in gaps(events)] == [range(1, 2)]
+    assert counted == {"malformed": 1}
 
 
 def test_exposures_follow_the_clock_of_the_detector(detector):
@@ -268,12 +231,12 @@ def test_detector_that_changes_its_version(detector):
         ],
         [cbor2.dumps({"type": "end", "series_id": 2})],
     ]
-    events, counts = take(detector, messages, 6, series=2)
+    events, counted = take(detector, messages, 6, series=2)
     assert [event.metadata["protocol"] for event in events if isinstance(event, Series)] == [
         "DECTRIS stream v1",
         "DECTRIS stream v2",
     ]
-    assert not counts
+    assert counted == {}
 
 
 class Api(BaseHTTPRequestHandler):
@@ -301,25 +264,19 @@ def api():
 
 
 def test_images_that_the_detector_dropped_are_counted(detector, api):
-    push, uri = detector
-    source = open_source(f"{uri}?api={api[1]}", SourceConfig())
-    for parts in (header(), *map(image, range(4)), end()):
-        push.send_multipart(parts)
-    events = []
-    while len(events) < 6:
-        assert source.socket is None or source.socket.poll(5000)
-        events += source.read(100)
+    source = detector.open(f"?api={api[1]}")
+    detector.send(header(), *map(image, range(4)), end())
+    read(source, 6)
     deadline = threading.Event()
     while not source.exhausted:
         deadline.wait(0.01)
     assert source.counters["dropped"] == 3
-    source.close()
 
 
 def test_stream_that_is_switched_off_is_told_before_the_run(detector, api):
     api[0]["config/mode"] = "disabled"
     with pytest.raises(UserError, match="set its mode to enabled"):
-        check_reachable(f"{detector[1]}?api={api[1]}", SourceConfig())
+        check_reachable(f"{detector.uri}?api={api[1]}", SourceConfig())
 
 
 @pytest.mark.parametrize(
@@ -333,5 +290,5 @@ def test_stream_that_is_switched_off_is_told_before_the_run(detector, api):
 )
 def test_bad_options_are_told_in_one_line(detector, option, says):
     with pytest.raises(UserError, match=says) as caught:
-        check_reachable(f"{detector[1]}?{option}", SourceConfig())
+        check_reachable(f"{detector.uri}?{option}", SourceConfig())
     assert "\n" not in str(caught.value)

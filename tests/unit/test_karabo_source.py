@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import zmq
 
-from streamer.codecs import decode
 from streamer.config import SourceConfig
 from streamer.errors import UserError
-from streamer.sources import check_reachable, open_source
-from streamer.sources.base import Frame, Gap, Series, SeriesEnd
+from streamer.sources import check_reachable
+from streamer.sources.base import Frame, Series, SeriesEnd
 from streamer.sources.pulses import images, pulse_axis
 from streamer.sources.trains import TrainArray, parse_train
+from tests.unit.livesource import Sender, counts, gaps, numbers, pixels
 
 DETECTOR, MOTOR = "SPB_DET_AGIPD1M-1/DET/0CH0:xtdf", "SPB/MOTOR/1"
 PULSES, ROWS, COLS = 4, 24, 20
@@ -76,40 +76,17 @@ def message(train, numbers=None, version="2.2", path="image.data", **fields):
     return [msgpack.packb({DETECTOR: {path: coded, "energy": 9.3, "metadata": stamp(train)}})]
 
 
-class Bridge:
-    """A socket on a port the system chose, that can go away and come back."""
+class Bridge(Sender):
+    """A bridge, whose answers wait until it is asked where its socket is REP."""
 
     def __init__(self, kind="pull"):
-        self.kind = kind
-        self.context = zmq.Context()
-        self.context.linger = 0
-        self.sources = []
+        # As the facility's bridge has it.
+        super().__init__("karabo", SENDERS[kind], hwm=1 if kind == "req" else 1000, series=0)
+        self.option = f"?socket={kind}"
         self.waiting = deque()
-        self.port = 0
-        self.bind()
-
-    def bind(self):
-        self.socket = self.context.socket(SENDERS[self.kind])
-        self.socket.set(zmq.LINGER, 0)
-        self.socket.set(zmq.SNDTIMEO, 5000)
-        self.socket.set(zmq.RCVTIMEO, 5000)
-        self.socket.set_hwm(1 if self.kind == "req" else 1000)  # as the facility's bridge has it
-        self.socket.bind(f"tcp://127.0.0.1:{self.port or '*'}")
-        self.port = int(self.socket.get_string(zmq.LAST_ENDPOINT).rpartition(":")[2])
-
-    def die(self):
-        self.socket.close()
 
     def open(self, options="", **config):
-        uri = f"karabo://127.0.0.1:{self.port}?socket={self.kind}{options}"
-        source = open_source(uri, SourceConfig(**{"series": 0} | config))
-        self.sources.append(source)
-        if self.kind == "sub":
-            self.await_subscription()
-        return source
-
-    def await_subscription(self):
-        assert self.socket.recv() == b"\x01"
+        return super().open(self.option + options, **config)
 
     def send(self, *messages):
         self.waiting += messages
@@ -118,11 +95,11 @@ class Bridge:
     def answer(self):
         """Send what waits, as far as it was asked for."""
         while self.waiting:
-            if self.kind == "req":
+            if self.kind == zmq.REP:
                 if not self.socket.poll(20):
                     break
                 assert self.socket.recv() == b"next"
-            self.socket.send_multipart(self.waiting.popleft())
+            super().send(self.waiting.popleft())
 
     def read(self, n_events):
         """Return as many events as should come to the last source."""
@@ -136,11 +113,6 @@ class Bridge:
                 assert time.monotonic() < deadline, f"only {events} came"
         assert len(events) == n_events
         return events
-
-    def close(self):
-        for source in self.sources:
-            source.close()
-        self.context.destroy(linger=0)
 
 
 @pytest.fixture
@@ -159,23 +131,6 @@ def make_bridge():
 @pytest.fixture
 def bridge(make_bridge):
     return make_bridge()
-
-
-def complaint(bridge, *messages):
-    """Return what is said about messages that cannot be used."""
-    bridge.send(*messages)
-    with pytest.raises(UserError) as caught:
-        bridge.read(1)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
-
-
-def counts(source):
-    return {name: n for name, n in source.counters.items() if n}
-
-
-def pixels(frame):
-    return decode(frame.data, frame.encoding, frame.dtype, frame.shape)
 
 
 @pytest.mark.parametrize("version", ["1.0", "2.0", "2.1", "2.2"])
@@ -258,7 +213,7 @@ def test_axis_that_the_user_says(bridge, axis):
 
 def test_axis_that_cannot_be_told_must_be_said(bridge):
     bridge.open()
-    said = complaint(bridge, message(FIRST, pictures(FIRST, pulses=COLS)))
+    said = bridge.complaint(message(FIRST, pictures(FIRST, pulses=COLS)))
     assert "20 x 24 x 20 uint16" in said
     assert "pulses=first or pulses=last" in said
 
@@ -295,9 +250,7 @@ def test_missing_trains_are_gaps_of_all_their_images(bridge):
     trains = [FIRST, FIRST + 3, *range(FIRST + 4, FIRST + 4 + 16)]
     bridge.send(*map(message, trains))
     events = bridge.read(2 + len(trains) * PULSES)
-    (gap,) = (event for event in events if isinstance(event, Gap))
-    assert gap.frames == range(PULSES, 3 * PULSES)
-    assert gap.reason == "not received"
+    assert gaps(events) == [(range(PULSES, 3 * PULSES), "not received")]
     assert counts(source) == {}
 
 
@@ -340,15 +293,14 @@ def damaged(train):
 def test_damaged_message_costs_one_train(bridge, damage):
     source = bridge.open(series=1, idle_s=0.2)
     bridge.send(message(FIRST), damaged(FIRST + 1)[damage], message(FIRST + 2))
-    frames = bridge.read(1 + (3 if damage == "cut off" else 2) * PULSES)[1:]
-    assert [f.frame for f in frames if isinstance(f, Frame)] == [0, 1, 2, 3, 8, 9, 10, 11]
+    events = bridge.read(1 + (3 if damage == "cut off" else 2) * PULSES)
+    assert numbers(events) == [0, 1, 2, 3, 8, 9, 10, 11]
     deadline = time.monotonic() + 5
     rest = []
     while not source.exhausted and time.monotonic() < deadline:
         rest += source.read(10)
         time.sleep(0.01)
-    lost = [event for event in [*frames, *rest] if isinstance(event, Gap)]
-    assert sorted(n for gap in lost for n in gap.frames) == [4, 5, 6, 7]
+    assert sorted(n for lost, _ in gaps(events + rest) for n in lost) == [4, 5, 6, 7]
     assert rest[-1].reason.startswith("idle")
     if damage == "one part":  # a map of three texts: a train in which no source sent anything
         assert counts(source) == {"ignored": 1}
@@ -360,8 +312,7 @@ def test_fewer_images_are_lost_and_more_begin_a_series(bridge):
     bridge.open()
     bridge.send(message(FIRST), message(FIRST + 1, pictures(1, pulses=3)))
     events = bridge.read(1 + 2 * PULSES)
-    assert [event.frames for event in events if isinstance(event, Gap)] == [range(7, 8)]
-    assert events[-1].reason == "malformed: 3 images in the train instead of 4"
+    assert gaps(events) == [(range(7, 8), "malformed: 3 images in the train instead of 4")]
     bridge.send(message(FIRST + 2, pictures(1, pulses=6)))
     end, series, *frames = bridge.read(2 + 6)
     assert (end.reason, series.name) == ("new series", f"train_{FIRST + 2}")
@@ -392,13 +343,8 @@ def test_bridge_that_died_is_attached_again(make_bridge, kind):
     bridge.send(message(FIRST))
     bridge.read(1 + PULSES)
     bridge.die()
-    while not counts(source):
-        assert source.read(10) == []
-        time.sleep(0.01)
-    bridge.bind()
     began = time.monotonic()
-    if kind == "sub":
-        bridge.await_subscription()
+    bridge.come_back()
     trains = range(FIRST + 5, FIRST + 25)
     for train in trains:
         bridge.send(message(train))
@@ -406,7 +352,7 @@ def test_bridge_that_died_is_attached_again(make_bridge, kind):
             frames = bridge.read(PULSES)
             took_s = time.monotonic() - began
     events = frames + bridge.read(1 + (len(trains) - 1) * PULSES)
-    assert [e.frames for e in events if isinstance(e, Gap)] == [range(PULSES, 5 * PULSES)]
+    assert gaps(events) == [(range(PULSES, 5 * PULSES), "not received")]
     assert took_s < 2
     assert counts(source) == {"disconnects": 1}
 
@@ -416,15 +362,13 @@ def test_bridge_that_died_after_its_answer_is_asked_once(make_bridge):
     source = bridge.open()
     bridge.send(message(FIRST))
     assert source.socket.poll(5000)
-    bridge.die()
+    bridge.socket.close()
     assert source._monitor.poll(5000)  # what is asked from now on waits for the next bridge
     bridge.read(1 + PULSES)
-    while not counts(source):
-        assert source.read(10) == []
-        time.sleep(0.01)
-    bridge.bind()
+    bridge.await_loss()
+    bridge.come_back()
     bridge.send(message(FIRST + 1), message(FIRST + 2))
-    assert [frame.frame for frame in bridge.read(2 * PULSES)] == list(range(PULSES, 3 * PULSES))
+    assert numbers(bridge.read(2 * PULSES)) == list(range(PULSES, 3 * PULSES))
     assert counts(source) == {"disconnects": 1}
 
 
@@ -436,7 +380,7 @@ def test_pickles_are_refused(bridge, prefix):
 
     parts = [pickle.dumps(Trap()), *prefix]
     bridge.open()
-    assert "set its serialisation to msgpack" in complaint(bridge, parts)
+    assert "set its serialisation to msgpack" in bridge.complaint(parts)
 
 
 def test_pickled_objects_in_an_array_are_not_read(bridge):
@@ -470,7 +414,7 @@ def two_modules(train):
 
 def test_choice_among_several_is_the_user_s(bridge):
     bridge.open()
-    said = complaint(bridge, two_modules(FIRST))
+    said = bridge.complaint(two_modules(FIRST))
     assert f"?source={DETECTOR}&path=image.data (4 x 24 x 20 uint16), ?source=B&path=" in said
 
 
@@ -483,7 +427,7 @@ def test_chosen_array(bridge, options):
 
 def test_chosen_array_that_is_not_there(bridge):
     bridge.open("&path=image.dada")
-    said = complaint(bridge, *(message(FIRST + n) for n in range(10)))
+    said = bridge.complaint(*(message(FIRST + n) for n in range(10)))
     assert "of path image.dada); it sends" in said
     assert f"{DETECTOR} image.data (4 x 24 x 20 uint16)" in said
 
@@ -492,15 +436,14 @@ def test_trains_without_the_detector_are_skipped(bridge):
     source = bridge.open()
     bridge.send(values(FIRST, source=MOTOR), message(FIRST + 1))
     bridge.send(values(FIRST + 2, source=MOTOR), message(FIRST + 3))
-    frames = bridge.read(1 + 2 * PULSES)[1:]
-    assert [frame.frame for frame in frames] == [0, 1, 2, 3, 8, 9, 10, 11]
+    assert numbers(bridge.read(1 + 2 * PULSES)) == [0, 1, 2, 3, 8, 9, 10, 11]
     assert counts(source) == {"ignored": 2}
 
 
 def test_trains_must_have_numbers(bridge):
     bridge.open()
     parts = [msgpack.packb({"source": DETECTOR, "content": "msgpack"}), *message(FIRST)[1:]]
-    assert "timestamp.tid" in complaint(bridge, parts)
+    assert "timestamp.tid" in bridge.complaint(parts)
 
 
 @pytest.mark.parametrize(
@@ -513,7 +456,7 @@ def test_trains_must_have_numbers(bridge):
 )
 def test_bad_options_are_told_in_one_line(bridge, options, says):
     with pytest.raises(UserError, match=says):
-        check_reachable(f"karabo://127.0.0.1:{bridge.port}?{options}", SourceConfig())
+        check_reachable(f"{bridge.uri}?{options}", SourceConfig())
 
 
 def test_no_bridge_is_told():

@@ -7,8 +7,6 @@ import time
 import zlib
 
 import blosc
-import h5py
-import hdf5plugin
 import numpy as np
 import pytest
 import zmq
@@ -19,10 +17,12 @@ from streamer.codecs import decode
 from streamer.config import SourceConfig
 from streamer.errors import UserError
 from streamer.sources import check_reachable, open_source
-from streamer.sources.base import Frame, Gap, Series, SeriesEnd
+from streamer.sources.base import Frame, Series, SeriesEnd
 from streamer.sources.ntndarray import coded_pixels, exposed_ns, holds_image, metadata
 from streamer.sources.uniqueids import UniqueIds
 from streamer.sources.wake import Wake
+from tests.unit import livesource
+from tests.unit.livesource import counts, gaps, numbers, pixels
 
 pytest.importorskip("p4p", reason="p4p is not installed: pip install 'braggstream[pva]'")
 
@@ -59,12 +59,7 @@ def compress(frame, codec):
     if codec == "blosc":
         return blosc.compress(frame.tobytes(), frame.itemsize, cname="lz4")
     name, _, stripped = codec.partition("-")
-    filters = {"bslz4": hdf5plugin.Bitshuffle(cname="lz4"), "lz4": hdf5plugin.LZ4()}
-    with h5py.File("memory.h5", "w", driver="core", backing_store=False) as file:
-        data = file.create_dataset(
-            "d", data=frame[None], chunks=(1, *frame.shape), **filters[name.removesuffix("hdf5")]
-        )
-        coded = data.id.read_direct_chunk((0, 0, 0))[1]
+    coded = livesource.compress(frame, name.removesuffix("hdf5"))
     return coded[12 if name == "bslz4" else 16 :] if stripped else coded
 
 
@@ -312,17 +307,11 @@ def ended(events):
     return bool(events) and isinstance(events[-1], SeriesEnd)
 
 
-def counts(source):
-    return {name: n for name, n in source.counters.items() if n}
-
-
 def test_images_arrive_as_sent(serve, attach):
     channel = serve(update(7))
     source = attach(frame_time_s=0.01, idle_s=0.3)
-    numbers = range(8, 28)
-    channel.post(
-        *(update(n, codec="bslz4", after_s=n, attributes={"Energy": 72.5}) for n in numbers)
-    )
+    ids = range(8, 28)
+    channel.post(*(update(n, codec="bslz4", after_s=n, attributes={"Energy": 72.5}) for n in ids))
     events = collect(source, ended)
     series, frames = events[0], events[1:-1]
     assert isinstance(series, Series)
@@ -331,12 +320,10 @@ def test_images_arrive_as_sent(serve, attach):
     assert series.metadata["channel"] == NAME
     assert series.metadata["first_unique_id"] == 8
     assert series.metadata["attributes"] == {"Energy": 72.5}
-    assert [frame.frame for frame in frames] == list(range(20))
-    for number, frame in zip(numbers, frames, strict=True):
+    assert numbers(frames) == list(range(20))
+    for number, frame in zip(ids, frames, strict=True):
         assert frame.time_ns == NOW_NS + number * 1_000_000_000
-        np.testing.assert_array_equal(
-            decode(frame.data, frame.encoding, frame.dtype, frame.shape), picture(number)
-        )
+        np.testing.assert_array_equal(pixels(frame), picture(number))
     assert events[-1].reason == "idle: nothing came for 0.3 s"
     assert counts(source) == {"ignored": 1}  # what the channel held
     assert source.exhausted
@@ -367,19 +354,18 @@ def test_first_image_may_have_the_number_of_what_the_channel_held(serve, attach,
     source = attach(idle_s=0.3)
     channel.post(*(update(n, after_s=n + 1 if timed else None) for n in range(4)))
     events = collect(source, ended)
-    assert [event.frame for event in events[1:-1]] == [0, 1, 2, 3]
+    assert numbers(events) == [0, 1, 2, 3]
 
 
 def test_lost_images_are_told_by_their_ids(serve, attach):
     channel = serve(update(1))
     source = attach(idle_s=0.3)
-    numbers = [n for n in range(10, 200) if n % 7 and n not in range(50, 80)]
-    channel.post(*map(update, numbers))
+    ids = [n for n in range(10, 200) if n % 7 and n not in range(50, 80)]
+    channel.post(*map(update, ids))
     events = collect(source, ended)
-    taken = [event.frame + 10 for event in events if isinstance(event, Frame)]
-    lost = [n + 10 for event in events if isinstance(event, Gap) for n in event.frames]
-    assert taken == numbers
-    assert lost == sorted(set(range(10, 200)) - set(numbers))
+    assert [n + 10 for n in numbers(events)] == ids
+    lost = [n + 10 for frames, _ in gaps(events) for n in frames]
+    assert lost == sorted(set(range(10, 200)) - set(ids))
 
 
 def test_what_does_not_fit_in_the_queue_is_lost_and_told(serve, attach):
@@ -390,10 +376,9 @@ def test_what_does_not_fit_in_the_queue_is_lost_and_told(serve, attach):
     source = attach(idle_s=0.3)
     channel.post(*map(update, range(2, 502)))
     events = collect(source, ended)
-    taken = [event.frame for event in events if isinstance(event, Frame)]
-    lost = [n for event in events if isinstance(event, Gap) for n in event.frames]
+    lost = [n for frames, _ in gaps(events) for n in frames]
     assert lost
-    assert sorted(taken + lost) == list(range(500))
+    assert sorted(numbers(events) + lost) == list(range(500))
 
 
 def test_ids_that_overflow_go_on(serve, attach):
@@ -401,7 +386,7 @@ def test_ids_that_overflow_go_on(serve, attach):
     source = attach(idle_s=0.3)
     channel.post(*(update(wrapped((1 << 31) + n)) for n in range(-3, 3)))
     events = collect(source, ended)
-    assert [event.frame for event in events[1:-1]] == list(range(6))
+    assert numbers(events) == list(range(6))
 
 
 @pytest.mark.parametrize("timed", [False, True])
@@ -422,8 +407,8 @@ def test_images_that_were_overtaken_keep_their_place(serve, attach):
     source = attach(idle_s=0.3)
     channel.post(*(update(n, after_s=n) for n in (3, 2, 5, 4, 6, 6, 8, 7)))
     events = collect(source, ended)
-    assert [event.frame for event in events if isinstance(event, Frame)] == [0, 2, 1, 3, 5, 4]
-    assert not [event for event in events if isinstance(event, Gap)]
+    assert numbers(events) == [0, 2, 1, 3, 5, 4]
+    assert gaps(events) == []
     assert counts(source) == {"ignored": 1, "stray": 1, "duplicates": 1}
 
 
@@ -439,8 +424,8 @@ def test_channel_that_was_away(serve, attach):
     events += collect(source, n_frames(1))
     channel.post(update(6))
     events += collect(source, ended)
-    assert [event.frame for event in events if isinstance(event, Frame)] == [0, 1, 4, 5]
-    assert [event.frames for event in events if isinstance(event, Gap)] == [range(2, 4)]
+    assert numbers(events) == [0, 1, 4, 5]
+    assert gaps(events) == [(range(2, 4), "not received")]
     channel.pv.close()
 
 
@@ -470,11 +455,11 @@ def test_one_image_that_cannot_be_read_is_one_lost_frame(serve, attach):
         update(4),
     )
     events = collect(source, ended)
-    assert [event.frame for event in events if isinstance(event, Frame)] == [0, 3]
-    gaps = [(event.frames, event.reason) for event in events if isinstance(event, Gap)]
-    assert gaps[0] == (range(1, 2), "malformed: 10 bytes of pixels instead of 1920")
-    assert gaps[1][0] == range(2, 3)
-    assert gaps[1][1].startswith("malformed: images have 3 axes (3 x 5 x 4)")
+    assert numbers(events) == [0, 3]
+    first, (frames, reason) = gaps(events)
+    assert first == (range(1, 2), "malformed: 10 bytes of pixels instead of 1920")
+    assert frames == range(2, 3)
+    assert reason.startswith("malformed: images have 3 axes (3 x 5 x 4)")
 
 
 @pytest.mark.parametrize(

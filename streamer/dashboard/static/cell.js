@@ -1,7 +1,7 @@
 // What the cell did: its voltage, and the half-cycles as shades behind the drift.
 
 import { fixed } from "./numbers.js";
-import { nearest, shapes } from "./lines.js";
+import { isDense, nearest, shapes } from "./lines.js";
 
 const FAR = 0.02; // of the readings' span: farther away the voltage is not said
 
@@ -90,15 +90,17 @@ export class Cell {
   }
 
   /** Draw the voltage. */
-  draw(context, scale, x, colour) {
+  draw(context, raster, scale, x, colour) {
     const ratio = devicePixelRatio || 1;
+    const line = this.line(x);
+    if (isDense(line, scale)) {
+      raster.line(raster.trace(line, scale), colour, 1.2 * ratio);
+      return;
+    }
     context.save();
     context.lineWidth = 1.2 * ratio;
     context.strokeStyle = colour;
-    const { stroke, body } = shapes(this.line(x), scale, 1.2 * ratio);
-    context.fillStyle = colour;
-    if (body) context.fill(body);
-    else context.stroke(stroke);
+    context.stroke(shapes(line, scale).stroke);
     context.restore();
   }
 

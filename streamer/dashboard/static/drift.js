@@ -1,12 +1,16 @@
 // The drift of the chosen tracks over the run, with the voltage of the cell.
 
 import { lineStyle } from "./colours.js";
-import { extent, linear, nearest, shapes } from "./lines.js";
-import { fixed, shownUnit } from "./numbers.js";
+import { extent, isDense, linear, nearest, shapes } from "./lines.js";
+import { shownUnit } from "./numbers.js";
+import { Points } from "./points.js";
+import { Raster } from "./raster.js";
+import { clock, decimals, frames } from "./ticks.js";
 
 const uPlot = window.uPlot;
 const CLICK_MS = 240; // a second click within this time makes it a double click
 const KEY_STEP = 0.01; // of the plot's width
+const BAND = 0.2; // opacity of sigma
 const MARGIN = 0.06; // above and below what is drawn
 export const QUANTITIES = {
   radial: "radial drift",
@@ -23,23 +27,34 @@ export class Drift {
     this.cursor = null; // value of x under the cursor
     this.shown = null; // value of x of the frame that is shown
     this.oncursor = this.onshow = this.onselect = () => {};
+    this.number = this.base = null; // of the message that told the lines last, and what it built upon
+    this.drawn = 0;
     this.dots = new Map();
+    this.raster = new Raster();
     new ResizeObserver(() => this.resize()).observe(host);
     host.addEventListener("keydown", (event) => this.key(event));
   }
 
-  update(header, arrays) {
-    this.quantity = header.quantity;
-    this.unit = header.unit;
+  /** Take in what is new of the lines; false where it builds upon a message that is not here. */
+  update(header, { x, y, sigma }) {
+    const { base, number } = header;
+    if (base !== null && base !== this.number) return false;
+    const known = new Map(base === null ? [] : this.lines.map((line) => [line.track, line]));
+    this.number = null;
+    const lines = [];
+    let from = 0;
+    for (const [track, drop, keep, add] of header.lines) {
+      const line = known.get(track) ?? new Points(track);
+      const part = (values) => values.subarray(from, from + add);
+      if (!line.take(drop, keep, { x: part(x), y: part(y), sigma: part(sigma) })) return false;
+      lines.push(line);
+      from += add;
+    }
     if (header.x !== this.x) this.cursor = null;
-    this.x = header.x;
-    this.lines = header.tracks.map((track, i) => ({
-      track,
-      x: arrays[`x${i}`],
-      y: arrays[`y${i}`],
-      sigma: arrays[`sigma${i}`],
-    }));
-    this.dirty = true;
+    const { quantity, unit } = header;
+    Object.assign(this, { number, base, lines, quantity, unit, x: header.x });
+    this.dirty = this.fresh = true;
+    return true;
   }
 
   /** Mark the frame that the image shows. */
@@ -50,9 +65,9 @@ export class Drift {
 
   /** What is plotted, as plain numbers. */
   report() {
-    const { quantity, unit, x, range, cursor } = this;
+    const { quantity, unit, x, range, cursor, number, base, drawn } = this;
     const plain = ({ track, x: at, y, sigma }) => ({ track, x: [...at], y: [...y], sigma: [...sigma] });
-    return { quantity, unit, x, range, cursor, lines: this.chosen.map(plain) };
+    return { quantity, unit, x, range, cursor, number, base, drawn, lines: this.chosen.map(plain) };
   }
 
   /** What the y axis shows, with its unit. */
@@ -95,13 +110,11 @@ export class Drift {
   draw() {
     if (!this.dirty || !this.host.clientWidth) return;
     this.dirty = false;
-    const colours = this.colours();
     const [from, to] = this.range;
     if (!this.plot || this.made !== `${this.x} ${this.theme()} ${this.cell.known}`) this.make();
     const y = padded(this.chosen.map((line) => extent(line, from, to)), 1e-6);
     const volts = padded([extent(this.cell.line(this.x), from, to)], 0.02);
     this.plot.axes[1].label = this.label;
-    this.plot.palette = colours;
     this.plot.batch(() => {
       this.plot.setScale("x", { min: from, max: to });
       this.plot.setScale("y", { min: y[0], max: y[1] });
@@ -110,6 +123,8 @@ export class Drift {
     });
     this.mark();
     this.oncursor();
+    if (this.fresh) this.drawn += 1;
+    this.fresh = false;
   }
 
   make() {
@@ -149,6 +164,7 @@ export class Drift {
       [[0, 1], [0, 0], [0, 0]],
       this.host,
     );
+    this.plot.palette = colours;
     this.marker = this.plot.over.appendChild(document.createElement("div"));
     this.marker.className = "marker";
     this.listen(this.plot.over);
@@ -259,26 +275,33 @@ export class Drift {
     ctx.beginPath();
     ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
     ctx.clip();
-    const scale = this.scale("y");
-    this.cell.draw(ctx, this.scale("volts"), this.x, palette.faint);
-    const drawn = this.chosen.map((line) => {
-      const style = lineStyle(this.view.slots.get(line.track), this.theme());
-      const dash = style.dash.map((length) => length * ratio);
-      return { ...style, ...shapes(line, scale, 1.6 * ratio, dash), dash };
-    });
-    ctx.globalAlpha = 0.2;
-    for (const { band, colour } of drawn) {
+    const [scale, volts] = [this.scale("y"), this.scale("volts")];
+    const { raster } = this;
+    raster.clear(bbox);
+    const [dense, loose] = [[], []];
+    for (const line of this.chosen) {
+      const { colour, dash } = lineStyle(this.view.slots.get(line.track), this.theme());
+      const style = { colour, dash: dash.map((length) => length * ratio) };
+      if (isDense(line, scale)) dense.push({ ...style, runs: raster.trace(line, scale) });
+      else loose.push({ ...style, ...shapes(line, scale) });
+    }
+    dense.reverse();
+    for (const { runs, colour, dash } of dense) raster.line(runs, colour, 1.6 * ratio, dash);
+    for (const { runs, colour } of dense) raster.band(runs, colour, BAND, 1.6 * ratio);
+    this.cell.draw(ctx, raster, volts, this.x, palette.faint);
+    raster.show(ctx);
+    ctx.globalAlpha = BAND;
+    for (const { band, colour } of loose) {
       ctx.fillStyle = colour;
       ctx.fill(band);
     }
     ctx.globalAlpha = 1;
     ctx.lineJoin = "bevel";
     ctx.lineWidth = 1.8 * ratio;
-    for (const { stroke, body, points, colour, dash } of drawn) {
+    for (const { stroke, points, colour, dash } of loose) {
       ctx.strokeStyle = ctx.fillStyle = colour;
       ctx.setLineDash(dash);
-      if (body) ctx.fill(body);
-      else ctx.stroke(stroke);
+      ctx.stroke(stroke);
       if (points) ctx.fill(points);
     }
     ctx.restore();
@@ -303,25 +326,4 @@ function padded(extents, least) {
   if (!(high >= low)) return [0, 1];
   const pad = Math.max(MARGIN * (high - low), least);
   return [low - pad, high + 2 * pad];
-}
-
-function clock(plot, splits, axis, space, step) {
-  const long = plot.scales.x.max - plot.scales.x.min > 86_400;
-  return splits.map((split) => {
-    const date = new Date(split * 1000);
-    const two = (value) => String(value).padStart(2, "0");
-    const day = long ? `${date.getDate()} ${date.toLocaleString("en", { month: "short" })} ` : "";
-    const seconds = step < 60 ? `:${two(date.getSeconds())}` : "";
-    const part = step < 1 ? (date.getMilliseconds() / 1000).toFixed(step < 0.1 ? 2 : 1).slice(1) : "";
-    return `${day}${two(date.getHours())}:${two(date.getMinutes())}${seconds}${part}`;
-  });
-}
-
-function frames(plot, splits) {
-  return splits.map((split) => (Number.isInteger(split) ? split.toLocaleString("en") : ""));
-}
-
-function decimals(plot, splits, axis, space, step, factor = 1) {
-  const digits = Math.min(9, Math.max(0, -Math.floor(Math.log10(step * factor) + 1e-9)));
-  return splits.map((split) => fixed(split * factor, digits));
 }

@@ -18,7 +18,7 @@ import { Stats } from "./stats.js";
 import { Tracks } from "./tracks.js";
 import { View } from "./view.js";
 
-const POINTS = 2000; // of a line: more than a plot has columns
+const POINTS = 4000; // of a line, at most; half of them, at least, are more than a plot has columns
 const AHEAD = 0.25; // of the span: how far the plot moves before finer points are asked for
 const part = (name) => document.getElementById(name);
 const dark = matchMedia("(prefers-color-scheme: dark)");
@@ -33,13 +33,14 @@ let hello = null;
 let pending = false; // a round is due
 let watched = false; // this connection was told what to send
 let request = 0;
+let arrived = Infinity; // moment at which the oldest came of what is to be drawn
 let askedEnd = null; // end of the run when its drifts were asked for last
 
 document.documentElement.dataset.theme = theme();
 const url = new URL("ws", location.href);
 url.protocol = url.protocol.replace("http", "ws");
 url.search = url.hash = "";
-const socket = new Socket(url, connected, schedule);
+const socket = new Socket(url, connected, stored);
 const send = (message) => socket.send(message);
 const stats = new Stats(socket);
 const cell = new Cell();
@@ -68,22 +69,31 @@ function schedule() {
   requestAnimationFrame(round);
 }
 
+/** Drifts build upon each other: each is taken in before the next could replace it. */
+function stored() {
+  const message = socket.slots.get("drift");
+  if (socket.slots.delete("drift")) receive("drift", message);
+  schedule();
+}
+
 function round() {
   pending = false;
-  let oldest = Infinity;
-  for (const [type, { buffer, at }] of socket.take()) {
-    try {
-      const { header, arrays } = decode(buffer);
-      if (header.type !== type || !(type in receivers)) throw new Error(`type ${header.type}`);
-      receivers[type](header, arrays);
-      if (type === "image" || type === "drift") oldest = Math.min(oldest, at);
-    } catch (error) {
-      stats.bad += 1;
-      problem(`A message of the run was not understood (${type}): ${error.message}`);
-    }
-  }
+  for (const [type, message] of socket.take()) receive(type, message);
   for (const one of parts) one.draw();
-  if (oldest < Infinity) stats.add(oldest);
+  if (arrived < Infinity) stats.add(arrived);
+  arrived = Infinity;
+}
+
+function receive(type, { buffer, at }) {
+  try {
+    const { header, arrays } = decode(buffer);
+    if (header.type !== type || !(type in receivers)) throw new Error(`type ${header.type}`);
+    receivers[type](header, arrays);
+    if (type === "image" || type === "drift") arrived = Math.min(arrived, at);
+  } catch (error) {
+    stats.bad += 1;
+    problem(`A message of the run was not understood (${type}): ${error.message}`);
+  }
 }
 
 const receivers = {
@@ -120,7 +130,7 @@ const receivers = {
   },
   drift(header, arrays) {
     if (header.request < request) return;
-    drift.update(header, arrays);
+    if (!drift.update(header, arrays)) return watch();
     if (image.header) drift.show(image.header);
     const [end, span] = [drift.whole[1], view.get("span")];
     if (span !== null && end - (askedEnd ?? -Infinity) > AHEAD * span) watch();
