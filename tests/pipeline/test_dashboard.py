@@ -116,8 +116,8 @@ def test_a_run_that_is_over(ended, recording):
             drift, lines = hear(viewer, "drift")
             seen = peaks[peaks.track == longest]
             assert (drift["request"], drift["unit"]) == (5, "px")
-            assert lines["x0"].tolist() == seen.frame.tolist()
-            assert np.diff(lines["y0"]) == pytest.approx(np.diff(seen.row), abs=1e-4)
+            assert lines["x"].tolist() == seen.frame.tolist()
+            assert np.diff(lines["y"]) == pytest.approx(np.diff(seen.row), abs=1e-4)
 
             peak = mine.iloc[0]
             ask(viewer, type="patch", frame=7, row=peak.row, col=peak.col)
@@ -202,6 +202,8 @@ def test_a_live_run_is_shown_and_does_not_mind(detector, tmp_path):
             hello, _ = hear(viewer, "hello")
             assert hello["live"]
             frames = []
+            # What was there before anybody looked has no pixels.
+            hear(viewer, "image", lambda header: header["has_pixels"])
             while len(frames) < 5:
                 image, arrays = hear(viewer, "image", lambda header: header["settled"])
                 assert image["newest"]
