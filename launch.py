@@ -10,19 +10,17 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 import numpy as np
 import typer
-import zmq
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.markup import escape
 
 from streamer.config import Config, DashboardConfig, PositionsConfig, load_config
 from streamer.errors import RunError, UserError
-from streamer.metrics import Metrics
 from streamer.topology import NodeSpec
 
 __all__ = ["app", "main"]
@@ -427,7 +425,9 @@ def node(
     spec: Annotated[Path, typer.Argument(metavar="SPEC.json", help="As the launcher writes it.")],
 ) -> None:
     """Be one node of a run (started by the other commands)."""
-    _run_node(msgspec.json.decode(spec.read_bytes(), type=NodeSpec))
+    from workers.roles import run_node
+
+    run_node(msgspec.json.decode(spec.read_bytes(), type=NodeSpec))
 
 
 def _run(
@@ -582,148 +582,6 @@ def _check_inputs(settings: Config) -> int:
 
         return make_method(positions, 1).patch_size
     return 11
-
-
-def _run_node(spec: NodeSpec) -> None:
-    from streamer.node import Node
-
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
-    )
-    settings = load_config(Path(spec.out) / "config.yaml")
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    metrics = Metrics()
-    runner = Node(
-        spec.name,
-        context,
-        _role(spec, settings, context, metrics),
-        metrics,
-        status_address=spec.endpoints["status"],
-        metrics_port=metrics.serve(settings.metrics.host, spec.metrics_port),
-        parent=spec.launcher or None,
-    )
-    runner.run()
-
-
-def _role(
-    spec: NodeSpec,
-    settings: Config,
-    context: zmq.Context[zmq.Socket[bytes]],
-    metrics: Metrics,
-) -> Callable[[], Any]:
-    """Return what builds the role of a node; only it imports what that role needs."""
-    ends, out = spec.endpoints, Path(spec.out)
-
-    def ingest() -> Any:
-        from streamer.ingest import Ingest
-        from streamer.recorder import Recorder
-        from streamer.sources import open_source
-        from streamer.sources.relay import Relay
-        from streamer.sources.tapped import Tap, Tapped
-
-        taps: list[Tap] = []
-        info = {}
-        if settings.source.record is not None:
-            taps.append(Recorder(settings.source.record))
-        if settings.relay.address:
-            taps.append(relay := Relay(context, settings.relay.address))
-            info["relay"] = relay.address
-        return Ingest(
-            context,
-            settings,
-            Tapped(open_source(spec.source, settings.source), taps),
-            metrics,
-            info=info,
-            frames_address=ends["frames"],
-            acks_address=ends["acks"],
-            out=out,
-            incarnation=spec.incarnation,
-        )
-
-    def detector() -> Any:
-        from workers.detector import DetectorWorker
-        from workers.images import load_dark, load_mask
-        from workers.kernels import compile_finder
-        from workers.persistence import make_finder
-
-        detect = settings.detect
-        finder = make_finder(detect.finder, detect.minval, detect.minscore)
-        # What is compiled on first use is compiled before frames come, not while they wait.
-        compile_finder(spec.patch_size)
-        return DetectorWorker(
-            context,
-            settings,
-            metrics,
-            finder,
-            name=spec.name,
-            frames_address=ends["frames"],
-            patches_address=ends[f"patches-{spec.index}"],
-            acks_address=ends["acks"],
-            patch_size=spec.patch_size,
-            mask=load_mask(detect.mask) if detect.mask else None,
-            dark=load_dark(detect.dark) if detect.dark else None,
-        )
-
-    def gpu() -> Any:
-        from workers.gpu import GpuWorker
-        from workers.livecheck import LiveCheck
-        from workers.positions import make_method
-
-        method = make_method(_on_own_device(settings.positions, spec.index), 1)
-        size = method.patch_size
-        method.place(np.ones((1, size, size), np.float32), np.ones((1, size, size), np.bool_))
-        second = check = None
-        if method.name == "braggnn" and size == 11:
-            fits = [
-                make_method(settings.positions.model_copy(update={"method": name}), 1)
-                for name in ("gaussian", "pseudovoigt")
-            ]
-            for fit in fits:
-                fit.place(np.ones((1, size, size), np.float32), np.ones((1, size, size), np.bool_))
-            # Beside another spot the tails decide, which a Gaussian has not.
-            second = fits[1] if settings.positions.refit else None
-            share = settings.positions.check_share
-            check = LiveCheck(fits[0], share, metrics) if share else None
-        return GpuWorker(
-            context,
-            settings,
-            metrics,
-            method,
-            second=second,
-            check=check,
-            name=spec.name,
-            patches_addresses=[ends[f"patches-{i}"] for i in range(spec.detectors)],
-            positions_address=ends[f"positions-{spec.index}"],
-            acks_address=ends["acks"],
-        )
-
-    def sink() -> Any:
-        from streamer.sink import Sink
-        from streamer.store import RunFolder
-
-        positions = [ends[f"positions-{i}"] for i in range(spec.gpus)]
-        return Sink(
-            context,
-            settings,
-            RunFolder(out),
-            metrics,
-            addresses=[*positions, ends["frames"]],
-            acks_address=ends["acks"],
-        )
-
-    return {"ingest": ingest, "detector": detector, "gpu": gpu, "sink": sink}[spec.role]
-
-
-def _on_own_device(positions: PositionsConfig, index: int) -> PositionsConfig:
-    """Give each GPU worker a CUDA device of its own, where there are any."""
-    for_cpu = positions.backend in ("compiled", "openvino")
-    if positions.device != "auto" or positions.method != "braggnn" or for_cpu:
-        return positions
-    import torch
-
-    count = torch.cuda.device_count()
-    device = f"cuda:{index % count}" if count else "cpu"
-    return positions.model_copy(update={"device": device})
 
 
 def _command(words: list[str]) -> list[str]:

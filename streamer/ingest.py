@@ -16,6 +16,7 @@ import zmq
 from streamer.acks import AckListener
 from streamer.backlog import Backlog, Item, Newest, Spool
 from streamer.config import Config
+from streamer.handover import Handover
 from streamer.messages import (
     EPOCH,
     Buffer,
@@ -29,7 +30,7 @@ from streamer.messages import (
 )
 from streamer.metrics import Metrics
 from streamer.pubsub import DETECTORS, FAR_END, Parcel, Publisher
-from streamer.sources.base import Frame, Gap, Series, SeriesEnd, Source
+from streamer.sources.base import Frame, Gap, Resumable, Series, SeriesEnd, Source
 
 __all__ = ["Ingest"]
 
@@ -103,9 +104,11 @@ class Ingest:
         self._open: list[str] = []
         self._books: dict[str, dict[str, Any]] = {}
         self._ended: deque[tuple[str, int]] = deque()
+        self._handover = Handover(out)
         if self._seq:
             # The sink stops waiting for what this node's predecessor had in hand.
             self._record("", "end", 0, 0, "the ingest node was started again")
+            self._follow()
 
     @property
     def sockets(self) -> list[zmq.Socket[bytes]]:
@@ -194,6 +197,8 @@ class Ingest:
 
     def close(self) -> None:
         """Release the source, sockets and files."""
+        if self.finished:
+            self._handover.clear()
         self._source.close()
         if self._backlog is not None:
             self._backlog.close()
@@ -326,12 +331,28 @@ class Ingest:
             for pool in (DETECTORS, FAR_END):
                 self._publisher.forget(pool, series)
 
+    def _follow(self) -> None:
+        """Go on where the node that died left off, as far as the source can."""
+        will = self._handover.take()
+        if will is not None and isinstance(self._source, Resumable):
+            self._books |= will.books
+            self._source.resume(list(will.books), will.opening)
+
+    def _leave(self) -> None:
+        """Leave to a successor what it must know; a recording tells it all again."""
+        if self._source.live and isinstance(self._source, Resumable):
+            opening = self._source.opening
+            if opening is not None and opening.series not in self._open:
+                opening = None
+            self._handover.leave(self._books, opening)
+
     def _announce(self, series: Series) -> None:
         for open_series in list(self._open):
             self._close(open_series, "new series")
         self._open.append(series.name)
         self._metrics.series.inc()
-        self._books[series.name] = {"announced": series.n_frames, "received": 0}
+        self._books.setdefault(series.name, {"announced": series.n_frames, "received": 0})
+        self._leave()
         buffers: list[Buffer] = []
         if series.pixel_mask is not None:
             buffers.append(np.ascontiguousarray(series.pixel_mask, dtype=bool).data)
@@ -363,6 +384,7 @@ class Ingest:
         self._open.remove(series)
         self._ended.append((series, self._seq))
         self._record(series, "end", 0, 0, reason)
+        self._leave()
 
     def _record(
         self, series: str, state: Literal["missing", "end"], first: int, count: int, reason: str

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import Progress
 
 from streamer.config import Config
 from streamer.errors import UserError
@@ -31,6 +31,7 @@ from workers.evaluation import CASES, Case, evaluate
 from workers.findings import CaseFindings, PairFindings, agreement_table, case_tables, numbers
 from workers.fits import Noise
 from workers.gpu import place_peaks
+from workers.progress import progress_bar
 from workers.sightings import (
     Footage,
     Pair,
@@ -100,14 +101,7 @@ def compare_methods(
             footage = SimulatedFootage(config, frames)
         else:
             footage = RecordedFootage(recording, config, frames)
-        with Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TimeElapsedColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        ) as progress:
+        with progress_bar(console, transient=True) as progress:
             ready = progress.add_task("making the methods ready", total=None)
             methods = contenders(config.positions)
             progress.update(ready, total=1, completed=1)

@@ -46,9 +46,10 @@ from workers.fits import Noise
 from workers.labels import Labels, draw_like, held_out, integrated_counts, label
 from workers.peaksim import draw_valid
 from workers.positions import TRUSTED_PX, NetworkMethod
+from workers.progress import progress_bar
 from workers.sightings import Pair, RecordedFootage, Sightings, find_peaks
 from workers.standing import Judge, Standing, grew_worse, standings_table
-from workers.training import RANGES, Learner, learn, progress_bar, write_card
+from workers.training import RANGES, Learner, learn, write_card
 
 __all__ = ["recording_of", "retrain"]
 
@@ -138,7 +139,7 @@ def retrain(config: Config, recording: str, out: Path, console: Console) -> None
         judge = Judge(held, noise, train.seed)
         standings = {name: judge(method) for name, method in rivals.items()}
         learner = Learner(network, train)
-        task = progress.add_task("learning", total=learner.steps, note="")
+        task = progress.add_task("learning", total=learner.steps)
         with closing(learn(learner, _mixture(taught, train, noise, size))) as losses:
             for loss in losses:
                 progress.update(task, completed=learner.step, note=f"loss {loss:.3f}")
@@ -209,7 +210,7 @@ def _find(config: Config, recording: str, size: int, progress: Progress) -> tupl
     footage = RecordedFootage(
         recording, config.model_copy(update={"source": source}), config.train.frames
     )
-    task = progress.add_task("finding peaks", total=footage.n_taken, note="")
+    task = progress.add_task("finding peaks", total=footage.n_taken)
     (sightings,), lost = find_peaks(
         iter(progress.track(footage.frames(), task_id=task)),
         [Pair(detect.minval, detect.minscore)],

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from streamer.config import TrainConfig
 from streamer.errors import UserError
@@ -30,8 +29,9 @@ from workers.muon import Muon
 from workers.objective import loss_of
 from workers.peaksim import PeakRanges
 from workers.positions import NetworkMethod
+from workers.progress import progress_bar
 
-__all__ = ["RANGES", "Learner", "learn", "progress_bar", "train", "write_card"]
+__all__ = ["RANGES", "Learner", "learn", "train", "write_card"]
 
 RANGES = PeakRanges(
     voigt_share=0.3, edge_share=0.25, edge_near_share=0.5, corner_share=0.25, hot_share=0.15
@@ -77,7 +77,7 @@ def train(config: TrainConfig, out: Path, console: Console | None = None) -> lis
     run = _Training(config, out)
     learner = run.learner
     with progress_bar(console) as progress, _deferred_interrupt() as interrupted:
-        task = progress.add_task(config.architecture, total=learner.steps, note="")
+        task = progress.add_task(config.architecture, total=learner.steps)
         saved = time.monotonic()
         with closing(learn(learner, run.batch)) as losses:
             for loss in losses:
@@ -182,18 +182,6 @@ def learn(learner: Learner, batch: Callable[[int], Examples]) -> Generator[float
                 yield learner.advance(examples)
         finally:
             upcoming.cancel()
-
-
-def progress_bar(console: Console | None) -> Progress:
-    """Return a progress bar whose tasks have the field `note`."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[note]}"),
-        TimeRemainingColumn(),
-        console=console,
-    )
 
 
 def write_card(learner: Learner, out: Path, content: dict[str, Any]) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import zmq
 from numpy.typing import NDArray
 
-__all__ = ["Event", "Frame", "Gap", "Series", "SeriesEnd", "Source"]
+__all__ = ["Event", "Frame", "Gap", "Opening", "Resumable", "Series", "SeriesEnd", "Source"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +77,38 @@ class SeriesEnd:
 
 
 Event = Series | Frame | Gap | SeriesEnd
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """How a series of a live source began."""
+
+    series: str
+    messages: list[list[bytes]]
+    """The parts of each message that said so."""
+
+
+@runtime_checkable
+class Resumable(Protocol):
+    """A live source whose successor, in another process, can go on with a series in its middle."""
+
+    @property
+    def opening(self) -> Opening | None:
+        """Of the series that was opened last; None where no message says how one begins."""
+        ...
+
+    def resume(self, names: Sequence[str], opening: Opening | None) -> None:
+        """Go on where another source left off, before anything is read.
+
+        Parameters
+        ----------
+        names
+            Series that it had.
+        opening
+            Of the one that was open; its frames are taken from the first that comes, and the
+            series is told again.
+        """
+        ...
 
 
 class Source(Protocol):

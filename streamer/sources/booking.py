@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field, replace
 
 from streamer.config import SourceConfig
@@ -59,7 +59,10 @@ class Books:
         self._clock = clock
         self._run: _Run | None = None
         self._heard_s = clock()
+        self.n_opened = 0
+        """Series that were opened."""
         self._names: set[str] = set()
+        self._adopted: str | None = None
         self._n_ended = 0
 
     @property
@@ -71,6 +74,30 @@ class Books:
         """Tell whether that series is open and none of its images has come."""
         run = self._run
         return run is not None and run.key == key and run.exposures.n_booked == 0
+
+    @property
+    def is_open(self) -> bool:
+        """Tell whether a series is open."""
+        return self._run is not None
+
+    @property
+    def awaits_images(self) -> bool:
+        """Tell whether a series is open and none of its images has come."""
+        return self._run is not None and self._run.exposures.n_booked == 0
+
+    def adopt(self, names: Iterable[str], name: str | None) -> None:
+        """Go on where another left off.
+
+        Parameters
+        ----------
+        names
+            Series that it had.
+        name
+            The one that is opened next was open there: what came of it before is known, and its
+            name stays.
+        """
+        self._names = set(names)
+        self._adopted = name
 
     def hear(self) -> None:
         """Note that the sender lives."""
@@ -103,13 +130,16 @@ class Books:
         self._close("new series")
         if self.is_done:
             return
-        series = replace(series, name=self._name(series.name))
+        adopted, self._adopted = self._adopted, None
+        series = replace(series, name=adopted or self._name(series.name))
+        self.n_opened += 1
         self._run = _Run(
             series,
             key,
             identity,
             Arrivals(series.n_frames, first_frame),
             Exposures(series.frame_time_s),
+            is_adopted=adopted is not None,
         )
         self.pending.append(series)
         if self._config.series == 1:
@@ -130,6 +160,8 @@ class Books:
         frame = image.number - run.first if type(image.number) is int else -1
         if not run.arrivals.can_be(frame):
             raise ValueError("no image number that can be")
+        if run.is_adopted and not run.exposures.n_booked:
+            run.arrivals = Arrivals(run.series.n_frames, max(frame - _HORIZON, 0))
         state = run.arrivals.book(frame)
         if state != "new":
             self._count("duplicates" if state == "duplicate" else "late")
@@ -218,7 +250,7 @@ class Books:
                 self._lose(range(n_taken, n_announced), "not received, nor the end of the series")
             elif run.exposures.are_over(n_announced, self._clock()):
                 self._lose(range(n_taken, n_announced), "not received")
-            elif reason == "end":
+            elif reason == "end" and (n_taken or not run.is_adopted):
                 reason = f"abort: {n_taken} of {n_announced} frames were taken"
         self.pending.append(
             SeriesEnd(series=run.series.name, reason=reason, counters=dict(run.counters))
@@ -256,6 +288,8 @@ class _Run:
     exposures: Exposures
     first: int = 0
     """Number that the sender gives to frame 0."""
+    is_adopted: bool = False
+    """Another source had it before, and the first of its images."""
     counters: Counter[str] = field(default_factory=Counter)
     kind: tuple[str, tuple[int, int]] | None = None
     """dtype and shape of all its images."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import zmq
 
 from streamer.config import SourceConfig
 from streamer.sources.address import Address, Sender
-from streamer.sources.base import Event, SeriesEnd
+from streamer.sources.base import Event, Opening, SeriesEnd
 from streamer.sources.booking import Books
 from streamer.sources.dectris_api import DectrisApi
 from streamer.sources.dectris_v1 import StreamV1
@@ -99,6 +99,15 @@ class DectrisSource:
         if self._api is not None and any(isinstance(event, SeriesEnd) for event in events):
             self._api.ask_dropped(self.counters)
         return events
+
+    @property
+    def opening(self) -> Opening | None:
+        """See `streamer.sources.base.Resumable`."""
+        return self._stream.opening
+
+    def resume(self, names: Sequence[str], opening: Opening | None) -> None:
+        """See `streamer.sources.base.Resumable`."""
+        self._stream.resume(names, opening)
 
     def close(self) -> None:
         """Close the socket."""

@@ -11,13 +11,16 @@ from zmq.utils.monitor import parse_monitor_message
 
 from streamer.config import SourceConfig
 from streamer.sources.address import Address
-from streamer.sources.base import Event
+from streamer.sources.base import Event, Opening, Series
 from streamer.sources.booking import Books
 
 __all__ = ["Dialect", "LiveSource"]
 
 _WAITING_MESSAGES = 1000
 _RECONNECT_MS, _RECONNECT_MAX_MS = 50, 1000
+_HANDSHAKE_MS = 1000
+_OPENING_MESSAGES = 8
+"""Most messages that a series begins with: those of DECTRIS' version 1 may come one part each."""
 
 
 class Dialect(Protocol):
@@ -89,6 +92,8 @@ class LiveSource:
         self._socket.set(zmq.TCP_KEEPALIVE, 1)
         self._socket.set(zmq.RECONNECT_IVL, _RECONNECT_MS)
         self._socket.set(zmq.RECONNECT_IVL_MAX, _RECONNECT_MAX_MS)
+        # A connection that a sender took while it died would else be waited for for half a minute.
+        self._socket.set(zmq.HANDSHAKE_IVL, _HANDSHAKE_MS)
         self._socket.set(zmq.IPV6, ":" in address.host)
         if kind == zmq.SUB:
             for topic in topics:
@@ -98,6 +103,8 @@ class LiveSource:
             self._socket.set(zmq.REQ_RELAXED, 1)
             self._socket.set(zmq.REQ_CORRELATE, 1)
         self._monitor: zmq.Socket[bytes] = self._socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        self._said: list[list[bytes]] = []
+        self._opening: Opening | None = None
         self._endpoint = address.endpoint
         self._socket.connect(self._endpoint)
         self._ask()
@@ -131,16 +138,24 @@ class LiveSource:
                 break
             self._ask()
             self.books.hear()
-            try:
-                self._dialect.take(parts, self.books)
-            except ValueError:
-                self.counters["malformed"] += 1
+            self._take(parts)
             if self.books.is_done:
                 # A client that no longer reads would swallow its share of the next series.
                 self.close()
         if self.books.is_done:
             self.close()
         return [pending.popleft() for _ in range(min(limit, len(pending)))]
+
+    @property
+    def opening(self) -> Opening | None:
+        """See `streamer.sources.base.Resumable`."""
+        return self._opening
+
+    def resume(self, names: Sequence[str], opening: Opening | None) -> None:
+        """See `streamer.sources.base.Resumable`."""
+        self.books.adopt(names, opening.series if opening is not None else None)
+        for message in opening.messages if opening is not None else ():
+            self._take([zmq.Frame(part) for part in message])
 
     def close(self) -> None:
         """Close the socket."""
@@ -152,6 +167,30 @@ class LiveSource:
     @property
     def _is_done(self) -> bool:
         return self._socket.closed
+
+    def _take(self, parts: list[zmq.Frame]) -> None:
+        books = self.books
+        n_opened, n_events, n_counted = books.n_opened, len(books.pending), self._n_counted
+        try:
+            self._dialect.take(parts, books)
+        except ValueError:
+            self.counters["malformed"] += 1
+        if books.n_opened > n_opened:
+            if books.awaits_images:
+                self._keep(parts)
+            series = next(e.name for e in reversed(books.pending) if isinstance(e, Series))
+            self._opening = Opening(series=series, messages=self._said) if self._said else None
+            self._said = []
+        elif not books.is_open and (len(books.pending), self._n_counted) == (n_events, n_counted):
+            # Neither an image nor an end nor nonsense: a series may begin with it.
+            self._keep(parts)
+
+    @property
+    def _n_counted(self) -> int:
+        return sum(self.counters.values())
+
+    def _keep(self, parts: list[zmq.Frame]) -> None:
+        self._said = [*self._said[1 - _OPENING_MESSAGES :], [bytes(p.buffer) for p in parts]]
 
     def _ask(self) -> None:
         if self._request is not None:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import zmq
 
-from streamer.sources.base import Event, Source
+from streamer.sources.base import Event, Opening, Resumable, Source
 
 __all__ = ["Tap", "Tapped"]
 
@@ -73,6 +73,16 @@ class Tapped:
         for tap in self._taps:
             tap.take(events)
         return events
+
+    @property
+    def opening(self) -> Opening | None:
+        """That of the source."""
+        return self._source.opening if isinstance(self._source, Resumable) else None
+
+    def resume(self, names: Sequence[str], opening: Opening | None) -> None:
+        """Have the source go on where another left off."""
+        if isinstance(self._source, Resumable):
+            self._source.resume(names, opening)
 
     def close(self) -> None:
         """Close the source and the taps."""

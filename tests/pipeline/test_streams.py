@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -17,6 +19,7 @@ from tests.pipeline.conftest import (
     LAUNCH,
     QUICK,
     assert_each_frame_once,
+    frames_of,
     launch,
     run,
     summary_of,
@@ -81,6 +84,34 @@ def test_a_recording_is_followed_while_it_is_made(detector, tmp_path):
         writer.kill()
         writer.wait()
     assert_each_frame_once(out)
+
+
+def test_a_live_series_is_gone_on_with_when_its_ingest_node_dies(detector, tmp_path):
+    killed = []
+
+    def kill(now):
+        ingest = next(one for one in now.nodes if one.name == "ingest")
+        if not killed and now.settled > 20 and ingest.alive:
+            os.kill(ingest.pid, signal.SIGKILL)
+            killed.append(now.settled)
+
+    out = tmp_path / "run"
+    # Long enough that the node is there again before the series ends.
+    summary = run(detector("--rate", "15"), out, act=kill)
+    assert killed
+    assert summary["delivery"]["restarts"] == 1
+    assert list(summary["series"]) == ["series_1"]
+    books = summary["series"]["series_1"]
+    assert (books["announced"], books["end"]) == (FRAMES, "end")
+    states = frames_of(out)
+    assert sorted(frame for frame, _ in states) == list(range(FRAMES))
+    lost = [frame for frame, state in states if state == "missing"]
+    # What was on its way when the node died, or came while there was none: a run of frames.
+    assert lost == list(range(lost[0], lost[-1] + 1))
+    assert killed[0] <= lost[0] + 1
+    assert books["done"] == FRAMES - len(lost)
+    assert (FRAMES - 1, "done") in states
+    assert not (out / "handover.msgpack").exists()
 
 
 def test_one_pipeline_feeds_another(recording, tmp_path):

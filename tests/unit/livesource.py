@@ -89,6 +89,17 @@ class Sender:
                 assert source.read(10) == []
                 time.sleep(0.01)
 
+    def replace(self, source, names, **config):
+        """Have a source die, and return another that goes on where it was."""
+        source.close()
+        # With another socket: this one might still send to the source that is gone.
+        self.socket.close(linger=0)
+        self.port = 0
+        self.bind()
+        follower = self.open(**config)
+        follower.resume(names, source.opening)
+        return follower
+
     def come_back(self):
         """Be another process at the same port."""
         self.bind()

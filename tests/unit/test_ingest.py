@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import time
 
 import pytest
@@ -10,7 +11,7 @@ from streamer.ingest import Ingest
 from streamer.messages import EPOCH, Acks, Frames, Records, SeriesHeader, pack, unpack
 from streamer.metrics import Metrics
 from streamer.pubsub import DETECTORS, FAR_END, Subscriber
-from streamer.sources.base import Frame, Gap, Series, SeriesEnd
+from streamer.sources.base import Frame, Gap, Opening, Series, SeriesEnd
 
 
 class FakeSource:
@@ -324,3 +325,67 @@ def test_what_the_source_could_not_use_is_told(make):
     _, stats, info = make(FakeSource([], live=True)).ingest.report()
     assert stats["ignored"] == 2
     assert info["ignored"] == "2 stray"
+
+
+class Resumable(FakeSource):
+    """Goes on with the series that it is told of."""
+
+    def __init__(self, events, *, ends=False):
+        super().__init__(events, live=True)
+        self.ends = ends
+        self.resumed = None
+
+    @property
+    def exhausted(self):
+        return self.ends and not self.events
+
+    @property
+    def opening(self):
+        return Opening(series="1", messages=[[b"start"]])
+
+    def resume(self, names, opening):
+        self.resumed = (names, opening)
+        if opening is not None:
+            self.events.insert(0, Series(name=opening.series, n_frames=9))
+
+
+def test_a_node_that_dies_leaves_its_open_series_to_the_next(make, tmp_path):
+    first = make(Resumable([Series(name="1", n_frames=9), *frames(0, 2)]))
+    first.turn()
+    first.ingest.close()  # and not in order
+    source = Resumable([*frames(5, 9), SeriesEnd(series="1", reason="end")], ends=True)
+    second = make(source, incarnation=1)
+    assert source.resumed == (["1"], Opening(series="1", messages=[[b"start"]]))
+    second.settle()
+    assert second.series == ["1"]
+    assert [frame.frame for frame, _ in second.frames] == [5, 6, 7, 8]
+    books = json.loads(second.ingest.report()[2]["series"])
+    assert books["1"]["announced"] == 9
+    assert books["1"]["end"] == "end"
+    second.ingest.close()
+    assert not (tmp_path / "handover.msgpack").exists()
+
+
+def test_a_series_that_was_over_is_not_gone_on_with(make):
+    first = make(Resumable([Series(name="1"), *frames(0, 2), SeriesEnd(series="1")]))
+    first.turn()
+    source = Resumable([])
+    make(source, incarnation=1)
+    assert source.resumed == (["1"], None)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"nonsense"])
+def test_a_node_without_a_will_begins_anew(make, tmp_path, content):
+    if content is not None:
+        (tmp_path / "handover.msgpack").write_bytes(content)
+    source = Resumable([])
+    make(source, incarnation=1)
+    assert source.resumed is None
+
+
+def test_a_will_that_cannot_be_written_stops_nothing(make, tmp_path, caplog):
+    (tmp_path / ".handover.msgpack.partial").mkdir()
+    rig = make(Resumable([Series(name="1"), *frames(0, 3), SeriesEnd(series="1")], ends=True))
+    rig.settle()
+    assert len(rig.frames) == 3
+    assert "a successor could not go on with the open series" in caplog.text
