@@ -16,15 +16,16 @@ from rich.table import Table
 from streamer.codecs import decode
 from streamer.config import Config, load_config
 from streamer.console import PlainView
+from streamer.follower import Follower
 from streamer.ledger import Ledger
-from streamer.messages import FramePeaks
+from streamer.messages import FramePeaks, SeriesHeader
 from streamer.run import execute
 from streamer.simulator.recorder import write_recording
 from streamer.simulator.scene import Scene
 from streamer.sources import open_source
 from streamer.store import FRAMES, PEAKS, RunFolder
+from streamer.tables import Result, Row, as_table, frame_columns, peak_columns
 from streamer.topology import Topology
-from streamer.tracks import Tracker
 
 LAUNCH = Path(__file__).parents[2] / "launch.py"
 GOAL = 0.70
@@ -38,11 +39,8 @@ class _Silent(PlainView):
         pass
 
 
-def _loops(config: Config, path: Path, out: Path, share: int, shares: int, barrier, seconds):
+def plain_loop(config: Config, path: Path, out: Path, share: int, shares: int, barrier, seconds):
     """Do the work of every stage on a share of the frames; what this costs is the floor."""
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[name] = "1"
-    from streamer.sink import _frame_columns, _peak_columns, _Result, _Row, _table
     from workers.detector import find_in_frame
     from workers.fits import PseudoVoigtFit
     from workers.frames import Correction
@@ -54,13 +52,15 @@ def _loops(config: Config, path: Path, out: Path, share: int, shares: int, barri
     method = make_method(config.positions, 1)
     fit = PseudoVoigtFit() if method.name == "braggnn" and config.positions.refit else None
     finder = make_finder("topology", config.detect.minval, config.detect.minscore)
-    folder = RunFolder.create(out / f"loops-{share}")
-    tracker, ledger = Tracker(config.tracks.gate_px, config.tracks.memory_frames), Ledger()
+    folder = RunFolder.create(out / f"loop-{share}")
+    follower, ledger = Follower(config, folder), Ledger()
     source = open_source(str(path), config.source)
     correction = Correction()
     events = source.read(1)
-    if events[0].pixel_mask is not None:
-        correction = Correction(bad=events[0].pixel_mask)
+    mask = events[0].pixel_mask
+    if mask is not None:
+        correction = Correction(bad=mask)
+        follower.begin_series(SeriesHeader("1", mask_shape=mask.shape), [memoryview(mask)])
     find_in_frame(np.zeros((64, 64), np.uint16), correction=Correction(),
                                   finder=finder, patch_size=method.patch_size)  # fmt: skip
     size = method.patch_size
@@ -77,9 +77,17 @@ def _loops(config: Config, path: Path, out: Path, share: int, shares: int, barri
     def commit():
         nonlocal rows, part
         names = ["1"]
-        frames, peaks = _frame_columns(rows, names), _peak_columns(rows, names)
-        frame_table = _table({**frames, "reason": np.array([""] * len(rows), "S1")}, names, FRAMES)
-        folder.write_part(part, frame_table, _table(peaks, names, PEAKS), upto=0, next_track=0)
+        frames, peaks = frame_columns(rows, names), peak_columns(rows, names)
+        peaks |= follower.locate(peaks)
+        folder.write_part(
+            part,
+            as_table(frames, names, FRAMES, reason=[row.reason for row in rows]),
+            as_table(peaks, names, PEAKS),
+            upto=0,
+            next_track=follower.next_track,
+            note=follower.note(),
+        )
+        follower.commit(names, peaks)
         rows, part = [], part + 1
 
     for begin in range(first, last, _BATCH):
@@ -102,15 +110,21 @@ def _loops(config: Config, path: Path, out: Path, share: int, shares: int, barri
             where = positions[at : at + len(table)]
             at += len(table)
             ledger.enter("1", number)
-            tracks = tracker.link(number, np.stack([where["row"], where["col"]], 1))
+            tracks = follower.link(number, table, where)
             head = FramePeaks(number, "1", number, 0, time.time_ns(), len(table))
-            result = _Result(head, table, where)
-            rows.append(_Row("1", number, 0, "done", "", head.received_ns, result, tracks))
+            result = Result(head, table, where)
+            rows.append(Row("1", number, 0, "done", "", head.received_ns, result, tracks))
         if len(rows) >= _COMMIT:
             commit()
     if rows:
         commit()
     seconds[share] = time.perf_counter() - start
+
+
+def _on_one_core(*args):
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = "1"
+    plain_loop(*args)
 
 
 def plain_loops(config: Config, path: Path, out: Path, processes: int) -> float:
@@ -119,7 +133,7 @@ def plain_loops(config: Config, path: Path, out: Path, processes: int) -> float:
     barrier = spawn.Barrier(processes)
     seconds = spawn.Array("d", processes)
     workers = [
-        spawn.Process(target=_loops, args=(config, path, out, i, processes, barrier, seconds))
+        spawn.Process(target=_on_one_core, args=(config, path, out, i, processes, barrier, seconds))
         for i in range(processes)
     ]
     for worker in workers:

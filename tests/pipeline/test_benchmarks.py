@@ -1,0 +1,34 @@
+"""Benchmarks do what they say; how long it takes is not tested."""
+
+from __future__ import annotations
+
+import importlib
+import threading
+from pathlib import Path
+
+import pytest
+
+from streamer.config import load_config
+from streamer.store import RunFolder
+from tests import benchmarks
+from tests.benchmarks.pipeline import plain_loop
+from tests.pipeline.conftest import FRAMES, QUICK, assert_each_frame_once, run
+
+MODULES = [path.stem for path in Path(benchmarks.__file__).parent.glob("[a-z]*.py")]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_benchmark_has_what_it_needs(name):
+    assert callable(importlib.import_module(f"tests.benchmarks.{name}").main)
+
+
+def test_the_plain_loop_does_the_work_of_the_topology(recording, tmp_path):
+    run(recording, tmp_path / "run")
+    config = load_config(None, QUICK)
+    seconds = [0.0]
+    plain_loop(config, recording, tmp_path, 0, 1, threading.Barrier(1), seconds)
+    assert seconds[0] > 0
+    assert_each_frame_once(tmp_path / "loop-0", FRAMES)
+    names = ["frame", "peak_row", "peak_col", "row", "col", "flags", "track"]
+    ours, theirs = (RunFolder(tmp_path / name).read("peaks") for name in ("loop-0", "run"))
+    assert ours.select(names).equals(theirs.select(names))
