@@ -133,6 +133,9 @@ class Archive:
         """First and last of frames without a result that follow each other, by series and state."""
         self._folder = folder
         self._next_part = 0
+        self._measured = 0
+        self._lengths: Ints = np.empty(0, np.int64)
+        self._starts: Ints = np.empty(0, np.int64)
         self._keys = Table({"key": "i8"})
         self._by_key, self._by_track = _Index(), _Index()
 
@@ -140,6 +143,48 @@ class Archive:
     def nbytes(self) -> int:
         """Memory held, about."""
         return self.frames.nbytes + self.peaks.nbytes + 16 * (len(self.frames) + len(self.peaks))
+
+    @property
+    def starts(self) -> Ints:
+        """Run frames at which the series start, by their numbers.
+
+        A run frame counts the frames of all series, one series behind the other: it is the frame's
+        number and what the earlier series take, each one more than the largest number in it.
+        """
+        new = slice(self._measured, len(self.frames))
+        series, numbers = self.frames["series"][new], self.frames["frame"][new]
+        if len(series):
+            more = max(int(series.max()) + 1 - len(self._lengths), 0)
+            self._lengths = np.pad(self._lengths, (0, more))
+            np.maximum.at(self._lengths, series, numbers + 1)
+            self._starts = np.cumsum(self._lengths) - self._lengths
+            self._measured = new.stop
+        return self._starts
+
+    @property
+    def n_frames(self) -> int:
+        """One more than the largest run frame."""
+        return int(self.starts[-1] + self._lengths[-1]) if len(self.starts) else 0
+
+    def run_frames(self, rows: Ints | slice = slice(None)) -> Ints:
+        """Return the run frames of frames, given by their rows."""
+        found: Ints = self.frames["frame"][rows] + self.starts[self.frames["series"][rows]]
+        return found
+
+    def timeline(self, most: int) -> tuple[Ints, Ints]:
+        """Return run frames and Unix times in ns, sorted by time, between which others lie.
+
+        Of each series the first and the last are there, and about `most` others.
+        """
+        timed = np.flatnonzero(self.frames["time_ns"])  # what was lost may have none
+        series = self.frames["series"][timed]
+        first = np.flatnonzero(np.diff(series, prepend=-1))
+        last = np.flatnonzero(np.diff(series, append=-1))
+        others = np.arange(0, len(timed), max(1, len(timed) // most))
+        rows = timed[np.unique(np.concatenate([first, last, others]))]
+        times = self.frames["time_ns"][rows]
+        order = np.argsort(times, kind="stable")
+        return self.run_frames(rows)[order], times[order]
 
     def refresh(self, limit_s: float) -> bool:
         """Read new parts, for about as long as is said; False when there was none."""

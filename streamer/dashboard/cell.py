@@ -16,22 +16,25 @@ __all__ = ["cell_message"]
 _MOST_READINGS = 5000
 
 
-def cell_message(readings: pa.Table, time_ns: NDArray[np.int64], frame: NDArray[np.int64]) -> bytes:
+def cell_message(
+    readings: pa.Table, time_ns: NDArray[np.int64], run_frame: NDArray[np.int64]
+) -> bytes:
     """Show the readings of a cell beside the frames.
 
     Parameters
     ----------
     readings
         Table of `streamer.store.CELL`, in the order of time.
-    time_ns, frame
-        (n,), Unix time in ns and number of each frame.
+    time_ns, run_frame
+        (n,), Unix time in ns of each frame, 0 where not known, and its number in the run.
     """
     times = readings["time_ns"].to_numpy()
     order = np.argsort(time_ns, kind="stable")
-    frame_times, numbers = time_ns[order], frame[order].astype(np.float64)
+    order = order[time_ns[order] > 0]
+    frame_times, numbers = time_ns[order], run_frame[order].astype(np.float64)
 
     def frame_at(moments: NDArray[Any]) -> NDArray[np.float64]:
-        """Return the number of the frame that was taken then, NaN outside of the run."""
+        """Return the run frame that was taken then, NaN outside of the run."""
         if not len(frame_times):
             return np.full(len(moments), np.nan)
         place = np.searchsorted(frame_times, moments, side="right") - 1

@@ -78,11 +78,16 @@ class Drifts:
     def __init__(self, archive: Archive) -> None:
         self._archive = archive
         self._known: OrderedDict[tuple[Plot, int, Reference | None], _Drift] = OrderedDict()
+        self._starts: Ints = np.empty(0, np.int64)
 
     def curves(
         self, plot: Plot, tracks: Iterable[int], references: Mapping[int, Reference]
     ) -> dict[int, Curve]:
         """Return the drift of each track, with a reference or without."""
+        starts = self._archive.starts
+        if not np.array_equal(starts[: len(self._starts)], self._starts):
+            self._known.clear()  # places on the axis of frames have moved
+        self._starts = starts
         drifts = {track: self._drift(plot, track, references.get(track)) for track in tracks}
         new = self._new(drifts)
         return {track: drift.grown(self._archive, new[track]) for track, drift in drifts.items()}
@@ -190,10 +195,9 @@ def _joined(curve: Curve, n: int, tail: Curve) -> Curve:
 
 
 def _places(archive: Archive, frame_rows: Ints, x: XAxis) -> NDArray[np.float64]:
-    frames = archive.frames
     if x == "time":
-        return frames["time_ns"][frame_rows] * 1e-9
-    return frames["frame"][frame_rows].astype(np.float64)
+        return archive.frames["time_ns"][frame_rows] * 1e-9
+    return archive.run_frames(frame_rows).astype(np.float64)
 
 
 def _plain(reference: Reference) -> Reference:

@@ -46,6 +46,8 @@ _RAW_PICTURES = 30
 """So far peaks may be behind the newest images; else these are shown without."""
 _QUEUE = 8
 _TRACKS_S = 3.0
+_MOMENTS = 200
+"""Frames whose times a page knows, so that a click on a moment finds those between."""
 _DISPLAYS = 200
 _SAME_PEAK_PX = 3.0
 _PEAK_ARRAYS = ("row", "col", "row_sigma", "col_sigma", "score", "flags", "track")
@@ -93,13 +95,14 @@ class Showing:
         self._stamps: dict[str, Hashable] = {}
         self._is_behind = True
         self._next_tracks_s = 0.0
+        self._n_whole = 0
         self.tracks_version = 0
         self.cell_version = 0
 
     @property
     def drift_version(self) -> Hashable:
         """Changes when drifts have to be sent anew."""
-        return len(self.archive.peaks), self.tracks_version
+        return len(self.archive.peaks), self.tracks_version, self.archive.starts.tobytes()
 
     def refresh(self) -> None:
         """Take in frames and parts that are new."""
@@ -109,16 +112,21 @@ class Showing:
 
     def refresh_tables(self) -> None:
         """Read what is rewritten every few seconds, if it was."""
+        n_frames = len(self.archive.frames)
+        # Tables of a run that is over may be read before all the frames that they tell of.
+        is_whole = not (self.state.live or self._is_behind or self._n_whole == n_frames)
+        if is_whole:
+            self._n_whole = n_frames
         if self._is_new("geometry.json"):
             self._geometry = self._folder.read_geometry()
-        if self._is_new("cell.parquet"):
+        if self._is_new("cell.parquet") or (is_whole and self.cell_version):
             self.cell_version += 1
         if self._is_new("tracks.parquet"):
             self._tracks = pq.read_table(self._folder.path / "tracks.parquet")
         elif not self._stamps.get("tracks.parquet") and self._is_time_for_tracks():
             tracks = self.config.tracks
             self._tracks = tracks_of(self.archive, tracks.confirm_frames, tracks.reference_frames)
-        else:
+        elif not is_whole:
             return
         self._references = references(self._tracks)
         self.tracks_version += 1
@@ -127,6 +135,7 @@ class Showing:
         """Say what there is: the content of ``hello``."""
         summary = self.state.summary
         kinds = available(self._geometry)
+        starts, n_frames = self._places()
         shape = self._shapes.get(self.archive.series[-1]) if self.archive.series else None
         return {
             "run": self._folder.path.resolve().name,
@@ -135,12 +144,13 @@ class Showing:
             "state": summary.get("state", ""),
             "started": summary.get("started"),
             "software": f"braggstream {version('braggstream')}",
-            "series": list(self.archive.series),
+            "series": list(starts),
+            "starts": list(starts.values()),
             "quantities": kinds,
             "labels": {kind: QUANTITIES[kind][0] for kind in kinds},
             "units": {kind: QUANTITIES[kind][1] for kind in kinds},
             "beam": None if self._geometry is None else list(self._geometry.beam),
-            "n_frames": len(self.archive.frames),
+            "n_frames": n_frames,
             "has_cell": self.cell_version > 0,
             "shape": None if shape is None else list(shape),
         }
@@ -231,8 +241,10 @@ class Showing:
                 arrays[name] = column.to_numpy().astype(np.int32)
             elif pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
                 arrays[name] = column.to_numpy().astype(np.float64)
+        frames, times = self.archive.timeline(_MOMENTS)
         header = {
-            "n_frames": len(self.archive.frames),
+            "n_frames": self.archive.n_frames,
+            "timeline": [frames.tolist(), (times * 1e-9).tolist()],
             "n": self._tracks.num_rows,
             "radial": self._geometry is not None,
             "units": units(list(arrays)),
@@ -265,8 +277,10 @@ class Showing:
 
     def cell(self) -> bytes:
         """Show the cell's channel."""
-        frames = self.archive.frames
-        return cell_message(self._folder.read_cell(), frames["time_ns"], frames["frame"])
+        archive = self.archive
+        return cell_message(
+            self._folder.read_cell(), archive.frames["time_ns"], archive.run_frames()
+        )
 
     def patch(self, wanted: PatchOf) -> PeakPatch:
         """Return the surroundings of a peak."""
@@ -297,6 +311,19 @@ class Showing:
         """Release files and sockets."""
         self._relayed.close()
         self._recorded.close()
+
+    def _places(self) -> tuple[dict[str, int], int]:
+        """Return at which run frames the series start, and how many there are.
+
+        A series of which there are images alone, by now, comes behind the others.
+        """
+        archive = self.archive
+        starts = dict(zip(archive.series, archive.starts.tolist(), strict=True))
+        n_frames = archive.n_frames
+        for name, number in self._relayed.frames:
+            start = starts.setdefault(name, n_frames)
+            n_frames = max(n_frames, start + number + 1)
+        return starts, n_frames
 
     def _last(self) -> Key | None:
         """Return the last frame with a result."""

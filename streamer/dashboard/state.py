@@ -76,7 +76,7 @@ class RunState:
         content: dict[str, Any] = {
             "live": self.live,
             "frames": frames,
-            "n_frames": len(archive.frames),
+            "n_frames": archive.n_frames,
             "peaks": counted.get("peaks", 0),
             "disagreement_px": counted.get("disagreement_px"),
             "elapsed_s": counted.get("elapsed_s", 0.0),

@@ -7,12 +7,17 @@ arrays, each padded to a multiple of 8. The header's ``arrays`` lists ``{"name",
 bytes from the start of the message. Frame numbers and tracks are f8, which holds them exactly, and
 Unix times in ns too, which it holds to 256 ns.
 
+A frame has a number in its series and one in the run, its *run frame*: the series stand one behind
+the other in the order in which they began, so that it is the number in the series and where that
+starts in the run. With one series both are the same.
+
 ``hello``
-    run, source, live, state, started (UTC), software, series (list of names), quantities (list of
-    what drifts can be shown as: ``radial``, ``row``, ``col``, ``d``, ``strain`` where the geometry
-    is known, else ``distance``, ``row``, ``col``), labels and units of these {quantity: text}, beam
-    ([row, col] of the direct beam or null), n_frames, has_cell, shape ([rows, cols] or null). Sent
-    again when anything but n_frames has changed.
+    run, source, live, state, started (UTC), software, series (list of names), starts (list of the
+    run frames at which these start), quantities (list of what drifts can be shown as: ``radial``,
+    ``row``, ``col``, ``d``, ``strain`` where the geometry is known, else ``distance``, ``row``,
+    ``col``), labels and units of these {quantity: text}, beam ([row, col] of the direct beam or
+    null), n_frames (one more than the largest run frame, here as in other messages), has_cell,
+    shape ([rows, cols] or null). Sent again when anything but n_frames has changed.
 ``health``
     phase, frames_in_hz, frames_out_hz, latency_ms, backlog, lost (plain words, empty when nothing
     is), frames {done, failed, missing, shed}, peaks, disagreement_px, viewers, dropped (messages
@@ -26,19 +31,22 @@ Unix times in ns too, which it holds to 256 ns.
     ``low + knee * ((1 + (high - low) / knee) ** ((level - 1) / 254) - 1)``), and of each peak row,
     col, row_sigma, col_sigma, score (f4), flags (i4), track (f8).
 ``tracks``
-    n_frames, n (tracks), radial (whether ``drift`` is along the line from the direct beam), units
-    {column: unit}. Arrays: one f8 or i4 for each numeric column of the run folder's tracks table,
-    and series (i4, places in the list of ``hello``). Columns may be missing.
+    n_frames, timeline (two lists: run frames and Unix seconds, sorted by these; other frames are
+    about evenly between), n (tracks), radial (whether ``drift`` is along the line from the direct
+    beam), units {column: unit}. Arrays: one f8 or i4 for each numeric column of the run folder's
+    tracks table, and series (i4, places in the list of ``hello``), in which frames have their
+    numbers. Columns may be missing.
 ``drift``
     quantity (``distance`` where ``radial`` was asked for and no geometry is known), label, unit, x
     (``time`` or ``frame``), request (echoed), number (of this message among the drifts of the
     connection), base (number of the message that it builds upon; null where it holds all), lines
     [[track, drop, keep, add]]. A line is what it was, without its first `drop` points, of the rest
-    the first `keep`, and behind these `add` new ones. Arrays: x (f8; Unix seconds or frame), y,
+    the first `keep`, and behind these `add` new ones. Arrays: x (f8; Unix seconds or run frame), y,
     sigma (f4; NaN where not known), the new points of all lines, one line after the other.
 ``cell``
-    half_cycles [{number, kind, start, stop, start_frame, stop_frame}] (Unix seconds; frames null
-    when not known). Arrays: time (f8, Unix seconds), frame (f8), voltage, current (f4).
+    half_cycles [{number, kind, start, stop, start_frame, stop_frame}] (Unix seconds; run frames,
+    null when not known). Arrays: time (f8, Unix seconds), frame (f8, run frame), voltage, current
+    (f4).
 ``patch``
     series, frame, track, row, col, origin [row, col] of the first pixel, placed [row, col], sigma
     [row, col], fit {row, col, row_sigma, col_sigma} or null, fitted (false: sent again when it is
@@ -56,7 +64,8 @@ Unix times in ns too, which it holds to 256 ns.
     a power of two long and become twice as long when points are too many: until then nothing but
     the last point changes. At most 200 tracks.
 ``{"type": "show", "frame": null, "series": null}``
-    Which frame to show: null for the newest, live; a number pauses there.
+    Which frame to show, by its number in the series: null for the newest, live; a number pauses
+    there.
 ``{"type": "patch", "frame": 12, "series": "series_1", "row": 100.5, "col": 20.25}``
     The patch around a peak.
 ``{"type": "hold", "hold": true}``

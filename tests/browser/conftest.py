@@ -21,7 +21,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "xdist_group(name): tests for the same worker")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # its event loop is in the way of other packages' own
 def browser() -> Iterator[Any]:
     """Chromium, or the reason why there is none."""
     try:

@@ -7,7 +7,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -125,10 +125,20 @@ class FakeRun:
         Tracks, frames, and pixels along either side of the detector.
     period_s
         From frame to frame.
+    series
+        Names; the frames are shared out evenly. Frames are meant by their numbers in the run.
+    pause_s
+        Between series.
     """
 
     def __init__(
-        self, spots: int = 12, frames: int = 400, size: int = 256, period_s: float = 2.0
+        self,
+        spots: int = 12,
+        frames: int = 400,
+        size: int = 256,
+        period_s: float = 2.0,
+        series: Sequence[str] = ("series_1",),
+        pause_s: float = 0.0,
     ) -> None:
         rng = np.random.default_rng(7)
         self.spots, self.frames, self.size, self.period_s = spots, frames, size, period_s
@@ -138,11 +148,12 @@ class FakeRun:
         self.sigma = rng.uniform(0.02, 0.15, spots)
         self.noise = rng.normal(size=(spots, frames))
         self.flags = rng.choice([0, 0, 0, 1, 4, 8, 16], spots).astype(np.int32)
+        self.series, self.share = list(series), frames // len(series)
         self.time = START_S + period_s * np.arange(frames)
+        self.time += pause_s * (np.arange(frames) // self.share)
         phase = np.arange(frames) / frames
         self.charge = np.interp(phase, [0.03, 0.48, 0.52, 0.97], [0, 1, 1, 0])
         self.voltage = (3.5 + 0.9 * self.charge + 0.25 * np.sin(9 * self.charge)).astype(np.float32)
-        self.series = ["series_1"]
         self.quantities = ["radial", "row", "col", "d", "strain"]
         self.n_known = frames
         self.writer = wire.DriftWriter()
@@ -160,11 +171,22 @@ class FakeRun:
         sigma = np.full(len(y), self.sigma[track] * factor)
         return (factor * y).astype(np.float32), sigma.astype(np.float32)
 
+    @property
+    def starts(self) -> list[int]:
+        """Where each series begins of which there are frames."""
+        return list(range(0, self.n_known, self.share))
+
+    def located(self, frame: int) -> dict[str, Any]:
+        """Return series of a frame and its number there."""
+        return {"series": self.series[frame // self.share], "frame": frame % self.share}
+
     def hello(self, **changes: Any) -> bytes:
+        starts = self.starts
         about = {
             "run": "cycle-17", "source": "dectris://127.0.0.1:31001", "live": True,
-            "state": "running", "software": "braggstream 0.1", "series": self.series,
-            "quantities": self.quantities, "n_frames": self.n_known, "has_cell": True,
+            "state": "running", "software": "braggstream 0.1",
+            "series": self.series[:len(starts)], "starts": starts, "n_frames": self.n_known,
+            "quantities": self.quantities, "has_cell": True,
             "shape": [self.size, self.size],
         }  # fmt: skip
         return wire.encode("hello", about | changes)
@@ -197,7 +219,7 @@ class FakeRun:
         level = 1 + 254 * np.log1p(np.clip(counts - low, 0, high) / knee) / np.log1p(high / knee)
         pixels = np.where(self.mask, 0, np.clip(level, 1, 255)).astype(np.uint8)
         about = {
-            "series": self.series[0], "frame": frame, "time_ns": int(self.time[frame] * 1e9),
+            **self.located(frame), "time_ns": int(self.time[frame] * 1e9),
             "shape": [self.size, self.size], "binning": 1, "low": low, "high": high, "knee": knee,
             "newest": newest, "has_pixels": True,
         }  # fmt: skip
@@ -224,7 +246,10 @@ class FakeRun:
         }  # fmt: skip
 
     def tracks(self) -> bytes:
-        return wire.encode("tracks", {"n_frames": self.n_known, "units": {}}, self.table())
+        ends = {0, self.n_known - 1, *self.starts, *(start - 1 for start in self.starts[1:])}
+        timeline = [sorted(ends), self.time[sorted(ends)].tolist()]
+        header = {"n_frames": self.n_known, "timeline": timeline, "units": {}}
+        return wire.encode("tracks", header, self.table())
 
     def lines(self, request: dict[str, Any]) -> wire.Lines:
         quantity, x = request["quantity"], request["x"]
@@ -285,6 +310,16 @@ class FakeRun:
         }  # fmt: skip
         return wire.encode("patch", about, {"pixels": pixels})
 
+    def shown(self, series: str | None, number: int | None) -> bytes:
+        """Return a frame by its number in a series, by default the newest one."""
+        if number is None:
+            return self.image()
+        place = len(self.starts) - 1 if series is None else self.series.index(series)
+        frame = place * self.share + number
+        if number < self.share and frame < self.n_known:
+            return self.image(frame)
+        return wire.encode("problem", {"text": f"there is no frame {number} of {series}, by now"})
+
     def greeting(self) -> list[bytes]:
         return [self.hello(), self.health(), self.tracks(), self.cell()]
 
@@ -294,7 +329,7 @@ class FakeRun:
             case "watch":
                 return [self.drifts(request)]
             case "show":
-                return [self.image(request["frame"])]
+                return [self.shown(request["series"], request["frame"])]
             case "patch":
                 return [self.patch(request)]
         return []

@@ -544,7 +544,8 @@ def test_run_without_cell_geometry_and_frames_is_shown(look, keep):
             run.hello(has_cell=False, quantities=["distance", "row"], shape=None, n_frames=0),
             encode("health", {"live": True, "phase": "starting", "frames_in_hz": None,
                               "frames": {}, "lost": "", "stale_s": 0.1}),
-            encode("tracks", {"n_frames": 0, "units": {}}, {"track": np.zeros(0)}),
+            encode("tracks", {"n_frames": 0, "timeline": [[], []], "units": {}},
+                   {"track": np.zeros(0)}),
         ]  # fmt: skip
 
     with FakeServer(lambda _: [], greeting) as server:

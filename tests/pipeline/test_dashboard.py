@@ -147,7 +147,7 @@ def rss_mib(pid: int) -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-def run_with_dashboard(uri: str, out: Path, watch) -> dict:
+def run_with_dashboard(uri: str, out: Path, watch, *settings: str) -> dict:
     """Attach to a stream with a dashboard beside, while `watch` looks at its address."""
     listener = listen("127.0.0.1", 8500)
     begun, failed = threading.Event(), []
@@ -167,7 +167,7 @@ def run_with_dashboard(uri: str, out: Path, watch) -> dict:
     thread = threading.Thread(target=look)
     thread.start()
     with beside(listener, out, command, lambda url: begun.set()):
-        summary = run(uri, out)
+        summary = run(uri, out, *settings)
     thread.join()
     if failed:
         raise failed[0]
@@ -232,6 +232,53 @@ def test_a_live_run_is_shown_and_does_not_mind(detector, tmp_path):
     assert 5 < done == summary["frames"]["total"]
     assert end == [("stopped by the user", done)]
     assert dashboards_of(os.getpid()) == []
+
+
+def test_the_series_of_a_run_stand_one_behind_the_other(detector, tmp_path):
+    frames = 30
+    # More than this test looks at.
+    series = ["--set", f"simulate.frames={frames}", "--set", "simulate.series=40"]
+    uri = detector("--rate", "15", *series)
+
+    def watch(url: str) -> None:
+        with attach(url) as viewer:
+            hello, _ = hear(viewer, "hello", lambda header: header["starts"][:2] == [0, frames])
+            first = hello["series"][0]
+            hear(viewer, "image", lambda header: header["newest"] and header["series"] != first)
+            # Back into the first while another goes on, and to the newest again.
+            ask(viewer, type="show", frame=10, series=first)
+            paused, _ = hear(viewer, "image", lambda header: not header["newest"])
+            assert (paused["series"], paused["frame"]) == (first, 10)
+            known = hear(viewer, "health", lambda header: header["n_frames"] > frames)[0]
+            hear(viewer, "health", lambda header: header["n_frames"] > known["n_frames"] + 3)
+            ask(viewer, type="show")
+            newest, _ = hear(viewer, "image", lambda header: header["newest"])
+            assert newest["series"] != first
+            os.kill(os.getpid(), signal.SIGTERM)
+            hear(viewer, "health", lambda header: not header["live"], 60)
+
+    out = tmp_path / "run"
+    run_with_dashboard(uri, out, watch, "source.series=0")
+    table, peaks = (RunFolder(out).read(name).to_pandas() for name in ("frames", "peaks"))
+    lengths = table.groupby("series", sort=False).frame.max() + 1
+    assert len(lengths) > 1
+    assert lengths.iloc[0] == frames
+    starts = lengths.cumsum() - lengths
+    with dashboard(out) as (url, _), attach(url) as viewer:
+        hello, _ = hear(viewer, "hello", lambda header: header["n_frames"] == lengths.sum())
+        assert (hello["series"], hello["starts"]) == (list(lengths.index), starts.tolist())
+        header, tracks = hear(viewer, "tracks", lambda header: header["n_frames"] == lengths.sum())
+        assert {*starts} <= {*header["timeline"][0]}
+        longest = int(tracks["track"][np.argmax(tracks["n_frames"])])
+        ask(viewer, type="watch", tracks=[longest], quantity="row", x="frame")
+        _, lines = hear(viewer, "drift", lambda header: header["lines"])
+        mine = peaks[peaks.track == longest]
+        assert mine.series.nunique() > 1
+        assert lines["x"].tolist() == (mine.frame + mine.series.map(starts)).tolist()
+        assert np.all(np.diff(lines["x"]) > 0)
+        ask(viewer, type="show", frame=3, series=lengths.index[1])
+        image, _ = hear(viewer, "image", lambda header: header["frame"] == 3)
+        assert image["series"] == lengths.index[1]
 
 
 def test_a_dashboard_ends_with_who_started_it(recording, tmp_path):

@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from streamer.config import Config
@@ -142,6 +143,64 @@ def test_an_archive_holds_what_the_parts_do_as_they_appear(tmp_path):
     }
     lost = frames.filter(pa.compute.equal(frames["state"], "missing")).to_pylist()
     assert missing == {(row["series"], row["frame"]) for row in lost}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_frames_are_counted_through_the_run_as_it_grows(tmp_path, seed):
+    rng = np.random.default_rng(seed)
+    folder = make_run(tmp_path / "run")
+    archive = Archive(folder.path)
+    assert archive.starts.tolist() == []
+    assert archive.n_frames == 0
+    assert len(archive.run_frames()) == 0
+    lengths: dict[str, int] = {}
+    for index in range(8):
+        # The last series goes on, another begins, or what is missing of the first is told late.
+        names = [*lengths, f"s{index}"]
+        chosen = {names[rng.integers(len(names))]: 1, names[-1]: 1, names[0]: int(index == 6)}
+        part = {name: range(lengths.get(name, 0), lengths.get(name, 0) + int(n * rng.integers(9)))
+                for name, n in chosen.items()}  # fmt: skip
+        part = {name: numbers for name, numbers in part.items() if numbers}
+        if not part:
+            continue
+        frames, peaks = random_part(rng, part, 3)
+        for name in dict.fromkeys(frames["series"].to_pylist()):  # in the order of appearance
+            lengths[name] = part[name].stop
+        folder.write_part(archive._next_part, frames, peaks, upto=0, next_track=0)
+        assert archive.refresh(10.0)
+        starts = np.cumsum([0, *lengths.values()])
+        assert archive.series == list(lengths)
+        assert archive.starts.tolist() == starts[:-1].tolist()
+        assert archive.n_frames == starts[-1]
+        # Each number of the run once, those of a series in their order.
+        assert sorted(archive.run_frames()) == list(range(archive.n_frames))
+        for row in rng.integers(len(archive.frames), size=5):
+            series = int(archive.frames["series"][row])
+            number = starts[series] + archive.frames["frame"][row]
+            assert archive.run_frames(np.array([row])).tolist() == [number]
+
+
+def test_a_timeline_holds_the_ends_of_each_series_and_the_times_that_are_known(tmp_path):
+    archive = Archive(tmp_path)
+    assert [part.tolist() for part in archive.timeline(10)] == [[], []]
+    lengths, times = [50, 1, 200, 30], []
+    for series, n in enumerate(lengths):
+        # Pauses of different lengths before each series.
+        times.append(TIME_NS + series**2 * 10**12 + np.arange(n) * 10**9)
+        columns = {"series": np.full(n, series), "frame": np.arange(n), "time_ns": times[-1]}
+        archive.frames.append(columns)
+    archive.frames.append({"series": np.array([3]), "frame": np.array([30])})  # lost, no time
+    whole = np.concatenate(times)
+    for most in (1, 7, 20, 1000):
+        frames, moments = archive.timeline(most)
+        assert np.all(np.diff(moments) > 0)
+        assert np.array_equal(moments, whole[frames])
+        starts = np.cumsum([0, *lengths[:-1]])
+        assert {*starts, *(np.cumsum(lengths) - 1)} <= {*frames.tolist()}
+        assert len(frames) <= 2 * most + 8
+        # Other frames are between those that are there.
+        between = np.interp((whole - TIME_NS) * 1e-9, (moments - TIME_NS) * 1e-9, frames)
+        assert between == pytest.approx(np.arange(len(whole)), abs=1e-6)
 
 
 def test_parts_of_earlier_versions_are_read(tmp_path):
@@ -312,6 +371,9 @@ def test_half_cycles_are_told_with_the_frames_they_begin_and_end_on():
     assert charge["stop"] - charge["start"] == pytest.approx(3.0)
     assert arrays["frame"][2] == 200
     assert arrays["voltage"][5] == pytest.approx(0.5)
+    # A frame that was lost with its time was not the first, nor does its place matter.
+    lost = np.append(TIME_NS + frames * 10**7, 0), np.append(frames, 700)
+    assert decode(cell_message(readings, *lost))[0] == header
     empty = decode(cell_message(CELL.empty_table(), frames[:0], frames[:0]))
     assert empty[0]["half_cycles"] == []
 
@@ -459,6 +521,73 @@ def test_the_newest_images_are_shown_in_turn_when_their_peaks_are_there(showing)
     assert len(arrays["row"]) == 0
     relay(range(1000, 1300))
     assert len(showing._relayed.frames) == 200
+
+
+@pytest.fixture
+def two_series(tmp_path):
+    """A run of two series, 20 and 15 frames, ten seconds apart, of which nothing is read yet."""
+    rng = np.random.default_rng(9)
+    first, second = one_track(rng, 20), one_track(rng, 15)
+    moved = []
+    for table in second:
+        columns = dict(zip(table.column_names, table.columns, strict=True))
+        columns["series"] = pa.array(["b"] * 15)
+        columns["time_ns"] = pa.compute.add(table["time_ns"], 10**10)
+        moved.append(pa.table(columns, schema=table.schema))
+    folder = make_run(tmp_path / "run", first, tuple(moved), source="nowhere.npy", software={})
+    (folder.path / "config.yaml").write_text(Config().to_yaml())
+    one = Showing(folder.path)
+    yield one
+    one.close()
+
+
+def test_series_stand_one_behind_the_other(two_series, tmp_path):
+    times = TIME_NS + np.arange(-1, 13) * 10**9
+    empty = {name: np.zeros(14) for name in CELL.names} | {"kind": ["rest"] * 14}
+    readings = empty | {"time_ns": times, "half_cycle": np.full(14, -1, np.int32)}
+    pq.write_table(pa.table(readings, schema=CELL), tmp_path / "run" / "cell.parquet")
+    one = two_series
+    one.refresh_tables()  # before there is any frame
+    early = one.cell_version, one.tracks_version
+    while one.archive.refresh(1.0):
+        pass
+    one.refresh()
+    one.refresh_tables()
+    assert one.cell_version > early[0]
+    assert one.tracks_version > early[1]
+    hello = one.hello()
+    assert (hello["series"], hello["starts"], hello["n_frames"]) == (["a", "b"], [0, 20], 35)
+    assert one.state.health(one.archive)["n_frames"] == 35
+    # The track goes on from one series to the other, along one axis.
+    _, lines = decode(DriftWriter().write(one.drift(Watch(tracks=(7,), x="frame"))))
+    assert lines["x"].tolist() == list(range(35))
+    header, _ = decode(one.tracks())
+    frames, moments = header["timeline"]
+    assert {0, 19, 20, 34} <= set(frames)
+    assert moments[frames.index(20)] - moments[frames.index(0)] == pytest.approx(10.0)
+    _, cell = decode(one.cell())
+    known = np.isfinite(cell["frame"])
+    assert np.flatnonzero(known).tolist() == list(range(1, 12))
+    assert cell["frame"][known].tolist() == [0.0, *[19.0] * 9, 20.0]
+    # A frame is shown by its number in its series.
+    header, _ = decode(one.image(("b", 3), newest=False))
+    assert (header["series"], header["frame"], header["settled"]) == ("b", 3, True)
+    told = one.tracks_version
+    one.refresh_tables()
+    assert one.tracks_version == told  # once is enough
+
+
+def test_series_of_which_there_are_images_alone_come_last(two_series):
+    one = two_series
+    while one.archive.refresh(1.0):
+        pass
+    for key in [("b", 17), ("c", 0), ("c", 4), ("d", 2)]:  # newer than what is settled
+        one._relayed.frames[key] = None
+    hello = one.hello()
+    assert dict(zip(hello["series"], hello["starts"], strict=True)) == {
+        "a": 0, "b": 20, "c": 38, "d": 43,
+    }  # fmt: skip
+    assert hello["n_frames"] == 46
 
 
 def test_a_viewer_has_one_place_for_each_type():

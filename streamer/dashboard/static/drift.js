@@ -22,8 +22,8 @@ export const QUANTITIES = {
 };
 
 export class Drift {
-  constructor(host, view, cell, theme) {
-    Object.assign(this, { host, view, cell, theme, lines: [], unit: "", quantity: "", x: "time" });
+  constructor(host, view, cell, series, theme) {
+    Object.assign(this, { host, view, cell, series, theme, lines: [], unit: "", quantity: "", x: "time" });
     this.cursor = null; // value of x under the cursor
     this.shown = null; // value of x of the frame that is shown
     this.oncursor = this.onshow = this.onselect = () => {};
@@ -57,9 +57,9 @@ export class Drift {
     return true;
   }
 
-  /** Mark the frame that the image shows. */
-  show(header) {
-    this.shown = this.x === "time" ? header.time_ns / 1e9 : header.frame;
+  /** Mark the frame that the image shows, by its time and its number in the run. */
+  show(time, number) {
+    this.shown = this.x === "time" ? time : number;
     if (this.view.get("frame") !== null) this.dirty = true;
   }
 
@@ -111,7 +111,7 @@ export class Drift {
     if (!this.dirty || !this.host.clientWidth) return;
     this.dirty = false;
     const [from, to] = this.range;
-    if (!this.plot || this.made !== `${this.x} ${this.theme()} ${this.cell.known}`) this.make();
+    if (this.made !== this.kind) this.make();
     const y = padded(this.chosen.map((line) => extent(line, from, to)), 1e-6);
     const volts = padded([extent(this.cell.line(this.x), from, to)], 0.02);
     this.plot.axes[1].label = this.label;
@@ -127,8 +127,13 @@ export class Drift {
     this.fresh = false;
   }
 
+  /** What a plot is made anew for. */
+  get kind() {
+    return `${this.x} ${this.theme()} ${this.cell.known} ${this.series.several}`;
+  }
+
   make() {
-    this.made = `${this.x} ${this.theme()} ${this.cell.known}`;
+    this.made = this.kind;
     this.plot?.destroy();
     this.dots.clear();
     const colours = this.colours();
@@ -136,6 +141,7 @@ export class Drift {
     const axis = { stroke: colours.ink, font, labelFont: font, labelSize: 20, ticks: { stroke: colours.grid, size: 5 } };
     const grid = { stroke: colours.grid, width: 1 };
     const nothing = { paths: () => null, points: { show: false } };
+    const along = this.x === "time" ? "time of day" : this.series.several ? "frame of the run" : "frame";
     this.plot = new uPlot(
       {
         width: this.host.clientWidth,
@@ -149,7 +155,7 @@ export class Drift {
           volts: { auto: false },
         },
         axes: [
-          { ...axis, grid, size: 34, label: this.x === "time" ? "time of day" : "frame", values: this.x === "time" ? clock : frames },
+          { ...axis, grid, size: 34, label: along, values: this.x === "time" ? clock : frames },
           { ...axis, grid, size: 62, scale: "y", label: " ", values: (...words) => decimals(...words, shownUnit(this.unit)[1]) },
           { ...axis, stroke: colours.faint, grid: { show: false }, side: 1, size: 46, scale: "volts", label: "cell voltage / V", values: decimals, show: this.cell.known },
         ],
@@ -266,6 +272,7 @@ export class Drift {
   behind() {
     const { ctx, bbox } = this.plot;
     this.cell.shade(ctx, bbox, this.scale("y"), this.x, this.plot.palette);
+    if (this.x === "frame") this.series.borders(ctx, bbox, this.scale("y"), this.plot.palette.faint);
   }
 
   before() {

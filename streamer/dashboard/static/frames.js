@@ -1,13 +1,14 @@
-// Which frame is shown: the newest as it comes, or one of the run's, paused.
+// Which frame is shown: the newest as it comes, or one of the run's, paused. Frames are counted
+// through the run; the view and the server know each by its series and its number there.
 
 import { moment, whole } from "./numbers.js";
 
 const SEND_MS = 60; // while the slider moves, a frame is asked for no more often
 
 export class Frames {
-  constructor(root, view, send) {
+  constructor(root, view, series, send) {
     const part = (name) => root.querySelector(`#${name}`);
-    Object.assign(this, { view, send, part, last: 0, header: null, live: true });
+    Object.assign(this, { view, series, send, part, last: 0, header: null, live: true });
     this.slider = part("scroll");
     part("pause").addEventListener("click", () => this.toggle());
     part("live").addEventListener("click", () => this.go(null));
@@ -21,7 +22,8 @@ export class Frames {
 
   greet(hello) {
     this.live = hello.live;
-    this.grow(hello.n_frames);
+    this.last = Math.max(hello.n_frames - 1, this.number ?? 0);
+    this.dirty = true;
   }
 
   /** The run has at least so many frames. */
@@ -33,27 +35,39 @@ export class Frames {
 
   update(header) {
     this.header = header;
-    this.grow(header.frame + 1);
+    this.grow(this.number + 1);
     this.dirty = true;
+  }
+
+  /** Number in the run of the frame that the image shows; null where there is none. */
+  get number() {
+    return this.header && this.series.number(this.header.series, this.header.frame);
+  }
+
+  /** Number in the run of the frame that was chosen, or else that is shown. */
+  get current() {
+    const { series, frame } = this.view.state;
+    return (frame === null ? null : this.series.number(series, frame)) ?? this.number ?? this.last;
   }
 
   get paused() {
     return this.view.get("frame") !== null;
   }
 
-  go(frame) {
-    if (frame !== null && !Number.isFinite(frame)) return;
-    const wanted = frame === null ? null : Math.min(Math.max(Math.round(frame), 0), this.last);
-    this.view.set({ frame: wanted, series: wanted === null ? null : (this.header?.series ?? null) });
+  /** Show a frame of the run; null the newest. */
+  go(number) {
+    if (number === null) this.view.set({ frame: null, series: null });
+    else if (Number.isFinite(number))
+      this.view.set(this.series.locate(Math.min(Math.max(Math.round(number), 0), this.last)));
     this.dirty = true;
   }
 
   toggle() {
-    this.go(this.paused ? null : (this.header?.frame ?? this.last));
+    this.go(this.paused ? null : this.current);
   }
 
   step(by) {
-    this.go((this.view.get("frame") ?? this.header?.frame ?? this.last) + by);
+    this.go(this.current + by);
   }
 
   ask() {
@@ -71,11 +85,10 @@ export class Frames {
   draw() {
     if (!this.dirty) return;
     this.dirty = false;
-    const { header, paused } = this;
+    const { header, paused, current, number, series } = this;
     this.slider.max = this.last;
-    const shown = this.view.get("frame") ?? header?.frame ?? this.last;
-    this.slider.value = shown;
-    this.slider.ariaValueText = `frame ${shown} of ${this.last + 1}`;
+    this.slider.value = current;
+    this.slider.ariaValueText = joined(`frame ${current} of ${this.last + 1}`, series.words(current));
     this.part("pause").textContent = paused ? "Go on" : "Pause";
     this.part("pause").ariaPressed = String(paused);
     this.part("live").disabled = !paused;
@@ -83,8 +96,12 @@ export class Frames {
     const badge = this.part("badge");
     badge.dataset.mode = paused ? "paused" : this.live ? "live" : "ended";
     badge.textContent = paused ? "paused" : this.live ? "newest" : "last frame";
-    this.part("moment").textContent = header
-      ? `frame ${whole(header.frame)} of ${whole(this.last + 1)} · ${moment(header.time_ns / 1e9)}`
-      : "–";
+    const at = header && `frame ${whole(number ?? header.frame)} of ${whole(this.last + 1)}`;
+    this.part("moment").textContent = at ? joined(at, series.words(number), moment(header.time_ns / 1e9)) : "–";
+    this.part("moment").title = header && series.several ? header.series : "";
   }
+}
+
+function joined(...words) {
+  return words.filter(Boolean).join(" · ");
 }

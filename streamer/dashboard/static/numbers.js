@@ -80,6 +80,13 @@ export function flagWords(flags) {
   return words.length ? words.join(", ") : "clean";
 }
 
+/** A name of at most so many letters: the middle is left out, since names differ at their ends. */
+export function shortened(name, most) {
+  if (name.length <= most) return name;
+  const head = most >> 1;
+  return `${name.slice(0, head)}…\u2060${name.slice(head + 1 - most)}`; // no line ends there
+}
+
 const UNITS = { angstrom: ["Å", 1], 1: ["10⁻⁶", 1e6], "": ["", 1] };
 
 /** How a unit is written, and by what numbers in it are multiplied for that. */

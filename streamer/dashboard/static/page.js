@@ -13,6 +13,7 @@ import { Patch } from "./patch.js";
 import { Peaks } from "./peaks.js";
 import { Readout } from "./readout.js";
 import { csv, driftCanvas, imageCanvas, save } from "./saving.js";
+import { Series } from "./series.js";
 import { Socket } from "./socket.js";
 import { Stats } from "./stats.js";
 import { Tracks } from "./tracks.js";
@@ -44,23 +45,25 @@ const socket = new Socket(url, connected, stored);
 const send = (message) => socket.send(message);
 const stats = new Stats(socket);
 const cell = new Cell();
+const series = new Series();
 const moments = new Moments();
 const health = new Health(part("health"), socket, stats);
 const image = new Image(part("image"), view, theme);
 const peaks = new Peaks(image, view, theme);
-const patch = new Patch(part("peak"), view, send);
-const frames = new Frames(document, view, send);
-const drift = new Drift(part("plot"), view, cell, theme);
+const patch = new Patch(part("peak"), view, series, send);
+const frames = new Frames(document, view, series, send);
+const drift = new Drift(part("plot"), view, cell, series, theme);
 const readout = new Readout(part("readout"), drift, view, theme);
 const tracks = new Tracks(part("tracks"), view, theme);
 const parts = [health, image, peaks, patch, frames, drift, tracks];
 
-const fileName = (what) => `${(hello?.run ?? "run").replace(/[^\w.-]+/g, "_")}_${what}`;
+const fileName = (...words) => [hello?.run ?? "run", ...words].join("_").replace(/[^\w.-]+/g, "_");
+const nameOfFrame = ({ series: name, frame }) => `${series.several ? `${name}_` : ""}frame_${frame}.png`;
 const controls = new Controls(view, image, frames, theme, {
   none: () => tracks.clear(),
-  csv: () => save(fileName(`${drift.quantity}.csv`), csv(drift)),
+  csv: () => save(fileName(`${drift.quantity}.csv`), csv(drift, series)),
   "drift-png": () => save(fileName(`${drift.quantity}.png`), driftCanvas(drift, hello?.run ?? "", theme())),
-  "image-png": () => save(fileName(`frame_${image.header?.frame ?? "none"}.png`), imageCanvas(image, peaks)),
+  "image-png": () => save(fileName(image.header ? nameOfFrame(image.header) : "frame_none.png"), imageCanvas(image, peaks)),
 });
 
 function schedule() {
@@ -100,7 +103,10 @@ const receivers = {
   hello(header) {
     hello = header;
     health.greet(header);
+    series.greet(header);
     frames.greet(header);
+    drift.dirty = patch.dirty = true;
+    mark();
     if (header.shape && !image.shape) image.reshape(header.shape);
     const known = header.quantities.filter((name) => name in QUANTITIES);
     if (!known.includes(view.get("quantity"))) view.set({ quantity: known[0] ?? null });
@@ -112,26 +118,27 @@ const receivers = {
     frames.grow(header.n_frames ?? 0);
   },
   image(header, arrays) {
-    const wanted = view.get("frame");
+    const { frame, series: name } = view.state;
     // What was on its way when the user paused would show for a moment what he did not choose.
-    if (wanted !== null && header.frame !== wanted) return;
+    if (frame !== null && (header.frame !== frame || header.series !== (name ?? header.series))) return;
+    if (frame !== null && name === null) view.set({ series: header.series }); // the address did not say
     image.update(header, arrays);
     peaks.update(header, arrays);
     frames.update(header);
-    moments.add(header.frame, header.time_ns / 1e9);
-    drift.show(header);
+    mark();
     part("empty").hidden = header.has_pixels;
     part("empty").textContent = header.why || "The pixels of this frame are not at hand";
     controls.levels();
   },
   tracks(header, arrays) {
     frames.grow(header.n_frames);
+    moments.update(header.timeline);
     tracks.update(header, arrays);
   },
   drift(header, arrays) {
     if (header.request < request) return;
     if (!drift.update(header, arrays)) return watch();
-    if (image.header) drift.show(image.header);
+    mark();
     const [end, span] = [drift.whole[1], view.get("span")];
     if (span !== null && end - (askedEnd ?? -Infinity) > AHEAD * span) watch();
   },
@@ -142,6 +149,11 @@ const receivers = {
   patch: (header, arrays) => patch.update(header, arrays),
   problem: (header) => problem(header.text),
 };
+
+/** Mark on the plot which frame the image shows. */
+function mark() {
+  if (image.header) drift.show(image.header.time_ns / 1e9, frames.number);
+}
 
 function connected() {
   health.dirty = true;
@@ -206,8 +218,8 @@ image.onlayout = () => {
 };
 drift.onresize = schedule;
 drift.onshow = (x) => {
-  const frame = drift.x === "frame" ? x : moments.frameAt(x, tracks.columns, cell);
-  if (frame !== null) frames.go(frame);
+  const number = drift.x === "frame" ? x : moments.frameAt(x);
+  if (number !== null) frames.go(number);
 };
 drift.onselect = (from, to) => view.set({ from, to });
 tracks.onfull = () => problem("The plot holds no more tracks: take one out first.");

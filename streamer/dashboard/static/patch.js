@@ -1,16 +1,15 @@
 // The peak that is pointed at: its numbers, the pixels around it, and where it was placed.
 
 import { KINDS, kindOf, sample } from "./colours.js";
-import { NONE, counts, fixed, flagWords, measured } from "./numbers.js";
+import { counts, fixed, flagWords, measured, whole } from "./numbers.js";
 
 const DWELL_MS = 120; // pointing this long means interest
 const AGAIN_MS = 400; // while frames pass, pixels are asked for no more often
 const SIZE = 132;
 
 export class Patch {
-  constructor(element, view, send) {
-    this.view = view;
-    this.send = send;
+  constructor(element, view, series, send) {
+    Object.assign(this, { view, series, send });
     this.canvas = element.querySelector("#patch");
     this.title = element.querySelector("#peak-title");
     this.numbers = element.querySelector("#peak-numbers");
@@ -74,11 +73,17 @@ export class Patch {
   }
 
   explain() {
-    if (!this.message) return `frame ${this.peak.frame}`;
+    if (!this.message) return this.where(this.peak);
     const { header, pixels } = this.message;
     if (!pixels.length) return header.why || "no pixels of this frame at hand";
     const marks = header.fit ? "+ placed, ○ fit" : "+ placed";
-    return `frame ${header.frame ?? NONE}: ${marks}, 11 × 11 px`;
+    return `${this.where(header)}: ${marks}, 11 × 11 px`;
+  }
+
+  where({ series, frame }) {
+    const number = this.series.number(series, frame);
+    const words = this.series.words(number);
+    return `frame ${whole(number ?? frame)}${words && `, ${words}`}`;
   }
 
   pixels() {

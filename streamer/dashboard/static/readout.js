@@ -16,9 +16,10 @@ export class Readout {
     const values = drift.values();
     const at = drift.cursor ?? Math.max(...values.map((one) => one.x));
     const cell = drift.cell.words(at, drift.x);
-    const when = drift.x === "time" ? moment(at) : `frame ${whole(Math.round(at))}`;
+    const number = Math.round(at);
+    const when = drift.x === "time" ? [moment(at)] : [`frame ${whole(number)}`, drift.series.words(number)];
     const words = values.length
-      ? [drift.cursor === null ? "newest" : "cursor", Number.isFinite(at) ? when : NONE, cell]
+      ? [drift.cursor === null ? "newest" : "cursor", ...(Number.isFinite(at) ? when : [NONE]), cell]
       : ["No track chosen: click a peak, or take one from the table."];
     this.where.textContent = words.filter(Boolean).join(" · ");
     const chips = values.map((value) => this.chip(value));

@@ -5,17 +5,24 @@ import { lineStyle } from "./colours.js";
 // A float32 is given back exactly by nine digits.
 const single = (value) => (Number.isFinite(value) ? String(Number(value.toPrecision(9))) : "");
 
+const cited = (text) => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+
 /** The plotted lines, one row a point, with what the cell did at that moment. */
-export function csv(drift) {
+export function csv(drift, series) {
   const tail = drift.unit && drift.unit !== "1" ? `_${drift.unit}` : "";
   const time = drift.x === "time";
-  const head = ["track", ...(time ? ["time_utc", "time_unix_s"] : ["frame"])];
+  const places = series.several ? ["run_frame", "series", "frame"] : ["frame"];
+  const head = ["track", ...(time ? ["time_utc", "time_unix_s"] : places)];
   head.push(`${drift.quantity}${tail}`, `${drift.quantity}_sigma${tail}`);
   if (drift.cell.known) head.push("cell_voltage_v", "cell_current_a", "half_cycle");
   const rows = [head.join(",")];
   for (const { track, x, y, sigma } of drift.chosen) {
     for (let i = 0; i < x.length; i += 1) {
       const row = [track, ...(time ? [new Date(x[i] * 1000).toISOString(), x[i]] : [x[i]])];
+      if (!time && series.several) {
+        const { series: name, frame } = series.locate(x[i]);
+        row.push(cited(name), frame);
+      }
       row.push(single(y[i]), single(sigma[i]));
       if (drift.cell.known) {
         const cell = drift.cell.at(x[i], drift.x);
