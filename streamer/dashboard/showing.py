@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -22,22 +21,19 @@ from streamer.dashboard.archive import Archive
 from streamer.dashboard.cell import cell_message
 from streamer.dashboard.curves import QUANTITIES, Drifts, Plot, available, references, units
 from streamer.dashboard.fallback import tracks_of
-from streamer.dashboard.images import Display, Patch, cut_patch, display
-from streamer.dashboard.pictures import Recorded, Relayed, decoded
+from streamer.dashboard.gallery import Gallery, Key
+from streamer.dashboard.images import Display, Patch
 from streamer.dashboard.requests import PatchOf, Watch
 from streamer.dashboard.state import RunState
 from streamer.dashboard.wire import Lines, encode
 from streamer.errors import UserError
 from streamer.geometry import Geometry
-from streamer.sources.base import Frame
 from streamer.store import RunFolder
 
 __all__ = ["Key", "PeakPatch", "Showing"]
 
 logger = logging.getLogger(__name__)
 
-Key = tuple[str, int]
-"""Series and number of a frame."""
 Mask = NDArray[np.bool_]
 
 _READ_S = 0.2
@@ -48,7 +44,6 @@ _QUEUE = 8
 _TRACKS_S = 3.0
 _MOMENTS = 200
 """Frames whose times a page knows, so that a click on a moment finds those between."""
-_DISPLAYS = 200
 _SAME_PEAK_PX = 3.0
 _PEAK_ARRAYS = ("row", "col", "row_sigma", "col_sigma", "score", "flags", "track")
 
@@ -83,11 +78,12 @@ class Showing:
         self._drifts = Drifts(self.archive)
         self._folder = RunFolder(folder)
         self.config = _config_of(folder)
-        self._user_mask = _mask_of(self.config, load_mask)
-        self._relayed = Relayed()
-        self._recorded = Recorded(str(self.state.summary.get("source", "")), self.config.source)
-        self._displays: OrderedDict[Key, Display | str] = OrderedDict()
-        self._shapes: dict[str, tuple[int, int]] = {}
+        self._gallery = Gallery(
+            str(self.state.summary.get("source", "")),
+            self.config.source,
+            _mask_of(self.config, load_mask),
+        )
+        self._relayed = self._gallery.relayed
         self._shown: Key | None = None
         self._geometry: Geometry | None = None
         self._tracks: pa.Table = pa.table({})
@@ -136,7 +132,7 @@ class Showing:
         summary = self.state.summary
         kinds = available(self._geometry)
         starts, n_frames = self._places()
-        shape = self._shapes.get(self.archive.series[-1]) if self.archive.series else None
+        shape = self._gallery.shapes.get(self.archive.series[-1]) if self.archive.series else None
         return {
             "run": self._folder.path.resolve().name,
             "source": summary.get("source", ""),
@@ -198,7 +194,7 @@ class Showing:
     def image(self, key: Key, *, newest: bool) -> bytes:
         """Show a frame with its peaks."""
         row = self.archive.find(*key)
-        shown = self._display(key)
+        shown = self._gallery.display(key, self.archive.series)
         peaks = self.archive.peaks_of(row) if row is not None else slice(0, 0)
         arrays: dict[str, NDArray[Any]] = {
             name: self.archive.peaks[name][peaks].astype(
@@ -300,17 +296,14 @@ class Showing:
                 place = (float(near["row"][at]), float(near["col"][at]))
                 sigma = [float(near["row_sigma"][at]), float(near["col_sigma"][at])]
                 header |= {"track": int(near["track"][at]), "placed": list(place), "sigma": sigma}
-        frame = self._picture(key)
-        pixels = decoded(frame) if isinstance(frame, Frame) else frame
-        if isinstance(pixels, str):
-            return PeakPatch(header | {"why": pixels}, None)
-        patch = cut_patch(pixels, self._mask(key[0], pixels.shape), *place)
+        patch = self._gallery.patch(key, self.archive.series, *place)
+        if isinstance(patch, str):
+            return PeakPatch(header | {"why": patch}, None)
         return PeakPatch(header | {"origin": [patch.row, patch.col]}, patch)
 
     def close(self) -> None:
         """Release files and sockets."""
-        self._relayed.close()
-        self._recorded.close()
+        self._gallery.close()
 
     def _places(self) -> tuple[dict[str, int], int]:
         """Return at which run frames the series start, and how many there are.
@@ -340,37 +333,11 @@ class Showing:
     def _is_settled(self, key: Key) -> bool:
         return self.archive.find(*key) is not None
 
-    def _picture(self, key: Key) -> Frame | str:
-        frame = self._relayed.frames.get(key)
-        return frame or self._recorded.frame(*key, self.archive.series)
-
-    def _display(self, key: Key) -> Display | str:
-        """Return what is shown of a frame, or the reason why nothing is."""
-        known = self._displays.get(key)
-        if known is not None and not isinstance(known, str):
-            self._displays.move_to_end(key)
-            return known
-        frame = self._picture(key)
-        pixels = decoded(frame) if isinstance(frame, Frame) else frame
-        if isinstance(pixels, str):
-            return pixels
-        self._shapes[key[0]] = (pixels.shape[0], pixels.shape[1])
-        shown = display(pixels, self._mask(key[0], pixels.shape))
-        self._displays[key] = shown
-        while len(self._displays) > _DISPLAYS:
-            self._displays.popitem(last=False)
-        return shown
-
-    def _mask(self, series: str, shape: tuple[int, ...]) -> Mask | None:
-        own = self._relayed.masks.get(series)
-        own = self._recorded.masks.get(series) if own is None else own
-        masks = [one for one in (own, self._user_mask) if one is not None and one.shape == shape]
-        return None if not masks else masks[0] if len(masks) == 1 else masks[0] | masks[1]
-
     def _shape(self, series: str) -> tuple[int, int]:
         """Return that of the frames of a series; of one never seen, what holds its peaks."""
-        if series in self._shapes or not len(self.archive.peaks):
-            return self._shapes.get(series, (1, 1))
+        shapes = self._gallery.shapes
+        if series in shapes or not len(self.archive.peaks):
+            return shapes.get(series, (1, 1))
         rows, cols = (float(np.nanmax(self.archive.peaks[axis])) for axis in ("row", "col"))
         return math.ceil(rows) + 6, math.ceil(cols) + 6
 

@@ -1,0 +1,89 @@
+"""The pixels of a run's frames, from wherever they can be had, as they are shown."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamer.config import SourceConfig
+from streamer.dashboard.images import Display, Patch, cut_patch, display
+from streamer.dashboard.pictures import Recorded, Relayed, decoded
+from streamer.sources.base import Frame
+
+__all__ = ["Gallery", "Key"]
+
+Key = tuple[str, int]
+"""Series and number of a frame."""
+Mask = NDArray[np.bool_]
+
+_DISPLAYS = 200
+
+
+class Gallery:
+    """Frames of a run: the newest from its relay, older ones from its recording.
+
+    Parameters
+    ----------
+    source
+        What the run reads.
+    config
+        How it reads it.
+    mask
+        (rows, cols), True where a pixel is masked beside those that the source names.
+    """
+
+    def __init__(self, source: str, config: SourceConfig, mask: Mask | None) -> None:
+        self.relayed = Relayed()
+        self.shapes: dict[str, tuple[int, int]] = {}
+        """Rows and columns of the frames of a series that was looked at."""
+        self._recorded = Recorded(source, config)
+        self._own_mask = mask
+        self._displays: OrderedDict[Key, Display] = OrderedDict()
+
+    def display(self, key: Key, series: list[str]) -> Display | str:
+        """Return what is shown of a frame, or the reason why nothing is.
+
+        Parameters
+        ----------
+        series
+            Those of the run, in the order in which they began.
+        """
+        known = self._displays.get(key)
+        if known is not None:
+            self._displays.move_to_end(key)
+            return known
+        pixels = self._pixels(key, series)
+        if isinstance(pixels, str):
+            return pixels
+        shown = self._displays[key] = display(pixels, self._mask(key[0], pixels.shape))
+        while len(self._displays) > _DISPLAYS:
+            self._displays.popitem(last=False)
+        return shown
+
+    def patch(self, key: Key, series: list[str], row: float, col: float) -> Patch | str:
+        """Return the surroundings of a place on a frame, or the reason why there are none."""
+        pixels = self._pixels(key, series)
+        if isinstance(pixels, str):
+            return pixels
+        return cut_patch(pixels, self._mask(key[0], pixels.shape), row, col)
+
+    def close(self) -> None:
+        """Release files and sockets."""
+        self.relayed.close()
+        self._recorded.close()
+
+    def _pixels(self, key: Key, series: list[str]) -> NDArray[Any] | str:
+        frame = self.relayed.frames.get(key) or self._recorded.frame(*key, series)
+        pixels = decoded(frame) if isinstance(frame, Frame) else frame
+        if not isinstance(pixels, str):
+            self.shapes[key[0]] = (pixels.shape[0], pixels.shape[1])
+        return pixels
+
+    def _mask(self, series: str, shape: tuple[int, ...]) -> Mask | None:
+        own = self.relayed.masks.get(series)
+        own = self._recorded.masks.get(series) if own is None else own
+        masks = [one for one in (own, self._own_mask) if one is not None and one.shape == shape]
+        return None if not masks else masks[0] if len(masks) == 1 else masks[0] | masks[1]
