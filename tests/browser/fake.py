@@ -89,7 +89,11 @@ class FakeServer:
 
     async def _serve(self) -> None:
         await self._server.serve(sockets=[self.socket])
-        await asyncio.sleep(0.05)  # for connections that it has just closed
+        # A page that is slow to go leaves its connection behind.
+        while connections := list(self._server.server_state.connections):
+            for connection in connections:
+                connection.transport.abort()
+            await asyncio.sleep(0.01)
 
     async def _put(self, page: WebSocket, *messages: bytes | str) -> None:
         for message in messages:

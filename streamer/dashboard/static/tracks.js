@@ -80,10 +80,9 @@ export class Tracks {
   /** Choose the tracks with most frames, until the user has chosen; hot pixels come last. */
   propose() {
     if (!this.proposed || !this.count) return;
-    const { track, n_frames: frames, flags } = this.columns;
-    const doubtful = (i) => Number((flags?.[i] & DOUBTFUL) > 0);
+    const { track, n_frames: frames } = this.columns;
     const best = [...frames.keys()].sort(
-      (a, b) => doubtful(a) - doubtful(b) || frames[b] - frames[a] || track[a] - track[b],
+      (a, b) => this.doubt(a) - this.doubt(b) || frames[b] - frames[a] || track[a] - track[b],
     );
     const wanted = best.slice(0, PROPOSED).map((i) => track[i]);
     const now = this.view.get("tracks") ?? [];
@@ -91,6 +90,11 @@ export class Tracks {
     // What was proposed first stays as long as it is not outgrown: lines that jump help nobody.
     const good = now.length === wanted.length && lengths.every((n) => n >= 0.8 * frames[best[0]]);
     if (!good) this.view.set({ tracks: wanted });
+  }
+
+  /** 1 for what looks like no peak, else 0. */
+  doubt(i) {
+    return Number((this.columns.flags?.[i] & DOUBTFUL) > 0);
   }
 
   sortBy(key) {
@@ -117,7 +121,11 @@ export class Tracks {
     for (let i = 0; i < this.count; i += 1) if (frames[i] >= least) order.push(i);
     // What is not known stands at the end, whichever way the column is sorted.
     const place = (i) => (Number.isNaN(values[i]) ? Infinity : sign * size(values[i]));
-    order.sort((a, b) => place(a) - place(b) || this.columns.track[a] - this.columns.track[b] || 0);
+    // So do hot pixels, which outlast every spot, where it is figures that count.
+    const doubt = key === "track" || key === "flags" ? () => 0 : (i) => this.doubt(i);
+    order.sort(
+      (a, b) => doubt(a) - doubt(b) || place(a) - place(b) || this.columns.track[a] - this.columns.track[b] || 0,
+    );
     this.order = order;
     for (const cell of this.table.tHead.rows[0].cells)
       cell.ariaSort = cell.dataset.key !== key ? "none" : sign < 0 ? "descending" : "ascending";
