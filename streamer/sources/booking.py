@@ -161,7 +161,8 @@ class Books:
         if not run.arrivals.can_be(frame):
             raise ValueError("no image number that can be")
         if run.is_adopted and not run.exposures.n_booked:
-            run.arrivals = Arrivals(run.series.n_frames, max(frame - _HORIZON, 0))
+            first = max(frame - _HORIZON, run.arrivals.last + 1)
+            run.arrivals = Arrivals(run.series.n_frames, first)
         state = run.arrivals.book(frame)
         if state != "new":
             self._count("duplicates" if state == "duplicate" else "late")
