@@ -165,10 +165,15 @@ def run_with_dashboard(uri: str, out: Path, watch, *settings: str) -> dict:
 
     # A run handles signals, which only the main thread can: who looks on is another.
     thread = threading.Thread(target=look)
+    # A run that ended by itself handles none any more: then the test fails, not its process.
+    before = signal.signal(signal.SIGTERM, lambda *_: failed.append(AssertionError("too late")))
     thread.start()
-    with beside(listener, out, command, lambda url: begun.set()):
-        summary = run(uri, out, *settings)
-    thread.join()
+    try:
+        with beside(listener, out, command, lambda url: begun.set()):
+            summary = run(uri, out, *settings)
+        thread.join()
+    finally:
+        signal.signal(signal.SIGTERM, before)
     if failed:
         raise failed[0]
     return summary
@@ -187,7 +192,8 @@ def dashboards_of(pid: int) -> list[int]:
 
 
 def test_a_live_run_is_shown_and_does_not_mind(detector, tmp_path):
-    uri = detector("--rate", "5")  # lasts longer than this test looks
+    # Lasts longer than this test looks.
+    uri = detector("--rate", "5", "--set", "simulate.frames=3000")
     end = []
 
     def watch(url: str) -> None:
