@@ -29,7 +29,7 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 SIGHTING = ("row", "col", "row_sigma", "col_sigma", "hours")
-_ROW, _COL, _ROW_SIGMA, _COL_SIGMA, _HOURS = range(5)
+_ROW_SIGMA, _HOURS = SIGHTING.index("row_sigma"), SIGHTING.index("hours")
 _SHARED = 0.05
 """Share of a position's variance that is the same on frames after one another, so that no mean
 makes it smaller: it comes from the shape of the spot and what is beside it. With it 96 % to 98 % of

@@ -12,15 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamer.curves import (
-    QUANTITIES,
     Curve,
     Quantity,
     Reference,
     Sightings,
-    available,
     averaged,
     displaced,
-    references,
     settled,
     shortest_stretch,
     stretch,
@@ -28,17 +25,7 @@ from streamer.curves import (
 from streamer.dashboard.archive import Archive
 from streamer.geometry import Geometry
 
-__all__ = [
-    "QUANTITIES",
-    "Curve",
-    "Drifts",
-    "Plot",
-    "Quantity",
-    "XAxis",
-    "available",
-    "references",
-    "units",
-]
+__all__ = ["Drifts", "Plot", "XAxis", "units"]
 
 Ints = NDArray[np.int64]
 XAxis = Literal["time", "frame"]

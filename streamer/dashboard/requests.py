@@ -6,7 +6,8 @@ from typing import Annotated
 
 import msgspec
 
-from streamer.dashboard.curves import Quantity, XAxis
+from streamer.curves import Quantity
+from streamer.dashboard.curves import XAxis
 
 __all__ = ["Hold", "PatchOf", "Request", "Show", "Watch", "read_request"]
 

@@ -17,9 +17,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from streamer.config import Config, load_config
+from streamer.curves import QUANTITIES, available, references
 from streamer.dashboard.archive import Archive
 from streamer.dashboard.cell import cell_message
-from streamer.dashboard.curves import QUANTITIES, Drifts, Plot, available, references, units
+from streamer.dashboard.curves import Drifts, Plot, units
 from streamer.dashboard.fallback import tracks_of
 from streamer.dashboard.gallery import Gallery, Key
 from streamer.dashboard.images import Display, Patch
