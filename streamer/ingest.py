@@ -308,7 +308,7 @@ class Ingest:
             if item[0].seq < self._acks.upto:
                 continue  # this node was started again; the sink had it already
             if bundle and (
-                len(bundle) >= self._transport.bundle_frames or size + len(item[1]) > _BUNDLE_BYTES
+                len(bundle) >= self._bundle_frames or size + len(item[1]) > _BUNDLE_BYTES
             ):
                 self._publisher.send(DETECTORS, _parcel(bundle))
                 bundle, size = [], 0

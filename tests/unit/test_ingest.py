@@ -149,6 +149,12 @@ def test_frames_travel_as_they_came_and_in_bundles(make):
     assert [record.state for record in rig.records] == ["end"]
 
 
+def test_a_finder_that_takes_seconds_is_sent_one_frame_at_a_time(make):
+    rig = make(FakeSource(a_series(40)), {"detect": {"finder": "findpeaks"}})
+    rig.settle()
+    assert rig.bundles == [1] * 40
+
+
 def test_numbers_are_consecutive_over_frames_gaps_and_ends(make):
     events = [
         Series(name="1"),
