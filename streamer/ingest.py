@@ -16,6 +16,7 @@ import zmq
 from streamer.acks import AckListener
 from streamer.backlog import Backlog, Item, Newest, Spool
 from streamer.config import Config
+from streamer.failed import FailedFrames
 from streamer.handover import Handover
 from streamer.messages import (
     EPOCH,
@@ -79,6 +80,7 @@ class Ingest:
         metrics.live.set(source.live)
         metrics.window_limit.set(config.transport.window_frames)
         self._out = out
+        self._failed = FailedFrames(out / "failed")
         self._info = dict(info or {})
         self._transport = config.transport
         # The reference finder takes seconds for a frame: no other frame should wait behind it.
@@ -402,7 +404,7 @@ class Ingest:
         for frame, data in _items(parcel):
             reason = f"no result after {parcel.tries} tries"
             logger.error("frame %d of series %s: %s", frame.frame, frame.series, reason)
-            self._save(frame, data, reason)
+            self._failed.keep(frame, data, reason)
             self._put_record(
                 Record(frame.seq, frame.series, "failed", frame.frame, 1, frame.time_ns, reason)
             )
@@ -410,24 +412,7 @@ class Ingest:
     def _set_aside(self, parcel: Parcel, seq: int, reason: str) -> None:
         for frame, data in _items(parcel):
             if frame.seq == seq:
-                self._save(frame, data, reason)
-
-    def _save(self, frame: CodedFrame, data: memoryview, reason: str) -> None:
-        """Keep the bytes of a frame that failed, so that the reason can be looked into."""
-        folder = self._out / "failed"
-        folder.mkdir(exist_ok=True)
-        name = "".join(c if c.isalnum() else "_" for c in frame.series)
-        path = folder / f"{name}_{frame.frame:08d}"
-        path.with_suffix(".bin").write_bytes(data)
-        about = {
-            "series": frame.series,
-            "frame": frame.frame,
-            "shape": frame.shape,
-            "dtype": frame.dtype,
-            "encoding": frame.encoding,
-            "reason": reason,
-        }
-        path.with_suffix(".json").write_text(json.dumps(about) + "\n", encoding="utf-8")
+                self._failed.keep(frame, data, reason)
 
     def _next_seq(self) -> int:
         self._seq += 1

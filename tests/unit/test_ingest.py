@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import json
 import time
+from urllib.parse import unquote
 
 import pytest
 import zmq
 
 from streamer.config import Config
+from streamer.failed import FailedFrames
 from streamer.ingest import Ingest
-from streamer.messages import EPOCH, Acks, Frames, Records, SeriesHeader, pack, unpack
+from streamer.messages import EPOCH, Acks, CodedFrame, Frames, Records, SeriesHeader, pack, unpack
 from streamer.metrics import Metrics
 from streamer.pubsub import DETECTORS, FAR_END, Subscriber
 from streamer.sources.base import Frame, Gap, Opening, Series, SeriesEnd
@@ -279,6 +281,47 @@ def test_the_bytes_of_a_frame_that_failed_are_kept(make):
     assert (rig.out / "failed" / "1_00000001.bin").read_bytes() == bytes([1] * 8)
     assert "cannot be decoded" in (rig.out / "failed" / "1_00000001.json").read_text()
     assert len(list((rig.out / "failed").iterdir())) == 2
+
+
+def a_failed_frame(series, frame=0):
+    return CodedFrame(0, series, frame, 0, 0, (2, 2), "<u2", "raw")
+
+
+def test_each_frame_that_failed_has_files_of_its_own(tmp_path):
+    folder = tmp_path / "failed"
+    failed = FailedFrames(folder)
+    names = ["a-b", "a_b", "a/b", "a%2Fb", "..", "a.b", "x" * 300, "x" * 301, "Ü \ud800"]
+    for number, name in enumerate(names):
+        failed.keep(a_failed_frame(name), bytes([number]), name)
+    kept = {path.stem: path.read_bytes()[0] for path in folder.glob("*.bin")}
+    assert sorted(kept.values()) == list(range(len(names)))
+    for stem, number in kept.items():
+        assert json.loads((folder / f"{stem}.json").read_text())["series"] == names[number]
+        if len(names[number]) < 300:
+            quoted = stem.removesuffix("_00000000")
+            assert unquote(quoted, errors="surrogatepass") == names[number]
+
+
+def test_the_folder_of_failed_frames_is_bounded_also_after_a_restart(tmp_path, caplog):
+    folder = tmp_path / "failed"
+    for _ in range(2):  # the second is the successor of the first
+        failed = FailedFrames(folder, most_bytes=20, most_files=4)
+        for number in range(6):
+            failed.keep(a_failed_frame("s", number), bytes(8), "cannot be decoded")
+        assert len(list(folder.glob("*.bin"))) == 2
+        assert len(list(folder.glob("*.json"))) == 4
+        assert caplog.text.count("only the reason is kept") == 1
+        assert caplog.text.count("nothing is kept but the reason") == 1
+        caplog.clear()
+
+
+def test_a_frame_that_cannot_be_set_aside_ends_nothing(make, caplog):
+    rig = make(FakeSource(a_series(3)))
+    (rig.out / "failed").write_text("in the way")
+    rig.turn()
+    rig.acknowledge(4, [0, 1, 2, 3], [(0, "bad"), (1, "bad")])
+    rig.settle()
+    assert caplog.text.count("cannot be kept") == 1
 
 
 def test_a_frame_without_a_result_after_three_tries_is_recorded_as_failed(make):
