@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from streamer.errors import UserError
+from streamer.errors import RunError, UserError
 from streamer.feed import Columns
 from streamer.geometry import Geometry
 
@@ -95,6 +95,7 @@ CELL = pa.schema(
 _UPTO, _NEXT_TRACK = b"braggstream.upto", b"braggstream.next_track"
 _NOTE = b"braggstream.note"
 _GEOMETRY = "geometry.json"
+_CLAIM = ".claim"
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +158,11 @@ class RunFolder:
         """Write one part of both tables; with its frames part on disk it counts as committed.
 
         `note` is what the sink that goes on after this one must know of the part.
+
+        Raises
+        ------
+        RunError
+            Another sink wrote that part, which is left as it is.
         """
         metadata = {
             _UPTO: str(upto).encode(),
@@ -164,13 +170,26 @@ class RunFolder:
             _NOTE: note.encode(),
         }
         # A peaks part without its frames part is what a sink leaves that died in between.
-        for name, table in (("peaks", peaks), ("frames", frames)):
-            target = self._part(name, index)
-            partial = target.with_name(f".{target.name}.partial")
-            pq.write_table(table.replace_schema_metadata(metadata), partial)
-            with partial.open("rb") as file:
-                os.fsync(file.fileno())
-            partial.rename(target)
+        staged: list[tuple[Path, Path]] = []
+        try:
+            for name, table in (("peaks", peaks), ("frames", frames)):
+                target = self._part(name, index)
+                partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+                staged.append((partial, target))
+                pq.write_table(table.replace_schema_metadata(metadata), partial)
+                with partial.open("rb") as file:
+                    os.fsync(file.fileno())
+            if not self._part("frames", index).exists():
+                self._part("peaks", index).unlink(missing_ok=True)
+            for partial, target in staged:
+                _publish(partial, target)
+        except FileExistsError:
+            raise RunError(
+                f"another sink wrote part {index} of {self.path}: let only one write there"
+            ) from None
+        finally:
+            for partial, _ in staged:
+                partial.unlink(missing_ok=True)
 
     def last_part(self) -> LastPart | None:
         """Return what the newest committed part says, and clear away what was not committed."""
@@ -179,6 +198,8 @@ class RunFolder:
         for peaks in (self.path / "peaks").glob("part-*.parquet"):
             if int(peaks.stem.partition("-")[2]) > index:
                 peaks.unlink()
+        for claim in self.path.glob(f"*/.part-*{_CLAIM}"):
+            claim.unlink()
         if not frames:
             return None
         note = pq.read_schema(frames[-1]).metadata
@@ -267,6 +288,31 @@ class RunFolder:
 
     def _part(self, name: str, index: int) -> Path:
         return self.path / name / f"part-{index:08d}.parquet"
+
+
+def _publish(partial: Path, target: Path) -> None:
+    """Give a file its name.
+
+    Raises
+    ------
+    FileExistsError
+        There is such a file, or another process is about to make it.
+    """
+    try:
+        os.link(partial, target)
+    except FileExistsError:
+        # A share whose answer was lost asks again, and meets what it made itself.
+        if not os.path.samefile(partial, target):
+            raise
+    except OSError:  # no hard links here
+        claim = target.with_name(f".{target.name}{_CLAIM}")
+        claim.touch(exist_ok=False)
+        try:
+            if target.exists():
+                raise FileExistsError(target) from None
+            partial.rename(target)
+        finally:
+            claim.unlink()
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:

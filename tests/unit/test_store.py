@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import errno
+import os
+
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from streamer.errors import UserError
+from streamer import store
+from streamer.errors import RunError, UserError
 from streamer.geometry import Geometry
 from streamer.store import CELL, FRAMES, PEAKS, TRACKS, LastPart, RunFolder
 
@@ -44,6 +48,53 @@ def test_half_a_part_is_cleared_away(tmp_path):
     (tmp_path / "run" / "peaks" / "part-00000001.parquet").write_bytes(b"torn")
     assert folder.last_part() == LastPart(0, 1, 0)
     assert len(folder.parts("peaks")) == 1
+
+
+@pytest.fixture(params=["hard links", "no hard links"])
+def links(request, monkeypatch):
+    """Have parts published on a file system with hard links, and on one without."""
+
+    def refuse(*args):
+        raise PermissionError(errno.EPERM, "no hard links")
+
+    if request.param == "no hard links":
+        monkeypatch.setattr(os, "link", refuse)
+
+
+@pytest.mark.usefixtures("links")
+def test_a_part_of_another_sink_is_not_overwritten(tmp_path):
+    first = RunFolder.create(tmp_path / "run")
+    second = RunFolder(first.path)
+    first.write_part(0, a_part(FRAMES, 1), a_part(PEAKS, 2), upto=1, next_track=0)
+    with pytest.raises(RunError, match="another sink wrote part 0"):
+        second.write_part(0, a_part(FRAMES, 3), a_part(PEAKS, 4), upto=3, next_track=0)
+    assert first.read("frames").num_rows == 1
+    assert first.read("peaks").num_rows == 2
+    assert not list((tmp_path / "run").rglob(".part*"))
+
+
+@pytest.mark.usefixtures("links")
+@pytest.mark.parametrize("anew", [True, False])
+def test_what_was_left_between_peaks_and_frames_is_replaced(tmp_path, monkeypatch, anew):
+    folder = RunFolder.create(tmp_path / "run")
+
+    def publish_peaks(partial, target):
+        if target.parent.name == "frames":
+            raise OSError(errno.ENOSPC, "the disk is full")
+        publish(partial, target)
+
+    publish = store._publish
+    monkeypatch.setattr(store, "_publish", publish_peaks)
+    with pytest.raises(OSError, match="full"):
+        folder.write_part(0, a_part(FRAMES, 1), a_part(PEAKS, 2), upto=1, next_track=0)
+    monkeypatch.setattr(store, "_publish", publish)
+    assert [path.parent.name for path in folder.path.rglob("part-*")] == ["peaks"]
+    if anew:  # a sink that was killed has left its claim too
+        (folder.path / "frames" / ".part-00000000.parquet.claim").touch()
+        assert folder.last_part() is None
+    folder.write_part(0, a_part(FRAMES, 3), a_part(PEAKS, 4), upto=3, next_track=0)
+    assert folder.read("frames").num_rows == 3
+    assert folder.read("peaks").num_rows == 4
 
 
 def test_a_folder_with_something_in_it_is_not_taken(tmp_path):
