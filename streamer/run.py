@@ -99,8 +99,11 @@ def execute(
             with _signals(supervisor), Targets(config.metrics, out) as targets:
                 supervisor.start()
                 _watch(supervisor, view, out, source, started, expected, targets, cell)
-    except UserError:
-        _remove(folder, was_there)
+    except UserError as error:
+        if supervisor is not None:
+            supervisor.close()  # so that no part is committed between a look and the removal
+        if not _remove(folder, was_there):
+            raise UserError(f"{error} (what came before is in {out})") from None
         raise
     finally:
         if supervisor is not None:
@@ -115,11 +118,9 @@ def execute(
             summary = _summary(folder, source, started, time.time(), supervisor, state)
             folder.write_summary(summary)
             (out / LIVE_FILE).unlink(missing_ok=True)
-    if supervisor.mistake and not folder.parts("frames"):
-        _remove(folder, was_there)
-        raise UserError(supervisor.reason)
     if supervisor.mistake:
-        raise UserError(f"{supervisor.reason} (what came before is in {out})")
+        gone = _remove(folder, was_there)
+        raise UserError(supervisor.reason + ("" if gone else f" (what came before is in {out})"))
     if not done:
         raise RunError(supervisor.reason or "stopped at once; what is in the folder is whole")
     return summary
@@ -135,12 +136,15 @@ def _open_cell(config: Config, folder: RunFolder, was_there: bool) -> CellLog | 
         raise
 
 
-def _remove(folder: RunFolder, was_there: bool) -> None:
-    """Leave nothing half-made behind where nothing was taken in."""
+def _remove(folder: RunFolder, was_there: bool) -> bool:
+    """Leave nothing half-made behind where nothing was taken in; False where something was."""
+    if folder.parts("frames"):
+        return False
     for path in folder.path.iterdir():
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     if not was_there:
         folder.path.rmdir()
+    return True
 
 
 def _specs(

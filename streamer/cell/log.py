@@ -50,8 +50,8 @@ def open_cell(config: CellConfig) -> CellSource:
 class CellLog:
     """Takes readings from a source and keeps ``cell.parquet`` up to date.
 
-    What goes wrong on the way is logged once, and tried again: a run does not end because of its
-    cycler.
+    Whatever goes wrong on the way is logged once, and tried again: a run does not end because of
+    its cycler. Only what is wrong from the start is a user's mistake.
 
     Parameters
     ----------
@@ -78,25 +78,22 @@ class CellLog:
         self._readings = Readings.empty()
         self._n_written = 0
         self._next_s = clock()
-        self._trouble = ""
-        self.poll()
+        self._trouble: dict[str, str] = {}
+        """What was last said of what could not be done."""
+        try:
+            self._take()
+        except UserError:
+            self._source.close()
+            raise
+        except Exception as error:
+            self._note("read", error)
+        self._attempt("written", self.write)
 
     def poll(self) -> None:
-        """Take what is new; write it when it is time."""
-        try:
-            new = self._source.poll()
-            self._trouble = ""
-        except UserError:
-            raise
-        except (OSError, ValueError) as error:
-            if str(error) != self._trouble:
-                logger.warning("the cell channel cannot be read: %s", error)
-            self._trouble = str(error)
-            return
-        if len(new):
-            self._readings = self._readings.then(new)
+        """Take what is new; write it when it is time. Raises nothing."""
+        self._attempt("read", self._take)
         if self._clock() >= self._next_s:
-            self.write()
+            self._attempt("written", self.write)
 
     def write(self) -> None:
         """Write what has come, if there is anything new."""
@@ -107,12 +104,27 @@ class CellLog:
         self._n_written = len(self._readings)
 
     def close(self) -> None:
-        """Take and write the last readings."""
+        """Take and write the last readings. Raises nothing."""
+        self._attempt("read", self._take)
+        self._attempt("written", self.write)
+        self._attempt("closed", self._source.close)
+
+    def _take(self) -> None:
+        new = self._source.poll()
+        if len(new):
+            self._readings = self._readings.then(new)
+
+    def _attempt(self, what: str, do: Callable[[], None]) -> None:
         try:
-            self.poll()
-            self.write()
-        finally:
-            self._source.close()
+            do()
+        except Exception as error:  # of any type: what is read was written by others
+            self._note(what, error)
+
+    def _note(self, what: str, error: Exception) -> None:
+        reason = str(error) or type(error).__name__
+        if reason != self._trouble.get(what):
+            logger.warning("the cell channel cannot be %s: %s", what, reason)
+        self._trouble[what] = reason
 
 
 def _table(readings: Readings, offset_ns: int) -> pa.Table:

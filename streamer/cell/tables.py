@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import logging
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,8 @@ from streamer.cell.base import Readings
 from streamer.errors import UserError
 
 __all__ = ["TableSource"]
+
+logger = logging.getLogger(__name__)
 
 QUANTITIES = ("time", "voltage", "current", "capacity")
 
@@ -33,6 +36,8 @@ _UNITS = {
 _BIOLOGIC = "EC-Lab ASCII FILE"
 _UNIX_FROM_S = 3e8
 """Seconds from here on count from 1970, below from the start of the measurement."""
+_LATEST_S = 4e9
+"""No reading is from later, seconds from 1970: it is in the year 2096."""
 
 
 class TableSource:
@@ -74,7 +79,10 @@ class TableSource:
             raise UserError(f"the cell file {path} has no line with the names of its columns")
         head = lines[skipped]
         self._separator = _separator(head)
-        names = _cells(head, self._separator)
+        try:
+            names = _cells(head, self._separator)
+        except ValueError as error:
+            raise UserError(f"the names of the columns of {path} cannot be read: {error}") from None
         self._places = _places(names, columns or {}, path)
         self._decimal = "," if self._separator != "," else "."
         self._waiting = lines[skipped + 1 :]
@@ -82,16 +90,30 @@ class TableSource:
         """Lines that could not be read."""
 
     def poll(self) -> Readings:
-        """Return the readings of the lines that were completed since the last call."""
+        """Return the readings of the lines that were completed since the last call.
+
+        A line that does not fit is left out; the first one is logged.
+
+        Raises
+        ------
+        UserError
+            All times count from a start that nobody named.
+        """
         lines, self._waiting = [*self._waiting, *self._lines()], []
         rows = []
+        no_start: UserError | None = None
         for line in lines:
             if not line.strip() or line.lstrip().startswith("#"):
                 continue
             try:
                 rows.append(self._row(_cells(line, self._separator)))
-            except (ValueError, IndexError):
-                self.n_unreadable += 1
+            except (ValueError, IndexError) as error:
+                self._leave_out(line, error)
+            except UserError as error:
+                self._leave_out(line, error)
+                no_start = error
+        if no_start is not None and not rows:
+            raise no_start
         if not rows:
             return Readings.empty()
         values = np.array([row[1:] for row in rows], np.float64)
@@ -100,6 +122,11 @@ class TableSource:
 
     def close(self) -> None:
         """Nothing is held open."""
+
+    def _leave_out(self, line: str, error: Exception) -> None:
+        if not self.n_unreadable:
+            logger.warning("%s: a line is left out (%s): %.80s", self._path, error, line)
+        self.n_unreadable += 1
 
     def _lines(self) -> list[str]:
         """Return the complete lines that are new; the last one may be half written."""
@@ -116,7 +143,7 @@ class TableSource:
             return 0
         count = 0
         for line in lines:
-            if found := re.match(r"Nb header lines\s*:\s*(\d+)", line):
+            if found := re.match(r"Nb header lines\s*:\s*(\d{1,9})\b", line):
                 count = int(found[1]) - 1
             if (found := re.match(r"Acquisition started on\s*:\s*(\S+ \S+)", line)) is not None:
                 self._start_ns = self._start_ns or _american(found[1])
@@ -139,10 +166,12 @@ class TableSource:
             seconds = self._number(text) * factor
         except ValueError:
             date = datetime.fromisoformat(text.strip())
-            date = date.replace(tzinfo=date.tzinfo or UTC)
-            return round(date.timestamp() * 1e6) * 1000
-        if not math.isfinite(seconds):
-            raise ValueError("no time")
+            seconds = date.replace(tzinfo=date.tzinfo or UTC).timestamp()
+            if not abs(seconds) < _LATEST_S:
+                raise ValueError(f"no time of a reading: {text}") from None
+            return round(seconds * 1e6) * 1000
+        if not abs(seconds) < _LATEST_S:
+            raise ValueError(f"no time of a reading in seconds: {text}")
         if seconds >= _UNIX_FROM_S:
             return round(seconds * 1e9)
         if self._start_ns is None:
@@ -161,7 +190,7 @@ def _american(text: str) -> int | None:
     for form in ("%m/%d/%Y %H:%M:%S.%f", "%m/%d/%Y %H:%M:%S", "%Y-%m-%d %H:%M:%S.%f"):
         try:
             date = datetime.strptime(text, form).astimezone()
-        except ValueError:
+        except (ValueError, OverflowError):  # the latter of a year that the zone leads out of
             continue
         return round(date.timestamp() * 1e6) * 1000
     return None
@@ -172,7 +201,10 @@ def _separator(line: str) -> str:
 
 
 def _cells(line: str, separator: str) -> list[str]:
-    return [cell.strip() for cell in next(csv.reader([line], delimiter=separator))]
+    try:
+        return [cell.strip() for cell in next(csv.reader([line], delimiter=separator))]
+    except csv.Error as error:
+        raise ValueError(str(error)) from None
 
 
 def _places(

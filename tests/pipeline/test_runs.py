@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from streamer.config import load_config
-from streamer.errors import RunError
+from streamer.errors import RunError, UserError
 from streamer.messages import PEAK
 from streamer.report.truth import compare
 from streamer.simulator.scene import Scene
@@ -69,6 +69,42 @@ def test_a_replay_gives_what_plain_loops_give(recording, tmp_path):
         "done": FRAMES, "failed": 0, "missing": 0, "shed": 0, "total": FRAMES,
     }  # fmt: skip
     assert summary["peaks"] == table.num_rows
+
+
+def test_a_users_mistake_that_shows_late_takes_no_result_with_it(recording, tmp_path):
+    out = tmp_path / "run"
+
+    def act(now):
+        if now.frames["done"]:
+            raise UserError("the line of the cell's file does not fit")
+
+    with pytest.raises(UserError, match=r"does not fit \(what came before is in .*run\)"):
+        run(recording, out, *PACED, act=act)
+    assert frames_of(out)
+    assert summary_of(out)["state"] == "failed"
+
+
+def test_a_users_mistake_that_shows_early_leaves_no_folder(recording, tmp_path):
+    def act(now):
+        raise UserError("the line of the cell's file does not fit")
+
+    with pytest.raises(UserError, match=r"does not fit$"):
+        run(recording, tmp_path / "run", act=act)
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_a_cycler_writes_ends_no_run(recording, tmp_path):
+    out, cell = tmp_path / "run", tmp_path / "cell.csv"
+    cell.write_text("time,voltage\n1772366400,3.5\n")
+
+    def act(now):
+        if now.frames["done"]:
+            with cell.open("a") as file:
+                file.write("60,3.6\n9999-12-31 00:00:00,3.6\n")
+
+    run(recording, out, f"cell.file={cell}", *PACED, act=act)
+    assert_each_frame_once(out)
+    assert RunFolder(out).read_cell()["voltage_v"].to_pylist() == [3.5]
 
 
 def test_the_run_folder_is_as_other_programs_expect_it(recording, tmp_path):

@@ -1,5 +1,6 @@
 """The cell's channel: tables that grow, half-cycles, and what is kept in the run folder."""
 
+import csv
 import os
 from datetime import UTC, datetime, timedelta
 
@@ -180,6 +181,87 @@ def test_run_folder_keeps_the_channel_as_it_grows(tmp_path):
         file.write("1772366410,3.7,0\n")
     log.close()
     assert pq.read_table(kept).num_rows == 11
+
+
+BAD_LINES = [
+    "60,3.6",
+    "1e300,3.6",
+    "-1e300,3.6",
+    "1772366400000,3.6",
+    "9999-12-31 00:00:00,3.6",
+    "0001-01-01T00:00:00+14:00,3.6",
+    "x" * 140_000 + ",3.6",
+    "1772366\r430,3.6",
+    "nan,3.6",
+    "1772366430",
+]
+
+
+@pytest.mark.parametrize("line", BAD_LINES)
+def test_line_that_does_not_fit_is_left_out_and_told(tmp_path, line, caplog):
+    path = tmp_path / "cell.csv"
+    path.write_text("time,voltage\n1772366400,3.5\n")
+    log = CellLog(CellConfig(file=str(path)), tmp_path)
+    for second in (30, 60):  # beside others, and alone
+        with path.open("a", newline="") as file:
+            file.write(f"{line}\n{1772366400 + second},3.{second}\n{line}\n")
+        log.poll()
+        with path.open("a", newline="") as file:
+            file.write(f"{line}\n")
+        log.poll()
+    log.close()
+    table = pq.read_table(tmp_path / "cell.parquet")
+    assert table["voltage_v"].to_pylist() == [3.5, 3.3, 3.6]
+    assert caplog.text.count("a line is left out") == 1
+
+
+@pytest.mark.parametrize(
+    "head", ["x" * 140_000 + ",time,voltage", "Nb header lines : " + "9" * 5000]
+)
+def test_head_of_any_kind_is_told(tmp_path, head):
+    path = tmp_path / "cell.csv"
+    path.write_text(f"EC-Lab ASCII FILE\n{head}\n" if "Nb" in head else f"{head}\n1,2,3\n")
+    with pytest.raises(UserError):
+        open_cell(CellConfig(file=str(path)))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        UserError("set cell.start"),
+        OSError("the share is gone"),
+        OverflowError("too large"),
+        IndexError("out of range"),
+        csv.Error("field too long"),
+        MemoryError(),
+    ],
+)
+@pytest.mark.parametrize("fails", ["poll", "write_cell"])
+def test_whatever_the_channel_raises_is_told_once_and_tried_again(tmp_path, caplog, error, fails):
+    now = [0.0]
+    path = tmp_path / "cycler.csv"
+    path.write_text("time,voltage\n1772366400,3.5\n")
+    log = CellLog(CellConfig(file=str(path)), tmp_path, lambda: now[0])
+    with path.open("a") as file:
+        file.write("1772366401,3.6\n")
+    place = log._source if fails == "poll" else log._folder
+
+    def fail(*_):
+        raise error
+
+    works = getattr(place, fails)
+    setattr(place, fails, fail)
+    for _ in range(3):
+        now[0] += 1.5
+        log.poll()
+    assert len(caplog.records) == 1
+    assert (str(error) or "MemoryError") in caplog.text
+    setattr(place, fails, works)
+    now[0] += 10.0
+    log.poll()
+    assert pq.read_table(tmp_path / "cell.parquet").num_rows == 2
+    setattr(place, fails, fail)
+    log.close()
 
 
 def test_channel_that_fails_ends_nothing(tmp_path, caplog):
