@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 _LONGEST_PAUSE_S = 10.0
 _USER_ERROR = 2
 _PATIENCE_S = 30.0
+_SINK_PATIENCE_S = 300.0
+"""The last part and the tables of a long run take a while, in which no figure changes."""
 _GOOD_SPELL_S = 120.0
 """A node that has lived for so long is given all its restarts again."""
 _COUNTED = ("received", "bytes", "redelivered", "frames", "failed", "peaks", "refused", "busy_s")
@@ -86,6 +88,8 @@ class Supervisor:
         Folder for what the nodes print, one file each.
     restarts
         How often one node may die before the run fails.
+    clock
+        Returns a monotonic time in seconds.
     """
 
     def __init__(
@@ -97,6 +101,7 @@ class Supervisor:
         runtime: Path,
         logs: Path,
         restarts: int,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.nodes = {spec.name: NodeProcess(spec, logs / f"{spec.name}.log") for spec in specs}
         self.phase = Phase.RUNNING
@@ -111,7 +116,9 @@ class Supervisor:
         self._command = command
         self._runtime = runtime
         self._restarts = restarts
+        self._clock = clock
         self._hurry = 0.0
+        self._sink_figures: dict[str, float] = {}
         self._socket = context.socket(zmq.PULL)
         self._socket.set(zmq.LINGER, 0)
         # Made before any process, so that an address that cannot be bound leaves none behind.
@@ -178,23 +185,35 @@ class Supervisor:
             never_ran = code is not None and ingest.status is None
             if code == 0 or (self.phase is Phase.STOPPING and never_ran):
                 self.phase = Phase.WORKERS
-                self._hurry = time.monotonic() + _PATIENCE_S
+                self._hurry = self._clock() + _PATIENCE_S
                 for name in self._workers:
                     self._signal(name, signal.SIGTERM)
             else:
                 for node in self.nodes.values():
                     self._revive(node)
         elif self.phase is Phase.WORKERS and any(self.nodes[n].alive for n in self._workers):
-            if time.monotonic() > self._hurry:  # all is on disk: they hold nothing that matters
+            if self._clock() > self._hurry:  # all is on disk: they hold nothing that matters
                 for name in self._workers:
                     self._signal(name, signal.SIGKILL)
         elif self.phase is Phase.WORKERS:
             self.phase = Phase.SINK
+            self._hurry = self._clock() + _SINK_PATIENCE_S
             self._signal("sink", signal.SIGTERM)
         elif self.phase is Phase.SINK and not self.nodes["sink"].alive:
             # Ingest has ended, so all is on disk: however the sink went, nothing is lost with it.
             self.phase = Phase.DONE
+        elif self.phase is Phase.SINK:
+            self._await_sink(self.nodes["sink"])
         return self.phase is not before
+
+    def _await_sink(self, sink: NodeProcess) -> None:
+        """End a sink that has been asked to finish and gets no further."""
+        figures = sink.status.stats if sink.status is not None else {}
+        if figures != self._sink_figures:
+            self._sink_figures = figures
+            self._hurry = self._clock() + _SINK_PATIENCE_S
+        elif self._clock() > self._hurry:
+            self._fail(sink, f"was asked to finish and got no further for {_SINK_PATIENCE_S:.0f} s")
 
     @property
     def _workers(self) -> list[str]:
@@ -204,7 +223,7 @@ class Supervisor:
         """Start a node again that has died, after a pause that grows with each time."""
         if node.alive or self.over:
             return
-        now = time.monotonic()
+        now = self._clock()
         if node.process is not None:
             code = node.process.returncode
             node.process = None
@@ -241,7 +260,7 @@ class Supervisor:
         )
         with node.log.open("ab") as log:
             # A session of its own: Ctrl-C is for the supervisor, which stops nodes in order.
-            node.started = time.monotonic()
+            node.started = self._clock()
             node.process = subprocess.Popen(
                 self._command(path),
                 stdin=subprocess.DEVNULL,

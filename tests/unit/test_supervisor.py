@@ -1,0 +1,86 @@
+"""The order in which a run's processes are ended; the processes are made up."""
+
+import signal
+
+import pytest
+import zmq
+
+from streamer.messages import Status, pack
+from streamer.supervisor import Phase, Supervisor
+from streamer.topology import NodeSpec
+
+
+class Process:
+    """A process that ends when it is told to, unless it is deaf to SIGTERM."""
+
+    def __init__(self, words, **_):
+        self.pid, self.returncode, self.deaf = hash(words[0]), None, False
+
+    def poll(self):
+        return self.returncode
+
+    def wait(self):
+        return self.returncode
+
+    def kill(self):
+        self.send_signal(signal.SIGKILL)
+
+    def send_signal(self, number):
+        if self.returncode is None and not (self.deaf and number == signal.SIGTERM):
+            self.returncode = -number
+
+
+@pytest.fixture
+def clock():
+    return [1000.0]
+
+
+@pytest.fixture
+def supervisor(context, address, tmp_path, monkeypatch, clock):
+    """A supervisor of a run whose ingest node has ended, and with it all but the sink."""
+    monkeypatch.setattr("streamer.supervisor.subprocess.Popen", Process)
+    status = address()
+    specs = [
+        NodeSpec(name=name, source="", out="", endpoints={"status": status}, detectors=1, gpus=1)
+        for name in ("sink", "gpu-0", "detector-0", "ingest")
+    ]
+    made = Supervisor(
+        context,
+        specs,
+        lambda path: [path.stem],
+        runtime=tmp_path,
+        logs=tmp_path,
+        restarts=0,
+        clock=lambda: clock[0],
+    )
+    made.start()
+    made.nodes["sink"].process.deaf = True
+    made.nodes["ingest"].process.returncode = 0
+    while made.phase is not Phase.SINK:
+        made.poll(0)
+    made.poll(0)
+    made.reports = context.socket(zmq.PUSH)
+    made.reports.connect(status)
+    yield made
+    made.close()
+
+
+def test_a_sink_that_gets_no_further_is_ended(supervisor, clock):
+    sink = supervisor.nodes["sink"].process
+    for done in (1.0, 2.0, 2.0):
+        clock[0] += 290.0
+        status = Status("sink", sink.pid, "draining", "", 0, {"done": done})
+        supervisor.reports.send_multipart(pack(status))
+        supervisor.poll(0.05)
+        assert supervisor.phase is Phase.SINK
+    clock[0] += 20.0
+    supervisor.poll(0)
+    assert supervisor.phase is Phase.FAILED
+    assert sink.returncode == -signal.SIGKILL
+    assert "sink was asked to finish and got no further for 300 s" in supervisor.reason
+
+
+def test_a_run_is_done_when_its_sink_has_ended(supervisor):
+    supervisor.nodes["sink"].process.returncode = 0
+    supervisor.poll(0)
+    assert supervisor.phase is Phase.DONE
