@@ -300,10 +300,11 @@ def test_order_of_coordinates_is_found(order, tmp_path):
     )
 
 
-@pytest.mark.parametrize("variant", ["head", "v1"])
-def test_variant_of_the_attention_is_found(variant, tmp_path):
-    """Attention that adds nothing in one variant's code, and nonsense in the other's."""
-    network = centroid_network()
+def with_attention(network: BraggNN, added: float, variant: str) -> dict[str, torch.Tensor]:
+    """State of a network whose attention adds nothing in one variant's code.
+
+    In the other's it adds a multiple of `added` to every pixel.
+    """
     # A second channel that is never used, so that attention has one inner channel.
     state = dict(network.state_dict())
     for name in ("cnn_layers.0.weight", "cnn_layers.0.bias"):
@@ -317,11 +318,30 @@ def test_variant_of_the_attention_is_found(variant, tmp_path):
     value = {"head": "g_layer", "v1": "theta_layer"}[variant]
     for name in ("weight", "bias"):
         state[f"nlb.{value}.{name}"].zero_()
-    state["nlb.out_cnn.weight"] = torch.full((2, 1, 1, 1), 30.0)
+    state["nlb.out_cnn.weight"] = torch.full((2, 1, 1, 1), added)
     state["nlb.out_cnn.bias"] = torch.zeros(2)
-    torch.save(state, tmp_path / "net.pth")
+    return state
+
+
+@pytest.mark.parametrize("variant", ["head", "v1"])
+def test_variant_of_the_attention_is_found(variant, tmp_path):
+    """What the other variant adds leaves every pixel negative, and so hardly anything of it."""
+    network = centroid_network()
+    torch.save(with_attention(network, -30.0, variant), tmp_path / "net.pth")
     loaded, _ = load_network(tmp_path / "net.pth")
     assert loaded.architecture == replace(network.architecture, channels=(2,), attention=variant)
+
+
+@pytest.mark.parametrize("sign", [-1.0, 1.0])
+def test_variants_that_are_the_same_network_are_read_as_head(sign, tmp_path):
+    """Moments do not see what is added to all pixels: all that is left is what rounding makes."""
+    network = centroid_network()
+    with torch.no_grad():
+        # As if much was rounded: 4e-4 px between the variants, of which one or the other is better.
+        network.dense_layers[0].weight += sign * 1e-6 * torch.tensor([[1.0], [-1.0], [-1.0], [1.0]])
+    torch.save(with_attention(network, 30.0, "v1"), tmp_path / "net.pth")
+    loaded, _ = load_network(tmp_path / "net.pth")
+    assert loaded.architecture.attention == "head"
 
 
 @pytest.mark.shared
