@@ -43,7 +43,7 @@ bench: install
 
 # The pages in docs/reference are made from the code.
 docs: install
-	$(BIN)/python -m streamer.reference --write docs/reference
+	$(BIN)/python docs/make_reference.py --write docs/reference
 
 lint: install
 	$(BIN)/ruff check .

@@ -21,7 +21,7 @@ from rich.markup import escape
 
 from streamer.config import Config, DashboardConfig, PositionsConfig, load_config
 from streamer.errors import RunError, UserError
-from streamer.topology import NodeSpec
+from streamer.run.topology import NodeSpec
 
 __all__ = ["app", "main"]
 
@@ -61,7 +61,7 @@ def demo(
     dashboard: DashboardPort = None,
 ) -> None:
     """Watch a simulated charge cycle: live attach, positions, tracks, error against the truth."""
-    from streamer import demo as show
+    from streamer.report import demo as show
 
     settings = load_config(config, set_)
     console = Console()
@@ -136,7 +136,7 @@ def attach(
     set_: Overrides = None,
 ) -> None:
     """Process a live detector stream until its series ends or Ctrl-C is pressed."""
-    from streamer.recorder import check_path
+    from streamer.ingest.recorder import check_path
     from streamer.sources import check_reachable
 
     settings = load_config(config, set_)
@@ -157,8 +157,8 @@ def record(
     set_: Overrides = None,
 ) -> None:
     """Keep a live stream as it comes, without processing it, until it ends or Ctrl-C is pressed."""
-    from streamer.record import record_source
-    from streamer.recorder import check_path
+    from streamer.ingest.recorder import check_path
+    from streamer.run.record import record_source
     from streamer.sources import check_reachable
 
     settings = load_config(config, set_)
@@ -175,7 +175,7 @@ def check(
     set_: Overrides = None,
 ) -> None:
     """Say what a source gives, and what to do if it is not what it should be."""
-    from streamer.check import check_source
+    from streamer.sources.check import check_source
 
     settings = load_config(config, set_)
     if not check_source(uri, settings.source, Console(), seconds):
@@ -203,9 +203,9 @@ def simulate(
     set_: Overrides = None,
 ) -> None:
     """Be a detector: a charge cycle with known truth, as stream v2 or as an Eiger-style file."""
-    from streamer.signals import stop_event
+    from streamer.run.signals import stop_event
     from streamer.simulator.cycler import Cycler, cell_path_for
-    from streamer.simulator.recorder import write_recording
+    from streamer.simulator.eiger_files import write_recording
     from streamer.simulator.scene import Scene
     from streamer.simulator.sender import Detector
     from streamer.simulator.truth import truth_path_for, write_truth
@@ -274,13 +274,13 @@ def train(
     if patches is not None:
         overrides.append(f"train.patches={patches}")
     if from_ is not None:
-        from workers.retraining import recording_of, retrain
+        from workers.learn.retraining import recording_of, retrain
 
         recording, of_run = recording_of(from_)
         retrain(load_config(config or of_run, overrides), recording, out, Console())
         return
     settings = load_config(config, overrides)
-    from workers.training import train as train_network
+    from workers.learn.training import train as train_network
 
     train_network(settings.train, out, Console())
 
@@ -308,7 +308,7 @@ def evaluate(
 ) -> None:
     """Compare the position methods: precision and cost on simulated peaks and on a recording."""
     settings = load_config(config, set_)
-    from workers.comparison import compare_methods
+    from workers.compare.comparison import compare_methods
 
     compare_methods(
         settings, out, recording, Console(), peaks=peaks, frames=frames, pairs=pair or ()
@@ -320,7 +320,7 @@ def status(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Run folder.")],
 ) -> None:
     """Say how a run stands, or how it ended."""
-    from streamer.status import print_status
+    from streamer.run.status import print_status
 
     print_status(folder, Console())
 
@@ -343,9 +343,9 @@ def report(
     ] = None,
 ) -> None:
     """Write a page with the figures of a run, going on or ended: drift, frames, errors, ledger."""
-    from streamer.dashboard.pictures import Recorded
+    from streamer.dashboard.relayed import Recorded
     from streamer.report.movie import check_movie, write_movie
-    from streamer.store import RunFolder
+    from streamer.results.folder import RunFolder
 
     run = RunFolder.open(folder)
     if movie is not None:
@@ -400,9 +400,9 @@ def show_dashboard(
     """Show a run, going on or ended, as a web page until Ctrl-C."""
     import socket
 
-    from streamer.dashboard.beside import address_of, listen, step_back
     from streamer.dashboard.server import serve
-    from streamer.dashboard.showing import Showing
+    from streamer.dashboard.view import Showing
+    from streamer.run.sidecar import address_of, listen, step_back
 
     logging.basicConfig(
         level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
@@ -425,7 +425,7 @@ def node(
     spec: Annotated[Path, typer.Argument(metavar="SPEC.json", help="As the launcher writes it.")],
 ) -> None:
     """Be one node of a run (started by the other commands)."""
-    from workers.roles import run_node
+    from workers.nodes import run_node
 
     run_node(msgspec.json.decode(spec.read_bytes(), type=NodeSpec))
 
@@ -440,8 +440,8 @@ def _run(
     dashboard: int | None = None,
 ) -> None:
     """Process a source, with a dashboard beside it, and print the summary."""
-    from streamer.console import print_summary, view_for
-    from streamer.run import execute
+    from streamer.run.console import print_summary, view_for
+    from streamer.run.execute import execute
 
     if dashboard is not None:
         changed = settings.dashboard.model_copy(update={"port": dashboard})
@@ -492,7 +492,7 @@ def _report(
     patience_s: float = 15.0,
 ) -> Path:
     from streamer.report.run import write_report
-    from workers.hindsight import Hindsight
+    from workers.compute import Hindsight
 
     return write_report(
         folder,
@@ -517,7 +517,7 @@ def _dashboard(
     config: DashboardConfig, out: Path, console: Console
 ) -> AbstractContextManager[None]:
     """Have a dashboard beside a run, if one is wanted."""
-    from streamer.dashboard.beside import beside, listen
+    from streamer.run.sidecar import beside, listen
 
     if not config.port or (out / "run.json").exists():  # the latter is another run's
         return nullcontext()
@@ -531,7 +531,7 @@ def _dashboard(
 
 
 def _load_mask(path: Path) -> NDArray[np.bool_]:
-    from workers.images import load_mask
+    from streamer.sources.images import load_mask
 
     return load_mask(path)
 
@@ -542,7 +542,7 @@ def _patch_fit(
     """Return what fits one patch, for comparison with where its peak was placed."""
 
     def fit(counts: NDArray[np.float32], valid: NDArray[np.bool_]) -> dict[str, float] | None:
-        from workers.fits import Noise, fit_gaussian
+        from workers.place.fit.methods import Noise, fit_gaussian
 
         fits = fit_gaussian(counts[None], valid[None], Noise(positions.gain, positions.read_noise))
         if not fits.converged[0]:
@@ -562,8 +562,8 @@ def _check_inputs(settings: Config) -> int:
     patch_size
         Pixels along each axis of the patches that the position method wants.
     """
-    from streamer.geometry import Geometry
-    from workers.images import load_dark, load_mask
+    from streamer.frames.geometry import Geometry
+    from streamer.sources.images import load_dark, load_mask
 
     Geometry.from_config(settings.geometry)
     if settings.detect.mask is not None:
@@ -572,13 +572,13 @@ def _check_inputs(settings: Config) -> int:
         load_dark(settings.detect.dark)
     positions = settings.positions
     if positions.method == "braggnn" and positions.backend != "auto":
-        from workers.backends import choose_place
+        from workers.place.network.backends import choose_place
 
         choose_place(positions.backend, positions.device)
     if positions.method == "braggnn" and (
         positions.checkpoint is not None or positions.device.startswith("cuda")
     ):
-        from workers.positions import make_method
+        from workers.place.base import make_method
 
         return make_method(positions, 1).patch_size
     return 11

@@ -8,8 +8,8 @@ import logging
 from pathlib import Path
 from urllib.parse import quote
 
-from streamer.messages import CodedFrame
-from streamer.store import write_atomically
+from streamer.results.folder import write_atomically
+from streamer.transport.messages import CodedFrame
 
 __all__ = ["FailedFrames"]
 

@@ -11,10 +11,10 @@ import time
 import numpy as np
 from rich.console import Console
 
-from workers.detector import find_in_frame
-from workers.fits import GaussianFit, Noise
-from workers.frames import Correction
-from workers.persistence import make_finder
+from workers.detect.correction import Correction
+from workers.detect.node import find_in_frame
+from workers.detect.topology import make_finder
+from workers.place.fit.methods import GaussianFit, Noise
 
 __all__ = ["compile_finder", "compile_fit"]
 

@@ -16,7 +16,7 @@ from streamer.cell.cycles import KINDS, half_cycles
 from streamer.cell.tables import TableSource
 from streamer.config import CellConfig
 from streamer.errors import UserError
-from streamer.store import CELL, RunFolder
+from streamer.results.folder import CELL, RunFolder
 
 __all__ = ["CellLog", "open_cell"]
 

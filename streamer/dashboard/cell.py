@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from streamer.dashboard.wire import encode
+from streamer.dashboard.messages import encode
 
 __all__ = ["cell_message"]
 
@@ -24,7 +24,7 @@ def cell_message(
     Parameters
     ----------
     readings
-        Table of `streamer.store.CELL`, in the order of time.
+        Table of `streamer.results.folder.CELL`, in the order of time.
     time_ns, run_frame
         (n,), Unix time in ns of each frame, 0 where not known, and its number in the run.
     """

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamer.config import SourceConfig
-from streamer.dashboard.images import Display, Patch, cut_patch, display
-from streamer.dashboard.pictures import Recorded, Relayed, decoded
+from streamer.dashboard.relayed import Recorded, Relayed, decoded
+from streamer.frames.display import Display, Patch, cut_patch, display
 from streamer.sources.base import Frame
 
 __all__ = ["Gallery", "Key"]

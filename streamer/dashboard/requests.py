@@ -6,8 +6,8 @@ from typing import Annotated
 
 import msgspec
 
-from streamer.curves import Quantity
-from streamer.dashboard.curves import XAxis
+from streamer.dashboard.drifts import XAxis
+from streamer.results.curves import Quantity
 
 __all__ = ["Hold", "PatchOf", "Request", "Show", "Watch", "read_request"]
 

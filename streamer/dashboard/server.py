@@ -26,11 +26,11 @@ from starlette.routing import Mount, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket
 
-from streamer.dashboard.images import PATCH_SIZE, Patch
+from streamer.dashboard.messages import encode
 from streamer.dashboard.requests import read_request
-from streamer.dashboard.showing import Key, PeakPatch, Showing
+from streamer.dashboard.view import Key, PeakPatch, Showing
 from streamer.dashboard.viewers import Message, Viewer
-from streamer.dashboard.wire import encode
+from streamer.frames.display import PATCH_SIZE, Patch
 
 __all__ = ["Fit", "fitted", "is_own", "serve"]
 

@@ -8,8 +8,8 @@ from collections.abc import Hashable
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from streamer.dashboard.messages import DriftWriter, Lines
 from streamer.dashboard.requests import Hold, PatchOf, Request, Show, Watch
-from streamer.dashboard.wire import DriftWriter, Lines
 
 __all__ = ["Message", "Viewer"]
 

@@ -12,7 +12,7 @@ from streamer.errors import UserError
 from streamer.export.imaged11 import write_flt
 from streamer.export.nexus import write_nexus
 from streamer.export.tables import write_csv, write_parquet
-from streamer.store import RunFolder
+from streamer.results.folder import RunFolder
 
 __all__ = ["FORMATS", "export_run"]
 

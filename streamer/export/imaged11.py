@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.csv as pcsv
 from numpy.typing import NDArray
 
-from streamer.rows import batches
-from streamer.store import RunFolder
+from streamer.results.folder import RunFolder
+from streamer.results.rows import batches
 
 __all__ = ["write_flt"]
 

@@ -13,11 +13,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from streamer.curves import QUANTITIES, Quantity, displaced, references
-from streamer.export.columns import COLUMNS, FLAGS, PIXELS
-from streamer.geometry import Geometry
-from streamer.rows import History, batches, count_rows, histories, main_tracks
-from streamer.store import RunFolder
+from streamer.frames.geometry import Geometry
+from streamer.results.curves import QUANTITIES, Quantity, displaced, references
+from streamer.results.folder import RunFolder
+from streamer.results.rows import History, batches, count_rows, histories, main_tracks
+from streamer.results.schema import COLUMNS, FLAGS, PIXELS
 
 __all__ = ["write_nexus"]
 

@@ -10,9 +10,9 @@ import pyarrow.compute as pc
 import pyarrow.csv as pcsv
 import pyarrow.parquet as pq
 
-from streamer.export.columns import COLUMNS, PIXELS
-from streamer.rows import batches
-from streamer.store import CELL, FRAMES, PEAKS, TRACKS, RunFolder
+from streamer.results.folder import CELL, FRAMES, PEAKS, TRACKS, RunFolder
+from streamer.results.rows import batches
+from streamer.results.schema import COLUMNS, PIXELS
 
 __all__ = ["write_csv", "write_parquet"]
 

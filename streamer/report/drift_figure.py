@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from streamer.cell.spans import spans
-from streamer.curves import QUANTITIES, Quantity, displaced, references, thinned
 from streamer.report.material import Material
 from streamer.report.style import COLOURS, FAINT, HALF_CYCLES, INK, STYLE
+from streamer.results.curves import QUANTITIES, Quantity, displaced, references, thinned
 
 __all__ = ["Clock", "draw_tracks"]
 

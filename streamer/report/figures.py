@@ -10,7 +10,7 @@ import pyarrow as pa
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from streamer.flags import POOR_FIT
+from streamer.frames.flags import POOR_FIT
 from streamer.report.style import INK, STYLE
 from streamer.report.truth import Comparison
 

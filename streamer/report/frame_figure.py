@@ -14,8 +14,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Ellipse
 from numpy.typing import NDArray
 
-from streamer.dashboard.images import display
-from streamer.flags import POOR_FIT
+from streamer.frames.display import display
+from streamer.frames.flags import POOR_FIT
 from streamer.report.material import Refit, Shot
 from streamer.report.style import COLOURS, FAINT, INK, MARK, NOTHING, STYLE
 

@@ -11,11 +11,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from streamer.config import Config, load_config
-from streamer.dashboard.pictures import Recorded, decoded
+from streamer.dashboard.relayed import Recorded, decoded
 from streamer.errors import UserError
-from streamer.geometry import Geometry
-from streamer.rows import History, batches, histories, main_tracks
-from streamer.store import FRAMES, RunFolder
+from streamer.frames.geometry import Geometry
+from streamer.results.folder import FRAMES, RunFolder
+from streamer.results.rows import History, batches, histories, main_tracks
 
 __all__ = ["Fitter", "Material", "Refit", "Shot", "gather", "pixels_of", "spread"]
 

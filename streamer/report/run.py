@@ -10,7 +10,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from streamer.dashboard.pictures import Recorded
+from streamer.dashboard.relayed import Recorded
 from streamer.errors import UserError
 from streamer.report.agreement_figure import draw_agreement, measure_agreement
 from streamer.report.contents import METHODS, add_facts, add_ledger, add_run, add_tracks
@@ -19,7 +19,7 @@ from streamer.report.frame_figure import Picture, choose_specimens, draw_frames,
 from streamer.report.material import Fitter, Material, Refit, Shot, gather, pixels_of
 from streamer.report.page import Page
 from streamer.report.style import save_figure
-from streamer.store import RunFolder, write_atomically
+from streamer.results.folder import RunFolder, write_atomically
 
 __all__ = ["write_report"]
 

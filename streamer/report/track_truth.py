@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from streamer.config import TracksConfig
-from streamer.feed import Columns
-from streamer.follower import anchors
-from streamer.geometry import Geometry
+from streamer.frames.geometry import Geometry
 from streamer.report.truth import points
-from streamer.trackbook import TrackBook
+from streamer.sink.feed import Columns
+from streamer.tracks.catalogue import TrackBook
+from streamer.tracks.linking import anchors
 
 __all__ = ["TrackQuality", "judge"]
 

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from streamer.flags import POOR_FIT
+from streamer.frames.flags import POOR_FIT
 
 __all__ = ["Comparison", "compare", "points"]
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from itertools import islice
 
 from streamer.simulator.scene import Scene
-from streamer.simulator.stream2 import encode_bslz4
+from streamer.simulator.stream_v2 import encode_bslz4
 
 __all__ = ["coded_frames"]
 

@@ -17,7 +17,7 @@ from streamer.errors import UserError
 from streamer.simulator.cycler import Cycler
 from streamer.simulator.rendering import coded_frames
 from streamer.simulator.scene import Scene
-from streamer.simulator.stream2 import SeriesMessages
+from streamer.simulator.stream_v2 import SeriesMessages
 from streamer.simulator.truth import write_truth
 
 __all__ = ["Detector", "Sent"]

@@ -7,15 +7,15 @@ from pathlib import Path
 
 from streamer.config import SourceConfig
 from streamer.errors import UserError
-from streamer.sources.array10 import PUBLISHER, open_array10
 from streamer.sources.base import Source
-from streamer.sources.braggstream import PIPELINE, open_braggstream
-from streamer.sources.dectris import DectrisSource, reach_dectris
-from streamer.sources.karabo import BRIDGE, open_karabo
+from streamer.sources.files.open import open_recording
+from streamer.sources.live.array10 import PUBLISHER, open_array10
+from streamer.sources.live.braggstream import PIPELINE, open_braggstream
+from streamer.sources.live.dectris.source import DectrisSource, reach_dectris
+from streamer.sources.live.karabo.karabo import BRIDGE, open_karabo
+from streamer.sources.live.pva.source import PvaSource, reach_pva
+from streamer.sources.live.stins import SENDER, open_stins
 from streamer.sources.pacing import Paced
-from streamer.sources.pva import PvaSource, reach_pva
-from streamer.sources.recordings import open_recording
-from streamer.sources.stins import SENDER, open_stins
 
 __all__ = ["check_reachable", "open_source"]
 

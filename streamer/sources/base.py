@@ -47,7 +47,8 @@ class Frame:
     dtype: str
     """numpy dtype string of a decoded pixel, with byte order, such as ``<u2``."""
     encoding: str
-    """Name of the pixel coding that `streamer.codecs.decode` knows: ``raw``, ``bslz4``, ..."""
+    """Name of the pixel coding that `streamer.frames.codecs.decode` knows: ``raw``, ``bslz4``,
+    ..."""
     data: bytes | bytearray | memoryview | zmq.Frame
     """The coded pixels."""
 

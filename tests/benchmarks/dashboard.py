@@ -18,10 +18,10 @@ from rich.console import Console
 from rich.table import Table
 
 from streamer.config import Config, load_config
-from streamer.console import PlainView
-from streamer.dashboard.beside import address_of, beside, listen, step_back
-from streamer.run import execute
-from streamer.simulator.recorder import write_recording
+from streamer.run.console import PlainView
+from streamer.run.execute import execute
+from streamer.run.sidecar import address_of, beside, listen, step_back
+from streamer.simulator.eiger_files import write_recording
 from streamer.simulator.scene import Scene
 
 LAUNCH = Path(__file__).parents[2] / "launch.py"

@@ -20,9 +20,9 @@ from rich.console import Console
 from rich.table import Table
 
 from streamer.dashboard.archive import Archive
-from streamer.dashboard.curves import Drifts, Plot
+from streamer.dashboard.drifts import Drifts, Plot
+from streamer.dashboard.messages import Lines
 from streamer.dashboard.requests import Watch, read_request
-from streamer.dashboard.wire import Lines
 from tests.browser.fake import FakeRun, FakeServer
 
 __all__ = ["main"]

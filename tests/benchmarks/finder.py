@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from streamer.simulator.profiles import pseudo_voigt
-from workers.persistence import FindpeaksFinder, Peaks, TopologyFinder
+from workers.detect.topology import FindpeaksFinder, Peaks, TopologyFinder
 
 __all__ = ["main"]
 

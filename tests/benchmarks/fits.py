@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from scipy.optimize import OptimizeWarning, curve_fit
 
-from workers.fits import Fits, fit_gaussian, fit_pseudo_voigt
-from workers.peaksim import PeakRanges, cramer_rao, draw_peaks, expected_counts
+from streamer.simulator.patches import PeakRanges, cramer_rao, draw_peaks, expected_counts
+from workers.place.fit.methods import Fits, fit_gaussian, fit_pseudo_voigt
 
 N_PATCHES, N_SCIPY = 4000, 300
 SNRS = (100.0, 20.0, 5.0)

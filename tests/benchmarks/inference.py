@@ -14,15 +14,15 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from workers.backends import available, choose_place, make_backend
-from workers.backends.check import SelfCheck
-from workers.braggnn import Architecture, BraggNN
-from workers.checkpoints import WEIGHTS, load_network
-from workers.evaluation import CASES
-from workers.fits import GaussianFit
-from workers.normalisation import prepare
-from workers.peaksim import draw_peaks, draw_valid, expected_counts
-from workers.positions import NetworkMethod
+from streamer.simulator.patches import draw_peaks, draw_valid, expected_counts
+from workers.compare.evaluation import CASES
+from workers.place.base import NetworkMethod
+from workers.place.fit.methods import GaussianFit
+from workers.place.network.backends import available, choose_place, make_backend
+from workers.place.network.backends.self_check import SelfCheck
+from workers.place.network.braggnn import Architecture, BraggNN
+from workers.place.network.checkpoints import WEIGHTS, load_network
+from workers.place.network.normalisation import prepare
 
 N_PATCHES = 4096
 BATCHES = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096)

@@ -13,19 +13,19 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from streamer.codecs import decode
 from streamer.config import Config, load_config
-from streamer.console import PlainView
-from streamer.follower import Follower
-from streamer.ledger import Ledger
-from streamer.messages import FramePeaks, SeriesHeader
-from streamer.run import execute
-from streamer.simulator.recorder import write_recording
+from streamer.frames.codecs import decode
+from streamer.results.folder import FRAMES, PEAKS, RunFolder
+from streamer.run.console import PlainView
+from streamer.run.execute import execute
+from streamer.run.topology import Topology
+from streamer.simulator.eiger_files import write_recording
 from streamer.simulator.scene import Scene
+from streamer.sink.ledger import Ledger
+from streamer.sink.tables import Result, Row, as_table, frame_columns, peak_columns
 from streamer.sources import open_source
-from streamer.store import FRAMES, PEAKS, RunFolder
-from streamer.tables import Result, Row, as_table, frame_columns, peak_columns
-from streamer.topology import Topology
+from streamer.tracks.linking import Follower
+from streamer.transport.messages import FramePeaks, SeriesHeader
 
 LAUNCH = Path(__file__).parents[2] / "launch.py"
 GOAL = 0.70
@@ -41,13 +41,13 @@ class _Silent(PlainView):
 
 def plain_loop(config: Config, path: Path, out: Path, share: int, shares: int, barrier, seconds):
     """Do the work of every stage on a share of the frames; what this costs is the floor."""
-    from workers.detector import find_in_frame
-    from workers.fits import PseudoVoigtFit
-    from workers.frames import Correction
-    from workers.gpu import place_peaks
-    from workers.persistence import make_finder
-    from workers.positions import make_method
-    from workers.refit import doubtful, refit
+    from workers.detect.correction import Correction
+    from workers.detect.node import find_in_frame
+    from workers.detect.topology import make_finder
+    from workers.place.base import make_method
+    from workers.place.fit.methods import PseudoVoigtFit
+    from workers.place.node import place_peaks
+    from workers.place.refit import doubtful, refit
 
     method = make_method(config.positions, 1)
     fit = PseudoVoigtFit() if method.name == "braggnn" and config.positions.refit else None

@@ -18,8 +18,8 @@ from starlette.routing import Mount, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-import streamer.dashboard.wire as wire
-from streamer.curves import Curve
+import streamer.dashboard.messages as wire
+from streamer.results.curves import Curve
 
 __all__ = ["START_S", "FakeRun", "FakeServer"]
 

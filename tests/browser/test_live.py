@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from streamer.store import RunFolder
+from streamer.results.folder import RunFolder
 from tests.browser.conftest import shown, until
 
 pytestmark = [

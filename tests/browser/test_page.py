@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from streamer.curves import Curve
-from streamer.dashboard.wire import encode
+from streamer.dashboard.messages import encode
+from streamer.results.curves import Curve
 from tests.browser.conftest import at_peak, ready, shown, until
 from tests.browser.fake import START_S, FakeRun, FakeServer
 
@@ -588,6 +588,6 @@ def test_hundreds_of_tracks_and_ten_thousand_frames_stay_quick(look):
 
 def test_modules_are_small():
     folder = Path(__file__).parents[2] / "streamer" / "dashboard" / "static"
-    lengths = {path.name: len(path.read_text().splitlines()) for path in folder.glob("*.js")}
+    lengths = {path.name: len(path.read_text().splitlines()) for path in folder.rglob("*.js")}
     assert len(lengths) > 10
     assert max(lengths.values()) <= 340

@@ -12,8 +12,8 @@ FIRST, LAST = 100, 1100
 """Of 1,200 points: what the box shows."""
 
 DRAW = """async ([box, width, height]) => {
-    const { Raster } = await import("./raster.js");
-    const { isDense, linear, shapes } = await import("./lines.js");
+    const { Raster } = await import("./plot/raster.js");
+    const { isDense, linear, shapes } = await import("./plot/lines.js");
     const canvas = document.createElement("canvas");
     [canvas.width, canvas.height] = [width, height];
     const context = canvas.getContext("2d", { willReadFrequently: true });

@@ -62,7 +62,7 @@ def moment(page) -> str:
 def test_numbers_of_the_run_are_series_and_numbers_there(page):
     located, numbers, unknown = page.evaluate(
         """async () => {
-            const { Series } = await import("./series.js");
+            const { Series } = await import("./panels/series.js");
             const series = new Series();
             const nothing = [series.locate(7), series.number("a", 0), series.words(7)];
             series.greet({ series: ["a", "b", "c", "d"], starts: [0, 5, 6, 1006] });
@@ -149,7 +149,7 @@ def test_drift_is_along_the_run_and_a_click_shows_its_frame(page, run):
 def test_a_moment_between_two_series_is_no_frame_far_away(page, run):
     found = page.evaluate(
         """async ([frames, times, wanted]) => {
-            const { Moments } = await import("./moments.js");
+            const { Moments } = await import("./link/moments.js");
             const moments = new Moments();
             const nothing = moments.frameAt(5);
             moments.update([frames, times]);

@@ -8,7 +8,7 @@ import re
 import pytest
 import yaml
 
-from streamer.metrics import Metrics
+from streamer.transport.metrics import Metrics
 from tests.monitoring.conftest import GRAFANA, PROMETHEUS, expressions
 
 BOARDS = sorted((GRAFANA / "dashboards").glob("*.json"))

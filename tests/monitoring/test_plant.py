@@ -10,7 +10,7 @@ import urllib.request
 
 import pytest
 
-from streamer.targets import TARGETS_FILE
+from streamer.run.targets import TARGETS_FILE
 from tests.monitoring.conftest import (
     Plant,
     expressions,

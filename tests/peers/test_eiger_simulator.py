@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 import pytest
 
-from streamer.codecs import decode
+from streamer.frames.codecs import decode
 
 SHAPE = ROWS, COLS = 130, 170
 DISTINCT = 7

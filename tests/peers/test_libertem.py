@@ -11,7 +11,7 @@ import hdf5plugin
 import numpy as np
 import pytest
 
-from streamer.codecs import decode
+from streamer.frames.codecs import decode
 from streamer.sources.base import Frame, Series
 
 SHAPE = ROWS, COLS = 514, 1030

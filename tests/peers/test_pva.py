@@ -10,7 +10,7 @@ import hdf5plugin
 import numpy as np
 import pytest
 
-from streamer.codecs import decode
+from streamer.frames.codecs import decode
 from streamer.sources.base import Frame
 
 pytest.importorskip("p4p", reason="p4p is not installed: pip install 'braggstream[pva]'")

@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 import zmq
 
-from streamer.codecs import decode
 from streamer.config import SourceConfig
 from streamer.errors import UserError
+from streamer.frames.codecs import decode
 from streamer.sources import check_reachable
 from streamer.sources.base import Frame, Series
 from tests.peers.conftest import Started

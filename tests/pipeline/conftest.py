@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from streamer.config import Config, load_config
-from streamer.console import Snapshot
-from streamer.run import execute
-from streamer.simulator.recorder import write_recording
+from streamer.results.folder import RunFolder
+from streamer.run.console import Snapshot
+from streamer.run.execute import execute
+from streamer.simulator.eiger_files import write_recording
 from streamer.simulator.scene import Scene
-from streamer.store import RunFolder
 
 LAUNCH = Path(__file__).parents[2] / "launch.py"
 FRAMES = 120

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from streamer.config import load_config
-from streamer.store import RunFolder
+from streamer.results.folder import RunFolder
 from tests import benchmarks
 from tests.benchmarks.pipeline import plain_loop
 from tests.pipeline.conftest import FRAMES, QUICK, assert_each_frame_once, run

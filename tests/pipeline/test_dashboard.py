@@ -17,12 +17,12 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from streamer.codecs import decode as decode_pixels
 from streamer.config import SourceConfig
-from streamer.dashboard.beside import address_of, beside, listen
-from streamer.dashboard.images import display
+from streamer.frames.codecs import decode as decode_pixels
+from streamer.frames.display import display
+from streamer.results.folder import RunFolder
+from streamer.run.sidecar import address_of, beside, listen
 from streamer.sources import open_source
-from streamer.store import RunFolder
 from tests.pipeline.conftest import LAUNCH, QUICK, is_alive, run, wait_until
 from tests.unit.test_dashboard import decode
 

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from streamer.config import Config
-from streamer.store import RunFolder
+from streamer.results.folder import RunFolder
 from tests.pipeline.conftest import QUICK, launch, run
 
 SETS = [word for setting in QUICK for word in ("--set", setting)]

@@ -16,14 +16,14 @@ import yaml
 
 from streamer.config import load_config
 from streamer.errors import RunError, UserError
-from streamer.messages import PEAK
 from streamer.report.truth import compare
+from streamer.results.folder import FRAMES as FRAMES_SCHEMA
+from streamer.results.folder import PEAKS as PEAKS_SCHEMA
+from streamer.results.folder import TRACKS as TRACKS_SCHEMA
+from streamer.results.folder import RunFolder
 from streamer.simulator.scene import Scene
 from streamer.simulator.truth import read_truth, truth_path_for
-from streamer.store import FRAMES as FRAMES_SCHEMA
-from streamer.store import PEAKS as PEAKS_SCHEMA
-from streamer.store import TRACKS as TRACKS_SCHEMA
-from streamer.store import RunFolder
+from streamer.transport.messages import PEAK
 from tests.pipeline.conftest import (
     FRAMES,
     LAUNCH,
@@ -39,11 +39,11 @@ from tests.pipeline.conftest import (
     summary_of,
     wait_until,
 )
-from workers.detector import find_in_frame
-from workers.frames import Correction
-from workers.gpu import place_peaks
-from workers.persistence import make_finder
-from workers.positions import Centroid
+from workers.detect.correction import Correction
+from workers.detect.node import find_in_frame
+from workers.detect.topology import make_finder
+from workers.place.base import Centroid
+from workers.place.node import place_peaks
 
 PACED = ("source.speed=2.5", "source.frame_time_s=0.1")
 """Five seconds for all frames, so that something can happen to a run before it ends."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from streamer.store import RunFolder
+from streamer.results.folder import RunFolder
 from tests.conftest import SHARED
 from tests.pipeline.conftest import launch
-from workers.persistence import make_finder
+from workers.detect.topology import make_finder
 
 STILLS = SHARED / "data" / "thaumatin" / "thau_3_2_0001-0019_crop768.npz"
 MINVAL, MINSCORE = 20, 30

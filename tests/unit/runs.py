@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 
 from streamer.config import Config
-from streamer.geometry import Geometry
-from streamer.store import CELL, FRAMES, PEAKS, RunFolder
-from streamer.trackbook import TrackBook
+from streamer.frames.geometry import Geometry
+from streamer.results.folder import CELL, FRAMES, PEAKS, RunFolder
+from streamer.tracks.catalogue import TrackBook
 
 BEGIN = 1_700_000_000_123_456_789
 STEP = 20_000_000

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from streamer.config import PositionsConfig
 from streamer.errors import UserError
-from workers.backends import (
+from workers.place.base import make_method
+from workers.place.network.backends import (
     TorchBackend,
     available,
     choice,
@@ -25,14 +26,18 @@ from workers.backends import (
     make_backend,
     pace,
 )
-from workers.backends.check import PlainBackend, SelfCheck
-from workers.backends.compiled import CompiledBackend
-from workers.backends.cuda import CudaGraphsBackend, CudaProgram, arithmetic, choose_arithmetic
-from workers.backends.openvino import OpenVinoBackend
-from workers.backends.sized import SizedBackend, Split
-from workers.braggnn import ARCHITECTURES, Architecture, BraggNN
-from workers.checkpoints import WEIGHTS, Convention, load_network
-from workers.positions import make_method
+from workers.place.network.backends.compiled import CompiledBackend
+from workers.place.network.backends.cuda import (
+    CudaGraphsBackend,
+    CudaProgram,
+    arithmetic,
+    choose_arithmetic,
+)
+from workers.place.network.backends.openvino import OpenVinoBackend
+from workers.place.network.backends.self_check import PlainBackend, SelfCheck
+from workers.place.network.backends.sized import SizedBackend, Split
+from workers.place.network.braggnn import ARCHITECTURES, Architecture, BraggNN
+from workers.place.network.checkpoints import WEIGHTS, Convention, load_network
 
 CPU = torch.device("cpu")
 PUBLISHED = Convention(keep_background=False, relative=True)

@@ -6,7 +6,7 @@ import pytest
 
 from streamer.config import SourceConfig
 from streamer.sources.base import Series
-from streamer.sources.booking import Books, Image
+from streamer.sources.live.series import Books, Image
 from tests.unit.livesource import gaps, numbers
 
 PIXELS = (b"\0" * 8, "raw", "<u2", (2, 2))

@@ -13,12 +13,18 @@ import torch
 
 from streamer.config import PositionsConfig
 from streamer.errors import UserError
-from workers.backends import TorchBackend
-from workers.braggnn import ARCHITECTURES, Architecture, BraggNN, FoldedBraggNN
-from workers.checkpoints import WEIGHTS, Convention, load_network, read_file, save_network
-from workers.evaluation import CASES, Case, Figures, evaluate
-from workers.peaksim import PeakRanges
-from workers.positions import NetworkMethod, PositionMethod, make_method
+from streamer.simulator.patches import PeakRanges
+from workers.compare.evaluation import CASES, Case, Figures, evaluate
+from workers.place.base import NetworkMethod, PositionMethod, make_method
+from workers.place.network.backends import TorchBackend
+from workers.place.network.braggnn import ARCHITECTURES, Architecture, BraggNN, FoldedBraggNN
+from workers.place.network.checkpoints import (
+    WEIGHTS,
+    Convention,
+    load_network,
+    read_file,
+    save_network,
+)
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data" / "checkpoints"
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from streamer import check
-from streamer.check import Findings, check_source, watch
 from streamer.config import SourceConfig
+from streamer.sources import check
 from streamer.sources.base import Frame, Gap, Series, SeriesEnd
+from streamer.sources.check import Findings, check_source, watch
 
 
 def frame(number, data=None, shape=(4, 4), dtype="<u2", encoding="raw"):

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from streamer import codecs
-from streamer.codecs import MAX_FRAME_BYTES, DecodeError, decode
+from streamer.frames import codecs
+from streamer.frames.codecs import MAX_FRAME_BYTES, DecodeError, decode
 
 FILTERS = {
     "bslz4": hdf5plugin.Bitshuffle(cname="lz4"),

@@ -12,21 +12,21 @@ from rich.console import Console
 
 from streamer.config import Config, DetectConfig, load_config
 from streamer.errors import UserError
-from streamer.flags import EDGE, NEIGHBOUR, POOR_FIT
-from streamer.messages import PEAK, POSITION
+from streamer.frames.flags import EDGE, NEIGHBOUR, POOR_FIT
 from streamer.report.evaluation_figures import Example, draw_errors_by_frame, draw_examples
-from streamer.simulator.recorder import write_recording
+from streamer.simulator.eiger_files import write_recording
+from streamer.simulator.patches import PeakRanges, draw_peaks, expected_counts
 from streamer.simulator.scene import Scene
-from workers import comparison
-from workers.agreement import agreements, clean_peaks, true_positions
-from workers.contenders import Contender
-from workers.evaluation import CASES
-from workers.fits import GaussianFit, Noise
-from workers.frames import Correction
-from workers.peaksim import PeakRanges, draw_peaks, expected_counts
-from workers.positions import Centroid, Positions
-from workers.sightings import Pair, RecordedFootage, Sightings, SimulatedFootage, find_peaks
-from workers.specimens import choose_specimens
+from streamer.transport.messages import PEAK, POSITION
+from workers.compare import comparison
+from workers.compare.agreement import agreements, clean_peaks, true_positions
+from workers.compare.candidates import Contender
+from workers.compare.evaluation import CASES
+from workers.compare.examples import choose_specimens
+from workers.detect.correction import Correction
+from workers.detect.survey import Pair, RecordedFootage, Sightings, SimulatedFootage, find_peaks
+from workers.place.base import Centroid, Positions
+from workers.place.fit.methods import GaussianFit, Noise
 
 SMALL = ["simulate.frames=12", "simulate.rows=128", "simulate.cols=128", "simulate.spots=3"]
 

@@ -4,7 +4,7 @@ import io
 
 from rich.console import Console
 
-from streamer.console import LiveView, NodeView, PlainView, Snapshot, view_for
+from streamer.run.console import LiveView, NodeView, PlainView, Snapshot, view_for
 
 
 def snapshot(**changes):

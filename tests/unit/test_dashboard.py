@@ -14,18 +14,18 @@ import pytest
 
 from streamer.config import Config
 from streamer.dashboard.archive import Archive
-from streamer.dashboard.beside import address_of, listen
 from streamer.dashboard.cell import cell_message
-from streamer.dashboard.images import cut_patch, display
+from streamer.dashboard.messages import DriftWriter, encode
 from streamer.dashboard.requests import PatchOf, Show, Watch, read_request
 from streamer.dashboard.server import fitted, is_own
-from streamer.dashboard.showing import Showing
 from streamer.dashboard.state import RunState
+from streamer.dashboard.view import Showing
 from streamer.dashboard.viewers import Viewer
-from streamer.dashboard.wire import DriftWriter, encode
 from streamer.errors import UserError
+from streamer.frames.display import cut_patch, display
+from streamer.results.folder import CELL, FRAMES, PEAKS, RunFolder
+from streamer.run.sidecar import address_of, listen
 from streamer.sources.base import Frame
-from streamer.store import CELL, FRAMES, PEAKS, RunFolder
 
 TIME_NS = 1_790_000_000_000_000_000
 

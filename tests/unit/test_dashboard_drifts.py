@@ -9,13 +9,13 @@ import time
 import numpy as np
 import pytest
 
-from streamer.curves import Curve, Sightings, displaced, thinned
 from streamer.dashboard.archive import Archive
-from streamer.dashboard.curves import Drifts, Plot
+from streamer.dashboard.drifts import Drifts, Plot
+from streamer.dashboard.messages import DriftWriter, Lines, encode
 from streamer.dashboard.requests import Hold, Watch
 from streamer.dashboard.viewers import Viewer
-from streamer.dashboard.wire import DriftWriter, Lines, encode
-from streamer.geometry import Geometry
+from streamer.frames.geometry import Geometry
+from streamer.results.curves import Curve, Sightings, displaced, thinned
 from tests.unit.test_dashboard import TIME_NS, decode, make_run, one_track
 
 KINDS = {"x": "f8", "y": "f4", "sigma": "f4"}

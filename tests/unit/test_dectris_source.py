@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from streamer.config import SourceConfig
 from streamer.errors import UserError
 from streamer.sources import check_reachable, open_source
-from streamer.sources.arrivals import Arrivals
 from streamer.sources.base import Frame, Series, SeriesEnd
-from streamer.sources.cbor import parse
-from streamer.sources.dectris import DectrisSource
+from streamer.sources.live.arrivals import Arrivals
+from streamer.sources.live.dectris.cbor import parse
+from streamer.sources.live.dectris.source import DectrisSource
 from tests.unit.livesource import Sender, compress, counts, gaps, numbers, pixels, read
 
 SHAPE = (32, 48)

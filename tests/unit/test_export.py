@@ -8,13 +8,13 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from streamer import rows
-from streamer.curves import displaced, references
 from streamer.errors import UserError
-from streamer.export.columns import COLUMNS
 from streamer.export.formats import FORMATS, export_run
-from streamer.rows import batches, count_rows, histories
-from streamer.store import CELL, FRAMES, PEAKS, TRACKS
+from streamer.results import rows
+from streamer.results.curves import displaced, references
+from streamer.results.folder import CELL, FRAMES, PEAKS, TRACKS
+from streamer.results.rows import batches, count_rows, histories
+from streamer.results.schema import COLUMNS
 from tests.unit.runs import BEGIN, GEOMETRY, make_run
 
 SCHEMAS = {"frames": FRAMES, "peaks": PEAKS, "tracks": TRACKS, "cell": CELL}

@@ -10,16 +10,22 @@ from numba import njit
 from scipy.optimize import least_squares, minimize
 
 from streamer.errors import UserError
-from streamer.flags import NEIGHBOUR, POOR_FIT, UNTRUSTED
+from streamer.frames.flags import NEIGHBOUR, POOR_FIT, UNTRUSTED
+from streamer.simulator.patches import PeakRanges, Peaks, draw_peaks, expected_counts
 from streamer.simulator.profiles import draw_spots, precision
-from workers import fits as module
-from workers.climb import climb
-from workers.elementary import exponential, logarithm
-from workers.fits import GaussianFit, Noise, PseudoVoigtFit, fit_gaussian, fit_pseudo_voigt
-from workers.goodness import deviance_moments
-from workers.likelihood import GAUSSIAN, PSEUDO_VOIGT, evaluate, gather, workspace
-from workers.peaksim import PeakRanges, Peaks, draw_peaks, expected_counts
-from workers.suspicion import bump, tails, warp
+from workers.place.fit import methods as module
+from workers.place.fit.climb import climb
+from workers.place.fit.elementary import exponential, logarithm
+from workers.place.fit.goodness import deviance_moments
+from workers.place.fit.likelihood import GAUSSIAN, PSEUDO_VOIGT, evaluate, gather, workspace
+from workers.place.fit.methods import (
+    GaussianFit,
+    Noise,
+    PseudoVoigtFit,
+    fit_gaussian,
+    fit_pseudo_voigt,
+)
+from workers.place.fit.residuals import bump, tails, warp
 
 N = 4000
 

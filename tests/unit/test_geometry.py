@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from streamer.config import Config, GeometryConfig
 from streamer.errors import UserError
-from streamer.geometry import Geometry
+from streamer.frames.geometry import Geometry
 from streamer.simulator.scene import Scene
 
 TILTED = Geometry(

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import tifffile
 
-from streamer.codecs import decode
 from streamer.config import SourceConfig
 from streamer.errors import UserError
+from streamer.frames.codecs import decode
 from streamer.sources import open_source
 from streamer.sources.base import Frame, Gap, Series, SeriesEnd
-from streamer.sources.growing import Growing
-from streamer.sources.recording import PlainReel, Recording
+from streamer.sources.files.growing import Growing
+from streamer.sources.files.recording import PlainReel, Recording
 
 BSLZ4 = hdf5plugin.Bitshuffle(cname="lz4")
 SHAPE = (12, 15)

@@ -7,9 +7,9 @@ import hdf5plugin
 import numpy as np
 import pytest
 
-from streamer.codecs import decode
 from streamer.config import SourceConfig
 from streamer.errors import UserError
+from streamer.frames.codecs import decode
 from streamer.sources import open_source
 from streamer.sources.base import Frame, Gap, Series, SeriesEnd
 

@@ -9,11 +9,20 @@ import zmq
 
 from streamer.config import Config
 from streamer.failed import FailedFrames
-from streamer.ingest import Ingest
-from streamer.messages import EPOCH, Acks, CodedFrame, Frames, Records, SeriesHeader, pack, unpack
-from streamer.metrics import Metrics
-from streamer.pubsub import DETECTORS, FAR_END, Subscriber
+from streamer.ingest.node import Ingest
 from streamer.sources.base import Frame, Gap, Opening, Series, SeriesEnd
+from streamer.transport.messages import (
+    EPOCH,
+    Acks,
+    CodedFrame,
+    Frames,
+    Records,
+    SeriesHeader,
+    pack,
+    unpack,
+)
+from streamer.transport.metrics import Metrics
+from streamer.transport.publisher import DETECTORS, FAR_END, Subscriber
 
 
 class FakeSource:

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from streamer.flags import NEIGHBOUR
+from streamer.frames.flags import NEIGHBOUR
+from streamer.simulator.patches import expected_counts
 from tests.unit.test_fits import bounds_of, everywhere, peaks_of
-from workers.fits import GaussianFit, PseudoVoigtFit, fit_gaussian
-from workers.peaksim import expected_counts
+from workers.place.fit.methods import GaussianFit, PseudoVoigtFit, fit_gaussian
 
 N = 4000
 

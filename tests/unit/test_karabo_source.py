@@ -14,8 +14,8 @@ from streamer.config import SourceConfig
 from streamer.errors import UserError
 from streamer.sources import check_reachable
 from streamer.sources.base import Frame, Series, SeriesEnd
-from streamer.sources.pulses import images, pulse_axis
-from streamer.sources.trains import TrainArray, parse_train
+from streamer.sources.live.karabo.pulses import images, pulse_axis
+from streamer.sources.live.karabo.trains import TrainArray, parse_train
 from tests.unit.livesource import Sender, counts, gaps, numbers, pixels
 
 DETECTOR, MOTOR = "SPB_DET_AGIPD1M-1/DET/0CH0:xtdf", "SPB/MOTOR/1"

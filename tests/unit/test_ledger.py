@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamer.ledger import Ledger, Ranges
+from streamer.sink.ledger import Ledger, Ranges
 
 
 @given(st.lists(st.integers(-5, 40)))

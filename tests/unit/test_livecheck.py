@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from streamer.metrics import Metrics
-from workers.livecheck import LiveCheck
-from workers.positions import Positions
+from streamer.transport.metrics import Metrics
+from workers.place.base import Positions
+from workers.place.live_check import LiveCheck
 
 PATCHES = np.ones((200, 11, 11), np.float32)
 VALID = np.ones(PATCHES.shape, bool)

@@ -4,7 +4,7 @@ import msgpack
 import numpy as np
 import pytest
 
-from streamer.messages import (
+from streamer.transport.messages import (
     PEAK,
     POSITION,
     Acks,

@@ -13,17 +13,17 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from streamer.backlog import Spool
 from streamer.cell.gauges import CellGauges
 from streamer.config import MetricsConfig
 from streamer.errors import UserError
-from streamer.messages import CodedFrame, Status
-from streamer.metrics import INCIDENTS, RANKS, Metrics
-from streamer.store import CELL, RunFolder
-from streamer.supervisor import NodeProcess
-from streamer.targets import TARGETS_FILE, Targets
-from streamer.topology import NodeSpec
-from workers.gpugauges import GpuGauges
+from streamer.ingest.backlog import Spool
+from streamer.results.folder import CELL, RunFolder
+from streamer.run.supervisor import NodeProcess
+from streamer.run.targets import TARGETS_FILE, Targets
+from streamer.run.topology import NodeSpec
+from streamer.transport.messages import CodedFrame, Status
+from streamer.transport.metrics import INCIDENTS, RANKS, Metrics
+from workers.place.gauges import GpuGauges
 
 PROMTOOL = shutil.which("promtool")
 

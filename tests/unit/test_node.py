@@ -11,9 +11,9 @@ import pytest
 import zmq
 
 from streamer.errors import UserError
-from streamer.messages import Status, unpack
-from streamer.metrics import Metrics
-from streamer.node import Node
+from streamer.transport.messages import Status, unpack
+from streamer.transport.metrics import Metrics
+from streamer.transport.node import Node
 
 
 class CountDown:
@@ -63,8 +63,8 @@ def test_a_node_runs_its_role_to_the_end_and_reports(context):
 SCRIPT = """
     import sys, zmq
     sys.path.insert(0, {root!r})
-    from streamer.metrics import Metrics
-    from streamer.node import Node
+    from streamer.transport.metrics import Metrics
+    from streamer.transport.node import Node
 
     class Role:
         sockets, finished, stubborn = [], False, {stubborn}
@@ -135,7 +135,7 @@ def test_redelivered_frames_are_counted_once():
 
 
 def test_a_node_that_was_left_alone_does_not_wait_for_ever(context, monkeypatch, caplog):
-    monkeypatch.setattr("streamer.node._ALONE_S", 0.05)
+    monkeypatch.setattr("streamer.transport.node._ALONE_S", 0.05)
 
     class Waiting(CountDown):
         """A role that waits for an acknowledgement from a node that is gone."""

@@ -3,14 +3,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from streamer.flags import EDGE, MASKED, NEIGHBOUR, POOR_FIT, SATURATED
-from streamer.messages import PEAK, SeriesHeader
-from workers.detector import find_in_frame
-from workers.frames import Correction, bin_mask, binned
-from workers.gpu import place_peaks
-from workers.patches import cut_patches
-from workers.persistence import make_finder
-from workers.positions import Centroid
+from streamer.frames.flags import EDGE, MASKED, NEIGHBOUR, POOR_FIT, SATURATED
+from streamer.transport.messages import PEAK, SeriesHeader
+from workers.detect.correction import Correction, bin_mask, binned
+from workers.detect.node import find_in_frame
+from workers.detect.patches import cut_patches
+from workers.detect.topology import make_finder
+from workers.place.base import Centroid
+from workers.place.node import place_peaks
 
 FRAME = np.arange(40 * 50, dtype=np.uint16).reshape(40, 50)
 CLEAR = np.zeros(FRAME.shape, bool)

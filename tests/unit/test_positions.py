@@ -11,12 +11,25 @@ from hypothesis import strategies as st
 
 from streamer.config import PositionsConfig
 from streamer.errors import UserError
-from streamer.flags import POOR_FIT, UNTRUSTED
-from workers.counting import draw_counts
-from workers.evaluation import CASES, ConstantAnswer, evaluate, figures_table
-from workers.normalisation import FLIP_COLS, FLIP_ROWS, SWAP, border_level, normalise, prepare
-from workers.peaksim import PeakRanges, cramer_rao, draw_peaks, draw_valid, expected_counts
-from workers.positions import Centroid, PositionMethod, make_method
+from streamer.frames.flags import POOR_FIT, UNTRUSTED
+from streamer.simulator.counting import draw_counts
+from streamer.simulator.patches import (
+    PeakRanges,
+    cramer_rao,
+    draw_peaks,
+    draw_valid,
+    expected_counts,
+)
+from workers.compare.evaluation import CASES, ConstantAnswer, evaluate, figures_table
+from workers.place.base import Centroid, PositionMethod, make_method
+from workers.place.network.normalisation import (
+    FLIP_COLS,
+    FLIP_ROWS,
+    SWAP,
+    border_level,
+    normalise,
+    prepare,
+)
 
 ONES = np.ones((1, 11, 11), np.bool_)
 

@@ -3,8 +3,8 @@ import io
 import pytest
 from rich.console import Console
 
-from workers import progress
-from workers.progress import progress_bar
+from streamer.run import progress
+from streamer.run.progress import progress_bar
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 import zmq
 
 from streamer.errors import UserError
-from streamer.pubsub import DETECTORS, FAR_END, Parcel, Publisher, Subscriber
+from streamer.transport.publisher import DETECTORS, FAR_END, Parcel, Publisher, Subscriber
 
 
 class Clock:

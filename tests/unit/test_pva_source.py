@@ -13,14 +13,14 @@ import zmq
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamer.codecs import decode
 from streamer.config import SourceConfig
 from streamer.errors import UserError
+from streamer.frames.codecs import decode
 from streamer.sources import check_reachable, open_source
 from streamer.sources.base import Frame, Series, SeriesEnd
-from streamer.sources.ntndarray import coded_pixels, exposed_ns, holds_image, metadata
-from streamer.sources.uniqueids import UniqueIds
-from streamer.sources.wake import Wake
+from streamer.sources.live.pva.ntndarray import coded_pixels, exposed_ns, holds_image, metadata
+from streamer.sources.live.pva.unique_ids import UniqueIds
+from streamer.sources.live.pva.wake import Wake
 from tests.unit import livesource
 from tests.unit.livesource import counts, gaps, numbers, pixels
 
@@ -332,7 +332,7 @@ def test_images_arrive_as_sent(serve, attach):
 
 def test_image_that_came_while_the_channel_was_looked_at_is_a_frame(serve, attach, monkeypatch):
     channel = serve(update(7))
-    from streamer.sources import pva
+    from streamer.sources.live.pva import source as pva
 
     look = pva._summary
 

@@ -5,14 +5,14 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import make_reference as reference
 import pytest
 from prometheus_client import CollectorRegistry
 from pydantic import BaseModel, ConfigDict
 
-from streamer import reference
 from streamer.config import Config, load_config
-from streamer.store import CELL, FRAMES, PEAKS, TRACKS
-from workers.gpugauges import GpuGauges
+from streamer.results.folder import CELL, FRAMES, PEAKS, TRACKS
+from workers.place.gauges import GpuGauges
 
 PAGES = Path(__file__).parents[2] / "docs" / "reference"
 

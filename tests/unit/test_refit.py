@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from streamer.config import PositionsConfig
-from streamer.flags import NEIGHBOUR, POOR_FIT
-from streamer.messages import PEAK
-from workers.peaksim import PeakRanges, draw_peaks, expected_counts
-from workers.positions import Positions, make_method
-from workers.refit import crowded, doubtful, refit
+from streamer.frames.flags import NEIGHBOUR, POOR_FIT
+from streamer.simulator.patches import PeakRanges, draw_peaks, expected_counts
+from streamer.transport.messages import PEAK
+from workers.place.base import Positions, make_method
+from workers.place.refit import crowded, doubtful, refit
 
 
 def answer(rows, flags):

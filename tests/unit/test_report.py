@@ -11,17 +11,17 @@ from rich.console import Console
 
 from streamer.cell.spans import Span, spans
 from streamer.config import SourceConfig
-from streamer.curves import references
-from streamer.dashboard.pictures import Recorded
+from streamer.dashboard.relayed import Recorded
 from streamer.errors import UserError
-from streamer.export.columns import COLUMNS
 from streamer.report.agreement_figure import measure_agreement
 from streamer.report.contents import with_error
 from streamer.report.material import Refit, Shot, gather
 from streamer.report.movie import write_movie
 from streamer.report.run import write_report
-from streamer.rows import main_tracks
-from streamer.store import TRACKS
+from streamer.results.curves import references
+from streamer.results.folder import TRACKS
+from streamer.results.rows import main_tracks
+from streamer.results.schema import COLUMNS
 from tests.unit.runs import BEGIN, STEP, make_run
 
 SHAPE = (56, 64)

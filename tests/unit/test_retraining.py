@@ -15,17 +15,17 @@ from rich.console import Console
 
 from streamer.config import Config, load_config
 from streamer.errors import RunError, UserError
+from streamer.simulator.patches import PeakRanges, draw_peaks, expected_counts
 from streamer.simulator.profiles import draw_spots
-from workers.braggnn import Architecture, BraggNN
-from workers.checkpoints import WEIGHTS, load_network
-from workers.examples import draw_examples, join, measured_examples, noisy_counts
-from workers.fits import Noise
-from workers.labels import Labels, draw_like, held_out, integrated_counts, label
-from workers.objective import loss_of
-from workers.peaksim import PeakRanges, draw_peaks, expected_counts
-from workers.retraining import recording_of, retrain
-from workers.sightings import Pair, RecordedFootage, find_peaks
-from workers.standing import Simulated, Standing, grew_worse
+from workers.detect.survey import Pair, RecordedFootage, find_peaks
+from workers.learn.assessment import Simulated, Standing, grew_worse
+from workers.learn.examples import draw_examples, join, measured_examples, noisy_counts
+from workers.learn.labels import Labels, draw_like, held_out, integrated_counts, label
+from workers.learn.objective import loss_of
+from workers.learn.retraining import recording_of, retrain
+from workers.place.fit.methods import Noise
+from workers.place.network.braggnn import Architecture, BraggNN
+from workers.place.network.checkpoints import WEIGHTS, load_network
 
 GAIN = 4.0
 SETTINGS = [

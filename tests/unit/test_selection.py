@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamer.codecs import decode
 from streamer.config import SourceConfig
 from streamer.errors import UserError
+from streamer.frames.codecs import decode
 from streamer.selection import parse_frames
 from streamer.sources import open_source
 from streamer.sources.base import Frame, Gap, Series, SeriesEnd

@@ -12,7 +12,7 @@ from numpy.testing import assert_array_equal
 
 from streamer.config import SimulateConfig
 from streamer.errors import UserError
-from streamer.simulator.recorder import write_recording
+from streamer.simulator.eiger_files import write_recording
 from streamer.simulator.scene import Scene
 from streamer.simulator.truth import read_truth, truth_path_for, write_truth
 

@@ -21,7 +21,7 @@ from streamer.errors import UserError
 from streamer.simulator import sender
 from streamer.simulator.scene import Scene
 from streamer.simulator.sender import Detector, Sent
-from streamer.simulator.stream2 import SeriesMessages, encode_bslz4
+from streamer.simulator.stream_v2 import SeriesMessages, encode_bslz4
 from streamer.simulator.truth import read_truth
 
 CONFIG = SimulateConfig(frames=30, rows=150, cols=170, spots=3, seed=1, rate_hz=0.0)

@@ -9,8 +9,10 @@ import zmq
 
 from streamer.config import Config
 from streamer.errors import UserError
-from streamer.feed import read_message
-from streamer.messages import (
+from streamer.results.folder import PEAKS, TRACKS, RunFolder
+from streamer.sink.feed import read_message
+from streamer.sink.node import Sink
+from streamer.transport.messages import (
     EPOCH,
     PEAK,
     POSITION,
@@ -23,10 +25,8 @@ from streamer.messages import (
     pack,
     unpack,
 )
-from streamer.metrics import Metrics
-from streamer.pubsub import FAR_END, Parcel, Publisher
-from streamer.sink import Sink
-from streamer.store import PEAKS, TRACKS, RunFolder
+from streamer.transport.metrics import Metrics
+from streamer.transport.publisher import FAR_END, Parcel, Publisher
 
 CONFIG = Config.model_validate({"sink": {"commit_s": 0.01}})
 

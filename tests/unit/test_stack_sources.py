@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import tifffile
 
-from streamer.codecs import decode
 from streamer.config import SourceConfig
 from streamer.errors import UserError
+from streamer.frames.codecs import decode
 from streamer.sources import open_source
 from streamer.sources.base import Frame, Gap, Series, SeriesEnd
 from streamer.sources.pacing import Paced

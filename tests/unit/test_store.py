@@ -7,10 +7,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from streamer import store
 from streamer.errors import RunError, UserError
-from streamer.geometry import Geometry
-from streamer.store import CELL, FRAMES, PEAKS, TRACKS, LastPart, RunFolder
+from streamer.frames.geometry import Geometry
+from streamer.results import folder as store
+from streamer.results.folder import CELL, FRAMES, PEAKS, TRACKS, LastPart, RunFolder
 
 
 def a_part(schema, count):

@@ -5,9 +5,9 @@ import signal
 import pytest
 import zmq
 
-from streamer.messages import Status, pack
-from streamer.supervisor import Phase, Supervisor
-from streamer.topology import NodeSpec
+from streamer.run.supervisor import Phase, Supervisor
+from streamer.run.topology import NodeSpec
+from streamer.transport.messages import Status, pack
 
 
 class Process:
@@ -38,7 +38,7 @@ def clock():
 @pytest.fixture
 def supervisor(context, address, tmp_path, monkeypatch, clock):
     """A supervisor of a run whose ingest node has ended, and with it all but the sink."""
-    monkeypatch.setattr("streamer.supervisor.subprocess.Popen", Process)
+    monkeypatch.setattr("streamer.run.supervisor.subprocess.Popen", Process)
     status = address()
     specs = [
         NodeSpec(name=name, source="", out="", endpoints={"status": status}, detectors=1, gpus=1)

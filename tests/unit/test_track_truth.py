@@ -4,18 +4,18 @@ import numpy as np
 import pyarrow as pa
 
 from streamer.config import Config, TracksConfig
-from streamer.flags import POOR_FIT
-from streamer.follower import anchors
-from streamer.geometry import Geometry
+from streamer.frames.flags import POOR_FIT
+from streamer.frames.geometry import Geometry
 from streamer.report.track_truth import judge
+from streamer.results.folder import PEAKS
 from streamer.simulator.scene import Scene
-from streamer.store import PEAKS
-from streamer.tracks import Tracker
-from workers.detector import find_in_frame
-from workers.frames import Correction
-from workers.gpu import place_peaks
-from workers.persistence import make_finder
-from workers.positions import make_method
+from streamer.tracks.linking import anchors
+from streamer.tracks.tracker import Tracker
+from workers.detect.correction import Correction
+from workers.detect.node import find_in_frame
+from workers.detect.topology import make_finder
+from workers.place.base import make_method
+from workers.place.node import place_peaks
 
 NOISE = 0.03
 

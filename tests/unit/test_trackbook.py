@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from streamer.flags import NEIGHBOUR, POOR_FIT
-from streamer.geometry import Geometry
-from streamer.store import TRACKS
-from streamer.trackbook import TrackBook
+from streamer.frames.flags import NEIGHBOUR, POOR_FIT
+from streamer.frames.geometry import Geometry
+from streamer.results.folder import TRACKS
+from streamer.tracks.catalogue import TrackBook
 
 GEOMETRY = Geometry.from_beam(
     (0.0, 0.0), distance_m=0.2, pixel_m=(1e-4, 1e-4), wavelength_a=0.5, source="test"

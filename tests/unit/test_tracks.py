@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamer.tracks import Tracker, close_pairs
+from streamer.tracks.tracker import Tracker, close_pairs
 
 
 def at(*points: tuple[float, float]) -> np.ndarray:

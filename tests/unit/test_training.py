@@ -17,10 +17,10 @@ from rich.console import Console
 
 from streamer.config import TrainConfig, load_config
 from streamer.errors import UserError
-from workers import training
-from workers.braggnn import ARCHITECTURES, Architecture, BraggNN
-from workers.checkpoints import load_network, read_file
-from workers.muon import Muon, orthogonalised
+from workers.learn import training
+from workers.learn.muon import Muon, orthogonalised
+from workers.place.network.braggnn import ARCHITECTURES, Architecture, BraggNN
+from workers.place.network.checkpoints import load_network, read_file
 
 SMALL = TrainConfig(architecture="compact", patches=128 * 100, batch=128, device="cpu")
 

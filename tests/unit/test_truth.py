@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from streamer.flags import POOR_FIT
+from streamer.frames.flags import POOR_FIT
 from streamer.report.truth import compare
 
 

@@ -10,8 +10,8 @@ import zmq
 
 from streamer.config import Config
 from streamer.errors import UserError
-from streamer.flags import NEIGHBOUR, POOR_FIT
-from streamer.messages import (
+from streamer.frames.flags import NEIGHBOUR, POOR_FIT
+from streamer.transport.messages import (
     PEAK,
     POSITION,
     Acks,
@@ -24,12 +24,12 @@ from streamer.messages import (
     pack,
     unpack,
 )
-from streamer.metrics import Metrics
-from streamer.pubsub import DETECTORS, FAR_END, GPUS, Parcel, Publisher, Subscriber
-from workers.detector import DetectorWorker
-from workers.gpu import GpuWorker
-from workers.persistence import make_finder
-from workers.positions import Positions as Placed
+from streamer.transport.metrics import Metrics
+from streamer.transport.publisher import DETECTORS, FAR_END, GPUS, Parcel, Publisher, Subscriber
+from workers.detect.node import DetectorWorker
+from workers.detect.topology import make_finder
+from workers.place.base import Positions as Placed
+from workers.place.node import GpuWorker
 
 CONFIG = Config.model_validate({"positions": {"batch_wait_ms": 20.0}})
 SPOTS = [(20, 30), (40, 12), (45, 50)]

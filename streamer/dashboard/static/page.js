@@ -1,22 +1,22 @@
 // The page: what comes is handed to its parts, which draw themselves when the browser is ready.
 
-import { Cell } from "./cell.js";
-import { Controls } from "./controls.js";
-import { Drift, QUANTITIES } from "./drift.js";
-import { Frames } from "./frames.js";
-import { Health } from "./health.js";
-import { Image } from "./image.js";
-import { decode } from "./message.js";
-import { Moments } from "./moments.js";
+import { Cell } from "./panels/cell.js";
+import { Controls } from "./panels/controls.js";
+import { Drift, QUANTITIES } from "./panels/drift.js";
+import { Frames } from "./panels/frames.js";
+import { Health } from "./panels/health.js";
+import { Image } from "./panels/image.js";
+import { decode } from "./link/message.js";
+import { Moments } from "./link/moments.js";
 import { counts, fixed } from "./numbers.js";
-import { Patch } from "./patch.js";
-import { Peaks } from "./peaks.js";
-import { Readout } from "./readout.js";
-import { csv, driftCanvas, imageCanvas, save } from "./saving.js";
-import { Series } from "./series.js";
-import { Socket } from "./socket.js";
-import { Stats } from "./stats.js";
-import { Tracks } from "./tracks.js";
+import { Patch } from "./panels/patch.js";
+import { Peaks } from "./panels/peaks.js";
+import { Readout } from "./panels/readout.js";
+import { csv, driftCanvas, imageCanvas, save } from "./panels/saving.js";
+import { Series } from "./panels/series.js";
+import { Socket } from "./link/socket.js";
+import { Stats } from "./link/stats.js";
+import { Tracks } from "./panels/tracks.js";
 import { View } from "./view.js";
 
 const POINTS = 4000; // of a line, at most; half of them, at least, are more than a plot has columns

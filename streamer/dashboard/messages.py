@@ -1,0 +1,219 @@
+"""What the dashboard's server and its page say to each other over one WebSocket.
+
+**To the page**, binary: a uint32 (little endian) with the length of the header, the header as JSON
+in UTF-8, padded with spaces so that the first array starts at a multiple of 8 bytes, then the
+arrays, each padded to a multiple of 8. The header's ``arrays`` lists ``{"name", "dtype", "shape",
+"offset"}`` with dtype ``u1``, ``i4``, ``f4`` or ``f8`` and the offset (ten digits, as text) in
+bytes from the start of the message. Frame numbers and tracks are f8, which holds them exactly, and
+Unix times in ns too, which it holds to 256 ns.
+
+A frame has a number in its series and one in the run, its *run frame*: the series stand one behind
+the other in the order in which they began, so that it is the number in the series and where that
+starts in the run. With one series both are the same.
+
+``hello``
+    run, source, live, state, started (UTC), software, series (list of names), starts (list of the
+    run frames at which these start), quantities (list of what drifts can be shown as: ``radial``,
+    ``row``, ``col``, ``d``, ``strain`` where the geometry is known, else ``distance``, ``row``,
+    ``col``), labels and units of these {quantity: text}, beam ([row, col] of the direct beam or
+    null), n_frames (one more than the largest run frame, here as in other messages), has_cell,
+    shape ([rows, cols] or null). Sent again when anything but n_frames has changed.
+``health``
+    phase, frames_in_hz, frames_out_hz, latency_ms, backlog, lost (plain words, empty when nothing
+    is), frames {done, failed, missing, shed}, peaks, disagreement_px, viewers, dropped (messages
+    this viewer was too slow for), elapsed_s, stale_s (seconds since the run said anything), live,
+    n_frames. Rates, latency and disagreement are null where not known.
+``image``
+    series, frame, time_ns, shape [rows, cols], binning (detector pixels per image pixel), low, high
+    (counts at levels 1 and 255), knee (counts above low up to which levels are about linear),
+    newest (true while live), settled (false: its peaks are not there yet), has_pixels, why (no
+    pixels, when there are none). Arrays: pixels u1 [h, w] (0 masked, 1..255 logarithmic in counts:
+    ``low + knee * ((1 + (high - low) / knee) ** ((level - 1) / 254) - 1)``), and of each peak row,
+    col, row_sigma, col_sigma, score (f4), flags (i4), track (f8).
+``tracks``
+    n_frames, timeline (two lists: run frames and Unix seconds, sorted by these; other frames are
+    about evenly between), n (tracks), radial (whether ``drift`` is along the line from the direct
+    beam), units {column: unit}. Arrays: one f8 or i4 for each numeric column of the run folder's
+    tracks table, and series (i4, places in the list of ``hello``), in which frames have their
+    numbers. Columns may be missing.
+``drift``
+    quantity (``distance`` where ``radial`` was asked for and no geometry is known), label, unit, x
+    (``time`` or ``frame``), request (echoed), number (of this message among the drifts of the
+    connection), base (number of the message that it builds upon; null where it holds all), lines
+    [[track, drop, keep, add]]. A line is what it was, without its first `drop` points, of the rest
+    the first `keep`, and behind these `add` new ones. Arrays: x (f8; Unix seconds or run frame), y,
+    sigma (f4; NaN where not known), the new points of all lines, one line after the other.
+``cell``
+    half_cycles [{number, kind, start, stop, start_frame, stop_frame}] (Unix seconds; run frames,
+    null when not known). Arrays: time (f8, Unix seconds), frame (f8, run frame), voltage, current
+    (f4).
+``patch``
+    series, frame, track, row, col, origin [row, col] of the first pixel, placed [row, col], sigma
+    [row, col], fit {row, col, row_sigma, col_sigma} or null, fitted (false: sent again when it is
+    fitted), why (no pixels, when there are none). Array: pixels f4 [11, 11], counts, NaN where not
+    valid.
+``problem``
+    text, for the user.
+
+**From the page**, JSON text:
+
+``{"type": "watch", "tracks": [..], "quantity": "radial", "x": "time", "from": null, "to": null,
+"points": 2000, "request": 7}``
+    Which drifts to send, now and as they grow; `from` and `to` in the units of x, null for all; at
+    most `points` of each, thinned by the weighted mean of neighbours, over stretches of x that are
+    a power of two long and become twice as long when points are too many: until then nothing but
+    the last point changes. At most 200 tracks.
+``{"type": "show", "frame": null, "series": null}``
+    Which frame to show, by its number in the series: null for the newest, live; a number pauses
+    there.
+``{"type": "patch", "frame": 12, "series": "series_1", "row": 100.5, "col": 20.25}``
+    The patch around a peak.
+``{"type": "hold", "hold": true}``
+    Send nothing but health until further notice: the page is not visible.
+
+A message that has not gone out when the next of its type is ready is replaced by it. A ``drift``
+holds what is new since the one that went out before it: nobody misses one that was replaced. The
+first after ``watch``, and any of another quantity, holds all. A page that has not got the ``base``
+of one sends its ``watch`` again, with another `request`.
+
+The page is served at ``/`` with its files
+beside it (``/page.js``, ``/style.css``, ...), the WebSocket is at ``/ws``. It is closed with code
+1012 when the server ends, as it does a second after the run that it belongs to.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamer.results.curves import Curve
+
+__all__ = ["DriftWriter", "Lines", "encode"]
+
+_DTYPES = {"u1", "i4", "f4", "f8"}
+_NOTHING = Curve(np.empty(0), np.empty(0, np.float32), np.empty(0, np.float32))
+
+
+def encode(
+    kind: str,
+    header: Mapping[str, Any] | None = None,
+    arrays: Mapping[str, NDArray[Any]] | None = None,
+) -> bytes:
+    """Return a message to the page.
+
+    Parameters
+    ----------
+    kind
+        Its ``type``.
+    header
+        The other keys: plain JSON types; NaN becomes null.
+    arrays
+        By name, of dtype u1, i4, f4 or f8 in native (little-endian) byte order.
+    """
+    blocks = [np.ascontiguousarray(array) for array in (arrays or {}).values()]
+    for name, block in zip(arrays or {}, blocks, strict=True):
+        if block.dtype.str[1:] not in _DTYPES:
+            raise ValueError(f"array {name} has dtype {block.dtype}")
+    # The header holds offsets that depend on its own length, so these are given a fixed width.
+    listed = [
+        {"name": name, "dtype": block.dtype.str[1:], "shape": list(block.shape), "offset": "0" * 10}
+        for name, block in zip(arrays or {}, blocks, strict=True)
+    ]
+    content = {"type": kind, **(header or {}), "arrays": listed}
+    start = 4 + len(_dump(content))
+    start += -start % 8
+    offset = start
+    for entry, block in zip(listed, blocks, strict=True):
+        entry["offset"] = f"{offset:010d}"
+        offset += block.nbytes + -block.nbytes % 8
+    text = _dump(content).ljust(start - 4)
+    parts = [len(text).to_bytes(4, "little"), text]
+    for block in blocks:
+        parts += [block.tobytes(), bytes(-block.nbytes % 8)]
+    return b"".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """What a page's plot is to show."""
+
+    header: Mapping[str, Any]
+    """Of the ``drift`` message, but for what :class:`DriftWriter` adds."""
+    curves: Mapping[int, Curve]
+    """By track."""
+
+
+class DriftWriter:
+    """Writes the ``drift`` messages of one connection, each with what is new since the one before.
+
+    What is new is found by comparing points, not by keeping account of why they changed: a line is
+    right on the page whatever happened to it.
+    """
+
+    def __init__(self) -> None:
+        self.number = 0
+        """Of the message that was written last."""
+        self._written: Lines | None = None
+
+    def forget(self) -> None:
+        """Write all in the next message."""
+        self._written = None
+
+    def write(self, lines: Lines) -> bytes:
+        """Return the message after which the page shows these lines."""
+        before = self._written
+        if before is not None and (
+            before.header != lines.header or list(before.curves) != list(lines.curves)
+        ):
+            before = None
+        places, new = [], [_NOTHING]
+        for track, curve in lines.curves.items():
+            drop, keep = (0, 0) if before is None else _kept(before.curves[track], curve)
+            places.append([track, drop, keep, len(curve.x) - keep])
+            new.append(Curve(curve.x[keep:], curve.y[keep:], curve.sigma[keep:]))
+        base = None if before is None else self.number
+        self.number += 1
+        self._written = lines
+        more = {"number": self.number, "base": base, "lines": places}
+        arrays = {
+            "x": np.concatenate([one.x for one in new]),
+            "y": np.concatenate([one.y for one in new]),
+            "sigma": np.concatenate([one.sigma for one in new]),
+        }
+        return encode("drift", {**lines.header, **more}, arrays)
+
+
+def _kept(old: Curve, new: Curve) -> tuple[int, int]:
+    """Return how many of the first points are gone, and how many of the others stay as they are."""
+    if old is new:
+        return 0, len(new.x)
+    first = np.flatnonzero(old.x == new.x[0]) if len(new.x) else np.empty(0, np.int64)
+    if not len(first):
+        return 0, 0
+    drop = int(first[0])
+    n = min(len(old.x) - drop, len(new.x))
+    same = old.x[drop : drop + n] == new.x[:n]
+    for one, other in ((old.y, new.y), (old.sigma, new.sigma)):
+        # As bits: NaN stays NaN.
+        same &= one[drop : drop + n].view(np.int32) == other[:n].view(np.int32)
+    return drop, n if same.all() else int(same.argmin())
+
+
+def _dump(content: Mapping[str, Any]) -> bytes:
+    return json.dumps(_finite(content), separators=(",", ":")).encode()
+
+
+def _finite(value: Any) -> Any:
+    """Replace what JSON has no word for."""
+    if isinstance(value, float):
+        return value if np.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value

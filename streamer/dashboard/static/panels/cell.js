@@ -1,0 +1,113 @@
+// What the cell did: its voltage, and the half-cycles as shades behind the drift.
+
+import { fixed } from "../numbers.js";
+import { isDense, nearest, shapes } from "../plot/lines.js";
+
+const FAR = 0.02; // of the readings' span: farther away the voltage is not said
+
+export class Cell {
+  constructor() {
+    this.time = this.frame = new Float64Array();
+    this.voltage = this.current = new Float32Array();
+    this.halfCycles = [];
+  }
+
+  update(header, arrays) {
+    Object.assign(this, arrays);
+    const numbers = { charge: 0, discharge: 0 };
+    this.halfCycles = header.half_cycles.map((cycle) => {
+      const number = cycle.kind in numbers ? ` ${(numbers[cycle.kind] += 1)}` : "";
+      return { ...cycle, words: cycle.kind + number };
+    });
+    // Before the first frame and after the last one there are readings without a frame number.
+    const known = [];
+    for (let i = 0; i < this.frame.length; i += 1) if (this.frame[i] >= 0) known.push(i);
+    const pick = (values, kind) => kind.from(known, (i) => values[i]);
+    this.byFrame = {
+      x: pick(this.frame, Float64Array),
+      time: pick(this.time, Float64Array),
+      y: pick(this.voltage, Float32Array),
+      current: pick(this.current, Float32Array),
+    };
+  }
+
+  get known() {
+    return this.time.length > 0;
+  }
+
+  /** Voltage as a line over time or frame. */
+  line(x) {
+    if (x === "time" || !this.byFrame)
+      return { x: this.time, y: this.voltage, current: this.current };
+    return this.byFrame;
+  }
+
+  /** Start and end of a half-cycle in units of x; the last one may still go on. */
+  ends(cycle, x) {
+    return x === "time" ? [cycle.start, cycle.stop] : [cycle.start_frame, cycle.stop_frame];
+  }
+
+  /** {voltage, current, words} at a moment or frame; null where nothing is known. */
+  at(value, x) {
+    const line = this.line(x);
+    const index = nearest(line.x, value);
+    if (index < 0) return null;
+    const reach = FAR * (line.x[line.x.length - 1] - line.x[0]) + 1;
+    if (Math.abs(line.x[index] - value) > reach) return null;
+    const cycle = this.halfCycles.find((one) => {
+      const [start, stop] = this.ends(one, x);
+      return start !== null && value >= start && (stop === null || value <= stop);
+    });
+    return {
+      voltage: line.y[index],
+      current: line.current[index],
+      words: cycle?.words ?? "rest",
+    };
+  }
+
+  /** Shade the half-cycles; called before the lines are drawn. */
+  shade(context, box, scale, x, colours) {
+    context.save();
+    const ratio = devicePixelRatio || 1;
+    context.font = `${11 * ratio}px system-ui, sans-serif`;
+    context.textBaseline = "top";
+    for (const cycle of this.halfCycles) {
+      const [start, stop] = this.ends(cycle, x);
+      if (start === null || !(cycle.kind in colours)) continue;
+      const left = Math.max(scale.x0 + start * scale.across, box.left);
+      const right = Math.min(stop === null ? box.left + box.width : scale.x0 + stop * scale.across, box.left + box.width);
+      if (right <= left) continue;
+      context.fillStyle = colours[cycle.kind];
+      context.fillRect(left, box.top, right - left, box.height);
+      const short = cycle.kind;
+      const words = [cycle.words, short].find(
+        (text) => context.measureText(text).width + 12 * ratio < right - left,
+      );
+      context.fillStyle = colours.words;
+      if (words) context.fillText(words, left + 6 * ratio, box.top + 5 * ratio);
+    }
+    context.restore();
+  }
+
+  /** Draw the voltage. */
+  draw(context, raster, scale, x, colour) {
+    const ratio = devicePixelRatio || 1;
+    const line = this.line(x);
+    if (isDense(line, scale)) {
+      raster.line(raster.trace(line, scale), colour, 1.2 * ratio);
+      return;
+    }
+    context.save();
+    context.lineWidth = 1.2 * ratio;
+    context.strokeStyle = colour;
+    context.stroke(shapes(line, scale).stroke);
+    context.restore();
+  }
+
+  /** "3.912 V, charge 1" at a moment or frame. */
+  words(value, x) {
+    const found = this.at(value, x);
+    if (!found) return "";
+    return `${fixed(found.voltage, 3)} V, ${found.words}`;
+  }
+}

@@ -1,0 +1,336 @@
+// The drift of the chosen tracks over the run, with the voltage of the cell.
+
+import { lineStyle } from "../plot/colours.js";
+import { extent, isDense, linear, nearest, shapes } from "../plot/lines.js";
+import { shownUnit } from "../numbers.js";
+import { Points } from "../plot/points.js";
+import { Raster } from "../plot/raster.js";
+import { clock, decimals, frames } from "../plot/ticks.js";
+
+const uPlot = window.uPlot;
+const CLICK_MS = 240; // a second click within this time makes it a double click
+const KEY_STEP = 0.01; // of the plot's width
+const BAND = 0.2; // opacity of sigma
+const MARGIN = 0.06; // above and below what is drawn
+export const QUANTITIES = {
+  radial: "radial drift",
+  distance: "distance from reference",
+  row: "drift in row",
+  col: "drift in column",
+  d: "lattice spacing d",
+  strain: "strain",
+};
+
+export class Drift {
+  constructor(host, view, cell, series, theme) {
+    Object.assign(this, { host, view, cell, series, theme, lines: [], unit: "", quantity: "", x: "time" });
+    this.cursor = null; // value of x under the cursor
+    this.shown = null; // value of x of the frame that is shown
+    this.oncursor = this.onshow = this.onselect = () => {};
+    this.number = this.base = null; // of the message that told the lines last, and what it built upon
+    this.drawn = 0;
+    this.dots = new Map();
+    this.raster = new Raster();
+    new ResizeObserver(() => this.resize()).observe(host);
+    host.addEventListener("keydown", (event) => this.key(event));
+  }
+
+  /** Take in what is new of the lines; false where it builds upon a message that is not here. */
+  update(header, { x, y, sigma }) {
+    const { base, number } = header;
+    if (base !== null && base !== this.number) return false;
+    const known = new Map(base === null ? [] : this.lines.map((line) => [line.track, line]));
+    this.number = null;
+    const lines = [];
+    let from = 0;
+    for (const [track, drop, keep, add] of header.lines) {
+      const line = known.get(track) ?? new Points(track);
+      const part = (values) => values.subarray(from, from + add);
+      if (!line.take(drop, keep, { x: part(x), y: part(y), sigma: part(sigma) })) return false;
+      lines.push(line);
+      from += add;
+    }
+    if (header.x !== this.x) this.cursor = null;
+    const { quantity, unit } = header;
+    Object.assign(this, { number, base, lines, quantity, unit, x: header.x });
+    this.dirty = this.fresh = true;
+    return true;
+  }
+
+  /** Mark the frame that the image shows, by its time and its number in the run. */
+  show(time, number) {
+    this.shown = this.x === "time" ? time : number;
+    if (this.view.get("frame") !== null) this.dirty = true;
+  }
+
+  /** What is plotted, as plain numbers. */
+  report() {
+    const { quantity, unit, x, range, cursor, number, base, drawn } = this;
+    const plain = ({ track, x: at, y, sigma }) => ({ track, x: [...at], y: [...y], sigma: [...sigma] });
+    return { quantity, unit, x, range, cursor, number, base, drawn, lines: this.chosen.map(plain) };
+  }
+
+  /** What the y axis shows, with its unit. */
+  get label() {
+    const [unit] = shownUnit(this.unit);
+    return `${QUANTITIES[this.quantity] ?? this.quantity}${unit && ` / ${unit}`}`;
+  }
+
+  /** The lines that are chosen now: what came may be older than the choice. */
+  get chosen() {
+    return this.lines.filter((line) => this.view.slots.has(line.track));
+  }
+
+  /** First and last x that are known. */
+  get whole() {
+    let [from, to] = [Infinity, -Infinity];
+    const known = this.lines.filter((line) => line.x.length);
+    for (const { x } of known.length ? known : [this.cell.line(this.x)]) {
+      if (!x.length) continue;
+      from = Math.min(from, x[0]);
+      to = Math.max(to, x[x.length - 1]);
+    }
+    if (!(to >= from)) return [0, 1];
+    return to > from ? [from, to] : [from - 0.5, to + 0.5];
+  }
+
+  get range() {
+    const [first, last] = this.whole;
+    const { from, to, span, frame } = this.view.state;
+    if (from !== null && to !== null && to > from) return [from, to];
+    if (span === null || last - first < span) {
+      const pad = 0.01 * (last - first);
+      return [first - pad, last + pad];
+    }
+    // Scrolled back, the window stands around the frame that is shown.
+    const end = frame === null || this.shown === null ? last : Math.min(this.shown + span / 2, last);
+    return [end - span, end + 0.01 * span];
+  }
+
+  draw() {
+    if (!this.dirty || !this.host.clientWidth) return;
+    this.dirty = false;
+    const [from, to] = this.range;
+    if (this.made !== this.kind) this.make();
+    const y = padded(this.chosen.map((line) => extent(line, from, to)), 1e-6);
+    const volts = padded([extent(this.cell.line(this.x), from, to)], 0.02);
+    this.plot.axes[1].label = this.label;
+    this.plot.batch(() => {
+      this.plot.setScale("x", { min: from, max: to });
+      this.plot.setScale("y", { min: y[0], max: y[1] });
+      this.plot.setScale("volts", { min: volts[0], max: volts[1] });
+      this.plot.redraw(false, true);
+    });
+    this.mark();
+    this.oncursor();
+    if (this.fresh) this.drawn += 1;
+    this.fresh = false;
+  }
+
+  /** What a plot is made anew for. */
+  get kind() {
+    return `${this.x} ${this.theme()} ${this.cell.known} ${this.series.several}`;
+  }
+
+  make() {
+    this.made = this.kind;
+    this.plot?.destroy();
+    this.dots.clear();
+    const colours = this.colours();
+    const font = "12px system-ui, sans-serif";
+    const axis = { stroke: colours.ink, font, labelFont: font, labelSize: 20, ticks: { stroke: colours.grid, size: 5 } };
+    const grid = { stroke: colours.grid, width: 1 };
+    const nothing = { paths: () => null, points: { show: false } };
+    const along = this.x === "time" ? "time of day" : this.series.several ? "frame of the run" : "frame";
+    this.plot = new uPlot(
+      {
+        width: this.host.clientWidth,
+        height: this.host.clientHeight,
+        padding: [8, this.cell.known ? 0 : 12, 0, 0],
+        legend: { show: false },
+        cursor: { y: false, points: { show: false }, drag: { x: true, y: false, setScale: false, dist: 5 } },
+        scales: {
+          x: { time: this.x === "time", auto: false },
+          y: { auto: false },
+          volts: { auto: false },
+        },
+        axes: [
+          { ...axis, grid, size: 34, label: along, values: this.x === "time" ? clock : frames },
+          { ...axis, grid, size: 62, scale: "y", label: " ", values: (...words) => decimals(...words, shownUnit(this.unit)[1]) },
+          { ...axis, stroke: colours.faint, grid: { show: false }, side: 1, size: 46, scale: "volts", label: "cell voltage / V", values: decimals, show: this.cell.known },
+        ],
+        series: [{}, { scale: "y", ...nothing }, { scale: "volts", ...nothing }],
+        hooks: {
+          drawAxes: [() => this.behind()],
+          draw: [() => this.before()],
+          setCursor: [(plot) => this.point(plot)],
+          setSelect: [(plot) => this.select(plot)],
+        },
+      },
+      [[0, 1], [0, 0], [0, 0]],
+      this.host,
+    );
+    this.plot.palette = colours;
+    this.marker = this.plot.over.appendChild(document.createElement("div"));
+    this.marker.className = "marker";
+    this.listen(this.plot.over);
+  }
+
+  listen(over) {
+    let timer = 0;
+    let start = null;
+    over.addEventListener("pointerdown", (event) => (start = event.clientX));
+    over.addEventListener("click", (event) => {
+      if (start !== null && Math.abs(event.clientX - start) > 4) return;
+      const x = this.plot.posToVal(event.clientX - over.getBoundingClientRect().left, "x");
+      clearTimeout(timer);
+      timer = setTimeout(() => this.onshow(x), CLICK_MS);
+    });
+    // Before uPlot's own answer, which would put the scale to its dummy data.
+    over.addEventListener("dblclick", (event) => {
+      clearTimeout(timer);
+      event.stopImmediatePropagation();
+      this.onselect(null, null);
+    }, true);
+  }
+
+  key(event) {
+    if (event.target !== this.host || event.ctrlKey || event.metaKey) return;
+    const [from, to] = this.range;
+    const middle = this.cursor ?? (from + to) / 2;
+    const zoom = (factor) => this.onselect(middle + (from - middle) * factor, middle + (to - middle) * factor);
+    const step = (to - from) * KEY_STEP * (event.shiftKey ? 10 : 1);
+    if (event.key === "ArrowLeft") this.move(Math.max(middle - step, from));
+    else if (event.key === "ArrowRight") this.move(Math.min(middle + step, to));
+    else if (event.key === "Enter") this.onshow(middle);
+    else if (event.key === "+" || event.key === "=") zoom(0.5);
+    else if (event.key === "-") zoom(2);
+    else if (event.key === "0" || event.key === "Escape") this.onselect(null, null);
+    else return;
+    event.preventDefault();
+  }
+
+  move(value) {
+    this.plot?.setCursor({ left: this.plot.valToPos(value, "x"), top: 1 });
+  }
+
+  point(plot) {
+    const { left } = plot.cursor;
+    this.cursor = left === null || left === undefined || left < 0 ? null : plot.posToVal(left, "x");
+    this.mark();
+    this.oncursor();
+  }
+
+  select(plot) {
+    const { left, width } = plot.select;
+    if (width < 5) return;
+    this.onselect(plot.posToVal(left, "x"), plot.posToVal(left + width, "x"));
+    plot.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
+  }
+
+  /** {track, x, y, sigma} of each chosen line nearest to the cursor, else of its newest point. */
+  values() {
+    return this.chosen.map(({ track, x, y, sigma }) => {
+      const index = this.cursor === null ? x.length - 1 : nearest(x, this.cursor);
+      return index < 0
+        ? { track, x: NaN, y: NaN, sigma: NaN }
+        : { track, x: x[index], y: y[index], sigma: sigma[index] };
+    });
+  }
+
+  // Small HTML parts above the canvas: they move without the plot being drawn again.
+  mark() {
+    const { plot } = this;
+    if (!plot) return;
+    const place = (value) => plot.valToPos(value, "x");
+    const visible = (value) => value !== null && value >= plot.scales.x.min && value <= plot.scales.x.max;
+    const paused = this.view.get("frame") !== null && visible(this.shown);
+    this.marker.hidden = !paused;
+    if (paused) this.marker.style.transform = `translateX(${place(this.shown)}px)`;
+    const wanted = this.cursor === null ? [] : this.values();
+    for (const { track, x, y } of wanted) {
+      let dot = this.dots.get(track);
+      if (!dot) {
+        dot = plot.over.appendChild(document.createElement("div"));
+        dot.className = "dot";
+        this.dots.set(track, dot);
+      }
+      dot.hidden = !visible(x) || !Number.isFinite(y);
+      dot.style.borderColor = lineStyle(this.view.slots.get(track), this.theme()).colour;
+      dot.style.transform = `translate(${place(x)}px, ${plot.valToPos(y, "y")}px)`;
+    }
+    for (const [track, dot] of this.dots)
+      if (!wanted.some((one) => one.track === track)) dot.hidden = true;
+  }
+
+  /** From x and the scale of an axis to pixels of the canvas. */
+  scale(axis) {
+    const { bbox, scales } = this.plot;
+    return linear(bbox, scales.x, scales[axis]);
+  }
+
+  behind() {
+    const { ctx, bbox } = this.plot;
+    this.cell.shade(ctx, bbox, this.scale("y"), this.x, this.plot.palette);
+    if (this.x === "frame") this.series.borders(ctx, bbox, this.scale("y"), this.plot.palette.faint);
+  }
+
+  before() {
+    const { ctx, bbox, palette } = this.plot;
+    const ratio = devicePixelRatio || 1;
+    ctx.save();
+    ctx.beginPath();
+    ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
+    ctx.clip();
+    const [scale, volts] = [this.scale("y"), this.scale("volts")];
+    const { raster } = this;
+    raster.clear(bbox);
+    const [dense, loose] = [[], []];
+    for (const line of this.chosen) {
+      const { colour, dash } = lineStyle(this.view.slots.get(line.track), this.theme());
+      const style = { colour, dash: dash.map((length) => length * ratio) };
+      if (isDense(line, scale)) dense.push({ ...style, runs: raster.trace(line, scale) });
+      else loose.push({ ...style, ...shapes(line, scale) });
+    }
+    dense.reverse();
+    for (const { runs, colour, dash } of dense) raster.line(runs, colour, 1.6 * ratio, dash);
+    for (const { runs, colour } of dense) raster.band(runs, colour, BAND, 1.6 * ratio);
+    this.cell.draw(ctx, raster, volts, this.x, palette.faint);
+    raster.show(ctx);
+    ctx.globalAlpha = BAND;
+    for (const { band, colour } of loose) {
+      ctx.fillStyle = colour;
+      ctx.fill(band);
+    }
+    ctx.globalAlpha = 1;
+    ctx.lineJoin = "bevel";
+    ctx.lineWidth = 1.8 * ratio;
+    for (const { stroke, points, colour, dash } of loose) {
+      ctx.strokeStyle = ctx.fillStyle = colour;
+      ctx.setLineDash(dash);
+      ctx.stroke(stroke);
+      if (points) ctx.fill(points);
+    }
+    ctx.restore();
+  }
+
+  resize() {
+    this.plot?.setSize({ width: this.host.clientWidth, height: this.host.clientHeight });
+    this.dirty = true;
+    this.onresize?.();
+  }
+
+  colours() {
+    const style = getComputedStyle(document.documentElement);
+    const names = ["ink", "faint", "grid", "charge", "discharge", "words"];
+    return Object.fromEntries(names.map((name) => [name, style.getPropertyValue(`--plot-${name}`).trim()]));
+  }
+}
+
+function padded(extents, least) {
+  const low = Math.min(...extents.map(([one]) => one));
+  const high = Math.max(...extents.map(([, one]) => one));
+  if (!(high >= low)) return [0, 1];
+  const pad = Math.max(MARGIN * (high - low), least);
+  return [low - pad, high + 2 * pad];
+}

@@ -1,0 +1,185 @@
+// The peaks of the shown frame: marks over the image, and which one is pointed at.
+
+import { KINDS, kindOf, lineStyle } from "../plot/colours.js";
+
+const REACH_PX = 14; // a pointer this near means the peak
+const [SMALLEST_PX, LARGEST_PX] = [3.5, 8];
+
+export class Peaks {
+  constructor(image, view, theme) {
+    this.image = image;
+    this.view = view;
+    this.theme = theme;
+    this.canvas = image.host.querySelector("#marks");
+    this.context = this.canvas.getContext("2d");
+    this.arrays = null;
+    this.count = 0;
+    this.pointed = -1; // index of the peak that is pointed at
+    this.followed = null; // its track, to find it on the next frame
+    this.onpoint = this.onchoose = () => {};
+    image.onpoint = (x, y) => this.point(x === null ? -1 : this.nearest(x, y), x, y);
+    image.onclick = (x, y) => this.choose(this.nearest(x, y));
+    image.onlayout = () => {
+      this.dirty = true;
+    };
+    image.host.addEventListener("keydown", (event) => this.key(event));
+    image.host.addEventListener("blur", () => this.point(-1, null, null));
+  }
+
+  update(header, arrays) {
+    this.header = header;
+    this.arrays = arrays;
+    this.count = arrays.row?.length ?? 0;
+    this.order = null;
+    this.dirty = true;
+    if (this.followed === null) return;
+    this.pointed = this.followed < 0 ? -1 : arrays.track.indexOf(this.followed);
+    this.onpoint(this.peak(this.pointed), null);
+  }
+
+  /** What is known of a peak, or null. */
+  peak(index) {
+    if (index < 0 || index >= this.count) return null;
+    const found = { frame: this.header.frame, series: this.header.series };
+    for (const name of ["row", "col", "row_sigma", "col_sigma", "score", "flags", "track"])
+      found[name] = this.arrays[name][index];
+    return found;
+  }
+
+  nearest(x, y) {
+    const reach = REACH_PX / this.image.scale;
+    const [row, col] = this.image.at(x, y);
+    let [best, distance] = [-1, reach * reach];
+    for (let i = 0; i < this.count; i += 1) {
+      const square = (this.arrays.row[i] - row) ** 2 + (this.arrays.col[i] - col) ** 2;
+      if (square < distance) [best, distance] = [i, square];
+    }
+    return best;
+  }
+
+  point(index, x, y) {
+    const place = x === null ? null : this.image.at(x, y);
+    if (index !== this.pointed) this.dirty = true;
+    this.pointed = index;
+    this.followed = index < 0 ? null : this.arrays.track[index];
+    this.onpoint(this.peak(index), place);
+  }
+
+  choose(index) {
+    if (index < 0) return;
+    this.point(index, null, null);
+    const track = this.arrays.track[index];
+    if (track >= 0) this.onchoose(track);
+  }
+
+  key(event) {
+    if (event.target !== this.image.host || !this.count) return;
+    if (event.key === "Enter") return this.choose(this.pointed);
+    if (event.key.toLowerCase() !== "n") return;
+    this.order ??= [...this.arrays.score.keys()].sort((a, b) => this.arrays.score[b] - this.arrays.score[a]);
+    const now = this.order.indexOf(this.pointed);
+    const next = now < 0 ? 0 : (now + (event.shiftKey ? -1 : 1) + this.count) % this.count;
+    this.point(this.order[next], null, null);
+    event.stopPropagation();
+  }
+
+  draw() {
+    if (!this.dirty) return;
+    this.dirty = false;
+    const { canvas, context, image } = this;
+    if (canvas.width !== image.canvas.width || canvas.height !== image.canvas.height)
+      [canvas.width, canvas.height] = [image.canvas.width, image.canvas.height];
+    context.setTransform(image.ratio, 0, 0, image.ratio, 0, 0);
+    context.clearRect(0, 0, image.width, image.height);
+    if (!this.count || !this.view.get("peaks")) return;
+    this.crosses();
+    this.chosen();
+  }
+
+  crosses() {
+    const { context, image } = this;
+    const { row, col, score, flags } = this.arrays;
+    const paths = KINDS.map(() => new Path2D());
+    let strongest = 1;
+    for (let i = 0; i < this.count; i += 1) strongest = Math.max(strongest, score[i]);
+    const grow = (LARGEST_PX - SMALLEST_PX) / Math.log(strongest + 1);
+    const zoom = Math.min(1.6, Math.sqrt(this.view.get("zoom")));
+    for (let i = 0; i < this.count; i += 1) {
+      const [x, y] = [image.x(col[i]), image.y(row[i])];
+      if (x < -9 || y < -9 || x > image.width + 9 || y > image.height + 9) continue;
+      const size = (SMALLEST_PX + grow * Math.log(Math.max(score[i], 0) + 1)) * zoom;
+      const kind = kindOf(flags[i]);
+      trace(paths[kind], KINDS[kind].shape, x, y, size);
+    }
+    // A dark rim keeps marks legible on bright and dark pixels alike.
+    for (const [width, alpha] of [[3.2, 0.55], [1.5, 1]]) {
+      context.lineWidth = width;
+      context.globalAlpha = alpha;
+      for (const [index, path] of paths.entries()) {
+        context.strokeStyle = alpha < 1 ? "#000000" : KINDS[index].colour;
+        context.stroke(path);
+      }
+    }
+    context.globalAlpha = 1;
+  }
+
+  chosen() {
+    const { context, image, view } = this;
+    const { row, col, track } = this.arrays;
+    const halo = this.theme() === "dark" ? "#000000c0" : "#ffffffd8";
+    context.font = "600 12px system-ui, sans-serif";
+    context.textBaseline = "middle";
+    context.lineJoin = "round";
+    for (let i = 0; i < this.count; i += 1) {
+      const slot = view.slots.get(track[i]);
+      if (slot === undefined) continue;
+      const { colour, dash } = lineStyle(slot, this.theme());
+      const [x, y] = [image.x(col[i]), image.y(row[i])];
+      ring(context, x, y, 12, colour, halo, dash);
+      const label = String(track[i]);
+      const left = x + 18 + context.measureText(label).width > image.width;
+      context.textAlign = left ? "right" : "left";
+      context.lineWidth = 3.5;
+      context.strokeStyle = halo;
+      context.strokeText(label, x + (left ? -17 : 17), y - 8);
+      context.fillStyle = colour;
+      context.fillText(label, x + (left ? -17 : 17), y - 8);
+    }
+    if (this.pointed >= 0)
+      ring(context, image.x(col[this.pointed]), image.y(row[this.pointed]), 17, "#ffffff", "#000000a0", []);
+  }
+}
+
+/** Put the shape of a kind of peak on a path. */
+export function trace(path, shape, x, y, size) {
+  if (shape === "circle") {
+    path.moveTo(x + size * 0.8, y);
+    path.arc(x, y, size * 0.8, 0, 2 * Math.PI);
+  } else if (shape === "square") path.rect(x - size * 0.75, y - size * 0.75, size * 1.5, size * 1.5);
+  else if (shape === "diamond") {
+    path.moveTo(x, y - size);
+    path.lineTo(x + size, y);
+    path.lineTo(x, y + size);
+    path.lineTo(x - size, y);
+    path.closePath();
+  } else {
+    const [a, b] = shape === "plus" ? [size, 0] : [size * 0.75, size * 0.75];
+    path.moveTo(x - a, y - b);
+    path.lineTo(x + a, y + b);
+    path.moveTo(x + b, y - a);
+    path.lineTo(x - b, y + a);
+  }
+}
+
+function ring(context, x, y, radius, colour, halo, dash) {
+  context.beginPath();
+  context.arc(x, y, radius, 0, 2 * Math.PI);
+  context.lineWidth = 4.5;
+  context.strokeStyle = halo;
+  context.stroke();
+  context.lineWidth = 2;
+  context.setLineDash(dash);
+  context.strokeStyle = colour;
+  context.stroke();
+  context.setLineDash([]);
+}

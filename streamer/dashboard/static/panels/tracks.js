@@ -1,0 +1,218 @@
+// The table of tracks: sorted, filtered, chosen from. Only the rows in sight are in the document.
+
+import { lineStyle } from "../plot/colours.js";
+import { NONE, fixed, flagWords, measured, whole } from "../numbers.js";
+
+const ROW_PX = 30;
+const SPARE = 6; // rows above and below what is seen
+const PROPOSED = 6;
+const LONG = 0.5; // of the longest track's frames
+const MICRO = 1e6;
+const DOUBTFUL = 16 | 32; // flags: not like one peak, out of trusted range
+
+// Hundreds of rows are compared at a glance: one digit of the error is enough.
+const short = (value, sigma) => measured(value, sigma, "", 1);
+
+const COLUMNS = [
+  { key: "track", words: "track", unit: "", cell: (t, i) => String(t.track[i]) },
+  { key: "n_frames", words: "frames", unit: "", cell: (t, i) => whole(t.n_frames[i]) },
+  { key: "drift", words: "drift", unit: "px", cell: (t, i) => short(t.drift[i], t.drift_sigma[i]) },
+  { key: "rate", words: "rate", unit: "px/h", cell: (t, i) => short(t.rate[i], t.rate_sigma[i]) },
+  { key: "significance", words: "significance", unit: "σ", cell: (t, i) => fixed(t.significance[i], 1) },
+  { key: "d", words: "d", unit: "Å", cell: (t, i) => short(t.d[i], t.d_sigma[i]) },
+  {
+    key: "strain",
+    words: "strain",
+    unit: "10⁻⁶",
+    cell: (t, i) => short(t.strain[i] * MICRO, t.strain_sigma[i] * MICRO),
+  },
+  { key: "flags", words: "flags", unit: "", cell: (t, i) => flagWords(t.flags[i]) },
+];
+
+export class Tracks {
+  constructor(host, view, theme) {
+    Object.assign(this, { host, view, theme, columns: {}, count: 0, order: [], rows: [], active: 0 });
+    this.proposed = view.get("tracks") === null;
+    this.onfull = () => {};
+    this.make();
+  }
+
+  make() {
+    this.table = this.host.appendChild(document.createElement("table"));
+    this.table.setAttribute("role", "grid");
+    this.table.setAttribute("aria-label", "Tracks");
+    this.table.setAttribute("aria-multiselectable", "true");
+    const head = this.table.createTHead().insertRow();
+    head.append(heading("in plot"));
+    for (const column of COLUMNS) {
+      const cell = heading("");
+      cell.dataset.key = column.key;
+      const button = cell.appendChild(document.createElement("button"));
+      button.type = "button";
+      button.append(column.words);
+      if (column.unit) button.appendChild(document.createElement("small")).textContent = column.unit;
+      button.addEventListener("click", () => this.sortBy(column.key));
+      head.append(cell);
+    }
+    this.above = this.table.createTBody().insertRow();
+    this.body = this.table.createTBody();
+    this.below = this.table.createTBody().insertRow();
+    for (const spacer of [this.above, this.below]) {
+      spacer.setAttribute("aria-hidden", "true");
+      spacer.className = "spacer";
+    }
+    this.host.addEventListener("scroll", () => this.fill());
+    this.body.addEventListener("click", (event) => {
+      const row = event.target.closest("tr");
+      if (row) this.activate(Number(row.dataset.place), true);
+    });
+    this.body.addEventListener("keydown", (event) => this.key(event));
+    new ResizeObserver(() => this.fill()).observe(this.host);
+  }
+
+  update(header, arrays) {
+    this.columns = arrays;
+    this.count = arrays.track?.length ?? 0;
+    this.propose();
+    this.dirty = true;
+  }
+
+  /** Choose the tracks with most frames, until the user has chosen; hot pixels come last. */
+  propose() {
+    if (!this.proposed || !this.count) return;
+    const { track, n_frames: frames } = this.columns;
+    const best = [...frames.keys()].sort(
+      (a, b) => this.doubt(a) - this.doubt(b) || frames[b] - frames[a] || track[a] - track[b],
+    );
+    const wanted = best.slice(0, PROPOSED).map((i) => track[i]);
+    const now = this.view.get("tracks") ?? [];
+    const lengths = now.map((one) => frames[track.indexOf(one)] ?? 0);
+    // What was proposed first stays as long as it is not outgrown: lines that jump help nobody.
+    const good = now.length === wanted.length && lengths.every((n) => n >= 0.8 * frames[best[0]]);
+    if (!good) this.view.set({ tracks: wanted });
+  }
+
+  /** 1 for what looks like no peak, else 0. */
+  doubt(i) {
+    return Number((this.columns.flags?.[i] & DOUBTFUL) > 0);
+  }
+
+  sortBy(key) {
+    const now = this.view.get("sort");
+    const down = key !== "track" && key !== "flags";
+    const first = down ? `-${key}` : key;
+    const second = down ? key : `-${key}`;
+    this.view.set({ sort: now === first ? second : first });
+  }
+
+  draw() {
+    if (!this.dirty) return;
+    this.dirty = false;
+    const sort = this.view.get("sort");
+    const key = COLUMNS.some((column) => column.key === sort.replace("-", "")) ? sort.replace("-", "") : "n_frames";
+    const sign = sort.startsWith("-") ? -1 : 1;
+    const values = this.columns[key] ?? [];
+    const size = key === "drift" || key === "rate" || key === "strain" ? Math.abs : Number;
+    const frames = this.columns.n_frames ?? [];
+    let longest = 0;
+    for (const n of frames) longest = Math.max(longest, n);
+    const least = this.view.get("long") ? LONG * longest : 0;
+    const order = [];
+    for (let i = 0; i < this.count; i += 1) if (frames[i] >= least) order.push(i);
+    // What is not known stands at the end, whichever way the column is sorted.
+    const place = (i) => (Number.isNaN(values[i]) ? Infinity : sign * size(values[i]));
+    // So do hot pixels, which outlast every spot, where it is figures that count.
+    const doubt = key === "track" || key === "flags" ? () => 0 : (i) => this.doubt(i);
+    order.sort(
+      (a, b) => doubt(a) - doubt(b) || place(a) - place(b) || this.columns.track[a] - this.columns.track[b] || 0,
+    );
+    this.order = order;
+    for (const cell of this.table.tHead.rows[0].cells)
+      cell.ariaSort = cell.dataset.key !== key ? "none" : sign < 0 ? "descending" : "ascending";
+    this.table.setAttribute("aria-rowcount", order.length + 1);
+    this.onorder?.(order.length, this.count);
+    this.fill();
+  }
+
+  /** Put the rows in sight into the document, re-using those that are there. */
+  fill() {
+    const first = Math.max(0, Math.floor(this.host.scrollTop / ROW_PX) - SPARE);
+    const seen = Math.ceil(this.host.clientHeight / ROW_PX) + 2 * SPARE;
+    const last = Math.min(this.order.length, first + seen);
+    this.above.style.height = `${first * ROW_PX}px`;
+    this.below.style.height = `${(this.order.length - last) * ROW_PX}px`;
+    while (this.rows.length < last - first) this.rows.push(this.row());
+    while (this.rows.length > last - first) this.rows.pop().remove();
+    this.active = Math.max(0, Math.min(this.active, this.order.length - 1));
+    const reachable = this.active >= first && this.active < last ? this.active : first;
+    this.rows.forEach((row, i) => this.write(row, first + i, reachable));
+  }
+
+  row() {
+    const row = this.body.insertRow();
+    const mark = row.insertCell();
+    mark.className = "mark";
+    mark.appendChild(document.createElement("i"));
+    for (const column of COLUMNS) row.insertCell().dataset.key = column.key;
+    return row;
+  }
+
+  write(row, place, reachable) {
+    const i = this.order[place];
+    const track = this.columns.track[i];
+    const slot = this.view.slots.get(track);
+    row.dataset.place = place;
+    row.dataset.track = track;
+    row.tabIndex = place === reachable ? 0 : -1;
+    row.ariaSelected = String(slot !== undefined);
+    row.ariaRowIndex = place + 2;
+    const mark = row.cells[0].firstChild;
+    mark.className = slot === undefined ? "box" : "box chosen";
+    mark.style.background = slot === undefined ? "" : lineStyle(slot, this.theme()).colour;
+    COLUMNS.forEach((column, n) => {
+      const text = this.columns[column.key] ? column.cell(this.columns, i) : NONE;
+      const cell = row.cells[n + 1];
+      if (cell.textContent !== text) cell.textContent = text;
+    });
+  }
+
+  /** Make a row the one that keys act on, and choose its track if asked to. */
+  activate(place, toggle) {
+    this.active = Math.min(Math.max(place, 0), this.order.length - 1);
+    const top = this.active * ROW_PX;
+    const view = this.host.clientHeight - this.table.tHead.offsetHeight;
+    if (top < this.host.scrollTop) this.host.scrollTop = top;
+    else if (top + ROW_PX > this.host.scrollTop + view) this.host.scrollTop = top + ROW_PX - view;
+    if (toggle) this.toggle(this.columns.track[this.order[this.active]]);
+    this.fill();
+    this.body.querySelector('tr[tabindex="0"]')?.focus({ preventScroll: true });
+  }
+
+  clear() {
+    this.proposed = false;
+    this.view.set({ tracks: [] });
+  }
+
+  toggle(track) {
+    this.proposed = false;
+    if (!this.view.toggle(track)) this.onfull();
+  }
+
+  key(event) {
+    const page = Math.max(1, Math.floor(this.host.clientHeight / ROW_PX) - 2);
+    const steps = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -1e9, End: 1e9 };
+    if (event.key in steps) this.activate(Number(event.target.closest("tr").dataset.place) + steps[event.key], false);
+    else if (event.key === "Enter" || event.key === " ")
+      this.activate(Number(event.target.closest("tr").dataset.place), true);
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+  }
+}
+
+function heading(words) {
+  const cell = document.createElement("th");
+  cell.scope = "col";
+  cell.textContent = words;
+  return cell;
+}

@@ -1,0 +1,27 @@
+// What stands at the ticks of the plot's axes.
+
+import { fixed } from "../numbers.js";
+
+/** Time of day; with the day where they are more than one. */
+export function clock(plot, splits, axis, space, step) {
+  const long = plot.scales.x.max - plot.scales.x.min > 86_400;
+  return splits.map((split) => {
+    const date = new Date(split * 1000);
+    const two = (value) => String(value).padStart(2, "0");
+    const day = long ? `${date.getDate()} ${date.toLocaleString("en", { month: "short" })} ` : "";
+    const seconds = step < 60 ? `:${two(date.getSeconds())}` : "";
+    const part = step < 1 ? (date.getMilliseconds() / 1000).toFixed(step < 0.1 ? 2 : 1).slice(1) : "";
+    return `${day}${two(date.getHours())}:${two(date.getMinutes())}${seconds}${part}`;
+  });
+}
+
+/** Whole numbers alone. */
+export function frames(plot, splits) {
+  return splits.map((split) => (Number.isInteger(split) ? split.toLocaleString("en") : ""));
+}
+
+/** With as many digits as the step has. */
+export function decimals(plot, splits, axis, space, step, factor = 1) {
+  const digits = Math.min(9, Math.max(0, -Math.floor(Math.log10(step * factor) + 1e-9)));
+  return splits.map((split) => fixed(split * factor, digits));
+}

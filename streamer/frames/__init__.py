@@ -1,0 +1,1 @@
+"""What a frame is: its pixels and their codings, its geometry, what is known of it."""

@@ -1,0 +1,310 @@
+"""Recording of what a source yields, as it came, into files that others read too."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import h5py
+import hdf5plugin
+import msgspec
+import numpy as np
+import zmq
+from numpy.typing import NDArray
+
+from streamer.errors import UserError
+from streamer.frames.codecs import decode, with_header
+from streamer.sources.base import Event, Frame, Series, SeriesEnd
+
+__all__ = ["Recorder", "check_path"]
+
+logger = logging.getLogger(__name__)
+
+_FILTERS: dict[str, Mapping[str, Any]] = {
+    "raw": {},
+    "bslz4": hdf5plugin.Bitshuffle(cname="lz4"),
+    "bszstd": hdf5plugin.Bitshuffle(cname="zstd"),
+    "lz4": hdf5plugin.LZ4(),
+}
+_TIMES_CHUNK = 1024
+_FLUSH_S = 1.0
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+# Places below the detector group, as in the files of the detector's own writer.
+_PLACES = {
+    "beam_center_x": ("beam_center_x", "pixel"),
+    "beam_center_y": ("beam_center_y", "pixel"),
+    "count_time": ("count_time", "s"),
+    "detector_description": ("description", None),
+    "description": ("description", None),
+    "detector_distance": ("detector_distance", "m"),
+    "detector_serial_number": ("detector_number", None),
+    "detector_number": ("detector_number", None),
+    "pixel_size_x": ("x_pixel_size", "m"),
+    "x_pixel_size": ("x_pixel_size", "m"),
+    "pixel_size_y": ("y_pixel_size", "m"),
+    "y_pixel_size": ("y_pixel_size", "m"),
+    "sensor_material": ("sensor_material", None),
+    "sensor_thickness": ("sensor_thickness", "m"),
+    "threshold_energy": ("threshold_energy", "eV"),
+}
+_BEAM_PLACES = {
+    "incident_wavelength": ("incident_wavelength", "angstrom"),
+    "wavelength": ("incident_wavelength", "angstrom"),
+    "incident_energy": ("incident_energy", "eV"),
+    "photon_energy": ("incident_energy", "eV"),
+}
+
+
+def check_path(path: Path) -> None:
+    """Check that a recording can be written there.
+
+    Raises
+    ------
+    UserError
+        The name does not fit, there is such a file, or none can be made there.
+    """
+    if path.suffix.lower() not in (".h5", ".hdf5", ".nxs"):
+        raise UserError(f"{path}: name a recording like series_1.h5")
+    if path.exists():
+        raise UserError(f"{path} exists: choose another name or remove it")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        path.unlink()
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from None
+
+
+class Recorder:
+    """Writes each series into an HDF5 file of the layout of a detector's file writer.
+
+    The coded pixels go into the file as they came, one chunk for each frame, and the file can be
+    read, and replayed, while it grows (HDF5's single writer, multiple readers). A frame that did
+    not come has no chunk: readers of the file see its pixels as masked, and a replay says which are
+    missing. What a stream says of a series is kept as it was said in
+    ``/entry/instrument/detector/detectorSpecific/stream_header``, as JSON.
+
+    A disk that is full does not stop the stream: frames that cannot be written are counted in
+    ``counters["not recorded"]``.
+
+    Parameters
+    ----------
+    path
+        The file of the first series, see `check_path`; those of later ones, and of a recorder that
+        was started again, get ``_2``, ``_3`` ... behind the name.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.counters = {"not recorded": 0}
+        self.files: list[Path] = []
+        """Those written so far."""
+        self.n_bytes = 0
+        """Coded pixels written so far."""
+        self._path = path
+        self._file: _SeriesFile | None = None
+
+    def take(self, events: Sequence[Event]) -> None:
+        """Write events, in the order in which they came."""
+        for event in events:
+            try:
+                self._write(event)
+            except (OSError, RuntimeError, ValueError) as error:
+                if isinstance(event, Frame):
+                    self.counters["not recorded"] += 1
+                logger.error("cannot record %s: %s", type(event).__name__, error)
+
+    def close(self) -> None:
+        """Bring the open file to its end."""
+        self._close("stopped")
+
+    def _write(self, event: Event) -> None:
+        if isinstance(event, Series):
+            self._close("new series")
+            path = self._free_path()
+            self._file = _SeriesFile(path, event)
+            self.files.append(path)
+        elif self._file is None:
+            if isinstance(event, Frame):
+                raise ValueError("its series could not be opened")
+        elif isinstance(event, Frame):
+            self._file.put(event)
+            self.n_bytes += len(event.data)
+        elif isinstance(event, SeriesEnd):
+            self._close(event.reason)
+
+    def _close(self, reason: str) -> None:
+        file, self._file = self._file, None
+        if file is not None:
+            file.close(reason)
+
+    def _free_path(self) -> Path:
+        """Name the next file; none is ever overwritten."""
+        path, again = self._path, 1
+        while path.exists():
+            again += 1
+            stem = self._path.stem
+            master = "_master" if stem.endswith("_master") else ""
+            name = f"{stem.removesuffix('_master')}_{again}{master}{self._path.suffix}"
+            path = self._path.with_name(name)
+        return path
+
+
+class _SeriesFile:
+    """The file of one series; it is laid out when the first frame says what frames are like."""
+
+    def __init__(self, path: Path, series: Series) -> None:
+        self._series = series
+        self._file = h5py.File(path, "w", libver=("v110", "latest"))
+        self._data: h5py.Dataset | None = None
+        self._times: h5py.Dataset | None = None
+        self._start_ns = 0
+        self._offsets: NDArray[np.float64] = np.zeros(_TIMES_CHUNK)
+        self._fresh = range(0)  # of the offsets: not in the file
+        self._n_frames = 0
+        self._flushed_s = time.monotonic()
+
+    def put(self, frame: Frame) -> None:
+        """Write a frame at its place."""
+        if self._data is None:
+            self._lay_out(frame)
+        data = self._data
+        if data is None or (frame.shape, frame.dtype) != (data.shape[1:], data.dtype.str):
+            raise ValueError(f"{frame.shape} {frame.dtype} does not fit the series")
+        if frame.frame >= data.shape[0]:
+            data.resize(frame.frame + 1, axis=0)
+        coded, skipped = self._coded(frame)
+        data.id.write_direct_chunk((frame.frame, 0, 0), coded, skipped)
+        self._n_frames = max(self._n_frames, frame.frame + 1)
+        self._note_time(frame.frame, (frame.time_ns - self._start_ns) * 1e-9)
+        if time.monotonic() - self._flushed_s > _FLUSH_S:
+            self._flush()
+
+    def close(self, reason: str) -> None:
+        """Cut the file to the frames that came and close it."""
+        try:
+            if self._data is None:
+                self._describe(None)
+            else:
+                self._flush()
+                self._end_reason[...] = reason[:200]
+        finally:
+            self._file.close()
+
+    def _coded(self, frame: Frame) -> tuple[bytes | memoryview, int]:
+        """Return the chunk of a frame, and 1 if the dataset's filter does not apply to it."""
+        data = frame.data.buffer if isinstance(frame.data, zmq.Frame) else memoryview(frame.data)
+        if frame.encoding == self._encoding:
+            return with_header(data, frame.encoding, frame.dtype, frame.shape), 0
+        pixels = decode(frame.data, frame.encoding, frame.dtype, frame.shape)
+        stored = np.ascontiguousarray(pixels, frame.dtype)
+        return stored.reshape(-1).view(np.uint8).data, 0 if self._encoding == "raw" else 1
+
+    def _lay_out(self, frame: Frame) -> None:
+        """Make the datasets; after that HDF5 lets nothing be added but frames."""
+        self._encoding = frame.encoding if frame.encoding in _FILTERS else "raw"
+        dtype = np.dtype(frame.dtype)
+        start = _EPOCH + timedelta(microseconds=frame.time_ns // 1000)
+        self._start_ns = frame.time_ns // 1000 * 1000
+        entry = self._describe(frame)
+        entry["start_time"] = start.isoformat(timespec="microseconds")
+        group = entry["data"]
+        # What was not received reads as the value that marks masked pixels.
+        fill = np.iinfo(dtype).max if dtype.kind == "u" else (-1 if dtype.kind == "i" else np.nan)
+        data = group.create_dataset(
+            "data",
+            (0, *frame.shape),
+            dtype,
+            maxshape=(None, *frame.shape),
+            chunks=(1, *frame.shape),
+            fillvalue=fill,
+            **_FILTERS[self._encoding],
+        )
+        data.attrs["image_nr_low"] = 1
+        group["data_000001"] = h5py.SoftLink("/entry/data/data")
+        self._times = group.create_dataset(
+            "start_time", (0,), np.float64, maxshape=(None,), chunks=(_TIMES_CHUNK,)
+        )
+        self._times.attrs["units"] = "s"
+        self._end_reason = entry.create_dataset("end_reason", (), "S200")
+        self._file.swmr_mode = True
+        self._data = data
+
+    def _describe(self, frame: Frame | None) -> h5py.Group:
+        """Write what the series says where readers look for it."""
+        series = self._series
+        self._file.attrs["default"] = "entry"
+        entry = _group(self._file, "entry", "NXentry")
+        entry.attrs["default"] = "data"
+        entry["definition"] = "NXmx"
+        entry["title"] = series.name
+        _group(entry, "data", "NXdata").attrs["signal"] = "data"
+        _group(entry, "instrument", "NXinstrument")
+        detector = _group(entry, "instrument/detector", "NXdetector")
+        beam = _group(entry, "instrument/beam", "NXbeam")
+        specific = _group(detector, "detectorSpecific", "NXcollection")
+        specific["stream_header"] = json.dumps(msgspec.to_builtins(series.metadata))
+        for group, places in ((detector, _PLACES), (beam, _BEAM_PLACES)):
+            for key, (place, units) in places.items():
+                value = series.metadata.get(key)
+                if isinstance(value, int | float | str) and place not in group:
+                    _put(group, place, value, units)
+        if series.frame_time_s is not None:
+            _put(detector, "frame_time", series.frame_time_s, "s")
+        if series.saturation is not None:
+            detector["saturation_value"] = series.saturation
+        if series.n_frames is not None:
+            specific["nimages"] = series.n_frames
+            specific["ntrigger"] = 1
+        for name, image in (
+            ("pixel_mask", _as_u4(series.pixel_mask)),
+            ("flatfield", series.flatfield),
+        ):
+            if image is not None:
+                detector.create_dataset(name, data=image, **_FILTERS["bslz4"])
+        if frame is not None:
+            specific["y_pixels_in_detector"], specific["x_pixels_in_detector"] = frame.shape
+            detector["bit_depth_image"] = 8 * np.dtype(frame.dtype).itemsize
+        return entry
+
+    def _note_time(self, number: int, offset_s: float) -> None:
+        if number >= len(self._offsets):
+            more = max(len(self._offsets), number + 1 - len(self._offsets))
+            self._offsets = np.concatenate([self._offsets, np.zeros(more)])
+        self._offsets[number] = offset_s
+        fresh = self._fresh or range(number, number)
+        self._fresh = range(min(fresh.start, number), max(fresh.stop, number + 1))
+
+    def _flush(self) -> None:
+        """Let readers see what has come so far."""
+        if self._data is None or self._times is None:
+            return
+        fresh = slice(self._fresh.start, self._fresh.stop)
+        if self._fresh:
+            self._times.resize(self._n_frames, axis=0)
+            self._times[fresh] = self._offsets[fresh]
+        self._fresh = range(0)
+        self._data.flush()
+        self._times.flush()
+        self._flushed_s = time.monotonic()
+
+
+def _as_u4(mask: NDArray[np.bool_] | None) -> NDArray[np.uint32] | None:
+    return None if mask is None else mask.astype(np.uint32)
+
+
+def _group(parent: h5py.Group, name: str, nx_class: str) -> h5py.Group:
+    group = parent.require_group(name)
+    group.attrs["NX_class"] = nx_class
+    return group
+
+
+def _put(group: h5py.Group, name: str, value: Any, units: str | None) -> None:
+    group[name] = value
+    if units is not None:
+        group[name].attrs["units"] = units

@@ -1,0 +1,58 @@
+"""What an ingest node of a live stream leaves to its successor, should it die."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from streamer.results.folder import write_atomically
+from streamer.sources.base import Opening
+
+__all__ = ["Handover", "Will"]
+
+logger = logging.getLogger(__name__)
+
+Books = dict[str, dict[str, Any]]
+
+
+class Will(msgspec.Struct, frozen=True):
+    """What is left."""
+
+    books: Books
+    """Of each series so far: announced and received frames, and how it ended."""
+    opening: Opening | None
+    """Of the series that is open."""
+
+
+class Handover:
+    """A file that is there while a run goes on. The run goes on, too, if it cannot be written.
+
+    Parameters
+    ----------
+    folder
+        Run folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "handover.msgpack"
+
+    def leave(self, books: Books, opening: Opening | None) -> None:
+        """Replace what was left before."""
+        try:
+            write_atomically(self._path, msgspec.msgpack.encode(Will(books, opening)))
+        except OSError as error:
+            logger.warning("a successor could not go on with the open series: %s", error)
+
+    def take(self) -> Will | None:
+        """Return what a predecessor left."""
+        try:
+            return msgspec.msgpack.decode(self._path.read_bytes(), type=Will)
+        except (OSError, msgspec.MsgspecError):
+            return None
+
+    def clear(self) -> None:
+        """Nobody follows."""
+        self._path.unlink(missing_ok=True)

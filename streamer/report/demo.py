@@ -1,0 +1,131 @@
+"""The whole product in one go: a simulated detector, a live run, its error against the truth."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from rich.console import Console
+from rich.table import Table
+
+from streamer.config import Config
+from streamer.errors import UserError
+from streamer.report.figures import draw_drift, draw_frame
+from streamer.report.track_truth import judge
+from streamer.report.truth import Comparison, compare
+from streamer.results.folder import RunFolder
+from streamer.simulator.scene import Scene
+from streamer.simulator.truth import read_truth
+
+__all__ = ["prepare_folder", "report", "simulated_detector"]
+
+_MARK = "made-by-demo"
+
+
+def prepare_folder(out: Path) -> None:
+    """Make the demo's folder anew; what an earlier demo left there is removed.
+
+    Raises
+    ------
+    UserError
+        Something else is there.
+    """
+    if out.exists():
+        if not (out / _MARK).exists() and (not out.is_dir() or any(out.iterdir())):
+            raise UserError(f"{out} is not an earlier demo: choose another --out")
+        shutil.rmtree(out)
+    try:
+        out.mkdir(parents=True)
+        (out / _MARK).touch()
+    except OSError as error:
+        raise UserError(f"cannot make {out}: {error.strerror}") from None
+
+
+@contextmanager
+def simulated_detector(command: list[str], log: Path) -> Iterator[str]:
+    """Run a simulated detector as a process of its own and yield its URI."""
+    with (
+        log.open("wb") as errors,
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=errors, text=True, start_new_session=True
+        ) as process,
+    ):
+        try:
+            line = process.stdout.readline().strip() if process.stdout else ""
+            uri = line.rpartition(" ")[2]
+            if not uri.startswith("dectris://"):
+                process.wait()
+                said = log.read_text(encoding="utf-8", errors="replace").strip()
+                raise UserError(said.rpartition("\n")[2].removeprefix("error: "))
+            yield uri
+        finally:
+            process.terminate()
+
+
+def report(
+    config: Config,
+    folder: Path,
+    truth_file: Path,
+    console: Console,
+    figures: Path,
+) -> Comparison:
+    """Compare a run with the truth, draw its figures and say where they are."""
+    run = RunFolder.open(folder)
+    peaks = run.read("peaks")
+    truth, metadata = read_truth(truth_file)
+    comparison = compare(truth, peaks)
+    _print_comparison(console, comparison)
+    for line in judge(truth, peaks, config.tracks, run.read_geometry()).in_words():
+        console.print(line, highlight=False, soft_wrap=True)
+    beam = (metadata["beam_row"], metadata["beam_col"])
+    drift, frame = figures / "drift.png", figures / "frame.png"
+    draw_drift(drift, peaks, truth, comparison, beam)
+    scene = Scene(config.simulate)
+    busiest = _busiest_frame(peaks)
+    method: dict[str, Any] = {"braggnn": "BraggNN", "centroid": "centroid"}
+    draw_frame(
+        frame,
+        scene.render(busiest),
+        scene.pixel_mask,
+        peaks.filter(pc.equal(peaks["frame"], busiest)),
+        method.get(config.positions.method, config.positions.method),
+    )
+    console.print(f"drift of the main tracks  {drift}", highlight=False)
+    console.print(f"frame {busiest} with its peaks   {frame}", highlight=False)
+    console.print(f"run folder                {folder}", highlight=False)
+    return comparison
+
+
+def _busiest_frame(peaks: pa.Table) -> int:
+    """Return the frame with the most peaks, the first of them."""
+    numbers, counts = np.unique(peaks["frame"].to_numpy(), return_counts=True)
+    return int(numbers[np.argmax(counts)]) if len(numbers) else 0
+
+
+def _print_comparison(console: Console, comparison: Comparison) -> None:
+    table = Table(title="Error against the truth, px", title_justify="left")
+    for column in ("spots", "matched", "p50", "p95"):
+        table.add_column(column, justify="left" if column == "spots" else "right")
+    for name, clear in (("alone in their patch", True), ("all", False)):
+        count = int(comparison.clear.sum()) if clear else len(comparison.error)
+        table.add_row(
+            name,
+            f"{count:,}",
+            f"{comparison.percentile(50, clear=clear):.3f}",
+            f"{comparison.percentile(95, clear=clear):.3f}",
+        )
+    console.print(table)
+    share = comparison.found / comparison.visible if comparison.visible else float("nan")
+    console.print(
+        f"found {comparison.found:,} of {comparison.visible:,} visible spots ({share:.1%}), "
+        f"{comparison.false:,} peaks where no spot is, {comparison.flagged:,} hot pixels, flagged",
+        highlight=False,
+        soft_wrap=True,
+    )

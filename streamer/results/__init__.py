@@ -1,0 +1,1 @@
+"""The run folder: its tables, and how they are read back."""

@@ -1,0 +1,86 @@
+"""What the columns of a run folder mean."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from streamer.frames import flags
+
+__all__ = ["COLUMNS", "FLAGS", "PIXELS", "Column"]
+
+PIXELS = "pixel indices from 0, an integer is the centre of a pixel"
+FLAGS = (
+    f"sum of {flags.EDGE} patch leaves the frame, {flags.MASKED} masked pixels in it, "
+    f"{flags.NEIGHBOUR} another peak in it, {flags.SATURATED} saturated, "
+    f"{flags.POOR_FIT} does not look like one peak, {flags.UNTRUSTED} position out of its trusted "
+    "range"
+)
+"""Bits of the column ``flags``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column's unit, empty where it has none, and its meaning."""
+
+    unit: str
+    meaning: str
+
+
+_NS = "Unix time (UTC)"
+_OF_TRACK = "weighted mean over the newest sightings"
+_OF_REFERENCE = "weighted mean over the first sightings, or around the chosen frame"
+
+COLUMNS: dict[str, Column] = {
+    "series": Column("", "name of the series"),
+    "frame": Column("", "number of the frame in its series, from 0"),
+    "time_ns": Column("ns", f"start of the exposure or of the reading, {_NS}"),
+    "state": Column("", "done, failed, missing or shed"),
+    "reason": Column("", "why a frame is not done"),
+    "n_peaks": Column("", "peaks found on the frame"),
+    "latency_ms": Column("ms", "from the arrival of the frame to its result on disk"),
+    "peak_row": Column("px", f"row of the peak's highest pixel; {PIXELS}"),
+    "peak_col": Column("px", f"column of the peak's highest pixel; {PIXELS}"),
+    "score": Column("counts", "persistence of the peak; of a track the mean"),
+    "intensity": Column("counts", "sum over the patch above the median of its border"),
+    "row": Column("px", f"sub-pixel row; {PIXELS}; of a track: {_OF_TRACK}"),
+    "col": Column("px", f"sub-pixel column; {PIXELS}; of a track: {_OF_TRACK}"),
+    "row_sigma": Column("px", "standard deviation of row"),
+    "col_sigma": Column("px", "standard deviation of col"),
+    "flags": Column("", f"{FLAGS}; of a track: bits that more than half of its peaks carry"),
+    "track": Column("", "number of the track, -1 for none"),
+    "two_theta": Column("deg", "scattering angle"),
+    "chi": Column("deg", "azimuth around the beam, from the columns' axis towards the rows' axis"),
+    "q": Column("1/angstrom", "momentum transfer, 4 pi sin(theta) / wavelength"),
+    "d": Column("angstrom", f"lattice spacing; of a track: {_OF_TRACK}"),
+    "d_sigma": Column("angstrom", "standard deviation of d"),
+    "parent": Column("", "track that this one split from, -1 for none"),
+    "merged_into": Column("", "track that this one ended beside, -1 for none"),
+    "first_frame": Column("", "first frame of the track"),
+    "last_frame": Column("", "last frame of the track"),
+    "first_time_ns": Column("ns", f"{_NS} of the first frame"),
+    "last_time_ns": Column("ns", f"{_NS} of the last frame"),
+    "n_frames": Column("", "frames the track was seen on"),
+    "ref_row": Column("px", f"row that the drift counts from: {_OF_REFERENCE}"),
+    "ref_col": Column("px", f"column that the drift counts from: {_OF_REFERENCE}"),
+    "ref_row_sigma": Column("px", "standard deviation of ref_row"),
+    "ref_col_sigma": Column("px", "standard deviation of ref_col"),
+    "drift_row": Column("px", "row - ref_row"),
+    "drift_col": Column("px", "col - ref_col"),
+    "drift_row_sigma": Column("px", "standard deviation of drift_row"),
+    "drift_col_sigma": Column("px", "standard deviation of drift_col"),
+    "drift": Column("px", "drift away from the direct beam; its length where no geometry is known"),
+    "drift_sigma": Column("px", "standard deviation of drift"),
+    "significance": Column("", "|drift| / drift_sigma"),
+    "rate": Column("px/h", "slope of a straight line through all sightings, along the drift"),
+    "rate_sigma": Column("px/h", "standard deviation of rate"),
+    "ref_d": Column("angstrom", f"spacing that the strain counts from: {_OF_REFERENCE}"),
+    "ref_d_sigma": Column("angstrom", "standard deviation of ref_d"),
+    "strain": Column("", "d / ref_d - 1"),
+    "strain_sigma": Column("", "standard deviation of strain"),
+    "voltage_v": Column("V", "between the cell's terminals"),
+    "current_a": Column("A", "through the cell, positive while charging"),
+    "capacity_ah": Column("Ah", "as the cycler counts it"),
+    "half_cycle": Column("", "charges and discharges counted from 0, -1 at rest"),
+    "kind": Column("", "charge, discharge or rest"),
+}
+"""By name; a name means the same in every table."""

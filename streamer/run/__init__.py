@@ -1,0 +1,1 @@
+"""One run: its processes, what they do meanwhile, how it ended."""

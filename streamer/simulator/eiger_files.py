@@ -1,0 +1,144 @@
+"""Recordings of the simulated detector: the files that an Eiger's file writer leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import h5py
+import hdf5plugin
+import numpy as np
+
+from streamer.errors import UserError
+from streamer.simulator.rendering import coded_frames
+from streamer.simulator.scene import Scene
+from streamer.simulator.stream_v2 import SATURATION
+from streamer.simulator.truth import truth_path_for, write_truth
+
+__all__ = ["write_recording"]
+
+_SUFFIX = "_master.h5"
+
+
+def write_recording(scene: Scene, path: Path, *, truth: bool = False) -> None:
+    """Write a scene as HDF5: a master file and the data files that it links to.
+
+    The frames are bitshuffle-LZ4 chunks, one for each. Every file appears under its name only when
+    it is complete, the master file last.
+
+    Parameters
+    ----------
+    scene
+        What to record; its configuration says how many images go into a file.
+    path
+        The master file, `x_master.h5`; its data files are `x_data_000001.h5` and so on.
+    truth
+        Also write the truth, to `streamer.simulator.truth.truth_path_for(path)`.
+
+    Raises
+    ------
+    UserError
+        The name does not fit, the file exists, or it cannot be written.
+    """
+    if not path.name.endswith(_SUFFIX):
+        raise UserError(f"{path}: name a recording like series_1{_SUFFIX}")
+    if path.exists():
+        raise UserError(f"{path} exists: choose another name or remove it")
+    stem = path.name.removesuffix(_SUFFIX)
+    started = datetime.now(UTC).isoformat()
+    names: list[str] = []
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with coded_frames(scene) as frames:
+            for first in range(0, scene.n_frames, scene.config.images_per_file):
+                names.append(f"{stem}_data_{len(names) + 1:06d}.h5")
+                _write_data(path.with_name(names[-1]), scene, first, frames)
+        if truth:
+            write_truth(truth_path_for(path), scene.truth(), scene.metadata())
+        _write_master(path, scene, names, started)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from None
+
+
+def _write_data(path: Path, scene: Scene, first: int, frames: Iterator[bytes]) -> None:
+    count = min(scene.config.images_per_file, scene.n_frames - first)
+    with _new_file(path) as file:
+        _group(file, "entry", "NXentry")
+        data = _group(file, "entry/data", "NXdata").create_dataset(
+            "data",
+            (count, *scene.shape),
+            np.uint16,
+            chunks=(1, *scene.shape),
+            compression=hdf5plugin.Bitshuffle(),
+        )
+        # Images are counted from 1 here.
+        data.attrs["image_nr_low"] = first + 1
+        data.attrs["image_nr_high"] = first + count
+        for index, coded in enumerate(islice(frames, count)):
+            data.id.write_direct_chunk((index, 0, 0), coded)
+
+
+def _write_master(path: Path, scene: Scene, names: list[str], started: str) -> None:
+    geometry = scene.geometry
+    rows, cols = scene.shape
+    with _new_file(path) as file:
+        entry = _group(file, "entry", "NXentry")
+        entry["definition"] = "NXmx"
+        entry["start_time"] = started
+        links = _group(entry, "data", "NXdata")
+        for number, name in enumerate(names, start=1):
+            links[f"data_{number:06d}"] = h5py.ExternalLink(name, "/entry/data/data")
+        _group(entry, "instrument", "NXinstrument")
+        beam = _group(entry, "instrument/beam", "NXbeam")
+        _put(beam, "incident_wavelength", geometry.wavelength, "angstrom")
+        detector = _group(entry, "instrument/detector", "NXdetector")
+        detector["description"] = "Simulated detector"
+        detector["detector_number"] = f"S-{scene.config.seed:04d}"
+        detector["bit_depth_image"] = 16
+        detector["saturation_value"] = SATURATION
+        detector["sensor_material"] = "Si"
+        _put(detector, "sensor_thickness", 450e-6, "m")
+        _put(detector, "count_time", scene.count_time, "s")
+        _put(detector, "frame_time", scene.frame_time, "s")
+        _put(detector, "beam_center_x", geometry.beam[1], "pixel")
+        _put(detector, "beam_center_y", geometry.beam[0], "pixel")
+        _put(detector, "detector_distance", geometry.distance, "m")
+        _put(detector, "x_pixel_size", geometry.pixel_size, "m")
+        _put(detector, "y_pixel_size", geometry.pixel_size, "m")
+        detector["pixel_mask"] = scene.panel.mask_bits
+        specific = _group(detector, "detectorSpecific", "NXcollection")
+        specific["nimages"] = scene.n_frames
+        specific["ntrigger"] = 1
+        specific["x_pixels_in_detector"] = cols
+        specific["y_pixels_in_detector"] = rows
+        specific["compression"] = "bslz4"
+        specific["countrate_correction_count_cutoff"] = SATURATION
+        specific["data_collection_date"] = started
+        specific["pixel_mask"] = detector["pixel_mask"]
+
+
+@contextmanager
+def _new_file(path: Path) -> Iterator[h5py.File]:
+    """Give a file that appears under its name when the context is left without an error."""
+    partial = path.with_name(f".{path.name}.part")
+    try:
+        with h5py.File(partial, "w") as file:
+            yield file
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _group(parent: h5py.Group, name: str, nx_class: str) -> h5py.Group:
+    group = parent.require_group(name)
+    group.attrs["NX_class"] = nx_class
+    return group
+
+
+def _put(group: h5py.Group, name: str, value: Any, units: str) -> None:
+    group[name] = value
+    group[name].attrs["units"] = units

@@ -1,0 +1,1 @@
+"""The last node: orders results, commits them, acknowledges, publishes."""

@@ -1,0 +1,69 @@
+"""The public feed: what was committed, for anyone's SUB socket.
+
+Each message has three kinds of part: the topic (``peaks`` or ``frames``), a msgpack map
+``{"version": 1, "n": rows, "series": [names], "columns": [[name, numpy dtype], ...]}`` and one raw
+buffer for each column. The column ``series`` holds indices into the list of names. Subscribers that
+are too slow miss messages; nobody waits for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgpack
+import numpy as np
+import zmq
+from numpy.typing import NDArray
+
+from streamer.transport.publisher import bind
+
+__all__ = ["Columns", "Feed", "read_message"]
+
+Columns = dict[str, NDArray[Any]]
+
+
+class Feed:
+    """Publishes tables of columns.
+
+    Parameters
+    ----------
+    address
+        Where to bind; ``tcp://127.0.0.1:*`` lets the system choose a port.
+
+    Raises
+    ------
+    UserError
+        The address is in use.
+    """
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], address: str) -> None:
+        self.socket = context.socket(zmq.PUB)
+        self.socket.set(zmq.LINGER, 500)  # the last message of a run is worth half a second
+        self.address = bind(self.socket, address)
+
+    def publish(self, topic: str, series: Sequence[str], columns: Columns) -> None:
+        """Publish rows; ``columns["series"]`` indexes `series`."""
+        n = len(next(iter(columns.values())))
+        header = {
+            "version": 1,
+            "n": n,
+            "series": list(series),
+            "columns": [[name, column.dtype.str] for name, column in columns.items()],
+        }
+        buffers = [np.ascontiguousarray(column).data for column in columns.values()]
+        self.socket.send_multipart([topic.encode(), msgpack.packb(header), *buffers])
+
+    def close(self) -> None:
+        """Close the socket."""
+        self.socket.close()
+
+
+def read_message(parts: Sequence[bytes]) -> tuple[str, list[str], Columns]:
+    """Return the topic, the names of the series and the columns of a message of the feed."""
+    header = msgpack.unpackb(parts[1])
+    columns = {
+        name: np.frombuffer(part, dtype)
+        for (name, dtype), part in zip(header["columns"], parts[2:], strict=True)
+    }
+    return parts[0].decode(), header["series"], columns

@@ -1,0 +1,90 @@
+"""The tables of a run: from frames as they reached the sink to columns and Arrow."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from streamer.sink.feed import Columns
+from streamer.transport.messages import PEAK, POSITION, FramePeaks
+
+__all__ = ["Result", "Row", "as_table", "frame_columns", "peak_columns"]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A frame as it reached the sink."""
+
+    head: FramePeaks
+    peaks: NDArray[np.void]
+    positions: NDArray[np.void]
+
+
+@dataclass(slots=True)
+class Row:
+    """A frame whose turn has come: a row of the next part."""
+
+    series: str
+    frame: int
+    time_ns: int
+    state: str
+    reason: str
+    received_ns: int
+    result: Result | None = None
+    tracks: NDArray[np.int64] | None = None
+
+
+def frame_columns(rows: list[Row], names: list[str]) -> Columns:
+    """Return the numeric columns of a frames part, one row per frame."""
+    now_ns = time.time_ns()
+    received = np.array([row.received_ns for row in rows], np.int64)
+    return {
+        "series": np.array([names.index(row.series) for row in rows], np.int32),
+        "frame": np.array([row.frame for row in rows], np.int64),
+        "time_ns": np.array([row.time_ns for row in rows], np.int64),
+        "state": np.array([row.state for row in rows], "S8"),
+        "n_peaks": np.array([row.result.head.n_peaks if row.result else 0 for row in rows], "i4"),
+        "latency_ms": np.where(received > 0, (now_ns - received) / 1e6, np.nan),
+    }
+
+
+def peak_columns(rows: list[Row], names: list[str]) -> Columns:
+    """Return the columns of a peaks part, one row per peak."""
+    done = [row for row in rows if row.result is not None and row.tracks is not None]
+    results = [row.result for row in done if row.result is not None]
+    peaks = np.concatenate([np.empty(0, PEAK), *(result.peaks for result in results)])
+    positions = np.concatenate([np.empty(0, POSITION), *(result.positions for result in results)])
+    counts = [result.head.n_peaks for result in results]
+    columns: Columns = {
+        "series": np.repeat(np.array([names.index(row.series) for row in done], np.int32), counts),
+        "frame": np.repeat(np.array([row.frame for row in done], np.int64), counts),
+        "time_ns": np.repeat(np.array([row.time_ns for row in done], np.int64), counts),
+        "peak_row": peaks["row"],
+        "peak_col": peaks["col"],
+        "score": peaks["score"],
+        "intensity": peaks["intensity"],
+    }
+    for name in ("row", "col", "row_sigma", "col_sigma", "flags"):
+        columns[name] = positions[name]
+    columns["track"] = np.concatenate(
+        [np.empty(0, np.int64), *(row.tracks for row in done if row.tracks is not None)]
+    )
+    return {name: np.ascontiguousarray(column) for name, column in columns.items()}
+
+
+def as_table(columns: Columns, names: list[str], schema: pa.Schema, **texts: list[str]) -> pa.Table:
+    """Return columns as an Arrow table, with `texts` and the names of the series written out."""
+    arrays = {name: pa.array(text, pa.string()) for name, text in texts.items()}
+    for name, column in columns.items():
+        if name == "series":
+            indices = pa.array(column)
+            arrays[name] = pa.DictionaryArray.from_arrays(indices, pa.array(names, pa.string()))
+        elif column.dtype.kind == "S":
+            arrays[name] = pa.array(column.astype("U").tolist())
+        else:
+            arrays[name] = pa.array(column)
+    return pa.table({field.name: arrays[field.name].cast(field.type) for field in schema})

@@ -1,0 +1,222 @@
+"""What can be said of a source after watching it for a few seconds, and what to do about it."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import zmq
+from numpy.typing import NDArray
+from rich.console import Console
+
+from streamer.config import SourceConfig
+from streamer.frames.codecs import DecodeError, decode
+from streamer.sources import open_source
+from streamer.sources.base import Frame, Gap, Series, SeriesEnd, Source
+
+__all__ = ["Findings", "check_source", "watch"]
+
+_AT_ONCE = 64
+_SHARED_SHARE = 0.25
+"""Share of frames that are lost one by one, evenly, which a second client would explain."""
+
+
+@dataclass(slots=True)
+class Findings:
+    """What a source gave while it was watched."""
+
+    series: list[Series] = field(default_factory=list)
+    ends: list[SeriesEnd] = field(default_factory=list)
+    kinds: Counter[tuple[tuple[int, int], str, str]] = field(default_factory=Counter)
+    """Frames by (rows, cols), dtype and encoding."""
+    numbers: list[int] = field(default_factory=list)
+    """Frames of the last series, in the order in which they came."""
+    missing: Counter[str] = field(default_factory=Counter)
+    """Frames by the reason why they cannot be had."""
+    n_bytes: int = 0
+    first_s: float = 0.0
+    last_s: float = 0.0
+    specimen: Frame | None = None
+    """The first frame."""
+    counters: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def n_frames(self) -> int:
+        """Frames that came."""
+        return self.kinds.total()
+
+    @property
+    def rate_hz(self) -> float:
+        """Frames a second, 0 where there were too few to tell."""
+        took = self.last_s - self.first_s
+        return (self.n_frames - 1) / took if self.n_frames > 2 and took > 0 else 0.0
+
+    @property
+    def is_shared(self) -> bool:
+        """True when frames lack as if another client got its turn of them."""
+        steps = np.diff(np.unique(np.array(self.numbers, np.int64)))
+        if len(steps) < 8:
+            return False
+        step = int(np.median(steps))
+        return step > 1 and float(np.mean(steps == step)) > 1 - _SHARED_SHARE
+
+
+def check_source(uri: str, config: SourceConfig, console: Console, seconds: float) -> bool:
+    """Watch a source and say what it gives.
+
+    Frames of a live stream that are taken here are not given to another client of the detector.
+
+    Parameters
+    ----------
+    uri
+        As for `streamer.sources.open_source`.
+    seconds
+        How long to watch at most.
+
+    Returns
+    -------
+    bool
+        True when frames came and nothing is wrong with them.
+
+    Raises
+    ------
+    UserError
+        It cannot be reached or read.
+    """
+    with closing(open_source(uri, config.model_copy(update={"speed": None}))) as source:
+        if source.live:
+            console.print(f"{uri} answers; listening for up to {seconds:g} s", highlight=False)
+        findings = watch(source, seconds)
+        is_live = source.live
+    for line in _facts(findings):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    troubles = _troubles(findings, is_live, seconds)
+    for line in troubles:
+        console.print(f"! {line}", highlight=False, markup=False, soft_wrap=True)
+    if not troubles:
+        console.print("all is well", highlight=False)
+    return not troubles
+
+
+def watch(source: Source, seconds: float, clock: Callable[[], float] = time.monotonic) -> Findings:
+    """Take what a source gives within a time, or until it has no more."""
+    findings = Findings()
+    end_s = clock() + seconds
+    while not source.exhausted and (left_s := end_s - clock()) > 0:
+        if source.socket is not None:
+            source.socket.poll(int(min(1000 * left_s, 100)), zmq.POLLIN)
+        events = source.read(_AT_ONCE)
+        now = clock()
+        for event in events:
+            if isinstance(event, Frame):
+                _note(findings, event, now)
+            elif isinstance(event, Series):
+                findings.series.append(event)
+                findings.numbers.clear()
+            elif isinstance(event, Gap):
+                findings.missing[event.reason] += len(event.frames)
+            else:
+                findings.ends.append(event)
+        if not events and source.socket is None and not source.exhausted:
+            time.sleep(0.01)  # a file that is being written: nothing to wait on
+    findings.counters = {name: count for name, count in source.counters.items() if count}
+    return findings
+
+
+def _note(findings: Findings, frame: Frame, now: float) -> None:
+    if findings.specimen is None:
+        findings.specimen, findings.first_s = frame, now
+    findings.last_s = now
+    findings.kinds[frame.shape, frame.dtype, frame.encoding] += 1
+    findings.numbers.append(frame.frame)
+    findings.n_bytes += len(frame.data)
+
+
+def _facts(findings: Findings) -> list[str]:
+    lines = []
+    for series in findings.series:
+        said = [f"series    {series.name}"]
+        if "protocol" in series.metadata:
+            said.append(str(series.metadata["protocol"]))
+        if series.n_frames is not None:
+            said.append(f"{series.n_frames:,} frames announced")
+        if series.frame_time_s:
+            said.append(f"one every {series.frame_time_s * 1e3:g} ms")
+        if series.pixel_mask is not None:
+            said.append(f"{int(np.count_nonzero(series.pixel_mask)):,} pixels masked")
+        lines.append(", ".join(said))
+        lines += [f"warning   {text}" for text in series.metadata.get("warnings", ())]
+    for (shape, dtype, encoding), count in findings.kinds.items():
+        size = findings.n_bytes / findings.n_frames / 1e6
+        lines.append(
+            f"frames    {count:,} of {shape[0]} x {shape[1]} {dtype} {encoding},"
+            f" {size:.2f} MB each on the wire"
+        )
+    if findings.rate_hz:
+        rate = findings.n_bytes / (findings.last_s - findings.first_s) / 1e6
+        lines.append(f"rate      {findings.rate_hz:,.0f} frames/s, {rate:,.0f} MB/s")
+    if findings.specimen is not None:
+        lines.append(f"pixels    {_pixels(findings.specimen)}")
+    for end in findings.ends:
+        lines.append(f"end       {end.series}: {end.reason}")
+    return lines
+
+
+def _pixels(frame: Frame) -> str:
+    try:
+        pixels = decode(frame.data, frame.encoding, frame.dtype, frame.shape)
+    except DecodeError as error:
+        return f"of frame {frame.frame} cannot be decoded: {error}"
+    valid = pixels[_is_valid(pixels)]
+    masked = pixels.size - valid.size
+    values = f"{valid.min():g} to {valid.max():g}" if valid.size else "none valid"
+    return f"{values} on frame {frame.frame}, {masked:,} marked as masked"
+
+
+def _is_valid(pixels: NDArray[Any]) -> NDArray[np.bool_]:
+    if pixels.dtype.kind == "f":
+        valid: NDArray[np.bool_] = np.isfinite(pixels)
+        return valid
+    return np.asarray((pixels >= 0) & (pixels != np.iinfo(pixels.dtype).max))
+
+
+def _troubles(findings: Findings, is_live: bool, seconds: float) -> list[str]:
+    """Say what is wrong, and what to do about it."""
+    lines, counters = [], findings.counters
+    if findings.is_shared:
+        lines.append(
+            "frames lack at regular steps: another client takes its turn of them, because a"
+            " detector gives each message to one client only; stop the other one"
+        )
+    elif findings.missing:
+        lines += [f"{count:,} frames missing: {why}" for why, count in findings.missing.items()]
+    if is_live and not findings.series:
+        if counters.get("stray"):
+            lines.append(
+                f"{counters['stray']:,} images of a series whose start was missed: attach before"
+                " the detector is armed, and let no other client listen"
+            )
+        elif counters.get("malformed") or counters.get("ignored"):
+            lines.append("what came is of another protocol: is the address that of the stream?")
+        else:
+            lines.append(
+                f"connected, but nothing came for {seconds:g} s: arm and trigger the detector while"
+                " this listens (and see that its stream is enabled)"
+            )
+    elif not findings.n_frames and not findings.missing:
+        lines.append(f"the series was announced, but no frame came within {seconds:g} s")
+    if findings.specimen is not None and "cannot be decoded" in _pixels(findings.specimen):
+        lines.append("frames cannot be decoded: set the detector's compression to bslz4")
+    if len(findings.kinds) > 1:
+        lines.append("frames differ in shape, type or coding within what came")
+    words = [f"{count:,} {name}" for name, count in counters.items() if name != "disconnects"]
+    if words:
+        lines.append(f"messages that gave no frame: {', '.join(words)}")
+    if counters.get("disconnects"):
+        lines.append(f"the sender went away {counters['disconnects']:,} times")
+    return lines

@@ -1,0 +1,1 @@
+"""Recordings: one module for each file format."""

@@ -1,0 +1,131 @@
+"""Stacks of frames in numpy's files."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamer.config import SourceConfig
+from streamer.errors import UserError
+from streamer.sources.base import Series
+from streamer.sources.files.hdf5.chunks import as_bytes, is_pixels
+from streamer.sources.files.plain import check_frames, one_line, plain_frames
+from streamer.sources.files.recording import Coded, PlainReel, Reel
+
+__all__ = ["open_npy", "open_npz"]
+
+_ARRAY_ERRORS = (
+    ValueError,
+    EOFError,
+    OSError,
+    KeyError,
+    SyntaxError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+
+def open_npy(path: Path, config: SourceConfig) -> Reel:
+    """Open an array of (frames, rows, cols) or (rows, cols), mapped into memory.
+
+    Raises
+    ------
+    UserError
+        The file is damaged or holds no frames.
+    """
+    try:
+        with path.open("rb") as file:
+            shape, fortran, dtype = _array_header(file)
+            offset = file.tell()
+        check_frames(str(path), shape, dtype)
+        if fortran:
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+            return _of_array(path.stem, array, config)
+    except _ARRAY_ERRORS as error:
+        raise _damaged(path, error) from None
+    n_frames = shape[0] if len(shape) == 3 else 1
+    coded = plain_frames(path, offset, n_frames, (shape[-2], shape[-1]), dtype)
+    return PlainReel(_series(path.stem, n_frames, config), n_frames, coded)
+
+
+def open_npz(path: Path, key: str | None, config: SourceConfig) -> Reel:
+    """Open an array of an archive: the one named, or the only one that can be frames.
+
+    Raises
+    ------
+    UserError
+        The file is damaged, or it does not say plainly which array holds the frames.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [
+                name.removesuffix(".npy") for name in archive.namelist() if name[-4:] == ".npy"
+            ]
+            headers = {}
+            for name in names:
+                with archive.open(f"{name}.npy") as file:
+                    shape, _, dtype = _array_header(file)
+                    headers[name] = (shape, dtype)
+        chosen = key or _choose(path, headers)
+        if chosen not in headers:
+            raise UserError(f"{path} has no array {chosen}: it has {', '.join(names) or 'none'}")
+        check_frames(f"{path}::{chosen}", *headers[chosen])
+        with np.load(path, allow_pickle=False) as arrays:
+            array = arrays[chosen]
+    except _ARRAY_ERRORS as error:
+        raise _damaged(path, error) from None
+    return _of_array(path.stem, array, config)
+
+
+def _of_array(name: str, array: NDArray[Any], config: SourceConfig) -> Reel:
+    # A memmap makes a slow object of each frame.
+    frames = np.asarray(array if array.ndim == 3 else array[None])
+    dtype, shape = frames.dtype.str, (int(frames.shape[1]), int(frames.shape[2]))
+
+    def coded(frame: int) -> Coded:
+        return as_bytes(frames[frame]), "raw", dtype, shape
+
+    return PlainReel(_series(name, len(frames), config), len(frames), coded)
+
+
+def _series(name: str, n_frames: int, config: SourceConfig) -> Series:
+    return Series(name=name, n_frames=n_frames, frame_time_s=config.frame_time_s)
+
+
+def _damaged(path: Path, error: Exception) -> UserError:
+    return UserError(f"{path} is damaged or truncated ({one_line(error)}): copy it again")
+
+
+def _array_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Read shape, order and dtype of an array without its numbers."""
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0
+    if version != (1, 0):
+        read = np.lib.format.read_array_header_2_0
+    shape, fortran, dtype = read(file)
+    return shape, bool(fortran), dtype
+
+
+def _choose(path: Path, headers: dict[str, tuple[tuple[int, ...], np.dtype[Any]]]) -> str:
+    for n_axes in (3, 2):
+        names = [
+            name
+            for name, (shape, dtype) in headers.items()
+            if len(shape) == n_axes and is_pixels(dtype)
+        ]
+        if len(names) == 1:
+            return names[0]
+        if names:
+            raise UserError(
+                f"{path} has several arrays that can be frames ({', '.join(names)}): choose one,"
+                f" such as {path}::{names[0]}"
+            )
+    arrays = ", ".join(f"{name} {shape} {dtype}" for name, (shape, dtype) in headers.items())
+    raise UserError(
+        f"{path} has no array of frames (frames, rows, cols): it has {arrays or 'none'}"
+    )

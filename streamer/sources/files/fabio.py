@@ -1,0 +1,181 @@
+"""Image files of many detectors, read by the package fabio: CBF, EDF, MAR, Bruker and others."""
+
+from __future__ import annotations
+
+import base64
+import bz2
+import gzip
+import hashlib
+import io
+import logging
+import warnings
+from copy import copy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from streamer.config import SourceConfig
+from streamer.errors import UserError
+from streamer.sources.base import Series
+from streamer.sources.files.hdf5.chunks import as_bytes
+from streamer.sources.files.headers import HeaderFacts, of_keys, of_pilatus
+from streamer.sources.files.plain import check_frames, one_line
+from streamer.sources.files.recording import Coded, PlainReel, Reel
+
+__all__ = ["fabio_reads", "open_cbf", "open_fabio"]
+
+# What fabio complains about is reported here in one line.
+logging.getLogger("fabio").addHandler(logging.NullHandler())
+
+# What fabio reads as well, and what lies beside frames more often than it is one.
+_NO_FRAMES = (".xml", ".xsd", ".bin", ".msk", ".jpg", ".jpeg")
+
+
+def fabio_reads(suffix: str) -> bool:
+    """Tell whether files with such a name are read by fabio, as far as it is installed."""
+    if suffix in (".cbf", ".edf"):
+        return True
+    if suffix in _NO_FRAMES:
+        return False
+    try:
+        from fabio import fabioformats
+    except ImportError:
+        return False
+    return bool(suffix) and bool(fabioformats.is_extension_supported(suffix))
+
+
+def open_cbf(path: Path, config: SourceConfig) -> Reel:
+    """Open a CBF file, its checksum compared.
+
+    Raises
+    ------
+    UserError
+        It is damaged or truncated.
+    """
+    try:
+        from fabio.cbfimage import CbfImage
+        from fabio.compression import decByteOffset
+    except ImportError:
+        raise _no_fabio(path) from None
+    image = CbfImage()
+    try:
+        data = _bytes(path)
+        # fabio goes on with what is damaged, so that only the header is read by it.
+        coded = image.read(io.BytesIO(data), only_raw=True)
+        header = image.header
+        n_bytes, checksum = int(header["X-Binary-Size"]), header.get("Content-MD5")
+        if len(coded) < n_bytes:
+            raise ValueError("truncated")
+        digest = base64.b64encode(hashlib.md5(coded, usedforsecurity=False).digest())
+        if checksum and digest.decode() != checksum:
+            raise ValueError("its checksum is wrong")
+        if header.get("conversions", "").lower() != "x-cbf_byte_offset":
+            raise ValueError(f"compressed by {header.get('conversions')}, which is not supported")
+        shape = (
+            int(header["X-Binary-Size-Second-Dimension"]),
+            int(header["X-Binary-Size-Fastest-Dimension"]),
+        )
+        dtype = _cbf_dtype(header)
+        pixels = decByteOffset(coded, size=shape[0] * shape[1], dtype=dtype)
+        pixels = np.ascontiguousarray(pixels, dtype).reshape(shape)
+    except Exception as error:  # of any type: fabio trusts what a damaged file says
+        raise _damaged(path, error) from None
+    facts = of_pilatus(str(header.get("_array_data.header_contents", "")))
+
+    def frame(number: int) -> Coded:
+        return as_bytes(pixels), "raw", pixels.dtype.str, shape
+
+    return PlainReel(_series(path, 1, facts, config), 1, frame, time_ns=facts.time_of_frame)
+
+
+def open_fabio(path: Path, config: SourceConfig) -> Reel:
+    """Open a file of any other format that fabio reads.
+
+    Raises
+    ------
+    UserError
+        It is damaged, of no known format, or holds no frames.
+    """
+    try:
+        import fabio
+    except ImportError:
+        raise _no_fabio(path) from None
+    reason = ""
+    with warnings.catch_warnings():
+        # fabio leaves the file open where it fails; it is closed before this block is left.
+        warnings.simplefilter("ignore", ResourceWarning)
+        try:
+            image = fabio.open(str(path))
+            n_frames = int(image.nframes)
+            first = image.get_frame(0)
+            header, shape, dtype = dict(first.header), first.shape, first.dtype
+        except Exception as error:
+            reason = one_line(error)
+    if reason:
+        raise UserError(f"{path} cannot be read by fabio: {reason}")
+    check_frames(str(path), shape, dtype, (2,))
+    facts = of_keys(header)
+
+    def read(frame: int) -> Coded | str:
+        try:
+            # A copy, or the image keeps the pixels of all frames that were ever read.
+            found = copy(image.get_frame(frame))
+            pixels = np.asarray(found.data)
+        except Exception as error:
+            return f"{path.name}: frame {frame} cannot be read ({one_line(error)})"
+        if getattr(found, "incomplete_data", False):
+            return f"{path.name}: frame {frame} is cut off"
+        rows, cols = (int(size) for size in pixels.shape)
+        return as_bytes(pixels), "raw", pixels.dtype.str, (rows, cols)
+
+    def time_ns(frame: int) -> int | None:
+        own = of_keys(image.get_frame(frame).header).start_ns if frame else None
+        return facts.time_of_frame(frame) if own is None else own
+
+    start = read(0)
+    if isinstance(start, str):
+        image.close()
+        raise UserError(f"{path} is truncated ({start}): copy it again")
+
+    def coded(frame: int) -> Coded | str:
+        return start if frame == 0 else read(frame)
+
+    series = _series(path, n_frames, facts, config)
+    return PlainReel(series, n_frames, coded, time_ns=time_ns, close=image.close)
+
+
+def _bytes(path: Path) -> bytes:
+    """Return the content of a file that may be compressed as a whole."""
+    data = path.read_bytes()
+    if data.startswith(b"BZh"):
+        return bz2.decompress(data)
+    return gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
+
+
+def _cbf_dtype(header: Any) -> np.dtype[Any]:
+    words = str(header.get("X-Binary-Element-Type", "")).split()
+    if len(words) == 3 and words[1].removesuffix("-bit") in ("8", "16", "32", "64"):
+        sign = "u" if words[0] == "unsigned" else ""
+        return np.dtype(f"{sign}int{words[1].removesuffix('-bit')}")
+    return np.dtype(np.int32)
+
+
+def _series(path: Path, n_frames: int, facts: HeaderFacts, config: SourceConfig) -> Series:
+    return Series(
+        name=path.stem,
+        n_frames=n_frames,
+        frame_time_s=config.frame_time_s or facts.frame_time_s,
+        saturation=facts.saturation,
+        metadata=facts.metadata,
+    )
+
+
+def _damaged(path: Path, error: Exception) -> UserError:
+    return UserError(f"{path} is damaged or truncated ({one_line(error)}): copy it again")
+
+
+def _no_fabio(path: Path) -> UserError:
+    return UserError(
+        f"{path} is read by a package that is not installed: pip install 'braggstream[formats]'"
+    )

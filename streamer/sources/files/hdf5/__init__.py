@@ -1,0 +1,1 @@
+"""HDF5 recordings: layouts, chunks, NeXus metadata."""

@@ -1,0 +1,236 @@
+"""One HDF5 dataset, frame by frame, not decoded where a chunk is one frame."""
+
+from __future__ import annotations
+
+import math
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Protocol
+
+import h5py
+import hdf5plugin  # noqa: F401  (registers the filters that h5py decodes with)
+import numpy as np
+import zmq
+from numpy.typing import NDArray
+
+from streamer.sources.files.hdf5.files import is_being_written, is_truncated
+from streamer.sources.files.recording import Coded
+
+__all__ = ["Decoded", "FrameStack", "as_bytes", "file_name", "is_pixels", "open_stack", "uncoded"]
+
+_BITSHUFFLE, _LZ4 = 32008, 32004
+_SHUFFLED = {2: "bslz4", 3: "bszstd"}
+_BLOCK_BYTES = 256 << 20
+
+
+class FrameStack(Protocol):
+    """The frames of one dataset, numbered through all axes but the last two in C order."""
+
+    def coded(self, index: int) -> Coded | str:
+        """Return the pixels of a frame, or the reason why they cannot be had."""
+        ...
+
+
+def open_stack(dataset: h5py.Dataset) -> FrameStack:
+    """Return the fastest way to read the frames of a dataset of 2 to 4 axes that is not virtual."""
+    create = dataset.id.get_create_plist()
+    encoding = _encoding(create, dataset.dtype.itemsize)
+    rows, cols = dataset.shape[-2:]
+    one_frame = (1,) * (dataset.ndim - 2) + (rows, cols)
+    if encoding is not None and dataset.chunks == one_frame and dataset.ndim in (3, 4):
+        return _Chunks(dataset, encoding)
+    if dataset.chunks is None and _is_plain(dataset):
+        return _Contiguous(dataset)
+    return Decoded(dataset)
+
+
+def _is_plain(dataset: h5py.Dataset) -> bool:
+    """Tell whether the frames lie in one piece in a file that can be mapped."""
+    file = dataset.file
+    mapped = file.driver in ("sec2", "fileobj") and not file.userblock_size
+    return mapped and dataset.id.get_offset() is not None
+
+
+def is_pixels(dtype: np.dtype[Any]) -> bool:
+    """Tell whether numbers of this type can be pixels: integers and floats of up to 8 bytes."""
+    return dtype.kind in "iuf" and dtype.itemsize <= 8
+
+
+def uncoded(data: bytes | zmq.Frame, dtype: np.dtype[Any], shape: tuple[int, int]) -> Coded | str:
+    """Return pixels that a message has without any coding, or what is wrong with their number."""
+    n_bytes = math.prod(shape) * dtype.itemsize
+    if len(data) != n_bytes:
+        return f"{len(data)} bytes of pixels instead of {n_bytes}"
+    return data, "raw", dtype.str, shape
+
+
+def as_bytes(frame: NDArray[Any]) -> memoryview:
+    """Return the memory of a frame, copied only if its pixels are not in C order."""
+    return np.ascontiguousarray(frame).reshape(-1).view(np.uint8).data
+
+
+class _Chunks:
+    """Each chunk is a frame, in a coding that travels as it is."""
+
+    def __init__(self, dataset: h5py.Dataset, encoding: str) -> None:
+        self._id = dataset.id
+        self._encoding = encoding
+        self._dtype = dataset.dtype.str
+        self._shape = (int(dataset.shape[-2]), int(dataset.shape[-1]))
+        self._channels = int(dataset.shape[1]) if dataset.ndim == 4 else 0
+        self._file = _File(dataset)
+
+    def coded(self, index: int) -> Coded | str:
+        offset: tuple[int, ...] = (index, 0, 0)
+        if self._channels:
+            offset = (*divmod(index, self._channels), 0, 0)
+        try:
+            chunk = self._id.get_chunk_info_by_coord(offset)
+            # What is cut off of the index of a truncated file looks like zeros.
+            if not chunk.byte_offset or not chunk.size:
+                is_cut = chunk.byte_offset is not None
+                return f"{'cut off of' if is_cut else 'never written to'} {self._file.name}"
+            skipped, data = chunk.filter_mask, self._file.read(chunk.byte_offset, chunk.size)
+            if data is None:
+                skipped, data = self._id.read_direct_chunk(offset)
+        except (OSError, RuntimeError, ValueError, MemoryError) as error:
+            return f"cannot be read from {self._file.name} ({error})"
+        if len(data) < chunk.size:
+            return f"{self._file.name} is truncated"
+        # The lowest bit says that the only filter was not applied to this chunk.
+        return data, "raw" if skipped & 1 else self._encoding, self._dtype, self._shape
+
+
+class _Contiguous:
+    """The frames lie in the file one after another, without any coding."""
+
+    def __init__(self, dataset: h5py.Dataset) -> None:
+        self._dtype = dataset.dtype.str
+        self._shape = (int(dataset.shape[-2]), int(dataset.shape[-1]))
+        self._size = self._shape[0] * self._shape[1] * dataset.dtype.itemsize
+        self._offset = int(dataset.id.get_offset())
+        self._file = _File(dataset)
+
+    def coded(self, index: int) -> Coded | str:
+        data = self._file.read(self._offset + index * self._size, self._size)
+        if data is None or len(data) < self._size:
+            return f"{self._file.name} is truncated"
+        return data, "raw", self._dtype, self._shape
+
+
+class _File:
+    """The bytes of the file that holds a dataset, mapped into memory: that spares a copy."""
+
+    def __init__(self, dataset: h5py.Dataset) -> None:
+        file = dataset.file
+        self.name = Path(file.filename).name
+        self._key: tuple[str, int, int] | None = None
+        # Where a chunk lies is said without the user block; and what grows is not mapped.
+        if (
+            file.driver in ("sec2", "fileobj")
+            and not file.userblock_size
+            and not is_being_written(file)
+        ):
+            status = os.stat(file.filename)
+            self._key = (file.filename, status.st_size, status.st_mtime_ns)
+
+    def read(self, offset: int, size: int) -> memoryview | None:
+        """Return bytes of the file, fewer at its end; None when it cannot be mapped."""
+        return None if self._key is None else _mapped(*self._key)[offset : offset + size]
+
+
+@lru_cache(maxsize=4)
+def _mapped(path: str, size: int, changed_ns: int) -> memoryview:
+    """Map a file; each map takes a file descriptor, and a recording can have thousands of files."""
+    return np.memmap(path, np.uint8, "r").data
+
+
+class Decoded:
+    """Frames that h5py decodes: chunks of several frames or of parts of one, other filters.
+
+    It also reads a virtual dataset, whose sources the caller has looked at: for h5py one that is
+    not there is full of zeros.
+    """
+
+    def __init__(self, dataset: h5py.Dataset) -> None:
+        self._dataset = dataset
+        self._dtype = dataset.dtype.str
+        self._shape = (int(dataset.shape[-2]), int(dataset.shape[-1]))
+        self._lead = dataset.shape[:-2]
+        frame_bytes = max(1, self._shape[0] * self._shape[1] * dataset.dtype.itemsize)
+        together = dataset.chunks[0] if dataset.chunks and dataset.ndim > 2 else 1
+        self._together = max(1, min(together, _BLOCK_BYTES // frame_bytes))
+        # Of a truncated file HDF5 decodes zeros as well as pixels.
+        self._truncated = is_truncated(dataset.file)
+        self._incomplete = not self._truncated and _is_incomplete(dataset)
+        self._block_at: tuple[int, ...] | None = None
+        self._block: NDArray[Any] = np.empty((0, *self._shape))
+
+    def coded(self, index: int) -> Coded | str:
+        """Return the pixels of a frame, or the reason why they cannot be had."""
+        position = tuple(int(i) for i in np.unravel_index(index, self._lead)) if self._lead else ()
+        first = position[0] // self._together * self._together if position else 0
+        block_at = (first, *position[1:])
+        if self._truncated:
+            return f"{file_name(self._dataset)} is truncated"
+        try:
+            if self._incomplete and not self._is_written(position):
+                return f"never written to {file_name(self._dataset)}"
+            if self._block_at != block_at:
+                self._block = self._read(first, position[1:])
+                self._block_at = block_at
+        except (OSError, RuntimeError, ValueError) as error:
+            return f"cannot be decoded from {file_name(self._dataset)} ({error})"
+        frame = self._block[position[0] - first if position else 0]
+        return as_bytes(frame), "raw", self._dtype, self._shape
+
+    def _read(self, first: int, rest: tuple[int, ...]) -> NDArray[Any]:
+        if not self._lead:
+            return np.asarray(self._dataset[...])[None]
+        block: NDArray[Any] = self._dataset[(slice(first, first + self._together), *rest)]
+        return block
+
+    def _is_written(self, position: tuple[int, ...]) -> bool:
+        """Tell whether every chunk of a frame exists: h5py gives zeros for one that does not."""
+        chunks = self._dataset.chunks
+        if chunks is None:
+            return False
+        corner = tuple(i // c * c for i, c in zip(position, chunks, strict=False))
+        info = self._dataset.id.get_chunk_info_by_coord
+        return all(
+            info((*corner, row, col)).byte_offset is not None
+            for row in range(0, self._shape[0], chunks[-2])
+            for col in range(0, self._shape[1], chunks[-1])
+        )
+
+
+def file_name(dataset: h5py.Dataset) -> str:
+    """Return the name of the file a dataset lies in, without its folder."""
+    return str(dataset.file.filename).rpartition("/")[2]
+
+
+def _encoding(create: h5py.h5p.PropDCID, itemsize: int) -> str | None:
+    """Name the coding of a dataset's chunks; None for one that only h5py decodes."""
+    if create.get_nfilters() == 0:
+        return "raw"
+    if create.get_nfilters() > 1:
+        return None
+    code, _, values, _ = create.get_filter(0)
+    if code == _LZ4:
+        return "lz4"
+    # The filter's values are its version (2), the item size, the block size and the codec.
+    if code == _BITSHUFFLE and len(values) > 4 and values[2] == itemsize:
+        return _SHUFFLED.get(values[4])
+    return None
+
+
+def _is_incomplete(dataset: h5py.Dataset) -> bool:
+    """Tell whether some of a dataset was never written."""
+    if dataset.is_virtual:
+        return False  # whose sources are looked at one by one
+    if dataset.chunks is None:
+        # External and compact storage have no offset, and no way to tell.
+        return bool(dataset.id.get_space_status() == h5py.h5d.SPACE_STATUS_NOT_ALLOCATED)
+    grid = zip(dataset.shape, dataset.chunks, strict=True)
+    return bool(dataset.id.get_num_chunks() < math.prod(-(-size // chunk) for size, chunk in grid))

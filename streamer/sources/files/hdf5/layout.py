@@ -1,0 +1,324 @@
+"""Where each frame of an HDF5 recording lies: behind which link, in which file, at which place.
+
+HDF5 reads what a virtual dataset cannot find as zeros, and a link that leads nowhere looks like one
+that does. Here both are found out beforehand, so that a frame is either there or known not to be.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from streamer.errors import UserError
+from streamer.sources.files.hdf5.chunks import Decoded, FrameStack, file_name, is_pixels, open_stack
+from streamer.sources.files.hdf5.files import is_being_written, is_truncated, open_file
+from streamer.sources.files.hdf5.nexus import lookup
+from streamer.sources.files.recording import Coded
+
+__all__ = ["Layout", "link_numbers", "of_dataset", "of_links"]
+
+_UNLIMITED = 1 << 62
+_Indices = NDArray[np.int64]
+
+
+@dataclass(slots=True)
+class Layout:
+    """A table of frames; each is frame `index` of stack `where`, or lost when `where` < 0."""
+
+    stacks: list[FrameStack]
+    reasons: list[str]
+    where: NDArray[np.int32]
+    """(frames,); -1 - n when lost for reason n."""
+    index: _Indices
+    """(frames,)."""
+    settled: bool = True
+    """False when a file is being written, truncated, or not there."""
+
+    @classmethod
+    def empty(cls, n_frames: int, reason: str) -> Layout:
+        """Return a table of frames that are all lost."""
+        return cls([], [reason], np.full(n_frames, -1, np.int32), np.zeros(n_frames, np.int64))
+
+    def __len__(self) -> int:
+        return len(self.where)
+
+    def coded(self, frame: int) -> Coded | str:
+        """Return the pixels of a frame, or the reason why they cannot be had."""
+        where = int(self.where[frame])
+        if where < 0:
+            return self.reasons[-1 - where]
+        return self.stacks[where].coded(int(self.index[frame]))
+
+    def lose(self, frames: _Indices | slice, reason: str) -> None:
+        """Enter frames as lost."""
+        self.where[frames] = -1 - len(self.reasons)
+        self.reasons.append(reason)
+
+    def put(self, frames: _Indices | slice, part: Layout, of_part: _Indices | slice) -> None:
+        """Enter the frames `of_part` of another table as `frames` of this one."""
+        where = part.where[of_part]
+        shift = np.where(where < 0, -len(self.reasons), len(self.stacks))
+        self.where[frames] = where + shift
+        self.index[frames] = part.index[of_part]
+        self.stacks += part.stacks
+        self.reasons += part.reasons
+        self.settled &= part.settled
+
+    def select(self, frames: _Indices | slice) -> Layout:
+        """Return the table of some of the frames."""
+        return Layout(
+            self.stacks, self.reasons, self.where[frames], self.index[frames], self.settled
+        )
+
+
+def of_dataset(dataset: h5py.Dataset, *, growing: bool = False) -> Layout:
+    """Find the frames of a dataset, numbered through all axes but the last two.
+
+    Parameters
+    ----------
+    growing
+        Read files as well that are being written.
+
+    Raises
+    ------
+    UserError
+        It is a virtual dataset of a kind that cannot be followed.
+    """
+    n_frames = math.prod(dataset.shape[:-2])
+    if not dataset.is_virtual:
+        frames = np.arange(n_frames, dtype=np.int64)
+        settled = not (is_being_written(dataset.file) or is_truncated(dataset.file))
+        return Layout([open_stack(dataset)], [], np.zeros(n_frames, np.int32), frames, settled)
+    layout = Layout.empty(n_frames, f"no file that {file_name(dataset)} names holds it")
+    tiled = np.zeros(n_frames, bool)
+    lost: list[tuple[_Indices, str]] = []
+    for source in dataset.virtual_sources():
+        frames, whole = _selected(dataset, source.vspace, dataset.shape)
+        found = _source(dataset, source.file_name, source.dset_name, growing)
+        if isinstance(found, str):
+            layout.settled = False
+            lost.append((frames, found))
+            continue
+        of_source, whole_source = _selected(dataset, source.src_space, found.shape)
+        # HDF5 gives zeros for what lies beyond the end of a source.
+        n_there = min(len(frames), int(np.count_nonzero(of_source >= 0)))
+        if n_there < len(frames):
+            lost.append((frames[n_there:], f"{file_name(found)} ends before it"))
+        part = of_dataset(found, growing=growing).select(of_source[:n_there])
+        if whole and whole_source and dataset.shape[-2:] == found.shape[-2:]:
+            layout.put(frames[:n_there], part, slice(None))
+        elif not part.settled:
+            # HDF5 would open the source as one that is complete, and give zeros when it cannot.
+            layout.settled = False
+            lost.append((frames[:n_there], f"{file_name(found)} is not complete"))
+        else:
+            tiled[frames[:n_there]] = True
+            lost += [
+                (frames[:n_there][part.where == -1 - n], r) for n, r in enumerate(part.reasons)
+            ]
+    if tiled.any():
+        frames = np.flatnonzero(tiled)
+        whole_frames = Layout(
+            [Decoded(dataset)], [], np.zeros(n_frames, np.int32), np.arange(n_frames)
+        )
+        layout.put(frames, whole_frames, frames)
+    for frames, reason in lost:
+        layout.lose(frames, reason)
+    return layout
+
+
+def link_numbers(group: h5py.Group) -> list[tuple[int, str]]:
+    """Return number and name of the members ``data_000001`` and so on, in order of the number."""
+    return sorted(
+        (int(match[1]), name)
+        for name in group
+        if (match := re.fullmatch(r"data_(\d+)", name))
+        and not isinstance(lookup(group, name), h5py.Group)
+    )
+
+
+def of_links(
+    group: h5py.Group, n_announced: int | None, *, growing: bool = False
+) -> tuple[Layout, tuple[int, int], str]:
+    """Find the frames of a group with one link for each data file.
+
+    Parameters
+    ----------
+    n_announced
+        Frames that the detector was told to take; None when not known. It tells how many frames a
+        missing last file held.
+    growing
+        Read files as well that are being written.
+
+    Returns
+    -------
+    layout
+        Table of the frames.
+    shape
+        (rows, cols).
+    end_reason
+        How the series ended.
+
+    Raises
+    ------
+    UserError
+        None of the files is there.
+    """
+    numbers = link_numbers(group)
+    files = [_linked(group, name, growing) for _, name in numbers]
+    there = [file for file in files if not isinstance(file, str)]
+    if not there:
+        raise UserError(
+            f"{file_name(group)} names {len(files)} data files and none can be read"
+            f" ({files[0]}): put them beside it"
+        )
+    per_file = _frames_per_file(files, n_announced)
+    shape = (int(there[0].shape[-2]), int(there[0].shape[-1]))
+    starts = [(number - numbers[0][0]) * per_file for number, _ in numbers]
+    last = files[-1]
+    n_frames = starts[-1] + (0 if isinstance(last, str) else int(last.shape[0]))
+    end_reason = "end"
+    if isinstance(last, str):
+        if n_announced is None:
+            end_reason = f"end: {last}, the number of its frames is not known"
+        else:
+            n_frames = max(n_announced, starts[-1])
+    elif n_announced is not None and n_frames < n_announced:
+        end_reason = f"abort: {n_frames} of {n_announced} frames were recorded"
+    layout = Layout.empty(n_frames, f"in none of the data files of {file_name(group)}")
+    for start, file in zip(starts, files, strict=True):
+        if isinstance(file, str):
+            layout.settled = False
+            stop = n_frames if file is last else start + per_file
+            layout.lose(slice(start, stop), file)
+        elif file.shape[-2:] != shape:
+            layout.lose(slice(start, start + len(file)), f"{file_name(file)} has another shape")
+        else:
+            part = of_dataset(file, growing=growing)
+            layout.put(slice(start, start + len(file)), part, slice(None))
+            if file is not last and len(file) < per_file:
+                layout.lose(
+                    slice(start + len(file), start + per_file), f"{file_name(file)} ends early"
+                )
+    return layout, shape, end_reason
+
+
+def _frames_per_file(files: list[h5py.Dataset | str], n_announced: int | None) -> int:
+    """All files but the last hold equally many frames."""
+    lengths = [len(file) for file in files[:-1] if not isinstance(file, str)]
+    if lengths:
+        return max(lengths)
+    last, n_before = files[-1], len(files) - 1
+    if n_before == 0 or isinstance(last, str):
+        return len(last)
+    low = last.attrs.get("image_nr_low")  # counted from 1
+    if low is not None and int(low) > n_before:
+        return (int(low) - 1) // n_before
+    return max(len(last), ((n_announced or 0) - len(last)) // n_before)
+
+
+def _linked(group: h5py.Group, name: str, growing: bool) -> h5py.Dataset | str:
+    """Open a link to a data file, or say why that cannot be done."""
+    dataset = lookup(group, name)
+    if isinstance(dataset, h5py.Dataset) and dataset.ndim == 3 and is_pixels(dataset.dtype):
+        return dataset
+    if dataset is not None:
+        return f"{file_name(dataset)} holds no frames"
+    link = group.get(name, getlink=True)
+    if not isinstance(link, h5py.ExternalLink):
+        return f"{name} leads nowhere"
+    found = _open(group, link.filename, growing)
+    if isinstance(found, str):
+        return found
+    # HDF5 follows links only to files that are complete.
+    dataset = lookup(found, link.path)
+    if isinstance(dataset, h5py.Dataset) and dataset.ndim == 3 and is_pixels(dataset.dtype):
+        return dataset
+    if is_truncated(found):
+        return f"file {link.filename} cannot be read (it is truncated)"
+    return f"file {link.filename} has no {link.path}"
+
+
+def _source(dataset: h5py.Dataset, name: str, path: str, growing: bool) -> h5py.Dataset | str:
+    """Open a source of a virtual dataset, or say why that cannot be done."""
+    if "%" in name.replace("%%", ""):
+        raise UserError(
+            f"{file_name(dataset)}::{dataset.name} names its files by a pattern ({name}), which is"
+            " not supported: give a data file instead"
+        )
+    file = dataset.file if name == "." else _open(dataset, name, growing)
+    if isinstance(file, str):
+        return file
+    found = lookup(file, path)
+    if not isinstance(found, h5py.Dataset) or found.ndim < 2 or not is_pixels(found.dtype):
+        return f"file {name} has no frames at {path}"
+    return found
+
+
+def _open(base: h5py.Group | h5py.Dataset, name: str, growing: bool) -> h5py.File | str:
+    """Open a file named in another one, looked for where HDF5 does."""
+    folder = Path(base.file.filename).parent
+    for path in (folder / name, folder / Path(name).name):
+        if path.exists():
+            try:
+                return open_file(path, growing=growing)
+            except OSError as error:
+                return f"file {name} cannot be read ({error})"
+    return f"file {name} is missing"
+
+
+def _selected(
+    dataset: h5py.Dataset, space: h5py.h5s.SpaceID, shape: tuple[int, ...]
+) -> tuple[_Indices, bool]:
+    """Return the frames that a selection touches, in order, and whether it has them whole.
+
+    Frames beyond the end of `shape` are -1.
+    """
+    lead = shape[:-2]
+    if space.get_select_type() == h5py.h5s.SEL_ALL:
+        return np.arange(math.prod(lead), dtype=np.int64), True
+    if not space.is_regular_hyperslab():
+        raise UserError(
+            f"{file_name(dataset)}::{dataset.name} is put together from pieces that cannot be"
+            " followed: give a data file instead"
+        )
+    slab: tuple[tuple[int, ...], ...] = space.get_regular_hyperslab()
+    axes = [_Axis(*axis) for axis in zip(*slab, shape, strict=True)]
+    frames = np.zeros((1,) * len(lead), np.int64)
+    beyond = np.zeros((1,) * len(lead), bool)
+    for number, axis in enumerate(axes[: len(lead)]):
+        along = axis.indices().reshape((-1,) + (1,) * (len(lead) - 1 - number))
+        frames = frames * axis.size + along
+        beyond = beyond | (along >= axis.size)
+    return np.where(beyond, -1, frames).ravel(), axes[-2].is_full and axes[-1].is_full
+
+
+@dataclass(frozen=True, slots=True)
+class _Axis:
+    """What a hyperslab takes of one axis: `count` blocks of `block`, one each `stride`."""
+
+    start: int
+    stride: int
+    count: int
+    block: int
+    size: int
+
+    def indices(self) -> NDArray[Any]:
+        """Return the places taken; an unlimited selection ends with the axis."""
+        room = max(0, self.size - self.start)
+        count = self.count if self.count < _UNLIMITED else -(-room // self.stride)
+        block = self.block if self.block < _UNLIMITED else room
+        starts = self.start + self.stride * np.arange(count, dtype=np.int64)
+        return np.asarray((starts[:, None] + np.arange(block)).ravel())
+
+    @property
+    def is_full(self) -> bool:
+        """True when the whole axis is taken."""
+        return len(self.indices()) == self.size and self.start == 0

@@ -1,0 +1,241 @@
+"""What a NeXus or Eiger HDF5 file says about its frames."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from streamer.frames.metadata import positive
+from streamer.sources.files.hdf5.files import lies_in_file
+
+__all__ = ["Description", "announced", "describe", "lookup", "time_of"]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+# Below the entry; {d} is the detector group. The names are those of the live stream.
+_FIELDS = {
+    "beam_center_x": ("{d}/beam_center_x",),
+    "beam_center_y": ("{d}/beam_center_y",),
+    "count_time": ("{d}/count_time",),
+    "detector_description": ("{d}/description",),
+    "detector_distance": ("{d}/detector_distance", "{d}/distance"),
+    "detector_serial_number": ("{d}/detector_number", "{d}/serial_number"),
+    "incident_energy": (
+        "instrument/beam/incident_energy",
+        "sample/beam/incident_energy",
+        "{d}/detectorSpecific/photon_energy",
+        "{d}/photon_energy",
+    ),
+    "incident_wavelength": (
+        "instrument/beam/incident_wavelength",
+        "sample/beam/incident_wavelength",
+        "instrument/monochromator/wavelength",
+    ),
+    "pixel_size_x": ("{d}/x_pixel_size",),
+    "pixel_size_y": ("{d}/y_pixel_size",),
+    "sensor_material": ("{d}/sensor_material",),
+    "sensor_thickness": ("{d}/sensor_thickness",),
+    "threshold_energy": ("{d}/{c}_channel/threshold_energy", "{d}/threshold_energy"),
+}
+# To m, s and eV; a wavelength is in angstrom.
+_UNITS = {"mm": 1e-3, "um": 1e-6, "µm": 1e-6, "ms": 1e-3, "us": 1e-6, "keV": 1e3, "nm": 10.0}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Description:
+    """What a file says about its frames; None where it does not."""
+
+    frame_time_s: float | None = None
+    start_ns: int | None = None
+    """Start of the first exposure, Unix time in ns."""
+    offsets_ns: NDArray[np.int64] | None = None
+    """(frames,) start of each exposure after `start_ns`."""
+    pixel_mask: NDArray[np.bool_] | None = None
+    """(rows, cols), True where a pixel must not be used."""
+    flatfield: NDArray[np.float32] | None = None
+    """(rows, cols), None also when the detector applied it already."""
+    saturation: float | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+    """In m, s, eV, angstrom and pixels; plain types only."""
+
+
+def describe(file: h5py.File, entry_name: str, channel: str, shape: tuple[int, int]) -> Description:
+    """Read what a file says about the frames of one of its entries.
+
+    Parameters
+    ----------
+    entry_name
+        The entry, such as ``entry``.
+    channel
+        Channel of the detector, where the file has several.
+    shape
+        (rows, cols) of a frame: a mask or flat field of another shape is left out with a warning.
+    """
+    entry = lookup(file, entry_name)
+    if not isinstance(entry, h5py.Group):
+        return Description()
+    names = {"d": _detector(entry), "c": channel}
+
+    def find(*paths: str) -> h5py.Dataset | None:
+        for path in paths:
+            item = lookup(entry, path.format(**names))
+            if isinstance(item, h5py.Dataset):
+                return item
+        return None
+
+    metadata = _stream_header(find("{d}/detectorSpecific/stream_header")) | {
+        key: value for key, paths in _FIELDS.items() if (value := _plain(find(*paths))) is not None
+    }
+    warnings: list[str] = []
+    mask = _image(
+        find("{d}/{c}_channel/pixel_mask", "{d}/pixel_mask", "{d}/detectorSpecific/pixel_mask"),
+        shape,
+        warnings,
+    )
+    flat = None
+    applied = find("{d}/flatfield_applied", "{d}/flatfield_correction_applied")
+    if not _number(applied):
+        flat = _image(
+            find("{d}/{c}_channel/flatfield", "{d}/flatfield", "{d}/detectorSpecific/flatfield"),
+            shape,
+            warnings,
+        )
+    if warnings:
+        metadata["warnings"] = warnings
+    offsets = find("data/start_time")
+    offsets_ns = None
+    if offsets is not None and offsets.dtype.kind in "iuf" and offsets.ndim == 1:
+        offsets_ns = np.rint(offsets[()] * 1e9).astype(np.int64)
+    saturation = find("{d}/{c}_channel/saturation_value", "{d}/saturation_value")
+    return Description(
+        frame_time_s=positive(_number(find("{d}/frame_time"))),
+        start_ns=_time_ns(
+            find(
+                "start_time",
+                "{d}/detectorSpecific/data_collection_date",
+                "{d}/data_collection_date",
+            )
+        ),
+        offsets_ns=offsets_ns,
+        pixel_mask=None if mask is None else mask != 0,
+        flatfield=None if flat is None else flat.astype(np.float32),
+        saturation=positive(_number(saturation)),
+        metadata=metadata,
+    )
+
+
+def announced(file: h5py.File, entry_name: str) -> int | None:
+    """Return the number of frames the detector was told to take, None when the file is silent."""
+    specific = f"{entry_name}/instrument/detector/detectorSpecific"
+    images, triggers, mode = (
+        lookup(file, f"{specific}/{key}") for key in ("nimages", "ntrigger", "trigger_mode")
+    )
+    n_images, n_triggers = positive(_number(images)), positive(_number(triggers)) or 1
+    if n_images is None:
+        return None
+    # With an enabling signal each trigger is one image.
+    return int(n_triggers if _plain(mode) in ("inte", "exte") else n_images * n_triggers)
+
+
+def lookup(group: h5py.Group, path: str) -> h5py.Group | h5py.Dataset | None:
+    """Return what lies at a path, None when there is nothing or its link leads nowhere."""
+    try:
+        return group[path]
+    except (KeyError, OSError, RuntimeError, ValueError):
+        return None
+
+
+def time_of(date: datetime) -> int:
+    """Return a date as Unix time in ns; one without a zone is in UTC."""
+    if date.tzinfo is None:
+        date = date.replace(tzinfo=UTC)
+    return (date - _EPOCH) // timedelta(microseconds=1) * 1000
+
+
+def _detector(entry: h5py.Group) -> str:
+    """Return the path of the detector group below an entry."""
+    instrument = lookup(entry, "instrument")
+    if isinstance(instrument, h5py.Group) and "detector" not in instrument:
+        for name in instrument:
+            item = lookup(instrument, name)
+            kind = item.attrs.get("NX_class") if isinstance(item, h5py.Group) else None
+            if kind in ("NXdetector", b"NXdetector"):
+                return f"instrument/{name}"
+    return "instrument/detector"
+
+
+def _image(
+    dataset: h5py.Dataset | None, shape: tuple[int, int], warnings: list[str]
+) -> NDArray[Any] | None:
+    if dataset is None:
+        return None
+    if dataset.shape is None or dataset.shape[-2:] != shape or dataset.size != math.prod(shape):
+        warnings.append(f"{dataset.name} has shape {dataset.shape}, frames {shape}: not used")
+        return None
+    if not lies_in_file(dataset):
+        warnings.append(f"{dataset.name} is cut off: not used")
+        return None
+    try:
+        image: NDArray[Any] = dataset[()].reshape(shape)
+    except (OSError, RuntimeError) as error:
+        warnings.append(f"{dataset.name} cannot be read ({error}): not used")
+        return None
+    return image
+
+
+def _plain(dataset: h5py.Dataset | h5py.Group | None) -> float | int | str | list[float] | None:
+    """Return a scalar, a short list or a text as plain Python, in the units of `_UNITS`."""
+    if not isinstance(dataset, h5py.Dataset) or dataset.shape is None or not 0 < dataset.size <= 16:
+        return None
+    try:
+        if not lies_in_file(dataset):
+            return None
+        value = dataset[()]
+    except (OSError, RuntimeError, TypeError, ValueError):
+        return None
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    array = np.asarray(value)
+    if array.size == 1:
+        array = array.reshape(())
+    if array.dtype.kind in "SO":
+        item = array.item() if array.ndim == 0 else None
+        return item.decode("utf-8", "replace") if isinstance(item, bytes) else None
+    if array.dtype.kind not in "biuf":
+        return None
+    unit = dataset.attrs.get("units", "")
+    factor = _UNITS.get(unit.decode() if isinstance(unit, bytes) else str(unit))
+    result: float | int | list[float] = (array if factor is None else array * factor).tolist()
+    return result
+
+
+def _stream_header(dataset: h5py.Dataset | None) -> dict[str, Any]:
+    """Return what a stream said before it was recorded."""
+    text = _plain(dataset)
+    try:
+        header = json.loads(text) if isinstance(text, str) else {}
+    except ValueError:
+        header = {}
+    return header if isinstance(header, dict) else {}
+
+
+def _number(dataset: h5py.Dataset | h5py.Group | None) -> float | None:
+    value = _plain(dataset)
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+def _time_ns(dataset: h5py.Dataset | None) -> int | None:
+    text = _plain(dataset)
+    if not isinstance(text, str):
+        return None
+    try:
+        return time_of(datetime.fromisoformat(text.strip()))
+    except ValueError:
+        return None

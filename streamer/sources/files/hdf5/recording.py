@@ -1,0 +1,259 @@
+"""HDF5 recordings: Eiger master files, NeXus files and plain stacks."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from streamer.config import SourceConfig
+from streamer.errors import UserError
+from streamer.sources.base import Series
+from streamer.sources.files.hdf5.chunks import is_pixels
+from streamer.sources.files.hdf5.files import is_being_written, is_truncated, open_file
+from streamer.sources.files.hdf5.layout import Layout, link_numbers, of_dataset, of_links
+from streamer.sources.files.hdf5.nexus import announced, describe, lookup
+from streamer.sources.files.plain import one_line
+from streamer.sources.files.recording import Coded, Reel
+
+__all__ = ["open_hdf5"]
+
+_PATIENCE_S = 10.0
+
+
+def open_hdf5(path: Path, inner: str | None, config: SourceConfig) -> Reel:
+    """Open the frames of an HDF5 file.
+
+    Parameters
+    ----------
+    inner
+        Path of a dataset, or of a group with links to data files; None looks for the frames:
+        ``/entry/data``, or else the largest stack in the file.
+
+    Raises
+    ------
+    UserError
+        The file cannot be read, or it does not say plainly where its frames are.
+    """
+    try:
+        file = open_file(path, growing=config.follow)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {_why(error)}") from None
+    try:
+        return _Reel(file, inner, config)
+    except (KeyError, OSError, RuntimeError, ValueError) as error:
+        file.close()
+        raise UserError(f"{path} is damaged ({one_line(error)}): copy it again") from None
+    except BaseException:
+        file.close()
+        raise
+
+
+class _Reel(Reel):
+    """The frames of one HDF5 file and of those it refers to."""
+
+    def __init__(self, file: h5py.File, inner: str | None, config: SourceConfig) -> None:
+        item_path = inner or _find(file)
+        entry = item_path.strip("/").split("/")[0]
+        item = _follow(file, item_path)
+        if is_truncated(file) and (isinstance(item, h5py.Group) or item.is_virtual):
+            raise UserError(f"{file.filename} is truncated, and other files with it; copy it again")
+        n_announced, n_files = announced(file, entry), 1
+        if isinstance(item, h5py.Group):
+            n_files = len(link_numbers(item))
+            layout, shape, end_reason = of_links(item, n_announced, growing=config.follow)
+        else:
+            layout, shape, end_reason = _of_dataset(file, item_path, item, config, n_announced)
+        self.end_reason = end_reason
+        if not np.any(layout.where >= 0):
+            reason = layout.coded(0) if len(layout) else "its data files are empty"
+            raise UserError(f"{file.filename} has no frame that can be read: {reason}")
+        if is_truncated(file) and isinstance(reason := layout.coded(0), str):
+            raise UserError(
+                f"{file.filename} is truncated and cannot be read ({reason}): copy it again"
+            )
+        about = describe(file, entry, config.channel, shape)
+        frame_time_s = config.frame_time_s or about.frame_time_s
+        if config.follow:
+            self.complete = self._is_complete(file, item, layout, n_announced)
+            self.patience_s = max(_PATIENCE_S, 3 * (frame_time_s or 0.0) * len(layout) / n_files)
+        self.series = Series(
+            name=Path(file.filename).stem.removesuffix("_master"),
+            n_frames=len(layout) if self.complete else n_announced,
+            frame_time_s=frame_time_s,
+            pixel_mask=about.pixel_mask,
+            flatfield=about.flatfield,
+            saturation=about.saturation,
+            metadata=about.metadata,
+        )
+        self._layout, self._n_frames = layout, len(layout)
+        self._start_ns = about.start_ns
+        self._offsets_ns = about.offsets_ns
+        if self._offsets_ns is None and frame_time_s is not None:
+            self._offsets_ns = np.rint(np.arange(len(layout)) * (frame_time_s * 1e9)).astype(
+                np.int64
+            )
+        self._file = file
+
+    def __len__(self) -> int:
+        return self._n_frames
+
+    def coded(self, frame: int) -> Coded | str:
+        """Return the pixels of a frame, or the reason why they cannot be had."""
+        return self._layout.coded(frame)
+
+    def time_ns(self, frame: int) -> int | None:
+        """Return the start of the exposure as Unix time in ns, None when not known."""
+        offsets = self._offsets_ns
+        if self._start_ns is None or offsets is None or frame >= len(offsets):
+            return None
+        return self._start_ns + int(offsets[frame])
+
+    def close(self) -> None:
+        """Release the files."""
+        self._layout = Layout.empty(0, "")
+        self._file.close()
+
+    @staticmethod
+    def _is_complete(
+        file: h5py.File,
+        item: h5py.Group | h5py.Dataset,
+        layout: Layout,
+        n_announced: int | None,
+    ) -> bool:
+        """Tell whether nothing will be added to files that may be being written."""
+        if is_being_written(file) or not layout.settled:
+            return False
+        if isinstance(item, h5py.Dataset) and not item.is_virtual:
+            return True  # its writer has closed it, whatever was announced
+        return bool(np.all(layout.where >= 0)) and len(layout) >= (n_announced or 0)
+
+
+def _find(file: h5py.File) -> str:
+    """Return the path of the frames, or of the group that holds the links to them."""
+    for name in ("/entry/data", "/entry"):
+        group = lookup(file, name)
+        if not isinstance(group, h5py.Group):
+            continue
+        if name == "/entry/data" and "data" in group:
+            item = lookup(group, "data")
+            if item is None or (isinstance(item, h5py.Dataset) and _is_stack(item)):
+                return "/entry/data/data"
+        if link_numbers(group):
+            return name
+    found: list[tuple[str, h5py.Dataset]] = []
+    _walk(file, "", found, set())
+    stacks = [(path, item) for path, item in found if _is_stack(item)]
+    stacks = [pair for pair in stacks if pair[1].ndim == 3] or stacks
+    if not stacks:
+        images = [path for path, item in found if item.ndim == 2 and is_pixels(item.dtype)]
+        hint = f": for one frame write {file.filename}::{images[0]}" if images else ""
+        raise UserError(f"{file.filename} has no stack of frames{hint}")
+    largest = max(item.size for _, item in stacks)
+    paths = [path for path, item in stacks if item.size == largest]
+    if len(paths) > 1:
+        raise UserError(
+            f"{file.filename} has several stacks of frames ({', '.join(paths)}): choose one, such"
+            f" as {file.filename}::{paths[0]}"
+        )
+    return paths[0]
+
+
+def _walk(
+    group: h5py.Group,
+    prefix: str,
+    found: list[tuple[str, h5py.Dataset]],
+    seen: set[tuple[int, int]],
+) -> None:
+    """Collect the datasets below a group once each, through links of all kinds."""
+    for name in group:
+        item = lookup(group, name)
+        if item is None:
+            continue
+        info = h5py.h5o.get_info(item.id)
+        if (info.fileno, info.addr) in seen:
+            continue
+        seen.add((info.fileno, info.addr))
+        if isinstance(item, h5py.Group):
+            _walk(item, f"{prefix}/{name}", found, seen)
+        elif isinstance(item, h5py.Dataset) and item.shape is not None:
+            found.append((f"{prefix}/{name}", item))
+
+
+def _is_stack(dataset: h5py.Dataset) -> bool:
+    return dataset.ndim in (3, 4) and dataset.size > 0 and is_pixels(dataset.dtype)
+
+
+def _follow(file: h5py.File, path: str) -> h5py.Group | h5py.Dataset:
+    item = lookup(file, path)
+    if isinstance(item, h5py.Dataset) or (isinstance(item, h5py.Group) and link_numbers(item)):
+        return item
+    if isinstance(item, h5py.Group):
+        names = [f"{path.rstrip('/')}/{name}" for name in item]
+        raise UserError(
+            f"{file.filename}::{path} is a group without frames: choose a dataset"
+            + (f", such as one of {', '.join(names[:8])}" if names else "")
+        )
+    link = None
+    with contextlib.suppress(KeyError, RuntimeError, ValueError):
+        link = file.get(path, getlink=True)
+    if isinstance(link, h5py.ExternalLink):
+        raise UserError(
+            f"{file.filename} keeps its frames in {link.filename}, which cannot be read: put it"
+            " beside it"
+        )
+    raise UserError(f"{file.filename} has no {path}: leave it out to have the frames looked for")
+
+
+def _of_dataset(
+    file: h5py.File,
+    path: str,
+    dataset: h5py.Dataset,
+    config: SourceConfig,
+    n_announced: int | None,
+) -> tuple[Layout, tuple[int, int], str]:
+    where = f"{file.filename}::{path}"
+    if not is_pixels(dataset.dtype):
+        raise UserError(f"{where} holds {dataset.dtype}: frames are integers or floats")
+    if dataset.shape is None or dataset.ndim not in (2, 3, 4):
+        raise UserError(f"{where} has shape {dataset.shape}: a stack of frames has 3 axes")
+    if dataset.size == 0:
+        raise UserError(f"{where} has no frames (shape {dataset.shape})")
+    layout = of_dataset(dataset, growing=config.follow)
+    if dataset.ndim == 4:
+        channel = _channel(file, path, dataset, config.channel)
+        layout = layout.select(slice(channel, None, dataset.shape[1]))
+    end_reason = "end"
+    if dataset.ndim > 2 and n_announced is not None and len(layout) < n_announced:
+        end_reason = f"abort: {len(layout)} of {n_announced} frames were recorded"
+    return layout, (int(dataset.shape[-2]), int(dataset.shape[-1])), end_reason
+
+
+def _channel(file: h5py.File, path: str, dataset: h5py.Dataset, channel: str) -> int:
+    """Return the place of a channel on the second axis."""
+    names = lookup(file, f"{path.rpartition('/')[0]}/channel")
+    if not isinstance(names, h5py.Dataset) or names.shape != dataset.shape[1:2]:
+        if dataset.shape[1] == 1:
+            return 0
+        raise UserError(
+            f"{file.filename}::{path} has 4 axes {dataset.shape} and no names for the channels on"
+            " its second one: only Eiger files of several channels can have 4 axes"
+        )
+    known = [name.decode() if isinstance(name, bytes) else str(name) for name in names[()]]
+    if channel not in known:
+        raise UserError(
+            f"{file.filename} has no channel {channel}: set source.channel to {' or '.join(known)}"
+        )
+    return known.index(channel)
+
+
+def _why(error: OSError) -> str:
+    """Say in plain words why HDF5 could not open a file."""
+    text = str(error)
+    if "truncated" in text:
+        return "it is truncated; copy it again"
+    if "lock" in text or "already open for write" in text:
+        return "another program is writing it; wait until it is done, or follow it with --follow"
+    return error.strerror or text.rpartition("(")[2].rstrip(")")

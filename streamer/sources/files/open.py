@@ -1,0 +1,199 @@
+"""Recordings of every known format: a file, a folder or a pattern of files."""
+
+from __future__ import annotations
+
+import glob
+from pathlib import Path
+
+import h5py
+
+from streamer.config import SourceConfig
+from streamer.errors import UserError
+from streamer.selection import parse_frames
+from streamer.sources.files.arrays import open_npy, open_npz
+from streamer.sources.files.fabio import fabio_reads, open_cbf, open_fabio
+from streamer.sources.files.ge import is_ge, open_ge
+from streamer.sources.files.growing import Growing
+from streamer.sources.files.hdf5.recording import open_hdf5
+from streamer.sources.files.many import Files, natural_order, without_holes
+from streamer.sources.files.recording import Recording, Reel
+from streamer.sources.files.tiff import open_tiff
+
+__all__ = ["open_recording"]
+
+_TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_PACKED_MAGIC = (b"BZh", b"\x1f\x8b")
+_STACKS = {
+    ".h5": "HDF5",
+    ".hdf5": "HDF5",
+    ".nxs": "HDF5",
+    ".cxi": "HDF5",
+    ".npy": "npy",
+    ".npz": "npz",
+}
+_TIFF = (".tif", ".tiff", ".mccd")
+
+
+def open_recording(text: str, config: SourceConfig) -> Recording:
+    """Open a recording.
+
+    Parameters
+    ----------
+    text
+        A file, with ``::path`` behind it to choose one of several arrays; a folder, or a pattern of
+        files, of one kind.
+    config
+        Which frames, how often, and whether to follow what is still being written.
+
+    Raises
+    ------
+    UserError
+        There is nothing that can be read; the text says what to do.
+    """
+    chosen = parse_frames(config.frames)
+    if not config.follow:
+        reel = _open(text, config)
+        if not range(*chosen.indices(len(reel))):
+            reel.close()
+            raise UserError(
+                f"{text} has {len(reel)} frames, and none of them is in {config.frames}"
+            )
+        return Recording(text, reel, chosen, config.loop)
+    if config.loop != 1 or config.speed is not None:
+        raise UserError(
+            f"{text} is followed as it grows: leave out "
+            + ("source.loop" if config.loop != 1 else "source.speed")
+        )
+    if min(chosen.start or 0, chosen.stop or 0) < 0:
+        raise UserError(
+            f"frames {config.frames!r} are counted from an end that is not there yet: count them"
+            " from the start, or do not follow"
+        )
+    path, _ = _split(text)
+    if not path.exists() and not glob.has_magic(str(path)):
+        raise UserError(f"{path} does not exist")
+    growing = Growing(lambda: _open(text, config), config.idle_s)
+    return Recording(text, growing, chosen, merge_gaps=False)
+
+
+def _split(text: str) -> tuple[Path, str | None]:
+    """Return the path of the file, and that of the frames in it."""
+    if Path(text).exists() or "::" not in text:
+        return Path(text), None
+    name, _, inner = text.rpartition("::")
+    if not inner:
+        raise UserError(f"{text}: write the path of the frames behind ::, or leave :: out")
+    return Path(name), inner
+
+
+def _open(text: str, config: SourceConfig) -> Reel:
+    path, inner = _split(text)
+    if path.is_dir() or (not path.exists() and glob.has_magic(str(path))):
+        if inner is not None:
+            raise UserError(f"{text}: only an HDF5 or .npz file takes ::{inner}")
+        return _open_files(path, config)
+    return _open_file(path, inner, config)
+
+
+def _open_file(path: Path, inner: str | None, config: SourceConfig) -> Reel:
+    kind = _kind(path)
+    if inner is not None and kind not in ("HDF5", "npz"):
+        raise UserError(f"{path} is not an HDF5 or .npz file: leave out ::{inner}")
+    match kind:
+        case "HDF5":
+            return open_hdf5(path, inner, config)
+        case "npz":
+            return open_npz(path, inner, config)
+        case "npy":
+            return open_npy(path, config)
+        case "TIFF":
+            return open_tiff(path, config)
+        case "GE":
+            return open_ge(path, config)
+        case "CBF":
+            return open_cbf(path, config)
+    return open_fabio(path, config)
+
+
+def _open_files(path: Path, config: SourceConfig) -> Reel:
+    """Open a folder, or a pattern of files, of frames of one kind."""
+    if path.is_dir():
+        found = sorted(path.iterdir(), key=natural_order)
+        frames = [file for file in found if _family(file) not in (None, *_STACKS.values())]
+        name = path.resolve().name
+    else:
+        found = sorted(map(Path, glob.glob(str(path), recursive=True)), key=natural_order)
+        frames = found
+        name = found[0].resolve().parent.name if found else ""
+    if not found:
+        raise UserError(f"{path}: " + ("the folder is empty" if path.is_dir() else "no such files"))
+    if not frames:
+        others = [str(file) for file in found if _family(file)]
+        masters = [file for file in others if "_master" in file] or others
+        hint = f": give one of {', '.join(masters[:8])}" if masters else ""
+        raise UserError(f"{path} has no files of single frames{hint}")
+    if len(frames) == 1 and not path.is_dir() and not config.follow:
+        return _open_file(frames[0], None, config)
+    families = sorted({_family(file) or file.suffix for file in frames})
+    if len(families) > 1:
+        raise UserError(
+            f"{path} has files of several kinds ({', '.join(families)}): choose one, such as"
+            f" '{frames[0].with_name('*' + frames[0].suffix)}'"
+        )
+    if config.follow:
+        frames = without_holes(frames)
+    return Files(
+        name or "frames",
+        frames,
+        lambda file: _open_file(file, None, config),
+        complete=not config.follow,
+    )
+
+
+def _family(path: Path) -> str | None:
+    """Return what a file is by its name, None for what is no recording."""
+    suffix = path.suffix.lower()
+    if suffix in (".gz", ".bz2"):
+        suffix = Path(path.stem).suffix.lower()
+    if suffix in _STACKS:
+        return _STACKS[suffix]
+    if suffix in _TIFF:
+        return "TIFF"
+    if suffix.startswith(".ge") and suffix[3:].isdecimal():
+        return suffix  # one for each panel of a detector
+    return suffix if fabio_reads(suffix) else None
+
+
+def _kind(path: Path) -> str:
+    """Tell the format of a file by its first bytes; what is of none that has any is for fabio."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(16)
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+    if not start:
+        raise UserError(f"{path} is empty")
+    if start.startswith(b"\x93NUMPY"):
+        return "npy"
+    if start.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+        return "npz"
+    if start.startswith(_TIFF_MAGIC):
+        return "TIFF"
+    if is_ge(path, start):
+        return "GE"
+    if h5py.is_hdf5(path):
+        return "HDF5"
+    family = _family(path)
+    if start.startswith(b"###CBF") or (start.startswith(_PACKED_MAGIC) and family == ".cbf"):
+        return "CBF"
+    if family in ("TIFF", ".cbf", *_STACKS.values()):
+        claimed = "CBF" if family == ".cbf" else family
+        raise UserError(f"{path} is not a {claimed} file, whatever its name says: copy it again")
+    if family is None and not start.lstrip(b"\r\n").startswith(b"{"):
+        raise UserError(
+            f"{path} is of no known format: HDF5, .npy, .npz, TIFF, CBF, EDF, GE and what fabio"
+            " knows by its name are read"
+        )
+    return "fabio"

@@ -1,0 +1,177 @@
+"""TIFF files whose pages are frames."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import tifffile
+
+from streamer.config import SourceConfig
+from streamer.errors import UserError
+from streamer.sources.base import Series
+from streamer.sources.files.hdf5.chunks import as_bytes
+from streamer.sources.files.headers import HeaderFacts, of_marccd, of_pilatus
+from streamer.sources.files.plain import check_frames, one_line, plain_frames
+from streamer.sources.files.recording import Coded, PlainReel, Reel
+
+__all__ = ["open_tiff"]
+
+# What tifffile complains about is reported here in one line.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
+
+_MARCCD_START, _MARCCD_BYTES = 1024, 3072
+
+
+def open_tiff(path: Path, config: SourceConfig) -> Reel:
+    """Open a TIFF file whose pages are frames, those of Pilatus and MarCCD with their headers.
+
+    Raises
+    ------
+    UserError
+        The file is damaged before its first frame, or its pages are not frames of one size.
+    """
+    try:
+        tiff = tifffile.TiffFile(path)
+        try:
+            return _of_pages(path, tiff, config)
+        except BaseException:
+            tiff.close()
+            raise
+    except UserError:
+        raise
+    except Exception as error:  # of any type: tifffile trusts what a damaged file says
+        raise UserError(
+            f"{path} is damaged or truncated ({one_line(error)}): copy it again"
+        ) from None
+
+
+def _of_pages(path: Path, tiff: tifffile.TiffFile, config: SourceConfig) -> Reel:
+    n_pages = len(tiff.pages)
+    if n_pages == 0:
+        raise UserError(f"{path} has no pages")
+    first = tiff.pages[0]
+    check_frames(str(path), first.shape, first.dtype, (2,))
+    facts = _facts(path, tiff)
+    shape = (int(first.shape[0]), int(first.shape[1]))
+    broken = _chain_is_broken(tiff)
+    n_frames = n_stacked = _n_stacked(tiff, shape)
+    stacked = n_stacked > n_pages and (broken or n_pages == 1) and first.is_contiguous
+    if not stacked:
+        n_frames = n_pages + broken
+
+    def reel(coded: Callable[[int], Coded | str], close: Callable[[], None] | None = None) -> Reel:
+        series = Series(
+            name=path.stem,
+            n_frames=n_frames,
+            frame_time_s=config.frame_time_s or facts.frame_time_s,
+            saturation=facts.saturation,
+            metadata=facts.metadata,
+        )
+        return PlainReel(series, n_frames, coded, time_ns=facts.time_of_frame, close=close)
+
+    if stacked:
+        # One page stands for a stack, as some programs write more than 4 GiB; or the other pages
+        # were to come behind all pixels and are cut off.
+        dtype = np.dtype(first.dtype).newbyteorder(tiff.byteorder)
+        offset = int(first.dataoffsets[0])
+        tiff.close()
+        return reel(plain_frames(path, offset, n_frames, shape, dtype))
+    pages = [(page.shape, _plain_offset(page)) for page in tiff.pages]
+    other = next((shape for shape, _ in pages if shape != first.shape), None)
+    if other is not None:
+        raise UserError(
+            f"{path} has pages of different shapes ({first.shape} and {other}): save the frames"
+            " alone"
+        )
+    if isinstance(like := _read_page(tiff, 0), str):
+        raise UserError(f"{path} is truncated: its first page {like}")
+    cut_off = f"{path.name} is truncated after page {n_pages}"
+    offsets = [offset for _, offset in pages if offset is not None]
+    if len(offsets) == n_pages:
+        tiff.close()
+        return reel(_mapped(path, offsets, like, cut_off))
+
+    def coded(frame: int) -> Coded | str:
+        found = cut_off if frame >= n_pages else _read_page(tiff, frame)
+        return f"page {frame + 1} {found}" if isinstance(found, str) and found != cut_off else found
+
+    return reel(coded, tiff.close)
+
+
+def _n_stacked(tiff: tifffile.TiffFile, shape: tuple[int, int]) -> int:
+    """Return how many frames lie one after another, as the program that wrote the file says."""
+    with contextlib.suppress(Exception):
+        if tiff.is_shaped and tiff.shaped_metadata:
+            return int(math.prod(tiff.shaped_metadata[0]["shape"]) // math.prod(shape))
+        if tiff.is_imagej and tiff.imagej_metadata:
+            return int(tiff.imagej_metadata.get("images", 1))
+        if len(tiff.series[0].shape) == 3:
+            return int(tiff.series[0].shape[0])
+    return 1
+
+
+def _mapped(
+    path: Path, offsets: list[int], like: Coded, cut_off: str
+) -> Callable[[int], Coded | str]:
+    """Read frames that lie plainly in a file without copying them."""
+    _, encoding, dtype, shape = like
+    size = shape[0] * shape[1] * np.dtype(dtype).itemsize
+    view = np.memmap(path, np.uint8, "r").data
+
+    def coded(frame: int) -> Coded | str:
+        if frame >= len(offsets):
+            return cut_off
+        data = view[offsets[frame] : offsets[frame] + size]
+        if len(data) < size:
+            return f"{path.name}: page {frame + 1} is cut off"
+        return data, encoding, dtype, shape
+
+    return coded
+
+
+def _facts(path: Path, tiff: tifffile.TiffFile) -> HeaderFacts:
+    """Read what the detector wrote beside the frame."""
+    with contextlib.suppress(Exception):
+        description = tiff.pages.first.tags.valueof(270)
+        if isinstance(description, str) and "# " in description and "xposure" in description:
+            return of_pilatus(description)
+        if path.suffix.lower() == ".mccd" or tiff.pages[0].dataoffsets[0] >= 4096:
+            tiff.filehandle.seek(_MARCCD_START)
+            return of_marccd(tiff.filehandle.read(_MARCCD_BYTES))
+    return HeaderFacts()
+
+
+def _plain_offset(page: tifffile.TiffPage | tifffile.TiffFrame) -> int | None:
+    return int(page.dataoffsets[0]) if page.is_contiguous else None
+
+
+def _chain_is_broken(tiff: tifffile.TiffFile) -> bool:
+    """Tell whether the last page that is there points to one that is not."""
+    position = tiff.pages.next_page_offset
+    if position is None:
+        return False
+    tiff.filehandle.seek(position)
+    return any(tiff.filehandle.read(8 if tiff.is_bigtiff else 4))
+
+
+def _read_page(tiff: tifffile.TiffFile, number: int) -> Coded | str:
+    """Return a page undecoded if it is stored plainly, else decoded; or what is wrong with it."""
+    try:
+        page = tiff.pages[number]
+        shape = (int(page.shape[0]), int(page.shape[1]))
+        if not page.is_contiguous:
+            array = page.asarray()
+            return as_bytes(array), "raw", array.dtype.str, shape
+        dtype = np.dtype(page.dtype).newbyteorder(tiff.byteorder)
+        tiff.filehandle.seek(page.dataoffsets[0])
+        data = tiff.filehandle.read(shape[0] * shape[1] * dtype.itemsize)
+    except Exception as error:
+        return f"cannot be read ({one_line(error)})"
+    if len(data) < shape[0] * shape[1] * dtype.itemsize:
+        return "is cut off"
+    return data, "raw", dtype.str, shape

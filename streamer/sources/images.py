@@ -1,0 +1,82 @@
+"""Images that a user hands in: masks and dark frames."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamer.config import SourceConfig
+from streamer.errors import UserError
+from streamer.frames.codecs import DecodeError, decode
+from streamer.sources import open_source
+from streamer.sources.base import Frame
+
+__all__ = ["load_dark", "load_mask"]
+
+_T = TypeVar("_T", bound=np.generic)
+
+
+def load_mask(path: Path) -> NDArray[np.bool_]:
+    """Return (rows, cols), True where the file holds anything but 0.
+
+    Raises
+    ------
+    UserError
+        The file cannot be read as an image.
+    """
+    masked: NDArray[np.bool_] | None = None
+    for frame in _frames(path, "mask"):
+        masked = (frame != 0) if masked is None else masked | (frame != 0)
+    return _one(masked, path, "mask")
+
+
+def load_dark(path: Path) -> NDArray[np.float32]:
+    """Return (rows, cols), the mean of the frames in the file, in counts.
+
+    Raises
+    ------
+    UserError
+        The file cannot be read as an image.
+    """
+    total: NDArray[np.float64] | None = None
+    count = 0
+    for frame in _frames(path, "dark"):
+        total = frame.astype(np.float64) if total is None else total + frame
+        count += 1
+    return (_one(total, path, "dark") / max(1, count)).astype(np.float32)
+
+
+def _one(image: NDArray[_T] | None, path: Path, what: str) -> NDArray[_T]:
+    if image is None:
+        raise UserError(f"{what} {path} holds no image")
+    return image
+
+
+def _frames(path: Path, what: str) -> Iterator[NDArray[Any]]:
+    """Yield the frames of a file, (rows, cols) each."""
+    file = Path(re.sub(r"::.*", "", str(path)))
+    if file.suffix == ".npy" and file.is_file():
+        # The one format in which masks are of type bool, which no detector sends.
+        try:
+            array = np.load(file, allow_pickle=False)
+        except (OSError, ValueError):
+            raise UserError(f"{what} {path} is not a .npy file of numbers") from None
+        if array.ndim in (2, 3) and array.dtype.kind in "biuf":
+            yield from array.reshape(-1, *array.shape[-2:])
+            return
+        raise UserError(f"{what} {path} holds {array.ndim}-D {array.dtype}: it must be an image")
+    source = open_source(str(path), SourceConfig())
+    try:
+        while not source.exhausted:
+            for event in source.read(16):
+                if isinstance(event, Frame):
+                    yield decode(event.data, event.encoding, event.dtype, event.shape)
+    except DecodeError as error:
+        raise UserError(f"{what} {path} cannot be decoded: {error}") from None
+    finally:
+        source.close()

@@ -1,0 +1,1 @@
+"""Live streams: one module or package for each protocol."""

@@ -1,0 +1,1 @@
+"""DECTRIS streams of version 1 and 2."""

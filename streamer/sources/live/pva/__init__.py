@@ -1,0 +1,1 @@
+"""EPICS pvAccess channels of NTNDArray."""

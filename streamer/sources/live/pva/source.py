@@ -1,0 +1,276 @@
+"""Live images of EPICS areaDetector over PVAccess."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from typing import Any
+
+import zmq
+
+from streamer.config import SourceConfig
+from streamer.errors import UserError
+from streamer.sources.base import Event, Series
+from streamer.sources.files.recording import Coded
+from streamer.sources.live.pva.ntndarray import (
+    coded_pixels,
+    exposed_ns,
+    holds_image,
+    metadata,
+    size_bytes,
+)
+from streamer.sources.live.pva.unique_ids import UniqueIds
+from streamer.sources.live.pva.wake import Wake
+from streamer.sources.live.series import Books, Image
+
+__all__ = ["PvaSource", "reach_pva"]
+
+_EXAMPLE = "pva://13SIM1:Pva1:Image"
+_SUMMARY = "field(uniqueId,dimension,codec,compressedSize,uncompressedSize,timeStamp,dataTimeStamp)"
+"""All of an image but its pixels."""
+_QUEUE_BYTES = 1 << 30
+_QUEUE_LEAST, _QUEUE_UNKNOWN, _QUEUE_MOST = 16, 256, 4096
+_SEARCH_S = 1.0
+
+
+def reach_pva(uri: str, config: SourceConfig) -> None:
+    """Check that a channel answers and has images.
+
+    Raises
+    ------
+    UserError
+        The address is malformed, nothing answers, or the channel has no images.
+    """
+    context = _make_context()
+    try:
+        _summary(context, _channel(uri), config.connect_s)
+    finally:
+        context.close()
+
+
+class PvaSource:
+    """Images of one channel, as they come.
+
+    Images wait in the queue of the PVAccess library, which needs no time of Python's. When it is
+    full, the newest image overwrites the one before it, and what was lost shows in the ids. Nothing
+    is said of where series begin and end: a series goes on as long as the ids do, also when the
+    channel was away, and ends when the counter was set back or `idle_s` is over.
+
+    What the channel holds when it is attached is of the past and no frame.
+
+    Parameters
+    ----------
+    uri
+        ``pva://CHANNEL``. Where it is looked for, the variables EPICS_PVA_... of the environment
+        say.
+    config
+        Time limits and number of series.
+    clock
+        Returns a monotonic time in seconds.
+
+    Raises
+    ------
+    UserError
+        p4p is not installed, nothing answers, or the channel has no images; from `read`: images are
+        of a kind that cannot be used, and how to set it.
+    """
+
+    live = True
+
+    def __init__(
+        self, uri: str, config: SourceConfig, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.uri = uri
+        self.books = Books(config, clock)
+        self.counters = self.books.counters
+        self.counters["disconnects"] = 0
+        self._config = config
+        self._name = _channel(uri)
+        self._clock = clock
+        self._context = _make_context()
+        try:
+            held = _summary(self._context, self._name, config.connect_s)
+        except UserError:
+            self._context.close()
+            raise
+        self._ids = UniqueIds(int(held.uniqueId), exposed_ns(held))
+        self._is_current = True  # the next update is what the channel holds, not what is new
+        self._is_away = False
+        self._searched_s = clock()
+        self._has_begun = False
+        self._wake = Wake()
+        size = size_bytes(held)
+        length = _QUEUE_BYTES // size if size else _QUEUE_UNKNOWN
+        self._queue_length = min(max(length, _QUEUE_LEAST), _QUEUE_MOST)
+        self._updates = self._subscribe()
+        # From the first update on no image is missed.
+        self._wake.socket.poll(round(config.connect_s * 1000))
+
+    @property
+    def n_frames(self) -> int | None:
+        """Never known."""
+        return self.books.n_frames
+
+    @property
+    def exhausted(self) -> bool:
+        """True when as many series have ended as were asked for."""
+        return self._wake.socket.closed and not self.books.pending
+
+    @property
+    def socket(self) -> zmq.Socket[bytes] | None:
+        """Turns readable when images come; None when no more are taken."""
+        return None if self._wake.socket.closed else self._wake.socket
+
+    def read(self, limit: int) -> list[Event]:
+        """Return at most `limit` events; it must be called now and then for `idle_s` to work."""
+        pending = self.books.pending
+        if not self._wake.socket.closed:
+            self._wake.silence()
+        while not self._wake.socket.closed and len(pending) < limit:
+            update = self._updates.pop()
+            if update is None:
+                self._search()
+                self.books.end_if_idle()
+            elif isinstance(update, Exception):
+                self._lose_channel(update)
+            else:
+                self._take(update)
+            if self.books.is_done:
+                self.close()
+            if update is None:
+                break
+        return [pending.popleft() for _ in range(min(limit, len(pending)))]
+
+    def close(self) -> None:
+        """Leave the channel."""
+        if not self._wake.socket.closed:
+            self._updates.close()
+            self._context.close()
+            self._wake.close()
+
+    def _take(self, update: Any) -> None:
+        """Book an update of the channel."""
+        is_current, self._is_current, self._is_away = self._is_current, False, False
+        self.books.hear()
+        unique_id, time_ns = int(update.uniqueId), exposed_ns(update)
+        place = self._ids.place(unique_id, time_ns)
+        if not holds_image(update) or (is_current and place != "next"):
+            self.counters["ignored"] += 1
+            return
+        if place == "restarted":
+            if self._ids.has_taken and unique_id == self._ids.newest == 0:
+                raise UserError(
+                    f"channel {self._name} numbers none of its images (uniqueId is always 0),"
+                    " so that a lost one could not be told: have its server count them"
+                )
+            self.books.end(None)
+            if self.books.is_done:
+                return
+        image = Image(
+            number=self._ids.take(unique_id, time_ns),
+            pixels=self._pixels(update),
+            time_ns=time_ns,
+        )
+        if place != "old":
+            self.books.unannounced_image(image, lambda: self._series(update))
+            return
+        try:
+            self.books.image(image, None)
+        except ValueError:  # overtaken by the first one that came
+            self.counters["stray"] += 1
+
+    def _pixels(self, update: Any) -> Coded | str:
+        try:
+            pixels = coded_pixels(update)
+        except ValueError as error:
+            return str(error)
+        except UserError as error:
+            if self._has_begun:
+                return str(error)
+            raise UserError(f"channel {self._name}: {error}") from None
+        self._has_begun = True
+        return pixels
+
+    def _series(self, update: Any) -> Series:
+        return Series(
+            name="series_1",
+            frame_time_s=self._config.frame_time_s,
+            metadata={
+                "protocol": "EPICS PVAccess NTNDArray",
+                "channel": self._name,
+                "first_unique_id": int(update.uniqueId),
+                **metadata(update),
+            },
+        )
+
+    def _lose_channel(self, update: Exception) -> None:
+        from p4p.client.raw import Disconnected
+
+        if not isinstance(update, Disconnected):
+            raise UserError(f"channel {self._name} cannot be watched: {_one_line(update)}")
+        self.counters["disconnects"] += 1
+        self._is_current = self._is_away = True
+
+    def _subscribe(self) -> Any:
+        return self._context.monitor(
+            self._name,
+            self._wake.ring,
+            request=f"record[queueSize={self._queue_length}]field()",
+        )
+
+    def _search(self) -> None:
+        """Look for a channel that is away.
+
+        The library looks for a new one at once, but for one that was lost ever less often.
+        """
+        if self._is_away and self._clock() - self._searched_s >= _SEARCH_S:
+            self._searched_s = self._clock()
+            self._updates.close()
+            self._context.disconnect(self._name)
+            self._updates = self._subscribe()
+
+
+def _channel(uri: str) -> str:
+    name = uri.partition("://")[2]
+    if not name or any(c.isspace() or c in "?#" for c in name):
+        raise UserError(f"{uri} names no channel: write it such as {_EXAMPLE}")
+    return name
+
+
+def _make_context() -> Any:
+    """Return a client that is set up by the environment, as EPICS users expect."""
+    try:
+        from p4p.client.raw import Context
+    except ImportError:
+        raise UserError("pva:// needs the package p4p: pip install 'braggstream[pva]'") from None
+    return Context("pva", nt=False, useenv=True)
+
+
+def _summary(context: Any, name: str, connect_s: float) -> Any:
+    """Return what a channel holds, without its pixels."""
+    answers: SimpleQueue[Any] = SimpleQueue()
+    operation = context.get(name, answers.put, request=_SUMMARY)
+    try:
+        held = answers.get(timeout=connect_s)
+    except Empty:
+        where = os.environ.get("EPICS_PVA_ADDR_LIST") or "not set"
+        raise UserError(
+            f"no answer from channel {name} in {connect_s:g} s: check its name, that its server"
+            f" runs, and that EPICS_PVA_ADDR_LIST ({where}) names the host"
+        ) from None
+    finally:
+        operation.close()
+    if isinstance(held, Exception):
+        raise UserError(f"channel {name} has no images that can be read: {_one_line(held)}")
+    if any(held.get(field) is None for field in ("uniqueId", "dimension", "codec")):
+        raise UserError(
+            f"channel {name} has no images (NTNDArray): name that of a PVA plugin, such as"
+            f" {_EXAMPLE}"
+        )
+    return held
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

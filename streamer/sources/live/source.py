@@ -1,0 +1,212 @@
+"""A live source that listens on one ZeroMQ socket."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import zmq
+from zmq.utils.monitor import parse_monitor_message
+
+from streamer.config import SourceConfig
+from streamer.sources.base import Event, Opening, Series
+from streamer.sources.live.address import Address
+from streamer.sources.live.series import Books
+
+__all__ = ["Dialect", "LiveSource"]
+
+_WAITING_MESSAGES = 1000
+_RECONNECT_MS, _RECONNECT_MAX_MS = 50, 1000
+_HANDSHAKE_MS = 1000
+_OPENING_MESSAGES = 8
+"""Most messages that a series begins with: those of DECTRIS' version 1 may come one part each."""
+
+
+class Dialect(Protocol):
+    """Reads the messages of one protocol; nothing in it waits."""
+
+    def take(self, parts: list[zmq.Frame], books: Books) -> None:
+        """Book what a message says, without decoding pixels.
+
+        Raises
+        ------
+        ValueError
+            The message cannot be read; it is counted and skipped.
+        UserError
+            What the sender sends cannot be used; how to set it.
+        """
+        ...
+
+
+class LiveSource:
+    """Events of a sender that is reached by ZeroMQ, as they come.
+
+    A sender that goes away is waited for: ZeroMQ connects again by itself, after 50 ms and then at
+    growing intervals of up to a second. How often it went away is counted in
+    ``counters["disconnects"]``.
+
+    Parameters
+    ----------
+    address
+        Where the sender is.
+    kind
+        Of the socket: ``zmq.PULL``, ``zmq.SUB`` or ``zmq.REQ``.
+    dialect
+        Reads the messages.
+    config
+        Time limits and number of series.
+    request
+        What a REQ socket asks with for each message.
+    topics
+        What a SUB socket subscribes to.
+    waiting_messages
+        Most messages that wait on this side to be read.
+    clock
+        Returns a monotonic time in seconds.
+    """
+
+    live = True
+
+    def __init__(
+        self,
+        address: Address,
+        kind: int,
+        dialect: Dialect,
+        config: SourceConfig,
+        *,
+        request: bytes = b"next",
+        topics: Sequence[bytes] = (b"",),
+        waiting_messages: int = _WAITING_MESSAGES,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.uri = address.uri
+        self.books = Books(config, clock)
+        self.counters = self.books.counters
+        self.counters["disconnects"] = 0
+        self._dialect = dialect
+        self._request = request if kind == zmq.REQ else None
+        self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(kind)
+        self._socket.set(zmq.LINGER, 0)
+        self._socket.set(zmq.RCVHWM, waiting_messages)
+        self._socket.set(zmq.TCP_KEEPALIVE, 1)
+        self._socket.set(zmq.RECONNECT_IVL, _RECONNECT_MS)
+        self._socket.set(zmq.RECONNECT_IVL_MAX, _RECONNECT_MAX_MS)
+        # A connection that a sender took while it died would else be waited for for half a minute.
+        self._socket.set(zmq.HANDSHAKE_IVL, _HANDSHAKE_MS)
+        self._socket.set(zmq.IPV6, ":" in address.host)
+        if kind == zmq.SUB:
+            for topic in topics:
+                self._socket.set(zmq.SUBSCRIBE, topic)
+        if kind == zmq.REQ:
+            # A server that died owes a reply that will never come: ask its successor.
+            self._socket.set(zmq.REQ_RELAXED, 1)
+            self._socket.set(zmq.REQ_CORRELATE, 1)
+        self._monitor: zmq.Socket[bytes] = self._socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        self._said: list[list[bytes]] = []
+        self._opening: Opening | None = None
+        self._endpoint = address.endpoint
+        self._socket.connect(self._endpoint)
+        self._ask()
+
+    @property
+    def n_frames(self) -> int | None:
+        """Announced frames, when one series is wanted and its start has come."""
+        return self.books.n_frames
+
+    @property
+    def exhausted(self) -> bool:
+        """True when as many series have ended as were asked for."""
+        return self._is_done and not self.books.pending
+
+    @property
+    def socket(self) -> zmq.Socket[bytes] | None:
+        """Turns readable when messages come; None when no more are taken."""
+        return None if self._is_done else self._socket
+
+    def read(self, limit: int) -> list[Event]:
+        """Return at most `limit` events; it must be called now and then for `idle_s` to work."""
+        pending = self.books.pending
+        for _ in range(limit):
+            if self._is_done or len(pending) >= limit:
+                break
+            try:
+                parts = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
+            except zmq.Again:
+                self._look_after_connection()
+                self.books.end_if_idle()
+                break
+            self._ask()
+            self.books.hear()
+            self._take(parts)
+            if self.books.is_done:
+                # A client that no longer reads would swallow its share of the next series.
+                self.close()
+        if self.books.is_done:
+            self.close()
+        return [pending.popleft() for _ in range(min(limit, len(pending)))]
+
+    @property
+    def opening(self) -> Opening | None:
+        """See `streamer.sources.base.Resumable`."""
+        return self._opening
+
+    def resume(self, names: Sequence[str], opening: Opening | None) -> None:
+        """See `streamer.sources.base.Resumable`."""
+        self.books.adopt(names, opening.series if opening is not None else None)
+        for message in opening.messages if opening is not None else ():
+            self._take([zmq.Frame(part) for part in message])
+
+    def close(self) -> None:
+        """Close the socket."""
+        if not self._socket.closed:
+            self._socket.disable_monitor()
+            self._monitor.close()
+            self._socket.close()
+
+    @property
+    def _is_done(self) -> bool:
+        return self._socket.closed
+
+    def _take(self, parts: list[zmq.Frame]) -> None:
+        books = self.books
+        n_opened, n_events, n_counted = books.n_opened, len(books.pending), self._n_counted
+        try:
+            self._dialect.take(parts, books)
+        except ValueError:
+            self.counters["malformed"] += 1
+        if books.n_opened > n_opened:
+            if books.awaits_images:
+                self._keep(parts)
+            series = next(e.name for e in reversed(books.pending) if isinstance(e, Series))
+            self._opening = Opening(series=series, messages=self._said) if self._said else None
+            self._said = []
+        elif not books.is_open and (len(books.pending), self._n_counted) == (n_events, n_counted):
+            # Neither an image nor an end nor nonsense: a series may begin with it.
+            self._keep(parts)
+
+    @property
+    def _n_counted(self) -> int:
+        return sum(self.counters.values())
+
+    def _keep(self, parts: list[zmq.Frame]) -> None:
+        self._said = [*self._said[1 - _OPENING_MESSAGES :], [bytes(p.buffer) for p in parts]]
+
+    def _ask(self) -> None:
+        if self._request is not None:
+            self._socket.send(self._request)
+
+    def _look_after_connection(self) -> None:
+        lost = False
+        while self._monitor.poll(0):
+            parse_monitor_message(self._monitor.recv_multipart())
+            lost = True
+            self.counters["disconnects"] += 1
+        if lost:
+            self.books.forget_identity()
+            if self._request is not None:
+                # A request that never left would be sent to the sender's successor, too. It would
+                # answer both at once, and may keep one answer only: drop what was asked before.
+                self._socket.disconnect(self._endpoint)
+                self._socket.connect(self._endpoint)
+                self._ask()

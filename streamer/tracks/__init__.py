@@ -1,0 +1,1 @@
+"""Peaks that belong to one spot, and how it drifts."""

@@ -1,0 +1,281 @@
+"""What is known of each track: where it stands, how far it has drifted and how sure that is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from streamer.frames.flags import POOR_FIT
+from streamer.frames.geometry import Geometry
+from streamer.results.folder import TRACKS
+from streamer.sink.feed import Columns
+from streamer.tracks import estimates as drifts
+
+__all__ = ["TrackBook"]
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+_FLAG_BITS = 8
+_FORGET = 2000
+"""Frames with peaks after which a track that was seen too rarely will not come back."""
+_HOUR_NS = 3.6e12
+
+
+class TrackBook:
+    """Keeps the account of all tracks as peaks are committed.
+
+    A track's position is the mean of its newest sightings and its reference that of its first ones,
+    weighted by their standard deviations; a track seen on fewer frames than both need gives half of
+    them to each. What does not look like a peak counts only as long as a track has nothing else.
+
+    Parameters
+    ----------
+    confirm_frames
+        Frames on which a track must be seen to have a row in the table.
+    reference_frames
+        Sightings in a mean.
+    reference_frame
+        Frame around which the reference is taken; of a track that was not there, the sightings
+        nearest to it.
+    """
+
+    def __init__(
+        self,
+        confirm_frames: int = 3,
+        reference_frames: int = 10,
+        reference_frame: int | None = None,
+    ) -> None:
+        self._confirm = confirm_frames
+        self._window = reference_frames
+        self._stop = -1
+        if reference_frame is not None:
+            self._stop = reference_frame + (reference_frames + 1) // 2
+        sightings = ("f8", (reference_frames, len(drifts.SIGHTING)))
+        self._tracks = np.zeros(
+            0,
+            np.dtype(
+                [
+                    *((name, "i8") for name in ("track", "parent", "merged_into", "series")),
+                    *((name, "i8") for name in ("first_frame", "last_frame")),
+                    *((name, "i8") for name in ("first_time_ns", "last_time_ns", "n_frames")),
+                    ("last_seen", "i8"),
+                    ("score", "f8"),
+                    ("flags", "i8", (_FLAG_BITS,)),
+                    ("origin", "f8", (2,)),
+                    ("line", "f8", (2, 8)),
+                    *((name, "i8") for name in ("n_good", "n_first", "n_newest")),
+                    ("first", *sightings),
+                    ("newest", *sightings),
+                ]
+            ),
+        )
+        self._n = 0
+        self._frames = 0
+        self._names: list[str] = []
+        self._table = TRACKS.empty_table()
+
+    @property
+    def n_confirmed(self) -> int:
+        """Tracks that were seen often enough."""
+        return int((self._tracks["n_frames"][: self._n] >= self._confirm).sum())
+
+    def extend(
+        self,
+        series: Sequence[str],
+        peaks: Columns,
+        parents: Mapping[int, int] | None = None,
+        merged: Mapping[int, int] | None = None,
+    ) -> None:
+        """Take in peaks, frame after frame.
+
+        Parameters
+        ----------
+        series
+            Names that ``peaks["series"]`` are indices into.
+        peaks
+            Columns of the peaks table.
+        parents, merged
+            Tracks that split from, and that ended beside, another track.
+        """
+        known = peaks["track"] >= 0
+        peaks = {name: column[known] for name, column in peaks.items()}
+        if len(peaks["track"]):
+            self._enter(series, peaks)
+        for name, kin in (("parent", parents or {}), ("merged_into", merged or {})):
+            slots, found = self._find(np.fromiter(kin.keys(), np.int64, len(kin)))
+            self._tracks[name][slots[found]] = np.fromiter(kin.values(), np.int64, len(kin))[found]
+        self._forget()
+
+    def measure(self, geometry: Geometry | None) -> pa.Table:
+        """Return the table of all tracks that were seen often enough, with schema `TRACKS`.
+
+        `drift` is along the line away from the direct beam where `geometry` is known, else the
+        length of the drift; `rate` is along the same line.
+        """
+        book = self._tracks[: self._n]
+        book = book[book["n_frames"] >= self._confirm]
+        half = np.clip(book["n_newest"] // 2, 1, self._window)
+        now = drifts.mean(book["newest"], book["n_newest"], half, newest=True)
+        chosen = self._stop >= 0
+        most = np.full(len(book), self._window) if chosen else half
+        ref = drifts.mean(book["first"], book["n_first"], most, newest=chosen)
+        moved = drifts.Estimate(now.value - ref.value, now.variance + ref.variance)
+        along = drifts.directions(geometry, ref.value, moved.value)
+        drift, drift_sigma = drifts.project(moved, along)
+        rate, rate_sigma = drifts.project(drifts.slope(book["line"]), along)
+        counts = ("track", "parent", "merged_into", "first_frame", "last_frame", "n_frames")
+        columns = {
+            "series": [self._names[i] for i in book["series"]],
+            **{name: book[name] for name in (*counts, "first_time_ns", "last_time_ns")},
+            **_rows_and_cols("", now),
+            **_rows_and_cols("ref_", ref),
+            **_rows_and_cols("drift_", moved),
+            "drift": drift,
+            "drift_sigma": drift_sigma,
+            "significance": np.abs(drift) / drift_sigma,
+            "rate": rate,
+            "rate_sigma": rate_sigma,
+            **drifts.lattice(geometry, now, ref),
+            "score": book["score"] / book["n_frames"],
+            "flags": (2 * book["flags"] > book["n_frames"][:, None]) @ (1 << np.arange(_FLAG_BITS)),
+        }
+        self._table = pa.table({name: pa.array(columns[name]) for name in TRACKS.names}, TRACKS)
+        return self._table
+
+    def top(self, n: int) -> list[tuple[int, float, float, float]]:
+        """Return rank (from 1), drift, its sigma and the strain of the most significant drifts.
+
+        They are those of the last call of `measure`; tracks of what is no peak are left out.
+        """
+        significance = self._table["significance"].to_numpy()
+        is_peak = (self._table["flags"].to_numpy() & POOR_FIT) == 0
+        rows = np.flatnonzero(np.isfinite(significance) & is_peak)
+        rows = rows[np.argsort(-significance[rows], kind="stable")][:n]
+        names = ("drift", "drift_sigma", "strain")
+        columns = [self._table[name].to_numpy()[rows].tolist() for name in names]
+        return list(zip(range(1, len(rows) + 1), *columns, strict=True))
+
+    def _enter(self, series: Sequence[str], peaks: Columns) -> None:
+        names = {name: i for i, name in enumerate(self._names)}
+        for name in series:
+            names.setdefault(name, len(names))
+        self._names = list(names)
+        number = np.array([names[name] for name in series], np.int64)[peaks["series"]]
+        changes = (np.diff(peaks["frame"]) != 0) | (np.diff(number) != 0)
+        seen = self._frames + np.concatenate([[0], np.cumsum(changes)])
+        self._frames = int(seen[-1]) + 1
+        slot = self._slots(number, peaks)
+        # Rows of one track after one another, in the order of frames.
+        order = np.argsort(slot, kind="stable")
+        slot, number, seen = slot[order], number[order], seen[order]
+        row = {name: np.asarray(column)[order] for name, column in peaks.items()}
+        starts, counts = _runs(slot)
+        book, one, last = self._tracks, slot[starts], starts + counts - 1
+        for name in ("last_frame", "last_time_ns"):
+            book[name][one] = row[name.removeprefix("last_")][last]
+        book["last_seen"][one] = seen[last]
+        book["n_frames"][one] += counts
+        book["score"][one] += np.add.reduceat(row["score"], starts)
+        bits = (row["flags"][:, None] >> np.arange(_FLAG_BITS)) & 1
+        book["flags"][one] += np.add.reduceat(bits, starts, axis=0)
+        poor = (row["flags"] & POOR_FIT) != 0
+        hours = (row["time_ns"] - book["first_time_ns"][slot]) / _HOUR_NS
+        where = [row[name] for name in ("row", "col", "row_sigma", "col_sigma")]
+        sightings = np.stack([*where, hours], axis=1)
+        # The reference is what came first, or what came until the frame that was chosen.
+        until = (row["frame"] < self._stop) & (number == book["series"][slot])
+        used = self._worth(slot, poor)
+        self._place(slot[used], sightings[used], until[used])
+
+    def _worth(self, slot: NDArray[np.intp], poor: Bools) -> Bools:
+        """Tell which sightings count: those of what looks like a peak, or all until there is one.
+
+        With a track's first that does, all before it are dropped.
+        """
+        book = self._tracks
+        good = np.bincount(slot[~poor], minlength=len(book))
+        first = (good > 0) & (book["n_good"] == 0)
+        for name in ("n_newest", "n_first", "line"):
+            book[name][first] = 0
+        book["n_good"] += good
+        return np.asarray(~poor | (book["n_good"][slot] == 0))
+
+    def _place(self, slot: NDArray[np.intp], sightings: Floats, until: Bools) -> None:
+        """Put sightings, sorted by track, into rings and lines."""
+        if not len(slot):
+            return
+        book = self._tracks
+        starts, counts = _runs(slot)
+        place = np.arange(len(slot)) - np.repeat(starts, counts) + book["n_newest"][slot]
+        _put(book["newest"], slot, place, sightings)
+        early = until | (place < self._window)
+        _put(book["first"], slot[early], place[early], sightings[early])
+        book["n_newest"][slot[starts]] += counts
+        book["n_first"] += np.bincount(slot[early], minlength=len(book))
+        for axis in (0, 1):
+            x = sightings[:, axis] - book["origin"][slot, axis]
+            terms = drifts.line_terms(x, sightings[:, 2 + axis], sightings[:, 4])
+            for i, term in enumerate(terms):
+                book["line"][:, axis, i] += np.bincount(slot, term, len(book))
+
+    def _slots(self, number: Ints, peaks: Columns) -> NDArray[np.intp]:
+        """Return where in the book each peak's track is; tracks that begin are entered."""
+        track = np.asarray(peaks["track"], np.int64)
+        names, first = np.unique(track, return_index=True)
+        new = ~self._find(names)[1]
+        names, first = names[new], first[new]
+        if self._n + len(names) > len(self._tracks):
+            more = np.zeros(max(256, len(self._tracks) + len(names)), self._tracks.dtype)
+            self._tracks = np.concatenate([self._tracks, more])
+        born = self._tracks[self._n : self._n + len(names)]
+        born["track"], born["parent"], born["merged_into"] = names, -1, -1
+        born["series"] = number[first]
+        born["first_frame"], born["first_time_ns"] = peaks["frame"][first], peaks["time_ns"][first]
+        born["origin"] = np.stack([peaks["row"][first], peaks["col"][first]], axis=1)
+        self._n += len(names)
+        return self._find(track)[0]
+
+    def _find(self, tracks: Ints) -> tuple[NDArray[np.intp], Bools]:
+        """Return where tracks are in the book, whose numbers grow, and whether they are."""
+        known = self._tracks["track"][: self._n]
+        slots = np.searchsorted(known, tracks)
+        found = slots < self._n
+        found[found] = known[slots[found]] == tracks[found]
+        return slots, found
+
+    def _forget(self) -> None:
+        """Let go of what was seen too rarely and will not come back, when it is much."""
+        book = self._tracks[: self._n]
+        keep = (book["n_frames"] >= self._confirm) | (book["last_seen"] > self._frames - _FORGET)
+        if 2 * keep.sum() < self._n:
+            self._tracks = book[keep].copy()
+            self._n = len(self._tracks)
+
+
+def _runs(slot: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return where the runs of equal numbers start, and their lengths."""
+    starts = np.flatnonzero(np.concatenate([[True], slot[1:] != slot[:-1]]))
+    return starts, np.diff(np.append(starts, len(slot)))
+
+
+def _put(ring: Floats, slot: NDArray[np.intp], place: Ints, values: Floats) -> None:
+    """Write values at their places of rings; of those with the same place the last stays."""
+    size = ring.shape[1]
+    left = np.ones(len(slot), np.bool_)
+    left[:-size] = slot[:-size] != slot[size:]  # sorted by slot: others would be overwritten
+    ring[slot[left], place[left] % size] = values[left]
+
+
+def _rows_and_cols(prefix: str, estimate: drifts.Estimate) -> dict[str, Floats]:
+    sigma = np.sqrt(estimate.variance)
+    return {
+        f"{prefix}row": estimate.value[:, 0],
+        f"{prefix}col": estimate.value[:, 1],
+        f"{prefix}row_sigma": sigma[:, 0],
+        f"{prefix}col_sigma": sigma[:, 1],
+    }

@@ -1,0 +1,186 @@
+"""The sink's part that follows peaks through time: links them and keeps what is known of tracks."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamer.config import Config
+from streamer.frames.flags import POOR_FIT
+from streamer.frames.geometry import Geometry
+from streamer.results.folder import RunFolder
+from streamer.sink.feed import Columns
+from streamer.tracks.catalogue import TrackBook
+from streamer.tracks.tracker import Tracker
+from streamer.transport.messages import SeriesHeader
+
+__all__ = ["Follower", "anchors"]
+
+_WRITE_S = 3.0
+"""Shortest time from one writing of the tracks to the next."""
+_WRITE_SHARE = 0.05
+"""Largest share of the sink's time that it takes."""
+_BOOKED = (
+    "series", "frame", "time_ns", "peak_row", "peak_col", "score",
+    "row", "col", "row_sigma", "col_sigma", "flags", "track",
+)  # fmt: skip
+_LOCATED = ("two_theta", "chi", "q", "d", "d_sigma")
+
+
+class Follower:
+    """Gives peaks their tracks and, where the geometry is known, their angles and spacings.
+
+    Raises
+    ------
+    UserError
+        The geometry that a user gave is no geometry.
+    """
+
+    def __init__(self, config: Config, folder: RunFolder) -> None:
+        tracks = config.tracks
+        self.book = TrackBook(
+            tracks.confirm_frames, tracks.reference_frames, tracks.reference_frame
+        )
+        self._folder = folder
+        self._tracker = Tracker(tracks.gate_px, tracks.memory_frames, confirm=tracks.confirm_frames)
+        self._geometry = Geometry.from_config(config.geometry)
+        self._given = self._geometry is not None
+        if self._geometry is not None:
+            folder.write_geometry(self._geometry)
+        self._parents: dict[int, int] = {}
+        self._merged: dict[int, int] = {}
+        self._changed = False
+        self._next_write = 0.0
+
+    @property
+    def next_track(self) -> int:
+        """Number of the next track that begins."""
+        return self._tracker.next_track
+
+    @property
+    def memory_frames(self) -> int:
+        """Frames that decide how the next one is linked."""
+        return self._tracker.memory_frames
+
+    def begin_series(self, header: SeriesHeader, buffers: Sequence[memoryview]) -> None:
+        """Take from a header where the detector stands and which of its pixels see nothing."""
+        mask = None
+        if header.mask_shape is not None:
+            mask = np.frombuffer(buffers[0], np.bool_).reshape(header.mask_shape)
+        self._tracker.hide(mask)
+        geometry = None if self._given else Geometry.from_metadata(header.metadata)
+        if geometry is not None and geometry != self._geometry:
+            self._geometry = geometry
+            self._folder.write_geometry(geometry)
+
+    def link(
+        self, place: int, peaks: NDArray[np.void], positions: NDArray[np.void]
+    ) -> NDArray[np.int64]:
+        """Return the track of each peak of a frame, frames being given in order.
+
+        Parameters
+        ----------
+        place
+            Where the frame stands among those of the run.
+        peaks, positions
+            PEAK[n] and POSITION[n] of the frame.
+        """
+        tracks = self._tracker.link(place, *anchors(positions, peaks["row"], peaks["col"]))
+        self._parents |= self._tracker.parents
+        self._merged |= self._tracker.merged
+        return tracks
+
+    def locate(self, peaks: Columns) -> Columns:
+        """Return `two_theta`, `chi`, `q`, `d` and `d_sigma` of peaks, NaN without a geometry."""
+        if self._geometry is None:
+            return {name: np.full(len(peaks["row"]), np.nan) for name in _LOCATED}
+        where = (peaks[name] for name in ("row", "col", "row_sigma", "col_sigma"))
+        location = self._geometry.locate(*where)
+        return {name: getattr(location, name) for name in _LOCATED}
+
+    def note(self) -> str:
+        """Return what a part must say of its tracks beside their peaks."""
+        kin = {"parents": self._parents, "merged": self._merged}
+        return json.dumps({name: list(pairs.items()) for name, pairs in kin.items()})
+
+    def commit(self, series: Sequence[str], peaks: Columns) -> None:
+        """Enter what was linked since the last time, now that it is on disk."""
+        self.book.extend(series, peaks, self._parents, self._merged)
+        self._parents, self._merged = {}, {}
+        self._changed = True
+
+    def write(self, *, now: bool = False) -> None:
+        """Write the tracks if there is news and it is time, or `now`."""
+        started = time.monotonic()
+        if not now and not (self._changed and started >= self._next_write):
+            return
+        self._folder.write_tracks(self.book.measure(self._geometry))
+        took = time.monotonic() - started
+        self._changed = False
+        self._next_write = started + max(_WRITE_S, took / _WRITE_SHARE)
+
+    def resume(
+        self, linked: Sequence[int], place_of: Callable[[str, int], int], next_track: int
+    ) -> None:
+        """Go on where another left off: enter all peaks anew, link those of the newest frames.
+
+        Parameters
+        ----------
+        linked
+            Places of the frames that were linked, in order.
+        place_of
+            Returns the place of a frame given by series and number.
+        next_track
+            Number of the next track that begins.
+        """
+        self._tracker.next_track = next_track
+        self._geometry = self._geometry or self._folder.read_geometry()
+        newest = linked[-self.memory_frames :]
+        recent: dict[int, Columns] = {}
+        for part in self._folder.parts("peaks"):
+            series, peaks = self._folder.read_columns(part, _BOOKED)
+            note = json.loads(self._folder.note(part) or "{}")
+            kin = (dict(note.get(name, ())) for name in ("parents", "merged"))
+            self.book.extend(series, peaks, *kin)
+            changes = (np.diff(peaks["frame"]) != 0) | (np.diff(peaks["series"]) != 0)
+            bounds = [0, *(np.flatnonzero(changes) + 1).tolist(), len(peaks["frame"])]
+            for start, stop in itertools.pairwise(bounds):
+                if start < stop:
+                    name, frame = series[peaks["series"][start]], int(peaks["frame"][start])
+                    place = place_of(name, frame)
+                    if newest and place >= newest[0]:
+                        recent[place] = {name: peaks[name][start:stop] for name in _BOOKED[3:]}
+        nothing = {name: np.empty(0, np.int64) for name in _BOOKED}
+        for place in newest:
+            peaks = recent.get(place, nothing)
+            where, flagged = anchors(peaks, peaks["peak_row"], peaks["peak_col"])
+            self._tracker.resume(place, where, peaks["track"], flagged)
+        self._changed = True
+
+
+def anchors(
+    positions: Any, pixel_row: NDArray[Any], pixel_col: NDArray[Any]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return where peaks are linked, (n, 2) in pixels, and which do not look like a peak.
+
+    Of one that does not, the position is worth little: its highest pixel is taken.
+
+    Parameters
+    ----------
+    positions
+        Columns `row`, `col` and `flags`.
+    pixel_row, pixel_col
+        The highest pixels.
+    """
+    flagged = (positions["flags"] & POOR_FIT) != 0
+    where = [
+        np.where(flagged, pixel, positions[name])
+        for name, pixel in (("row", pixel_row), ("col", pixel_col))
+    ]
+    return np.stack(where, axis=1), flagged

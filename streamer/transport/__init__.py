@@ -1,0 +1,1 @@
+"""How nodes talk: messages, publisher and subscriber, acknowledgements, metrics."""

@@ -1,0 +1,270 @@
+"""Prometheus metrics of one node, served on a port of its own.
+
+Which node they are of is not said here: a Prometheus learns role, name and run of a node from the
+list of targets that the launcher keeps, see `streamer.run.targets`.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import platform
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from itertools import chain, repeat
+from time import perf_counter
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    ProcessCollector,
+    start_http_server,
+)
+from prometheus_client.metrics import disable_created_metrics
+
+from streamer.errors import UserError
+from streamer.transport.messages import MessageError
+
+__all__ = ["INCIDENTS", "RANKS", "Metrics"]
+
+logger = logging.getLogger(__name__)
+
+# Frames come every 100 us (10 kHz) to every few seconds: what a stage takes compares with that.
+_WORK_S = (
+    1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0,
+)  # fmt: skip
+# From a few frame periods up to what a full spool needs.
+_LATENCY_S = (
+    1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0,
+)  # fmt: skip
+_PATCHES = (1, 8, 32, 64, 128, 256, 512, 1024, 2048, 4096)
+_PIXELS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
+_SIGMAS = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
+_STATES = ("received", "done", "failed", "missing", "shed", "duplicate")
+
+INCIDENTS = (
+    "disconnects", "dropped", "duplicates", "ignored", "late", "malformed", "not_recorded",
+    "skipped", "stray", "other",
+)  # fmt: skip
+"""What a source may count; ``other`` stands for what a source counts beyond that."""
+RANKS = 10
+"""Tracks whose drift is exported."""
+_NO_TRACK = (0, math.nan, math.nan, math.nan)
+
+
+class Metrics:
+    """The metrics every role has; a role leaves at zero what it has no use for.
+
+    Parameters
+    ----------
+    registry
+        Where they are registered; a new one when not given.
+    """
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self.registry = registry or CollectorRegistry()
+        self._totals: dict[str, int] = {}
+        self._workers: set[str] = set()
+        # Tells when the process began, what memory it has and what it uses of the processor.
+        ProcessCollector(registry=self.registry)
+        Info("braggstream_build", "What is running", registry=self.registry).info(
+            {"version": version("braggstream"), "python": platform.python_version()}
+        )
+        self._add_flow()
+        self._add_depths()
+        self._add_times()
+        self._add_science()
+
+    def _add_flow(self) -> None:
+        """Add what came and what became of it."""
+        self.frames = self._counter("frames", "Frames by state", "state")
+        for state in _STATES:
+            # A series that starts at zero has a rate from the first event.
+            self.frames.labels(state)
+        self.peaks = self._counter("peaks", "Peaks handled")
+        self.bytes = self._counter("received_bytes", "Coded pixels taken in")
+        self.series = self._counter("series", "Series that began")
+        self.messages_refused = self._counter(
+            "messages_refused", "Messages that did not fit their schema"
+        )
+        self.decode_errors = self._counter(
+            "decode_errors", "Frames whose coded pixels could not be read"
+        )
+        self.redelivered = self._counter(
+            "redelivered_frames", "Frames sent again after a worker was lost or late"
+        )
+        self.incidents = self._counter(
+            "source_incidents", "What the source met that gave no frame", "reason"
+        )
+        self.live = self._gauge(
+            "source_live", "1 where frames not taken in time are lost, 0 for a recording"
+        )
+        self.last_frame = self._gauge(
+            "last_frame_timestamp_seconds", "When this node last had a frame or a series began"
+        )
+
+    def _add_depths(self) -> None:
+        """Add what waits, and where."""
+        self.window = self._gauge("window_frames", "Frames on their way that are not yet on disk")
+        self.window_limit = self._gauge("window_limit_frames", "Most that may be on their way")
+        self.backlog = self._gauge("backlog_frames", "Frames waiting in this node")
+        self.spool = self._gauge("spool_bytes", "Frames waiting on disk")
+        self.workers = self._gauge("workers", "Workers that take what this node sends")
+        self.outstanding = self._gauge(
+            "worker_outstanding_frames", "Frames a worker has before it", "worker"
+        )
+        self.open_series = self._gauge("open_series", "Series that have begun and not ended")
+        self.announced = self._gauge(
+            "open_series_announced_frames", "Frames that the source said the open series have"
+        )
+        self.received = self._gauge(
+            "open_series_received_frames", "Frames of the open series that have come"
+        )
+
+    def _add_times(self) -> None:
+        """Add how long things take."""
+        self.busy = self._histogram(
+            "stage_duration_seconds", "Time spent on one frame, message or batch", _WORK_S, "stage"
+        )
+        self.latency = self._histogram(
+            "frame_latency_seconds",
+            "From a frame's arrival until a stage was done with it; after `commit` it is on disk",
+            _LATENCY_S,
+            "stage",
+        )
+
+    def _add_science(self) -> None:
+        """Add what the answers are like."""
+        self.batch = self._histogram("batch_size_patches", "Patches in one batch", _PATCHES)
+        self.disagreement_px = self._histogram(
+            "model_disagreement_pixels",
+            "Distance of the model's position from that of a fit, for a share of the peaks",
+            _PIXELS,
+        )
+        self.disagreement_sigmas = self._histogram(
+            "model_disagreement_sigmas", "The same in standard deviations of the fit", _SIGMAS
+        )
+        self.tracks = self._gauge("tracks", "Tracks seen often enough to count")
+        self._drift = [
+            self._gauge(name, f"{what}, for the tracks of the most significant drifts", "rank")
+            for name, what in (
+                ("track_drift_pixels", "Drift on the detector"),
+                ("track_drift_sigma_pixels", "Its standard deviation"),
+                ("track_strain_microstrain", "Relative change of the spacing, in millionths"),
+            )
+        ]
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Observe the time a block takes as that of `stage`."""
+        start = perf_counter()
+        yield
+        self.busy.labels(stage).observe(perf_counter() - start)
+
+    @contextmanager
+    def refusing(self) -> Iterator[None]:
+        """Count a message that a block finds to be none, and say why in the log."""
+        try:
+            yield
+        except MessageError as error:
+            self.messages_refused.inc()
+            logger.warning("message refused: %s", error)
+
+    def expect(self, *stages: str) -> None:
+        """Name stages that will be timed, so that they are there from the start."""
+        for stage in stages:
+            self.busy.labels(stage)
+
+    def note_latency(self, stage: str, received_ns: Iterable[int]) -> None:
+        """Observe how long ago frames came in that `stage` is done with: Unix times in ns."""
+        now, latency = time.time_ns(), self.latency.labels(stage)
+        for received in received_ns:
+            latency.observe((now - received) / 1e9)
+
+    def count_redelivered(self, total: int) -> None:
+        """Bring the counter of redelivered frames up to a publisher's own total."""
+        self._raise(self.redelivered, "redelivered", total)
+
+    def count_incidents(self, totals: Mapping[str, int]) -> None:
+        """Bring the counters of what gave no frame up to a source's own totals."""
+        sums = dict.fromkeys(INCIDENTS, 0)
+        for name, total in totals.items():
+            reason = name.replace(" ", "_")
+            sums[reason if reason in sums else "other"] += total
+        for reason, total in sums.items():
+            self._raise(self.incidents.labels(reason), reason, total)
+
+    def show_workers(self, loads: Mapping[str, int]) -> None:
+        """Show how many frames each of the workers has before it that there are now."""
+        self.workers.set(len(loads))
+        for gone in self._workers - loads.keys():
+            self.outstanding.remove(gone)
+        for worker, load in loads.items():
+            self.outstanding.labels(worker).set(load)
+        self._workers = set(loads)
+
+    def show_series(self, books: Iterable[Mapping[str, int | None]]) -> None:
+        """Show the books of the open series: frames ``announced`` (None: unknown), ``received``."""
+        books = list(books)
+        self.open_series.set(len(books))
+        self.announced.set(sum(book["announced"] or 0 for book in books))
+        self.received.set(sum(book["received"] or 0 for book in books))
+
+    def show_tracks(self, count: int, top: Sequence[tuple[int, float, float, float]]) -> None:
+        """Show the number of tracks and the drift of the first `RANKS` of them.
+
+        Parameters
+        ----------
+        count
+            Tracks that were seen often enough.
+        top
+            Rank, drift and its standard deviation in pixels, and strain (0.001 is 1000 microstrain)
+            of the tracks with the most significant drifts, in this order.
+        """
+        self.tracks.set(count)
+        for rank, row in zip(range(1, RANKS + 1), chain(top, repeat(_NO_TRACK)), strict=False):
+            _, drift, sigma, strain = row
+            for gauge, value in zip(self._drift, (drift, sigma, strain * 1e6), strict=True):
+                gauge.labels(str(rank)).set(value)
+
+    def value(self, name: str, **labels: str) -> float:
+        """Return the present value of a sample; 0 when there is none."""
+        return self.registry.get_sample_value(name, labels) or 0.0
+
+    def serve(self, host: str, port: int) -> int:
+        """Serve the metrics over HTTP from a thread and return the port.
+
+        Raises
+        ------
+        UserError
+            The port is in use.
+        """
+        try:
+            server, _ = start_http_server(port, host, registry=self.registry)
+        except OSError as error:
+            raise UserError(
+                f"cannot serve metrics on {host}:{port} ({error.strerror}): set metrics.base_port "
+                "to a free port, or to 0"
+            ) from None
+        return int(server.server_port)
+
+    def _raise(self, counter: Counter, name: str, total: int) -> None:
+        counter.inc(max(0, total - self._totals.get(name, 0)))
+        self._totals[name] = max(total, self._totals.get(name, 0))
+
+    def _counter(self, name: str, what: str, *labels: str) -> Counter:
+        return Counter(f"braggstream_{name}", what, labels, registry=self.registry)
+
+    def _gauge(self, name: str, what: str, *labels: str) -> Gauge:
+        return Gauge(f"braggstream_{name}", what, labels, registry=self.registry)
+
+    def _histogram(self, name: str, what: str, buckets: Sequence[float], *labels: str) -> Histogram:
+        return Histogram(
+            f"braggstream_{name}", what, labels, buckets=buckets, registry=self.registry
+        )

@@ -1,0 +1,169 @@
+"""The life of one process: its loop, its signals, its reports."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType
+from typing import Protocol
+
+import zmq
+
+from streamer.transport.messages import Status, pack
+from streamer.transport.metrics import Metrics
+
+__all__ = ["Node", "Role"]
+
+_TICK_S = 0.1
+_ALONE_S = 30.0
+_REPORT_S = 0.25
+
+logger = logging.getLogger(__name__)
+
+
+class Role(Protocol):
+    """What a node does; the node around it waits, reports and stops."""
+
+    @property
+    def sockets(self) -> list[zmq.Socket[bytes]]:
+        """Sockets whose input the role wants to be woken for."""
+        ...
+
+    @property
+    def finished(self) -> bool:
+        """True when there is nothing left to do and nothing will come."""
+        ...
+
+    def step(self) -> float:
+        """Do what there is to do and return the seconds after which to be called at the latest."""
+        ...
+
+    def stop(self) -> None:
+        """Take nothing new, bring to an end what was begun; `finished` turns true after that."""
+        ...
+
+    def report(self) -> tuple[str, dict[str, float], dict[str, str]]:
+        """Return a few plain words on what it does, its figures, and facts worth knowing."""
+        ...
+
+    def close(self) -> None:
+        """Release sockets and files."""
+        ...
+
+
+class Node:
+    """Runs a role until it has finished or is told to stop.
+
+    SIGTERM or SIGINT asks the role to stop and waits for it; a second one ends the process at once.
+    The process also ends when the one that started it is gone: at once when it can, else after half
+    a minute, for the other nodes end as well.
+
+    Parameters
+    ----------
+    name
+        The node's name in the run, such as ``detector-0``.
+    make_role
+        Builds the role; called in `run`, so that the time it takes is reported as ``starting``.
+    status_address
+        Where reports go; None reports to nobody.
+    parent
+        Process without which this one must not live; default: the one that started it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        context: zmq.Context[zmq.Socket[bytes]],
+        make_role: Callable[[], Role],
+        metrics: Metrics,
+        *,
+        status_address: str | None = None,
+        metrics_port: int = 0,
+        parent: int | None = None,
+    ) -> None:
+        self.name = name
+        self._context = context
+        self._make_role = make_role
+        self._metrics = metrics
+        self._metrics_port = metrics_port
+        self._stop = threading.Event()
+        self._parent = parent or os.getppid()
+        self._status: zmq.Socket[bytes] | None = None
+        if status_address is not None:
+            self._status = context.socket(zmq.PUSH)
+            self._status.set(zmq.LINGER, 500)
+            self._status.set(zmq.SNDHWM, 100)
+            self._status.connect(status_address)
+
+    def run(self) -> None:
+        """Run the role to its end; signals are handled when called in the main thread."""
+        with contextlib.suppress(ValueError):  # not the main thread: a test runs the node
+            signal.signal(signal.SIGTERM, self._on_signal)
+            signal.signal(signal.SIGINT, self._on_signal)
+        self._send(Status(self.name, os.getpid(), "starting", "starting", self._metrics_port, {}))
+        role = self._make_role()
+        try:
+            self._loop(role)
+            self._report(role, "done")
+        finally:
+            role.close()
+            if self._status is not None:
+                self._status.close()
+
+    def _loop(self, role: Role) -> None:
+        poller, polled = zmq.Poller(), list[zmq.Socket[bytes]]()
+        state, next_report, give_up = "running", 0.0, math.inf
+        while not role.finished:
+            if time.monotonic() >= give_up:
+                logger.error("what was begun cannot be finished without the others: giving up")
+                break
+            pause = role.step()
+            now = time.monotonic()
+            if self._stop.is_set() and state == "running":
+                logger.info("stopping: finishing what was begun")
+                state = "draining"
+                role.stop()
+            if now >= next_report:
+                next_report = now + _REPORT_S
+                self._report(role, state)
+                if os.getppid() != self._parent:
+                    logger.warning("the process that started this one is gone: stopping")
+                    self._stop.set()
+                    self._parent = os.getppid()
+                    give_up = now + _ALONE_S
+            if pause > 0 and not role.finished:
+                if role.sockets != polled:
+                    poller, polled = zmq.Poller(), role.sockets
+                    for socket in polled:
+                        poller.register(socket, zmq.POLLIN)
+                poller.poll(round(min(pause, _TICK_S) * 1000))
+
+    def _report(self, role: Role, state: str) -> None:
+        doing, stats, info = role.report()
+        self._send(
+            Status(
+                self.name,
+                os.getpid(),
+                state,  # type: ignore[arg-type]
+                doing,
+                self._metrics_port,
+                stats,
+                info,
+            )
+        )
+
+    def _send(self, status: Status) -> None:
+        if self._status is not None:
+            with contextlib.suppress(zmq.Again):  # nobody reads: the next report says more
+                self._status.send_multipart(pack(status), zmq.NOBLOCK)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self._stop.is_set():
+            os._exit(128 + number)
+        self._stop.set()

@@ -1,0 +1,1 @@
+"""Position methods beside each other, on peaks with known truth and on recordings."""

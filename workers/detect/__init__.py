@@ -1,0 +1,1 @@
+"""From a coded frame to its peaks and their patches."""

@@ -1,0 +1,133 @@
+"""From coded pixels to a frame that peaks can be looked for in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from streamer.transport.messages import SeriesHeader
+
+__all__ = ["Correction", "bin_mask", "binned"]
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """What is done to each frame of a series before anything else.
+
+    Pixels are masked that the source's mask or the user's mask names, and those with which
+    detectors mark gaps: negative integers, the largest value of an unsigned type, and what is not
+    finite. A negative float is noise around zero.
+    """
+
+    bad: NDArray[np.bool_] | None = None
+    """(rows, cols), pixels never used."""
+    dark: NDArray[np.float32] | None = None
+    """(rows, cols), counts to subtract."""
+    flatfield: NDArray[np.float32] | None = None
+    """(rows, cols), factor to multiply by after that; the source has not done it."""
+    binning: int = 1
+    """Pixels summed along each axis."""
+    saturation: float = np.inf
+    """Counts from which a pixel is saturated, as the detector sent it."""
+
+    @classmethod
+    def for_series(
+        cls,
+        series: SeriesHeader,
+        source_mask: NDArray[np.bool_] | None,
+        user_mask: NDArray[np.bool_] | None,
+        dark: NDArray[np.float32] | None,
+        binning: int,
+        saturation: float | None,
+        flatfield: NDArray[np.float32] | None = None,
+    ) -> Correction:
+        """Combine what the source and the user say of a series' pixels."""
+        masks = [mask for mask in (source_mask, user_mask) if mask is not None]
+        bad = None
+        if masks and all(mask.shape == masks[0].shape for mask in masks):
+            bad = np.logical_or.reduce(masks)
+        elif masks:
+            shapes = " and ".join(str(mask.shape) for mask in masks)
+            raise ValueError(f"masks of different shapes, {shapes}")
+        limit = saturation if saturation is not None else series.saturation
+        return cls(bad, dark, flatfield, binning, np.inf if limit is None else float(limit))
+
+    def __call__(
+        self, frame: NDArray[np.generic]
+    ) -> tuple[NDArray[np.generic], NDArray[np.bool_], NDArray[np.bool_]]:
+        """Return the corrected frame and which of its pixels are masked and saturated.
+
+        Raises
+        ------
+        ValueError
+            The mask, dark or flat field is not of the frame's shape, or the frame is smaller than
+            one binned pixel.
+        """
+        images = (("mask", self.bad), ("dark", self.dark), ("flat field", self.flatfield))
+        for name, array in images:
+            if array is not None and array.shape != frame.shape:
+                raise ValueError(f"a {name} of {array.shape} for a frame of {frame.shape}")
+        if min(frame.shape) < self.binning:
+            raise ValueError(
+                f"a frame of {frame.shape} is smaller than {self.binning} pixels binned"
+            )
+        if frame.dtype == np.float16:
+            frame = frame.astype(np.float32)
+        kind = frame.dtype.kind
+        saturated = (
+            np.asarray(frame >= self.saturation)  # type: ignore[operator]
+            if np.isfinite(self.saturation)
+            else np.zeros(frame.shape, np.bool_)
+        )
+        bad = self.bad if self.bad is not None else np.zeros(frame.shape, np.bool_)
+        masked = np.empty(frame.shape, np.bool_)
+        if kind == "u":
+            _mask_value(frame, frame.dtype.type(np.iinfo(frame.dtype.name).max), bad, masked)
+        elif kind == "i":
+            _mask_negative(frame, bad, masked)
+        else:
+            np.logical_or(bad, ~np.isfinite(frame.astype(np.float64, copy=False)), out=masked)
+            frame = np.where(masked, frame.dtype.type(0), frame)
+        if self.dark is not None:
+            # Noise below the dark level is no defect: it stays, masked pixels do not.
+            frame = frame.astype(np.float32) - self.dark
+        if self.flatfield is not None:
+            frame = frame.astype(np.float32) * self.flatfield
+        if self.binning > 1:
+            frame = binned(frame, self.binning)
+            masked = bin_mask(masked, self.binning)
+            saturated = bin_mask(saturated, self.binning)
+        return frame, masked, saturated
+
+
+@njit(cache=True, nogil=True)
+def _mask_value(frame, value, bad, masked):  # type: ignore[no-untyped-def]
+    for i in range(frame.shape[0]):
+        for j in range(frame.shape[1]):
+            masked[i, j] = bad[i, j] | (frame[i, j] == value)
+
+
+@njit(cache=True, nogil=True)
+def _mask_negative(frame, bad, masked):  # type: ignore[no-untyped-def]
+    for i in range(frame.shape[0]):
+        for j in range(frame.shape[1]):
+            masked[i, j] = bad[i, j] | (frame[i, j] < 0)
+
+
+def binned(frame: NDArray[np.generic], n: int) -> NDArray[np.generic]:
+    """Sum blocks of `n` x `n` pixels; rows and columns that fill no block are left out."""
+    rows, cols = frame.shape[0] // n, frame.shape[1] // n
+    wide = np.float32 if frame.dtype.kind == "f" else np.int32
+    blocks = frame[: rows * n, : cols * n].reshape(rows, n, cols, n)
+    summed: NDArray[np.generic] = blocks.sum(axis=(1, 3), dtype=wide)
+    return summed
+
+
+def bin_mask(masked: NDArray[np.bool_], n: int) -> NDArray[np.bool_]:
+    """Mask each block that has a masked pixel."""
+    rows, cols = masked.shape[0] // n, masked.shape[1] // n
+    blocks = masked[: rows * n, : cols * n].reshape(rows, n, cols, n)
+    return np.asarray(blocks.any(axis=(1, 3)), np.bool_)

@@ -1,0 +1,273 @@
+"""The detector worker: decodes frames, finds their peaks, cuts patches."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from functools import partial
+from typing import Any
+
+import numpy as np
+import zmq
+from numpy.typing import NDArray
+
+from streamer.config import Config
+from streamer.errors import UserError
+from streamer.frames.codecs import decode
+from streamer.transport.acks import AckListener
+from streamer.transport.messages import (
+    PEAK,
+    CodedFrame,
+    FramePeaks,
+    Frames,
+    MessageError,
+    SeriesHeader,
+    pack,
+    unpack,
+)
+from streamer.transport.messages import Patches as PatchesHeader
+from streamer.transport.metrics import Metrics
+from streamer.transport.publisher import DETECTORS, GPUS, Parcel, Publisher, Subscriber
+from workers.detect.correction import Correction
+from workers.detect.patches import Patches, cut_patches
+from workers.detect.topology import Finder
+
+__all__ = ["DetectorWorker", "PeakTable", "find_in_frame"]
+
+logger = logging.getLogger(__name__)
+
+PeakTable = tuple[NDArray[np.void], Patches]
+
+
+def find_in_frame(
+    frame: NDArray[np.generic], correction: Correction, finder: Finder, patch_size: int
+) -> PeakTable:
+    """Find the peaks of a decoded frame and cut their patches.
+
+    Returns
+    -------
+    peaks, patches
+        A table of `streamer.transport.messages.PEAK` with positions in detector pixels, and the
+        patches in the same order.
+    """
+    pixels, masked, saturated = correction(frame)
+    found = finder(pixels, masked)
+    patches = cut_patches(pixels, masked, saturated, found.row, found.col, patch_size)
+    peaks = np.empty(len(found.row), PEAK)
+    n = correction.binning
+    # The middle of a block of n pixels, rounded down to a pixel.
+    peaks["row"], peaks["col"] = found.row * n + (n - 1) // 2, found.col * n + (n - 1) // 2
+    peaks["score"], peaks["intensity"] = found.score, patches.intensity
+    peaks["flags"] = patches.flags
+    return peaks, patches
+
+
+class DetectorWorker:
+    """Takes frames and passes on their peaks; holds nothing that a restart would lose.
+
+    Parameters
+    ----------
+    frames_address
+        The ingest node's publisher.
+    patches_address
+        Where to publish peaks and patches.
+    mask, dark
+        The user's, each of a frame's shape.
+    """
+
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        config: Config,
+        metrics: Metrics,
+        finder: Finder,
+        *,
+        name: str,
+        frames_address: str,
+        patches_address: str,
+        acks_address: str,
+        patch_size: int = 11,
+        mask: NDArray[np.bool_] | None = None,
+        dark: NDArray[np.float32] | None = None,
+    ) -> None:
+        self._detect = config.detect
+        self._metrics = metrics
+        metrics.expect("detect", "decode")
+        self._finder = finder
+        self._patch_size = patch_size
+        self._mask, self._dark = mask, dark
+        self._corrections: dict[str, Correction | str] = {}
+        self._begun: dict[str, int] = {}
+        heartbeat = config.transport.heartbeat_ms
+        self._publisher = Publisher(
+            context,
+            patches_address,
+            prefetch=config.transport.prefetch_frames,
+            max_tries=config.transport.max_tries,
+            on_failed=self._on_failed,
+            heartbeat_ms=heartbeat,
+        )
+        self._acks = AckListener(context, acks_address, self._publisher)
+        self._subscriber: Subscriber | None = None
+        self._subscribe = partial(
+            Subscriber, context, [frames_address], DETECTORS, name, heartbeat_ms=heartbeat
+        )
+        self._stopping = False
+
+    @property
+    def sockets(self) -> list[zmq.Socket[bytes]]:
+        """Sockets to wake up for."""
+        sockets = [self._publisher.socket, self._acks.socket]
+        return sockets if self._subscriber is None else [self._subscriber.socket, *sockets]
+
+    @property
+    def finished(self) -> bool:
+        """True once asked to stop and all that was found is on disk."""
+        return self._stopping and self._publisher.outstanding == 0
+
+    def step(self) -> float:
+        """Work on one message, if there is one."""
+        self._acks.listen()
+        self._acks.commit()
+        self._publisher.pump()
+        self._metrics.count_redelivered(self._publisher.redelivered)
+        if self._subscriber is None and not self._stopping and self._publisher.members(GPUS):
+            # Only now: frames are better off with a worker that can pass on what it finds.
+            self._subscriber = self._subscribe()
+        parts = self._subscriber.receive() if self._subscriber and not self._stopping else None
+        if parts is None:
+            return 1.0
+        self._take(parts)
+        return 0.0
+
+    def stop(self) -> None:
+        """Take no more frames; those in hand still go their way."""
+        if self._subscriber is not None:
+            self._subscriber.leave()
+        self._stopping = True
+
+    def report(self) -> tuple[str, dict[str, float], dict[str, str]]:
+        """Return what the worker does, in words and figures."""
+        value = self._metrics.value
+        gpus = len(self._publisher.members(GPUS))
+        doing = "finding peaks" if gpus else "waiting for GPU workers"
+        stats = {
+            "frames": value("braggstream_frames_total", state="done"),
+            "failed": value("braggstream_frames_total", state="failed"),
+            "peaks": value("braggstream_peaks_total"),
+            "refused": value("braggstream_messages_refused_total"),
+            "redelivered": value("braggstream_redelivered_frames_total"),
+            "busy_s": value("braggstream_stage_duration_seconds_sum", stage="detect"),
+        }
+        self._metrics.backlog.set(self._publisher.waiting)
+        self._metrics.show_workers(self._publisher.loads(GPUS))
+        return doing, stats, {}
+
+    def close(self) -> None:
+        """Release the sockets."""
+        if self._subscriber is not None:
+            self._subscriber.close()
+        self._acks.close()
+        self._publisher.close()
+
+    def _take(self, parts: list[Any]) -> None:
+        with self._metrics.refusing():
+            header, buffers = unpack(parts)
+            if isinstance(header, SeriesHeader):
+                self._begin(header, buffers)
+            elif isinstance(header, Frames):
+                with self._metrics.timed("detect"):
+                    self._work(header.frames, buffers)
+            else:
+                raise MessageError(f"no use for {type(header).__name__}")
+
+    def _begin(self, series: SeriesHeader, buffers: list[memoryview]) -> None:
+        arrays = iter(buffers)
+        mask = flatfield = None
+        if series.mask_shape is not None:
+            mask = np.frombuffer(next(arrays), np.bool_).reshape(series.mask_shape)
+        if series.flatfield_shape is not None:
+            flatfield = np.frombuffer(next(arrays), np.float32).reshape(series.flatfield_shape)
+        try:
+            self._corrections[series.name] = Correction.for_series(
+                series,
+                mask,
+                self._mask,
+                self._dark,
+                self._detect.binning,
+                self._detect.saturation,
+                flatfield,
+            )
+        except ValueError as error:
+            self._corrections[series.name] = str(error)
+        self._begun[series.name] = series.first_seq
+        # A series is over when all is on disk up to where the next one began.
+        order = sorted(self._begun, key=lambda name: self._begun[name])
+        for over, after in itertools.pairwise(order):
+            if self._begun[after] <= self._acks.upto:
+                del self._begun[over], self._corrections[over]
+
+    def _work(self, frames: list[CodedFrame], buffers: list[memoryview]) -> None:
+        heads: list[FramePeaks] = []
+        tables: list[PeakTable] = []
+        for frame, buffer in zip(frames, buffers, strict=True):
+            reason = ""
+            try:
+                tables.append(self._find(frame, buffer))
+            except UserError:
+                raise
+            except Exception as error:
+                # Whatever a frame holds, it must not stop the others.
+                reason = str(error) or type(error).__name__
+                logger.warning("frame %d of series %s: %s", frame.frame, frame.series, reason)
+            n_peaks = 0 if reason else len(tables[-1][0])
+            heads.append(
+                FramePeaks(
+                    frame.seq,
+                    frame.series,
+                    frame.frame,
+                    frame.time_ns,
+                    frame.received_ns,
+                    n_peaks,
+                    reason,
+                )
+            )
+            self._metrics.frames.labels("failed" if reason else "done").inc()
+        self._metrics.note_latency("detect", (frame.received_ns for frame in frames))
+        size = self._patch_size
+        peaks = np.concatenate([np.empty(0, PEAK), *(peaks for peaks, _ in tables)])
+        counts = np.concatenate(
+            [np.empty((0, size, size), np.float32), *(patches.counts for _, patches in tables)]
+        )
+        valid = np.concatenate(
+            [np.empty((0, size, size), np.bool_), *(patches.valid for _, patches in tables)]
+        )
+        self._metrics.peaks.inc(len(peaks))
+        # A structured array and a bool array have no buffer format that ZeroMQ takes as bytes.
+        parts = pack(
+            PatchesHeader(heads, size),
+            peaks.view(np.uint8).data,
+            counts.data,
+            valid.view(np.uint8).data,
+        )
+        self._publisher.send(GPUS, Parcel(keys=[head.seq for head in heads], parts=parts))
+
+    def _find(self, frame: CodedFrame, buffer: memoryview) -> PeakTable:
+        for key, image in (("detect.mask", self._mask), ("detect.dark", self._dark)):
+            if image is not None and image.shape != frame.shape:
+                raise UserError(
+                    f"{key} has {image.shape[0]} x {image.shape[1]} pixels, the frames of series "
+                    f"{frame.series} have {frame.shape[0]} x {frame.shape[1]}"
+                )
+        correction = self._corrections.get(frame.series)
+        if correction is None:
+            raise ValueError(f"series {frame.series} was not announced")
+        if isinstance(correction, str):
+            raise ValueError(correction)
+        with self._metrics.timed("decode"), self._metrics.decode_errors.count_exceptions():
+            pixels = decode(buffer, frame.encoding, frame.dtype, frame.shape)
+        return find_in_frame(pixels, correction, self._finder, self._patch_size)
+
+    def _on_failed(self, parcel: Parcel) -> None:
+        # The ingest node still has the frames and sends them again when their time is up.
+        logger.error("the peaks of %d frames were lost with GPU workers", len(parcel.keys))

@@ -1,0 +1,371 @@
+"""Peaks of a frame as findpeaks' topology method gives them, at the speed of a detector.
+
+A peak is a class of the 0-dimensional persistent homology of the frame's superlevel sets: as the
+level falls, a component of the pixels above it is born at a local maximum, and dies where it meets
+a component that was born higher. Its score is the height it lived through. Components are
+8-connected; pixels below `minval` count as 0.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import math
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamer.errors import UserError
+from workers.detect.superlevels import collect, merge
+
+__all__ = ["Finder", "FindpeaksFinder", "Peaks", "TopologyFinder", "make_finder"]
+
+_EPS = float(np.finfo(np.float64).eps)
+# How the kernel reads an integer frame, by type character: converted to the first type and seen as
+# the second, which puts negative values above the highest level. All else is float64.
+_INTEGERS = {
+    char: (np.dtype(read), np.dtype(seen), int(np.iinfo(char).max))
+    for char, read, seen in (
+        ("B", "u2", "u2"),
+        ("H", "u2", "u2"),
+        ("b", "i2", "u2"),
+        ("h", "i2", "u2"),
+        ("i", "i4", "u4"),
+        ("I", "u4", "u4"),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Peaks:
+    """The peaks of one frame, by falling score, then by raster index."""
+
+    row: NDArray[np.int32]
+    """(n,), pixel index."""
+    col: NDArray[np.int32]
+    """(n,), pixel index."""
+    score: NDArray[np.float64]
+    """(n,), persistence in counts, above 0; a whole number for an integer frame."""
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+
+class Finder(Protocol):
+    """Finds the peaks of a frame."""
+
+    def __call__(self, frame: NDArray[Any], masked: NDArray[np.bool_] | None = None) -> Peaks:
+        """Return the peaks of `frame`.
+
+        Parameters
+        ----------
+        frame
+            (rows, cols), integers or floats, in counts.
+        masked
+            (rows, cols), True where a pixel counts as 0; None masks nothing.
+
+        Raises
+        ------
+        ValueError
+            `frame` is not two-dimensional, the shapes differ, or a pixel that is not masked is NaN.
+        """
+        ...
+
+
+def make_finder(name: str, minval: float, minscore: float) -> Finder:
+    """Return the finder called `name`, ``topology`` or ``findpeaks``.
+
+    Raises
+    ------
+    UserError
+        There is no such finder.
+    """
+    if name == "topology":
+        return TopologyFinder(minval, minscore)
+    if name == "findpeaks":
+        return FindpeaksFinder(minval, minscore)
+    raise UserError(f"unknown finder {name!r}: choose topology or findpeaks")
+
+
+class TopologyFinder:
+    """Finds exactly the peaks of `FindpeaksFinder`, thousands of times faster.
+
+    Working memory stays for the next frame of the same shape, at most 60 bytes for each pixel. An
+    object must not be called by two threads at once; give each its own.
+
+    Integers of 64 bits are taken as float64, as findpeaks does. An infinite pixel is a level like
+    any other: a class that is born at +inf and dies below has score inf, one that dies at +inf is
+    left out, and -inf counts as 0.
+
+    Parameters
+    ----------
+    minval
+        Counts; pixels below, and negative ones, count as 0.
+    minscore
+        Counts; peaks with a smaller score are left out, and so are those with score 0.
+
+    Raises
+    ------
+    ValueError
+        `minval` is not finite, or `minscore` is NaN.
+    """
+
+    def __init__(self, minval: float, minscore: float) -> None:
+        self.minval, self.minscore = _check_limits(minval, minscore)
+        self._lowest = max(1, math.ceil(self.minval))
+        self._least = max(1, math.ceil(min(self.minscore, 2.0**32)))
+        self._none_masked = _plain(np.zeros((0, 0)), np.dtype(np.bool_))
+        self._shape: tuple[int, ...] = ()
+
+    def __call__(self, frame: NDArray[Any], masked: NDArray[np.bool_] | None = None) -> Peaks:
+        """Return the peaks of `frame`; see `Finder`."""
+        _check_shapes(frame, masked)
+        if frame.shape != self._shape:
+            self._allocate(*frame.shape)
+        if frame.shape[1] <= 2:
+            return self._narrow(frame, masked)
+        mask = self._none_masked if masked is None else _plain(masked, self._none_masked.dtype)
+        kind = _INTEGERS.get(frame.dtype.char)
+        if kind is None:
+            return self._floats(_plain(frame, np.dtype(np.float64)), mask)
+        read, seen, highest = kind
+        if self._lowest > highest:
+            return self._copied(0)
+        pixels = _plain(frame, read).view(seen)
+        count = collect(pixels, self._lowest, highest, mask, self._search, self._kept, self._level)
+        found = self._merge(self._level, count, self._least)
+        if count < frame.size:
+            return self._copied(found)
+        return self._settled(found, pixels.ravel(), _noisy, _limit(pixels))
+
+    def _floats(self, frame: NDArray[np.float64], mask: NDArray[np.bool_]) -> Peaks:
+        lowest = max(self.minval, math.nextafter(0.0, 1.0))
+        count = collect(frame, lowest, math.inf, mask, self._search, self._kept, self._value)
+        values = self._value[:count]
+        _check_numbers(values)
+        row, col = np.divmod(self._kept[:count].astype(np.int64), frame.shape[1] + 2)
+        noise = ((row - 1) * frame.shape[1] + col - 1) * _EPS
+        found = self._merge(_ranks(values + noise), count, 1)
+        limit = _limit(values) if count == frame.size else -1.0
+        return self._settled(found, frame.ravel(), _noisy, limit)
+
+    def _narrow(self, frame: NDArray[Any], masked: NDArray[np.bool_] | None) -> Peaks:
+        # The rule for one or two columns can lower a pixel to 0 or below: all of them take part.
+        flat = _zeroed(frame, self.minval, masked).ravel()
+        distinct = _distinct(flat)
+        rows, cols = frame.shape
+        with_margin = np.arange((rows + 2) * (cols + 2)).reshape(rows + 2, cols + 2)
+        self._kept[:] = with_margin[1:-1, 1:-1].ravel()
+        found = self._merge(_ranks(distinct), flat.size, 1)
+        return self._settled(found, flat, lambda _, index: distinct[index], _limit(flat))
+
+    def _allocate(self, rows: int, cols: int) -> None:
+        size, padded = rows * cols, (rows + 2) * (cols + 2)
+        if padded >= 2**32:
+            raise ValueError(f"a frame of {rows} x {cols} pixels is too large")
+        # Two maxima are never neighbours. Lists have room for an entry that does not count.
+        maxima = ((rows + 1) // 2) * ((cols + 1) // 2) + 1
+        words = np.zeros((cols + 7) // 8, np.uint64)
+        self._search = words.view(np.uint8), words, np.empty(len(words), np.int64)
+        self._kept = np.empty(size, np.uint32)
+        self._level = np.empty(size, np.uint32)
+        self._value = np.empty(size, np.float64)
+        self._work = (
+            np.zeros(padded, np.uint64),
+            np.empty(padded, np.uint32),
+            np.empty(padded, np.uint32),
+            np.empty(padded, np.uint8),
+            np.empty(maxima, np.uint32),
+            np.empty(maxima, np.uint64),
+            np.empty(size + 1, np.uint64),
+            np.empty(size + 1, np.uint64),
+        )
+        self._found = (
+            np.empty(maxima, np.int32),
+            np.empty(maxima, np.int32),
+            np.empty(maxima, np.float64),
+            np.empty(maxima, np.int64),
+        )
+        self._shape = rows, cols
+
+    def _merge(self, levels: NDArray[np.uint32], count: int, least: int) -> int:
+        stride = self._shape[1] + 2
+        found: int = merge(self._kept, levels, count, stride, least, self._work, self._found)
+        return found
+
+    def _copied(self, found: int) -> Peaks:
+        row, col, score, _ = self._found
+        return Peaks(row[:found].copy(), col[:found].copy(), score[:found].copy())
+
+    def _settled(
+        self,
+        found: int,
+        flat: NDArray[Any],
+        noisy: Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]],
+        limit: float,
+    ) -> Peaks:
+        """Return the classes with a score by value, leaving out what findpeaks' `limit` does."""
+        row, col, _, end = (array[:found] for array in self._found)
+        start = row.astype(np.int64) * self._shape[1] + col
+        with np.errstate(invalid="ignore"):
+            score = flat[start].astype(np.float64) - np.where(end < 0, 0.0, flat[end])
+            noisy_score = noisy(flat, start) - np.where(end < 0, 0.0, noisy(flat, end))
+        keep = (score >= self.minscore) & (noisy_score > limit)
+        return _peaks(row[keep], col[keep], score[keep])
+
+
+class FindpeaksFinder:
+    """Finds peaks with the findpeaks package itself: the reference, seconds for each frame.
+
+    Scores are the difference of the pixels where a class is born and dies, without the noise by
+    which findpeaks tells equal pixels apart. While findpeaks runs, what the whole process prints
+    and warns is held back: use it in a process without other threads.
+
+    Parameters
+    ----------
+    minval, minscore
+        As for `TopologyFinder`.
+    """
+
+    def __init__(self, minval: float, minscore: float) -> None:
+        self.minval, self.minscore = _check_limits(minval, minscore)
+
+    def __call__(self, frame: NDArray[Any], masked: NDArray[np.bool_] | None = None) -> Peaks:
+        """Return the peaks of `frame`; see `Finder`."""
+        _check_shapes(frame, masked)
+        values = _zeroed(frame, self.minval, masked)
+        row, col, score = [], [], []
+        for birth, _, _, death in _groups(values) if values.size else []:
+            row.append(birth[0])
+            col.append(birth[1])
+            # The first class never dies. Of inf - inf Python makes NaN, in silence.
+            score.append(float(values[birth]) - (float(values[death]) if death else 0.0))
+        scores = np.array(score, np.float64)
+        keep = scores >= self.minscore
+        return _peaks(np.array(row, np.int32)[keep], np.array(col, np.int32)[keep], scores[keep])
+
+
+def _groups(values: NDArray[np.float64]) -> list[tuple[Any, float, float, Any]]:
+    """Return findpeaks' classes: (row, col) of birth, level, score, (row, col) of death or None."""
+    root = logging.getLogger()
+    before = root.level, root.handlers[:]
+    with _silence():
+        try:
+            # Only imported here because it takes seconds and few runs need it.
+            from findpeaks import findpeaks
+
+            # Its own switch misses the module at work, whose level also decides on a progress bar.
+            logging.getLogger("findpeaks").setLevel(logging.CRITICAL)
+            finder = findpeaks(
+                method="topology",
+                whitelist="peak",
+                scale=False,
+                togray=False,
+                denoise=None,
+                imsize=None,
+                limit=None,
+                verbose="silent",
+            )
+            groups = finder.fit(values)["groups0"]
+        finally:
+            # It sets up the root logger, too.
+            root.setLevel(before[0])
+            root.handlers[:] = before[1]
+    return [(tuple(b), level, score, d and tuple(d)) for b, level, score, d in groups]
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    with (
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _peaks(row: NDArray[np.int32], col: NDArray[np.int32], score: NDArray[np.float64]) -> Peaks:
+    order = np.lexsort((col, row, -score))
+    order = order[score[order] > 0]
+    return Peaks(row[order], col[order], score[order])
+
+
+def _check_limits(minval: float, minscore: float) -> tuple[float, float]:
+    if not math.isfinite(minval) or math.isnan(minscore):
+        raise ValueError(f"minval {minval} and minscore {minscore} must be numbers")
+    return float(minval), float(minscore)
+
+
+def _check_shapes(frame: NDArray[Any], masked: NDArray[np.bool_] | None) -> None:
+    if frame.ndim != 2:
+        raise ValueError(f"a frame has rows and columns, this one has shape {frame.shape}")
+    if masked is not None and masked.shape != frame.shape:
+        raise ValueError(f"the mask has shape {masked.shape}, the frame {frame.shape}")
+
+
+def _check_numbers(values: NDArray[np.float64]) -> None:
+    if np.isnan(values).any():
+        raise ValueError("the frame holds NaN: mask these pixels or set them to 0")
+
+
+def _plain(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return `array` in the one memory layout that kernels are compiled for."""
+    array = np.ascontiguousarray(array, dtype)
+    array = array.view() if array.flags.aligned else array.copy()
+    array.setflags(write=False)
+    return array
+
+
+def _zeroed(
+    frame: NDArray[Any], minval: float, masked: NDArray[np.bool_] | None
+) -> NDArray[np.float64]:
+    """Return the frame as findpeaks is to see it."""
+    # findpeaks takes the pixels of narrow frames in the order of memory.
+    values = np.array(frame, np.float64, order="C")
+    if masked is not None:
+        values[np.asarray(masked, np.bool_)] = 0.0
+    _check_numbers(values)
+    values[values < max(minval, 0.0)] = 0.0
+    return values
+
+
+def _limit(values: NDArray[Any]) -> float:
+    """Return the score that findpeaks' classes must exceed, below 0 where a pixel is at 0."""
+    return float(values.min()) - 1.0 if values.size else -1.0
+
+
+def _noisy(flat: NDArray[Any], index: NDArray[Any]) -> NDArray[Any]:
+    """Return the values by which findpeaks orders the non-zero pixels of most frames."""
+    noisy: NDArray[Any] = flat[index] + index * _EPS
+    return noisy
+
+
+def _distinct(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the values by which findpeaks orders the pixels of frames of one or two columns.
+
+    A value that has come before is lowered, float by float, to one that has not.
+    """
+    distinct = np.empty_like(values)
+    below: dict[float, float] = {}
+    for index, value in enumerate(values.tolist()):
+        taken = []
+        while value in below and math.isfinite(value):
+            taken.append(value)
+            value = below[value]
+        distinct[index] = value
+        for other in (value, *taken):
+            below[other] = math.nextafter(value, -math.inf)
+    return distinct
+
+
+def _ranks(values: NDArray[np.float64]) -> NDArray[np.uint32]:
+    """Return 1 for the lowest value, 2 for the next; equal values count as rising."""
+    ranks = np.empty(len(values), np.uint32)
+    ranks[np.argsort(values, kind="stable")] = np.arange(1, len(values) + 1)
+    return ranks

@@ -1,0 +1,166 @@
+"""What each node of the topology is made of."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zmq
+
+from streamer.config import Config, PositionsConfig, load_config
+from streamer.run.topology import NodeSpec
+from streamer.transport.metrics import Metrics
+from streamer.transport.node import Node
+
+__all__ = ["run_node"]
+
+
+def run_node(spec: NodeSpec) -> None:
+    """Be a node of a run until the run or the launcher ends.
+
+    Raises
+    ------
+    UserError
+        What the configuration names cannot be used.
+    """
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
+    )
+    settings = load_config(Path(spec.out) / "config.yaml")
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    metrics = Metrics()
+    runner = Node(
+        spec.name,
+        context,
+        _role(spec, settings, context, metrics),
+        metrics,
+        status_address=spec.endpoints["status"],
+        metrics_port=metrics.serve(settings.metrics.host, spec.metrics_port),
+        parent=spec.launcher or None,
+    )
+    runner.run()
+
+
+def _role(
+    spec: NodeSpec,
+    settings: Config,
+    context: zmq.Context[zmq.Socket[bytes]],
+    metrics: Metrics,
+) -> Callable[[], Any]:
+    """Return what builds the role of a node; only it imports what that role needs."""
+    ends, out = spec.endpoints, Path(spec.out)
+
+    def ingest() -> Any:
+        from streamer.ingest.node import Ingest
+        from streamer.ingest.recorder import Recorder
+        from streamer.ingest.relay import Relay
+        from streamer.ingest.taps import Tap, Tapped
+        from streamer.sources import open_source
+
+        taps: list[Tap] = []
+        info = {}
+        if settings.source.record is not None:
+            taps.append(Recorder(settings.source.record))
+        if settings.relay.address:
+            taps.append(relay := Relay(context, settings.relay.address))
+            info["relay"] = relay.address
+        return Ingest(
+            context,
+            settings,
+            Tapped(open_source(spec.source, settings.source), taps),
+            metrics,
+            info=info,
+            frames_address=ends["frames"],
+            acks_address=ends["acks"],
+            out=out,
+            incarnation=spec.incarnation,
+        )
+
+    def detector() -> Any:
+        from streamer.sources.images import load_dark, load_mask
+        from workers.detect.node import DetectorWorker
+        from workers.detect.topology import make_finder
+        from workers.kernels import compile_finder
+
+        detect = settings.detect
+        finder = make_finder(detect.finder, detect.minval, detect.minscore)
+        # What is compiled on first use is compiled before frames come, not while they wait.
+        compile_finder(spec.patch_size)
+        return DetectorWorker(
+            context,
+            settings,
+            metrics,
+            finder,
+            name=spec.name,
+            frames_address=ends["frames"],
+            patches_address=ends[f"patches-{spec.index}"],
+            acks_address=ends["acks"],
+            patch_size=spec.patch_size,
+            mask=load_mask(detect.mask) if detect.mask else None,
+            dark=load_dark(detect.dark) if detect.dark else None,
+        )
+
+    def gpu() -> Any:
+        from workers.place.base import make_method
+        from workers.place.live_check import LiveCheck
+        from workers.place.node import GpuWorker
+
+        method = make_method(_on_own_device(settings.positions, spec.index), 1)
+        size = method.patch_size
+        method.place(np.ones((1, size, size), np.float32), np.ones((1, size, size), np.bool_))
+        second = check = None
+        if method.name == "braggnn" and size == 11:
+            fits = [
+                make_method(settings.positions.model_copy(update={"method": name}), 1)
+                for name in ("gaussian", "pseudovoigt")
+            ]
+            for fit in fits:
+                fit.place(np.ones((1, size, size), np.float32), np.ones((1, size, size), np.bool_))
+            # Beside another spot the tails decide, which a Gaussian has not.
+            second = fits[1] if settings.positions.refit else None
+            share = settings.positions.check_share
+            check = LiveCheck(fits[0], share, metrics) if share else None
+        return GpuWorker(
+            context,
+            settings,
+            metrics,
+            method,
+            second=second,
+            check=check,
+            name=spec.name,
+            patches_addresses=[ends[f"patches-{i}"] for i in range(spec.detectors)],
+            positions_address=ends[f"positions-{spec.index}"],
+            acks_address=ends["acks"],
+        )
+
+    def sink() -> Any:
+        from streamer.results.folder import RunFolder
+        from streamer.sink.node import Sink
+
+        positions = [ends[f"positions-{i}"] for i in range(spec.gpus)]
+        return Sink(
+            context,
+            settings,
+            RunFolder(out),
+            metrics,
+            addresses=[*positions, ends["frames"]],
+            acks_address=ends["acks"],
+        )
+
+    return {"ingest": ingest, "detector": detector, "gpu": gpu, "sink": sink}[spec.role]
+
+
+def _on_own_device(positions: PositionsConfig, index: int) -> PositionsConfig:
+    """Give each GPU worker a CUDA device of its own, where there are any."""
+    for_cpu = positions.backend in ("compiled", "openvino")
+    if positions.device != "auto" or positions.method != "braggnn" or for_cpu:
+        return positions
+    import torch
+
+    count = torch.cuda.device_count()
+    device = f"cuda:{index % count}" if count else "cpu"
+    return positions.model_copy(update={"device": device})

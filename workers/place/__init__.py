@@ -1,0 +1,1 @@
+"""From a patch to the position of its peak."""

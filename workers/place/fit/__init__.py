@@ -1,0 +1,1 @@
+"""Fits of peak shapes by maximum likelihood."""

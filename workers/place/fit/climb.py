@@ -1,0 +1,273 @@
+"""Climbing to the maximum of a patch's likelihood, and what the Fisher matrix there tells."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from workers.place.fit.likelihood import (
+    GAUSSIAN,
+    PSEUDO_VOIGT,
+    Workspace,
+    evaluate,
+    loss_of,
+    narrowest,
+    prior_loss,
+    prior_score,
+    score,
+)
+
+__all__ = ["climb", "invert", "possible", "score_statistic", "settle"]
+
+_NARROW = 0.7
+"""Width in pixels below which sampling at pixel centres misplaces a peak."""
+_NARROWEST = 0.3
+"""Smallest width in pixels."""
+_FAINTEST = 1e-4
+"""Smallest amplitude and, without read noise, background; photons per pixel."""
+_OUTSIDE = 2.0
+"""How far outside the patch a peak may stand, in pixels."""
+_CONVERGED = 1e-3
+"""Expected gain in twice the log-likelihood of a step, its squared length in standard deviations,
+below which it is the last: what it leaves is a small part of its 3 %."""
+_IMPATIENCE = 0.2
+"""Logarithm to base 2 by which that grows with each step. In a long, curved valley, such as of a
+peak that hardly reaches into the patch, steps stay small and change nothing that matters."""
+_MAX_STEPS = 50
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _factorise(work: Workspace, p: int, damping: float) -> bool:
+    """Factorise the Fisher matrix with its diagonal raised; fixed parameters stay put.
+
+    The diagonal of the factor holds inverses.
+    """
+    fisher, factor, fixed = work.fisher, work.factor, work.fixed
+    for i in range(p):
+        for j in range(i):
+            total = 0.0 if fixed[i] or fixed[j] else fisher[i, j]
+            for k in range(j):
+                total -= factor[i, k] * factor[j, k]
+            factor[i, j] = total * factor[j, j]
+        scale = 1.0 if fixed[i] else fisher[i, i] * (1.0 + damping)
+        total = scale
+        for k in range(i):
+            total -= factor[i, k] * factor[i, k]
+        if not (total > 1e-13 * scale and math.isfinite(total)):
+            return False
+        factor[i, i] = 1.0 / math.sqrt(total)
+    return True
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _solve(work: Workspace, p: int) -> None:
+    """Replace `step`, a right-hand side, by the solution."""
+    step, factor = work.step, work.factor
+    for i in range(p):
+        total = step[i]
+        for k in range(i):
+            total -= factor[i, k] * step[k]
+        step[i] = total * factor[i, i]
+    for i in range(p - 1, -1, -1):
+        total = step[i]
+        for k in range(i + 1, p):
+            total -= factor[k, i] * step[k]
+        step[i] = total * factor[i, i]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def score_statistic(
+    work: Workspace, m: int, fitted: int, p: int, gain: float, variance: float
+) -> tuple[float, float]:
+    """Return by how much a single peak's loss should fall with parameters `fitted` to `p` added.
+
+    A chi-square with as many degrees of freedom if they are 0 in truth. The derivatives by them
+    stand in `slopes` behind those that `climb` left. The second number has the sign of the first of
+    them where it would grow.
+    """
+    score(work, m, p, gain, variance)
+    prior_score(work, 1, GAUSSIAN)
+    work.fixed[fitted:p] = False
+    if not _factorise(work, p, 0.0):
+        return 0.0, 0.0
+    total, gradient, factor = 0.0, work.gradient, work.factor
+    for i in range(p):
+        part = 0.0 if work.fixed[i] else gradient[i]
+        for k in range(i):
+            part -= factor[i, k] * work.step[k]
+        work.step[i] = part * factor[i, i]
+        if i >= fitted:
+            total += work.step[i] ** 2
+    return total, work.step[fitted]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def invert(work: Workspace, p: int, first: int) -> tuple[float, float, float]:
+    """Return the variances of two parameters and their covariance; NaN if there are none.
+
+    They are those at `first` and the next; `step` becomes the latter's column of the inverse of the
+    Fisher matrix, and `trial` the former's.
+    """
+    if not _factorise(work, p, 0.0):
+        return math.nan, math.nan, math.nan
+    for column in (first, first + 1):
+        work.trial[:p] = work.step[:p]
+        work.step[:p] = 0.0
+        work.step[column] = 1.0
+        _solve(work, p)
+    return work.trial[first], work.step[first], work.step[first + 1]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def possible(trial: NDArray[np.float64], n_peaks: int, each: int, size: int) -> bool:
+    """Whether every peak is wider than the narrowest and narrower than the patch."""
+    for first in range(0, n_peaks * each, each):
+        a, b, c = trial[first + 3], trial[first + 4], trial[first + 5]
+        flattest = 0.5 * (a + c) - math.hypot(0.5 * (a - c), b)
+        if not (narrowest(a, b, c) >= _NARROWEST and flattest * size * size >= 1.0):
+            return False
+    return True
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _limit(trial: NDArray[np.float64], n_peaks: int, each: int, size: int, lowest: float) -> None:
+    last, furthest = n_peaks * each, 0.5 * size + _OUTSIDE
+    trial[last] = max(trial[last], lowest)
+    for first in range(0, last, each):
+        trial[first] = max(trial[first], _FAINTEST)
+        for i in (first + 1, first + 2):
+            trial[i] = min(max(trial[i], -furthest), furthest)
+        if each == PSEUDO_VOIGT:
+            trial[first + 6] = min(max(trial[first + 6], 0.0), 1.0)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _fix(work: Workspace, n_peaks: int, each: int, size: int, lowest: float) -> None:
+    best, gradient, last = work.best, work.gradient, n_peaks * each
+    furthest = 0.5 * size + _OUTSIDE
+    work.fixed[:last] = False
+    work.fixed[last] = best[last] <= lowest and gradient[last] < 0.0
+    for first in range(0, last, each):
+        for i in (first + 1, first + 2):
+            work.fixed[i] = abs(best[i]) >= furthest and best[i] * gradient[i] > 0.0
+        if each == PSEUDO_VOIGT:
+            i = first + 6
+            work.fixed[i] = (best[i] <= 0.0 and gradient[i] <= 0.0) or (
+                best[i] >= 1.0 and gradient[i] >= 0.0
+            )
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _maximise(
+    work: Workspace,
+    m: int,
+    n_peaks: int,
+    each: int,
+    fine: bool,
+    size: int,
+    gain: float,
+    variance: float,
+) -> tuple[bool, float, int]:
+    """Climb from `best` to the nearest maximum, by Fisher scoring with Marquardt's damping.
+
+    Leaves parameters in `best`, and `expected` and `fisher` as they were a last, small step before.
+
+    Returns
+    -------
+    converged, loss, steps
+        The loss is minus twice the log-likelihood, up to a constant of the patch.
+    """
+    p = n_peaks * each + 1
+    lowest = _FAINTEST * gain if variance == 0.0 else -math.inf
+    _limit(work.best, n_peaks, each, size, lowest)
+    evaluate(work, m, work.best, n_peaks, each, fine)
+    if m < p or not possible(work.best, n_peaks, each, size):
+        return False, math.inf, 0
+    loss = loss_of(work, m, gain, variance) + prior_loss(work.best, n_peaks, each)
+    if not math.isfinite(loss):
+        return False, math.inf, 0
+    score(work, m, p, gain, variance)
+    prior_score(work, n_peaks, each)
+    damping, stale, converged, steps = 1e-3, False, False, 0
+    while steps < _MAX_STEPS and damping < 1e9:
+        steps += 1
+        _fix(work, n_peaks, each, size, lowest)
+        if not _factorise(work, p, damping):
+            damping = max(10.0 * damping, 1e-3)
+            continue
+        expected_gain = 0.0
+        for i in range(p):
+            work.step[i] = 0.0 if work.fixed[i] else work.gradient[i]
+        _solve(work, p)
+        for i in range(p):
+            work.trial[i] = work.best[i] + work.step[i]
+            if not work.fixed[i]:
+                expected_gain += work.step[i] * work.gradient[i]
+        _limit(work.trial, n_peaks, each, size, lowest)
+        if expected_gain < _CONVERGED * 2.0 ** (_IMPATIENCE * steps) and damping <= 1.0:
+            converged = True
+            if possible(work.trial, n_peaks, each, size):
+                work.best[:p] = work.trial[:p]
+            break
+        if not possible(work.trial, n_peaks, each, size):
+            damping *= 10.0
+            continue
+        evaluate(work, m, work.trial, n_peaks, each, fine)
+        trial_loss = loss_of(work, m, gain, variance) + prior_loss(work.trial, n_peaks, each)
+        if trial_loss <= loss + 1e-12 * abs(loss):
+            work.best[:p] = work.trial[:p]
+            # The Fisher matrix knows nothing of the counts: where they bend the likelihood more
+            # than expected, full steps would overshoot for ever.
+            share = (loss - trial_loss) / max(expected_gain, 1e-300)
+            if share > 0.7:
+                damping *= 0.1
+            elif share < 0.5:
+                damping = max(3.0 * damping, 0.1)
+            loss, stale = trial_loss, False
+            score(work, m, p, gain, variance)
+            prior_score(work, n_peaks, each)
+        else:
+            stale = True
+            damping = max(10.0 * damping, 0.1)
+    if stale:
+        evaluate(work, m, work.best, n_peaks, each, fine)
+    return converged, loss, steps
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _narrow(work: Workspace, n_peaks: int, each: int) -> bool:
+    """Whether a peak is so narrow that it has to be integrated over pixels."""
+    for i in range(3, n_peaks * each, each):
+        if narrowest(work.best[i], work.best[i + 1], work.best[i + 2]) < _NARROW:
+            return True
+    return False
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def climb(
+    work: Workspace, m: int, n_peaks: int, each: int, size: int, gain: float, variance: float
+) -> tuple[bool, float, int]:
+    """Climb as `_maximise` does, integrating over pixels where a peak turns out to be narrow."""
+    converged, loss, steps = False, math.inf, 0
+    for fine in (False, True):
+        if fine and not _narrow(work, n_peaks, each):
+            break
+        converged, loss, more = _maximise(work, m, n_peaks, each, fine, size, gain, variance)
+        steps += more
+    return converged, loss, steps
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def settle(
+    work: Workspace, m: int, n_peaks: int, each: int, size: int, gain: float, variance: float
+) -> None:
+    """Write `expected` and `fisher` at parameters that `climb` once found, or near those."""
+    lowest = _FAINTEST * gain if variance == 0.0 else -math.inf
+    _limit(work.best, n_peaks, each, size, lowest)
+    evaluate(work, m, work.best, n_peaks, each, _narrow(work, n_peaks, each))
+    score(work, m, n_peaks * each + 1, gain, variance)
+    prior_score(work, n_peaks, each)
+    _fix(work, n_peaks, each, size, lowest)

@@ -1,0 +1,95 @@
+"""Whether counts agree with what a fit expects."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+from scipy.special import gammaln, xlogy
+
+from workers.place.fit.elementary import FAST, logarithm
+from workers.place.fit.likelihood import Workspace
+
+__all__ = ["deviance_moments", "goodness"]
+
+_LOG_LOWEST, _LOG_HIGHEST, _N_KNOTS = math.log(1e-5), math.log(100.0), 400
+
+
+def deviance_moments(expected: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean and variance of the deviance ``2*(mu - d + d*log(d/mu))`` of a Poisson count d.
+
+    They are 1 and 2, those of a chi-square, only for many counts.
+
+    Parameters
+    ----------
+    expected
+        (n,), mu, at most a few hundred.
+
+    Returns
+    -------
+    NDArray
+        (n, 2).
+    """
+    mu = np.asarray(expected, np.float64)[:, None]
+    count = np.arange(int(expected.max() + 12.0 * math.sqrt(expected.max()) + 30.0))[None, :]
+    share = np.exp(xlogy(count, mu) - mu - gammaln(count + 1.0))
+    deviance = 2.0 * (mu - count + xlogy(count, count / mu))
+    mean = (share * deviance).sum(axis=1)
+    return np.stack([mean, (share * (deviance - mean[:, None]) ** 2).sum(axis=1)], axis=1)
+
+
+_MOMENTS = deviance_moments(np.exp(np.linspace(_LOG_LOWEST, _LOG_HIGHEST, _N_KNOTS)))
+
+
+@njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
+def goodness(
+    work: Workspace, m: int, p: int, gain: float, variance: float
+) -> tuple[float, float, float]:
+    """Compare the counts of the first `m` pixels with the expected ones.
+
+    Poisson counts (`variance` 0) are compared by their deviance, others by Pearson's chi-square.
+    Mean and variance of the sum are those at the expected counts, less what `p` fitted parameters
+    take away; a multiple of a chi-square with the same mean and variance, made normal by Wilson and
+    Hilferty's cube root, gives the excess.
+
+    Returns
+    -------
+    deviance, mean, excess
+        `mean` is what to expect of `deviance`; `excess` is about standard normal if the model is
+        right.
+    """
+    deviance, mean, spread = 0.0, -float(p), -2.0 * p
+    counts, expected = work.counts, work.expected
+    if variance > 0.0:
+        for k in range(m):
+            error = gain * max(expected[k], 0.0) + variance
+            deviance += (counts[k] - expected[k]) ** 2 / error
+            spread += 2.0 + gain**3 * max(expected[k], 0.0) / error**2
+        mean += m
+    else:
+        logarithms = work.weights
+        for k in range(m):
+            logarithms[k] = logarithm(expected[k])
+            excess = expected[k] - counts[k]
+            if counts[k] > 0.0:
+                excess += counts[k] * (logarithm(counts[k]) - logarithms[k])
+            deviance += excess
+        deviance *= 2.0 / gain
+        scale = (_N_KNOTS - 1) / (_LOG_HIGHEST - _LOG_LOWEST)
+        lowest = _LOG_LOWEST + math.log(gain)
+        for k in range(m):
+            place = (logarithms[k] - lowest) * scale
+            # What is not a number must not become a place in the table.
+            place = min(place, _N_KNOTS - 1.001) if place > 0.0 else 0.0
+            knot = int(place)
+            part = place - knot
+            mean += _MOMENTS[knot, 0] + part * (_MOMENTS[knot + 1, 0] - _MOMENTS[knot, 0])
+            spread += _MOMENTS[knot, 1] + part * (_MOMENTS[knot + 1, 1] - _MOMENTS[knot, 1])
+    if m <= p:
+        return deviance, mean, 0.0
+    # Almost empty patches: no sum of few counts is narrower than one count makes it.
+    mean, spread = max(mean, 1.0), max(spread, 1.0)
+    ninth = spread / (9.0 * mean * mean)
+    return deviance, mean, ((deviance / mean) ** (1.0 / 3.0) - (1.0 - ninth)) / math.sqrt(ninth)

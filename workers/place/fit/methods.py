@@ -1,0 +1,227 @@
+"""Conventional fits of peaks, with standard deviations: what the counts can tell, and how well."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamer.errors import UserError
+from streamer.frames.flags import NEIGHBOUR, POOR_FIT, UNTRUSTED
+from workers.place.base import Positions
+from workers.place.fit.kernel import EXCESS, FITTED, fit_patches
+from workers.place.fit.likelihood import GAUSSIAN, PSEUDO_VOIGT, workspace
+
+__all__ = [
+    "EXCESS",
+    "TRUSTED_PX",
+    "Fits",
+    "GaussianFit",
+    "Noise",
+    "PseudoVoigtFit",
+    "fit_gaussian",
+    "fit_pseudo_voigt",
+]
+
+TRUSTED_PX = 2.0
+"""Furthest trusted distance from the middle pixel's centre along each axis, in pixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """How counts scatter: ``variance = gain*max(mu, 0) + read_noise**2``; a photon counter's.
+
+    Raises
+    ------
+    UserError
+        Without noise there is nothing to weigh counts by.
+    """
+
+    gain: float = 1.0
+    """Counts per photon; 0 for noise that does not grow with the counts."""
+    read_noise: float = 0.0
+    """Standard deviation in counts of a pixel without photons."""
+
+    def __post_init__(self) -> None:
+        possible = self.gain >= 0.0 and self.read_noise >= 0.0
+        if not (possible and 0.0 < self.gain + self.read_noise < math.inf):
+            raise UserError(
+                f"gain {self.gain} with read noise {self.read_noise}: "
+                "neither may be negative and one must be above 0"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Fits:
+    """The fitted peaks of n patches; each array (n,) unless said otherwise.
+
+    Where several peaks were fitted together, of the one nearest to the patch's middle.
+    """
+
+    amplitude: NDArray[np.float64]
+    """Counts above the background at the centre."""
+    row: NDArray[np.float64]
+    """Offset in pixels from the centre of the patch's middle pixel; 0 where nothing was found."""
+    col: NDArray[np.float64]
+    sigma_major: NDArray[np.float64]
+    """Widths in pixels: Gaussian standard deviation, for pseudo-Voigt the same share of the full
+    width at half maximum."""
+    sigma_minor: NDArray[np.float64]
+    angle: NDArray[np.float64]
+    """Of the major axis to the column axis, in radians, towards growing rows; -pi/2 to pi/2."""
+    eta: NDArray[np.float64]
+    """Mixing: 0 Gaussian, 1 Lorentzian."""
+    background: NDArray[np.float64]
+    """Counts per pixel."""
+    covariance: NDArray[np.float64]
+    """(n, 2, 2) pixels squared, of row and col; NaN where the fit did not converge."""
+    deviance: NDArray[np.float64]
+    """Poisson deviance, for other noise Pearson's chi-square."""
+    expected_deviance: NDArray[np.float64]
+    """What to expect of it; `dof` where there are many counts."""
+    excess: NDArray[np.float64]
+    """Deviance above what is to be expected, in standard deviations: about standard normal."""
+    dof: NDArray[np.int64]
+    """Usable pixels less parameters."""
+    n_peaks: NDArray[np.int64]
+    converged: NDArray[np.bool_]
+    """Whether a maximum was reached that is a peak; nothing else holds where not."""
+    iterations: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+
+def fit_gaussian(
+    patches: NDArray[np.float32],
+    valid: NDArray[np.bool_],
+    noise: Noise | None = None,
+    neighbours: NDArray[np.bool_] | None = None,
+    max_peaks: int = 3,
+) -> Fits:
+    """Fit rotated Gaussians on a constant background, by maximum likelihood.
+
+    Pixels are integrated over where a width is below 0.7 px. Where one peak does not explain the
+    counts, two and then three are fitted together and kept if the counts demand it, see
+    `workers.place.fit.joint.ACCEPTED`.
+
+    Parameters
+    ----------
+    patches
+        (n, size, size) raw counts; size is odd, n may be 0.
+    valid
+        Same shape, False where a pixel must not be used. Pixels that are not finite count as
+        invalid too.
+    noise
+        Of the detector; a photon counter unless said otherwise.
+    neighbours
+        (n,), True where another peak is known to be in the patch.
+    max_peaks
+        Peaks to fit at most in a patch, 1 to 3.
+    """
+    return _fit(patches, valid, noise or Noise(), neighbours, max_peaks, GAUSSIAN)
+
+
+def fit_pseudo_voigt(
+    patches: NDArray[np.float32],
+    valid: NDArray[np.bool_],
+    noise: Noise | None = None,
+    neighbours: NDArray[np.bool_] | None = None,
+    max_peaks: int = 3,
+) -> Fits:
+    """Fit rotated pseudo-Voigt peaks, starting from Gaussian ones; see `fit_gaussian`."""
+    return _fit(patches, valid, noise or Noise(), neighbours, max_peaks, PSEUDO_VOIGT)
+
+
+class GaussianFit:
+    """Maximum likelihood of a rotated Gaussian; as precise as the counts allow.
+
+    Parameters
+    ----------
+    noise
+        Of the detector; a photon counter unless said otherwise.
+    """
+
+    name = "gaussian"
+    patch_size = 11
+    _each = GAUSSIAN
+
+    def __init__(self, noise: Noise | None = None):
+        self._noise = noise or Noise()
+
+    def place(self, patches: NDArray[np.float32], valid: NDArray[np.bool_]) -> Positions:
+        """Place one peak in each patch; see `workers.place.base.PositionMethod.place`.
+
+        `NEIGHBOUR` is set where several peaks were fitted, `POOR_FIT` where the fit did not
+        converge or does not explain the counts, `UNTRUSTED` beyond `TRUSTED_PX`.
+        """
+        fits = _fit(patches, valid, self._noise, None, 3, self._each)
+        flags = np.zeros(len(fits), np.int32)
+        flags[fits.n_peaks > 1] |= NEIGHBOUR
+        flags[~fits.converged | (fits.excess > EXCESS)] |= POOR_FIT
+        flags[np.maximum(np.abs(fits.row), np.abs(fits.col)) > TRUSTED_PX] |= UNTRUSTED
+        return Positions(
+            fits.row,
+            fits.col,
+            np.sqrt(fits.covariance[:, 0, 0]),
+            np.sqrt(fits.covariance[:, 1, 1]),
+            flags,
+            (flags & POOR_FIT) != 0,
+        )
+
+
+class PseudoVoigtFit(GaussianFit):
+    """Maximum likelihood of a rotated pseudo-Voigt peak; see `GaussianFit`."""
+
+    name = "pseudovoigt"
+    _each = PSEUDO_VOIGT
+
+
+def _fit(
+    patches: NDArray[np.float32],
+    valid: NDArray[np.bool_],
+    noise: Noise,
+    neighbours: NDArray[np.bool_] | None,
+    max_peaks: int,
+    each: int,
+) -> Fits:
+    n, size, _ = patches.shape
+    table = np.zeros(n, FITTED)
+    fit_patches(
+        np.ascontiguousarray(patches, np.float32),
+        np.ascontiguousarray(valid, np.bool_),
+        np.zeros(n, np.bool_) if neighbours is None else np.ascontiguousarray(neighbours),
+        workspace(size),
+        float(noise.gain),
+        float(noise.read_noise) ** 2,
+        each,
+        max_peaks,
+        table,
+    )
+    a, b, c = table["a"], table["b"], table["c"]
+    mean, root = 0.5 * (a + c), np.hypot(0.5 * (a - c), b)
+    parts = ("row_variance", "covariance", "covariance", "col_variance")
+    covariance = np.stack([table[part] for part in parts], axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        major, minor = 1.0 / np.sqrt(mean - root), 1.0 / np.sqrt(mean + root)
+    return Fits(
+        amplitude=table["amplitude"].copy(),
+        row=table["row"].copy(),
+        col=table["col"].copy(),
+        sigma_major=major,
+        sigma_minor=minor,
+        # The minor axis is the one along which the precision is largest.
+        angle=0.5 * np.arctan2(-2.0 * b, c - a),
+        eta=table["eta"].copy(),
+        background=table["background"].copy(),
+        covariance=covariance.reshape(n, 2, 2),
+        deviance=table["deviance"].copy(),
+        expected_deviance=table["mean"].copy(),
+        excess=table["excess"].copy(),
+        dof=table["dof"].astype(np.int64),
+        n_peaks=table["n_peaks"].astype(np.int64),
+        converged=table["converged"] > 0.0,
+        iterations=table["steps"].astype(np.int64),
+    )

@@ -1,0 +1,94 @@
+"""What the residuals of a fitted peak say without another fit: tails, a warped shape, a bump.
+
+The first two are score statistics (Rao 1948): by how much the deviance would fall if parameters
+were added that are 0 in the fitted model, computed from derivatives there.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+from workers.place.fit.climb import score_statistic
+from workers.place.fit.elementary import FAST
+from workers.place.fit.likelihood import GAUSSIAN, TWO_LN2, Workspace
+
+__all__ = ["bump", "tails", "warp"]
+
+_KERNEL = np.exp(-0.5 * np.arange(-2, 3) ** 2 / 1.44)
+
+
+@njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
+def tails(work: Workspace, m: int, gain: float, variance: float) -> float:
+    """Return the score statistic of `eta` above 0, after a Gaussian was climbed to.
+
+    It is a chi-square of one parameter, or 0 where the peak falls off faster than a Gaussian.
+    """
+    amplitude = work.best[0]
+    heights, slope = work.slopes[0], work.slopes[GAUSSIAN + 1]
+    for k in range(m):
+        r2 = -2.0 * math.log(max(heights[k], 1e-300))
+        slope[k] = amplitude * (1.0 / (1.0 + r2 / TWO_LN2) - heights[k])
+    statistic, sign = score_statistic(work, m, GAUSSIAN + 1, GAUSSIAN + 2, gain, variance)
+    return statistic if sign > 0.0 else 0.0
+
+
+@njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
+def warp(work: Workspace, m: int, gain: float, variance: float) -> float:
+    """Return the score statistic of the nine third and fourth moments, after a climb.
+
+    Two peaks too close for two maxima are a single one that is skewed, flat or peaked.
+    """
+    row, col = work.best[1], work.best[2]
+    rows, cols, to_a, to_c = work.rows, work.cols, work.slopes[3], work.slopes[5]
+    first = GAUSSIAN + 1
+    for i in range(9):
+        slope, other = work.slopes[first + i], to_a if i in (0, 1, 4, 5, 6) else to_c
+        # The derivatives hold the peak times the square of a coordinate already.
+        along_cols = i in (0, 2)
+        for k in range(m):
+            dy, dx = rows[k] - row, cols[k] - col
+            if i < 4:
+                slope[k] = other[k] * (dx if along_cols else dy)
+            elif i == 4:
+                slope[k] = other[k] * dx * dx
+            elif i in (5, 7):
+                slope[k] = other[k] * dx * dy
+            else:
+                slope[k] = other[k] * dy * dy
+    return score_statistic(work, m, first, first + 9, gain, variance)[0]
+
+
+@njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
+def bump(work: Workspace, m: int, size: int, gain: float, variance: float) -> tuple[float, int]:
+    """Return the largest smoothed Pearson residual in standard deviations, and its pixel."""
+    middle = size // 2
+    residual, pixels, smooth, norm = work.node[0], work.node[1], work.node[2], work.node[3]
+    for k in range(size * size):
+        residual[k], pixels[k] = 0.0, -1.0
+    for k in range(m):
+        place = (int(work.rows[k]) + middle) * size + int(work.cols[k]) + middle
+        error = gain * max(work.expected[k], 0.0) + variance
+        residual[place] = (work.counts[k] - work.expected[k]) / math.sqrt(error)
+        pixels[place] = k
+    for row in range(size):
+        for col in range(size):
+            total, square = 0.0, 0.0
+            for j in range(max(col - 2, 0), min(col + 3, size)):
+                weight = _KERNEL[j - col + 2]
+                total += weight * residual[row * size + j]
+                square += weight * weight if pixels[row * size + j] >= 0.0 else 0.0
+            smooth[row * size + col], norm[row * size + col] = total, square
+    largest, at = -math.inf, 0
+    for row in range(size):
+        for col in range(size):
+            total, square = 0.0, 0.0
+            for i in range(max(row - 2, 0), min(row + 3, size)):
+                weight = _KERNEL[i - row + 2]
+                total += weight * smooth[i * size + col]
+                square += weight * weight * norm[i * size + col]
+            if pixels[row * size + col] >= 0.0 and total > largest * math.sqrt(square):
+                largest, at = total / math.sqrt(square), int(pixels[row * size + col])
+    return largest, at

@@ -1,0 +1,71 @@
+"""A look over the model's shoulder: some peaks are also fitted, and both answers compared."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamer.transport.metrics import Metrics
+from workers.place.base import PositionMethod, Positions
+
+__all__ = ["LiveCheck"]
+
+_REMEMBERED = 1000
+
+
+class LiveCheck:
+    """Compares a share of a method's answers with those of a reference method.
+
+    Peaks that the reference flags are left out: of those it knows no better.
+
+    Parameters
+    ----------
+    reference
+        What to compare with.
+    share
+        Share of the peaks to look at, drawn at random.
+    metrics
+        Where the distances are counted, in pixels and in standard deviations.
+    """
+
+    def __init__(
+        self, reference: PositionMethod, share: float, metrics: Metrics, seed: int | None = None
+    ) -> None:
+        self._reference = reference
+        self._share = share
+        self._metrics = metrics
+        self._rng = np.random.default_rng(seed)
+        self._distances: deque[float] = deque(maxlen=_REMEMBERED)
+
+    @property
+    def median_px(self) -> float:
+        """Median distance of the newest comparisons in pixels; NaN before the first."""
+        return float(np.median(self._distances)) if self._distances else float("nan")
+
+    def look(
+        self, counts: NDArray[np.float32], valid: NDArray[np.bool_], placed: Positions
+    ) -> None:
+        """Compare some of the peaks of a batch.
+
+        Parameters
+        ----------
+        counts, valid
+            (n, size, size), the patches and which of their pixels count.
+        placed
+            What the method said of them.
+        """
+        chosen = np.flatnonzero(self._rng.random(len(counts)) < self._share)
+        if not len(chosen):
+            return
+        fitted = self._reference.place(counts[chosen], valid[chosen])
+        clean = (fitted.flags == 0) & (placed.flags[chosen] == 0)
+        row = (placed.row[chosen] - fitted.row)[clean]
+        col = (placed.col[chosen] - fitted.col)[clean]
+        sigmas = np.hypot(row / fitted.row_sigma[clean], col / fitted.col_sigma[clean])
+        for px, sigma in zip(np.hypot(row, col).tolist(), sigmas.tolist(), strict=True):
+            self._distances.append(px)
+            self._metrics.disagreement_px.observe(px)
+            if np.isfinite(sigma):
+                self._metrics.disagreement_sigmas.observe(sigma)

@@ -1,0 +1,1 @@
+"""Positions by BraggNN: architecture, checkpoints, inputs."""

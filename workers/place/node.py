@@ -1,0 +1,227 @@
+"""The GPU worker: gathers patches across frames into batches and places their peaks."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import zmq
+from numpy.typing import NDArray
+
+from streamer.config import Config
+from streamer.transport.acks import AckListener
+from streamer.transport.messages import PEAK, POSITION, MessageError, Patches, pack, unpack
+from streamer.transport.messages import Positions as PositionsHeader
+from streamer.transport.metrics import Metrics
+from streamer.transport.publisher import FAR_END, GPUS, Parcel, Publisher, Subscriber
+from workers.place.base import PositionMethod, Positions
+from workers.place.gauges import GpuGauges
+from workers.place.live_check import LiveCheck
+from workers.place.refit import doubtful, refit
+
+__all__ = ["GpuWorker", "place_peaks"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A message whose patches wait for their batch."""
+
+    header: Patches
+    peaks: NDArray[np.void]
+    counts: NDArray[np.float32]
+    valid: NDArray[np.bool_]
+
+
+def place_peaks(peaks: NDArray[np.void], placed: Positions, binning: int = 1) -> NDArray[np.void]:
+    """Turn positions in patches into positions on the detector.
+
+    Parameters
+    ----------
+    peaks
+        (n,) of `streamer.transport.messages.PEAK`.
+    placed
+        Where they stand in their patches.
+    binning
+        Detector pixels per patch pixel along each axis.
+
+    Returns
+    -------
+    positions
+        (n,) of `streamer.transport.messages.POSITION`, in detector pixels.
+    """
+    positions = np.empty(len(peaks), POSITION)
+    for axis in ("row", "col"):
+        # Pixel centres are integers on both grids: binned pixel i covers i*n - 0.5 .. i*n + n - 0.5
+        middle = peaks[axis] // binning
+        offset = getattr(placed, axis)
+        positions[axis] = (middle + offset + 0.5) * binning - 0.5
+        positions[f"{axis}_sigma"] = getattr(placed, f"{axis}_sigma") * binning
+    positions["flags"] = peaks["flags"] | placed.flags
+    return positions
+
+
+class GpuWorker:
+    """Takes peaks with patches and passes on peaks with positions.
+
+    A batch is run when it is full or when its first patch has waited long enough.
+
+    Parameters
+    ----------
+    method
+        How peaks are placed.
+    patches_addresses
+        The detector workers' publishers.
+    positions_address
+        Where to publish positions.
+    second
+        Places those peaks anew of which `method` is unsure or that have another one beside them;
+        None: nobody does.
+    check
+        Compares some of the positions with those of another method.
+    """
+
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        config: Config,
+        metrics: Metrics,
+        method: PositionMethod,
+        *,
+        name: str,
+        patches_addresses: list[str],
+        positions_address: str,
+        acks_address: str,
+        second: PositionMethod | None = None,
+        check: LiveCheck | None = None,
+    ) -> None:
+        self._method = method
+        self._refit = second
+        self._check = check
+        self._metrics = metrics
+        GpuGauges(metrics.registry)
+        metrics.expect("place", "refit", "check")
+        self._binning = config.detect.binning
+        self._most = config.positions.batch_patches
+        self._wait_s = config.positions.batch_wait_ms / 1000.0
+        heartbeat = config.transport.heartbeat_ms
+        self._publisher = Publisher(context, positions_address, heartbeat_ms=heartbeat)
+        self._acks = AckListener(context, acks_address, self._publisher)
+        self._subscriber = Subscriber(
+            context, patches_addresses, GPUS, name, heartbeat_ms=heartbeat
+        )
+        self._waiting: list[_Waiting] = []
+        self._patches = 0
+        self._deadline = 0.0
+        self._stopping = False
+
+    @property
+    def sockets(self) -> list[zmq.Socket[bytes]]:
+        """Sockets to wake up for."""
+        return [self._subscriber.socket, self._publisher.socket, self._acks.socket]
+
+    @property
+    def finished(self) -> bool:
+        """True once asked to stop and all that was placed is on disk."""
+        return self._stopping and not self._waiting and self._publisher.outstanding == 0
+
+    def step(self) -> float:
+        """Gather what has come and run the batch when it is time."""
+        self._acks.listen()
+        self._acks.commit()
+        self._publisher.pump()
+        while not self._stopping and self._patches < self._most:
+            parts = self._subscriber.receive()
+            if parts is None:
+                break
+            self._take(parts)
+        if not self._waiting:
+            return 1.0
+        left = self._deadline - time.monotonic()
+        if self._patches >= self._most or left <= 0 or self._stopping:
+            self._run()
+            return 0.0
+        return left
+
+    def stop(self) -> None:
+        """Take no more patches; those in hand are placed."""
+        self._subscriber.leave()
+        self._stopping = True
+
+    def report(self) -> tuple[str, dict[str, float], dict[str, str]]:
+        """Return what the worker does, in words and figures."""
+        value = self._metrics.value
+        batches = value("braggstream_batch_size_patches_count")
+        peaks = value("braggstream_peaks_total")
+        stats = {
+            "frames": value("braggstream_frames_total", state="done"),
+            "peaks": peaks,
+            "batch": peaks / batches if batches else 0.0,
+            "refused": value("braggstream_messages_refused_total"),
+            "busy_s": sum(
+                value("braggstream_stage_duration_seconds_sum", stage=stage)
+                for stage in ("place", "refit")
+            ),
+        }
+        if self._check is not None and np.isfinite(self._check.median_px):
+            stats["disagreement_px"] = self._check.median_px
+        self._metrics.backlog.set(sum(len(one.header.frames) for one in self._waiting))
+        return "placing peaks", stats, {"method": self._method.name}
+
+    def close(self) -> None:
+        """Release the sockets."""
+        self._subscriber.close()
+        self._acks.close()
+        self._publisher.close()
+
+    def _take(self, parts: list[Any]) -> None:
+        with self._metrics.refusing():
+            header, buffers = unpack(parts)
+            if not isinstance(header, Patches):
+                raise MessageError(f"no use for {type(header).__name__}")
+            if header.size != self._method.patch_size:
+                raise MessageError(
+                    f"patches of {header.size} pixels where {self._method.patch_size} are placed"
+                )
+            shape = (-1, header.size, header.size)
+            if not self._waiting:
+                self._deadline = time.monotonic() + self._wait_s
+            self._waiting.append(
+                _Waiting(
+                    header,
+                    np.frombuffer(buffers[0], PEAK),
+                    np.frombuffer(buffers[1], np.float32).reshape(shape),
+                    np.frombuffer(buffers[2], np.bool_).reshape(shape),
+                )
+            )
+            self._patches += len(self._waiting[-1].peaks)
+
+    def _run(self) -> None:
+        waiting, self._waiting, self._patches = self._waiting, [], 0
+        if len(waiting) == 1:
+            peaks, counts, valid = waiting[0].peaks, waiting[0].counts, waiting[0].valid
+        else:
+            peaks = np.concatenate([one.peaks for one in waiting])
+            counts = np.concatenate([one.counts for one in waiting])
+            valid = np.concatenate([one.valid for one in waiting])
+        frames = [frame for one in waiting for frame in one.header.frames]
+        with self._metrics.timed("place"):
+            placed = self._method.place(counts, valid)
+        if self._refit is not None:
+            with self._metrics.timed("refit"):
+                sizes = [frame.n_peaks for frame in frames]
+                again = doubtful(placed, peaks, sizes, self._binning)
+                placed = refit(placed, counts, valid, again, self._refit)
+        if self._check is not None:
+            with self._metrics.timed("check"):
+                self._check.look(counts, valid, placed)
+        positions = place_peaks(peaks, placed, self._binning)
+        self._metrics.batch.observe(len(peaks))
+        self._metrics.peaks.inc(len(peaks))
+        self._metrics.frames.labels("done").inc(len(frames))
+        self._metrics.note_latency("place", (frame.received_ns for frame in frames))
+        parts = pack(
+            PositionsHeader(frames), peaks.view(np.uint8).data, positions.view(np.uint8).data
+        )
+        self._publisher.send(FAR_END, Parcel(keys=[frame.seq for frame in frames], parts=parts))

@@ -1,0 +1,95 @@
+"""A second opinion on patches that may not hold one clean peak."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamer.frames.flags import POOR_FIT
+from streamer.tracks.tracker import close_pairs
+from workers.place.base import PositionMethod, Positions
+
+__all__ = ["crowded", "doubtful", "refit"]
+
+_REACH_PX = 12.0
+"""Two peaks this near to one another reach into each other's patch."""
+_APART = 1e5
+"""Rows between frames that are laid side by side."""
+
+
+def crowded(peaks: NDArray[np.void], counts: Sequence[int], binning: int = 1) -> NDArray[np.bool_]:
+    """Tell which peaks have another one so near that its flank is in their patch.
+
+    Hot pixels have no flanks.
+
+    Parameters
+    ----------
+    peaks
+        (n,) of `streamer.transport.messages.PEAK`, frame after frame.
+    counts
+        How many are of each frame.
+    binning
+        Detector pixels per patch pixel along each axis.
+    """
+    frame = np.repeat(np.arange(len(counts)), counts)
+    points = np.stack([peaks["row"] + _APART * frame, peaks["col"]], axis=1) / binning
+    others = points[(peaks["flags"] & POOR_FIT) == 0]
+    peak, _, distance = close_pairs(points, others, _REACH_PX)
+    found = np.zeros(len(peaks), np.bool_)
+    found[peak[distance > 0.0]] = True
+    return found
+
+
+def doubtful(
+    placed: Positions, peaks: NDArray[np.void], counts: Sequence[int], binning: int = 1
+) -> NDArray[np.bool_]:
+    """Tell which peaks to place anew: the method is unsure or another peak is near.
+
+    Parameters
+    ----------
+    placed
+        What the method said of `peaks`; see `crowded` for the others.
+    """
+    # Of a hot pixel nobody knows better.
+    hopeless = (peaks["flags"] & POOR_FIT) != 0
+    found: NDArray[np.bool_] = (placed.unsure | crowded(peaks, counts, binning)) & ~hopeless
+    return found
+
+
+def refit(
+    placed: Positions,
+    counts: NDArray[np.float32],
+    valid: NDArray[np.bool_],
+    again: NDArray[np.bool_],
+    fit: PositionMethod,
+) -> Positions:
+    """Place some of the peaks anew.
+
+    A network knows one peak to a patch. Where there may be something else, a joint fit of two or
+    three often explains the counts; where that fails too, the first answer stays.
+
+    Parameters
+    ----------
+    placed
+        What the method said, (n,).
+    counts, valid
+        (n, size, size), the patches and which of their pixels count.
+    again
+        (n,), True where a peak is to be placed anew.
+    fit
+        Does it.
+    """
+    chosen = np.flatnonzero(again)
+    if not len(chosen):
+        return placed
+    fitted = fit.place(counts[chosen], valid[chosen])
+    better = (fitted.flags & POOR_FIT) == 0
+    at = chosen[better]
+    columns = {}
+    for name in ("row", "col", "row_sigma", "col_sigma", "flags"):
+        columns[name] = getattr(placed, name).copy()
+        columns[name][at] = getattr(fitted, name)[better]
+    return replace(placed, **columns)
