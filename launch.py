@@ -343,9 +343,9 @@ def report(
     ] = None,
 ) -> None:
     """Write a page with the figures of a run, going on or ended: drift, frames, errors, ledger."""
-    from streamer.dashboard.relayed import Recorded
     from streamer.report.movie import check_movie, write_movie
     from streamer.results.folder import RunFolder
+    from streamer.results.pixels import Recorded
 
     run = RunFolder.open(folder)
     if movie is not None:
@@ -572,13 +572,13 @@ def _check_inputs(settings: Config) -> int:
         load_dark(settings.detect.dark)
     positions = settings.positions
     if positions.method == "braggnn" and positions.backend != "auto":
-        from workers.place.network.backends import choose_place
+        from workers.place.network.backends.choice import choose_place
 
         choose_place(positions.backend, positions.device)
     if positions.method == "braggnn" and (
         positions.checkpoint is not None or positions.device.startswith("cuda")
     ):
-        from workers.place.base import make_method
+        from workers.place.methods import make_method
 
         return make_method(positions, 1).patch_size
     return 11

@@ -20,8 +20,8 @@ from pydantic.fields import FieldInfo
 
 from streamer.cell.gauges import CellGauges
 from streamer.config import Config
-from streamer.results.folder import CELL, FRAMES, PEAKS, TRACKS, RunFolder
-from streamer.results.schema import COLUMNS
+from streamer.results.folder import RunFolder
+from streamer.results.schema import CELL, COLUMNS, FRAMES, PEAKS, TRACKS
 from streamer.transport.metrics import INCIDENTS, Metrics
 
 __all__ = [

@@ -11,9 +11,9 @@ import time
 import numpy as np
 from rich.console import Console
 
+from workers.detect.choice import make_finder
 from workers.detect.correction import Correction
 from workers.detect.node import find_in_frame
-from workers.detect.topology import make_finder
 from workers.place.fit.methods import GaussianFit, Noise
 
 __all__ = ["compile_finder", "compile_fit"]

@@ -82,8 +82,8 @@ def _role(
 
     def detector() -> Any:
         from streamer.sources.images import load_dark, load_mask
+        from workers.detect.choice import make_finder
         from workers.detect.node import DetectorWorker
-        from workers.detect.topology import make_finder
         from workers.kernels import compile_finder
 
         detect = settings.detect
@@ -105,8 +105,8 @@ def _role(
         )
 
     def gpu() -> Any:
-        from workers.place.base import make_method
         from workers.place.live_check import LiveCheck
+        from workers.place.methods import make_method
         from workers.place.node import GpuWorker
 
         method = make_method(_on_own_device(settings.positions, spec.index), 1)

@@ -16,7 +16,8 @@ from streamer.cell.cycles import KINDS, half_cycles
 from streamer.cell.tables import TableSource
 from streamer.config import CellConfig
 from streamer.errors import UserError
-from streamer.results.folder import CELL, RunFolder
+from streamer.results.folder import RunFolder
+from streamer.results.schema import CELL
 
 __all__ = ["CellLog", "open_cell"]
 

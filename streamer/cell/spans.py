@@ -23,7 +23,7 @@ class Span:
 
 
 def spans(cell: pa.Table) -> list[Span]:
-    """Return the half-cycles in a table of `streamer.results.folder.CELL`."""
+    """Return the half-cycles in a table of `streamer.results.schema.CELL`."""
     half = cell["half_cycle"].to_numpy()
     kinds, times = cell["kind"].to_pylist(), cell["time_ns"].to_numpy()
     found: list[Span] = []

@@ -24,7 +24,7 @@ def cell_message(
     Parameters
     ----------
     readings
-        Table of `streamer.results.folder.CELL`, in the order of time.
+        Table of `streamer.results.schema.CELL`, in the order of time.
     time_ns, run_frame
         (n,), Unix time in ns of each frame, 0 where not known, and its number in the run.
     """

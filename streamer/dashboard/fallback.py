@@ -14,7 +14,7 @@ __all__ = ["tracks_of"]
 
 
 def tracks_of(archive: Archive, confirm_frames: int, reference_frames: int) -> pa.Table:
-    """Return the columns of `streamer.results.folder.TRACKS` that need few sightings.
+    """Return the columns of `streamer.results.schema.TRACKS` that need few sightings.
 
     Parameters
     ----------

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamer.config import SourceConfig
-from streamer.dashboard.relayed import Recorded, Relayed, decoded
+from streamer.dashboard.relayed import Relayed
 from streamer.frames.display import Display, Patch, cut_patch, display
-from streamer.sources.base import Frame
+from streamer.frames.events import Frame
+from streamer.results.pixels import Recorded, decoded
 
 __all__ = ["Gallery", "Key"]
 

@@ -31,7 +31,7 @@ class RunState:
         self.summary: dict[str, Any] = {}
         """Content of ``run.json``."""
         self.now: dict[str, Any] = {}
-        """Content of ``live.json`` while the run goes on, see `streamer.run.console.Snapshot`."""
+        """Content of ``live.json`` while the run goes on, see `streamer.run.snapshot.Snapshot`."""
         self._folder = folder
         self._heard_s = 0.0
         self._past: deque[tuple[float, int, int]] = deque()

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from streamer.frames.geometry import Geometry
 from streamer.results.curves import QUANTITIES, Quantity, displaced, references
 from streamer.results.folder import RunFolder
-from streamer.results.rows import History, batches, count_rows, histories, main_tracks
+from streamer.results.histories import History, histories, main_tracks
+from streamer.results.rows import batches, count_rows
 from streamer.results.schema import COLUMNS, FLAGS, PIXELS
 
 __all__ = ["write_nexus"]

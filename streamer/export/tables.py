@@ -10,9 +10,9 @@ import pyarrow.compute as pc
 import pyarrow.csv as pcsv
 import pyarrow.parquet as pq
 
-from streamer.results.folder import CELL, FRAMES, PEAKS, TRACKS, RunFolder
+from streamer.results.folder import RunFolder
 from streamer.results.rows import batches
-from streamer.results.schema import COLUMNS, PIXELS
+from streamer.results.schema import CELL, COLUMNS, FRAMES, PEAKS, PIXELS, TRACKS
 
 __all__ = ["write_csv", "write_parquet"]
 

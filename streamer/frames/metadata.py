@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from typing import Any
 
-__all__ = ["plain", "plain_items", "positive"]
+__all__ = ["plain", "plain_items", "positive", "time_of"]
 
 
 def plain(value: object, longest: int = 4096) -> Any:
@@ -40,3 +40,13 @@ def positive(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return value if 0 < value < math.inf else None
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def time_of(date: datetime) -> int:
+    """Return a date as Unix time in ns; one without a zone is in UTC."""
+    if date.tzinfo is None:
+        date = date.replace(tzinfo=UTC)
+    return (date - _EPOCH) // timedelta(microseconds=1) * 1000

@@ -14,14 +14,14 @@ import numpy as np
 import zmq
 
 from streamer.config import Config
-from streamer.failed import FailedFrames
+from streamer.frames.events import Buffer, Frame, Gap, Series, SeriesEnd
 from streamer.ingest.backlog import Backlog, Item, Newest, Spool
+from streamer.ingest.failed import FailedFrames
 from streamer.ingest.state import Handover
-from streamer.sources.base import Frame, Gap, Resumable, Series, SeriesEnd, Source
+from streamer.sources.base import Resumable, Source
 from streamer.transport.acks import AckListener
 from streamer.transport.messages import (
     EPOCH,
-    Buffer,
     CodedFrame,
     Frames,
     Record,
@@ -31,7 +31,8 @@ from streamer.transport.messages import (
     unpack,
 )
 from streamer.transport.metrics import Metrics
-from streamer.transport.publisher import DETECTORS, FAR_END, Parcel, Publisher
+from streamer.transport.publisher import Parcel, Publisher
+from streamer.transport.sockets import DETECTORS, FAR_END
 
 __all__ = ["Ingest"]
 

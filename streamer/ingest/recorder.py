@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from streamer.errors import UserError
 from streamer.frames.codecs import decode, with_header
-from streamer.sources.base import Event, Frame, Series, SeriesEnd
+from streamer.frames.events import Event, Frame, Series, SeriesEnd
 
 __all__ = ["Recorder", "check_path"]
 

@@ -26,56 +26,13 @@ import msgspec
 import numpy as np
 import zmq
 
-from streamer.sources.base import Event, Frame, Gap, Series
-from streamer.transport.publisher import bind
+from streamer.frames.events import Announcement, Ending, Event, Frame, Gap, Loss, Picture, Series
+from streamer.transport.sockets import bind
 
-__all__ = ["Announcement", "Ending", "Loss", "Picture", "Relay"]
+__all__ = ["Relay"]
 
 _WAITING_MESSAGES = 256
 _NEWEST_S = 0.1
-
-
-class Announcement(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The start of a series; fields as in `streamer.sources.base.Series`."""
-
-    name: str
-    next_frame: int = 0
-    """Who joins now will get no frame before this one."""
-    n_frames: int | None = None
-    frame_time_s: float | None = None
-    saturation: float | None = None
-    mask_shape: tuple[int, int] | None = None
-    """(rows, cols) of the pixel mask, one byte each, if it is there."""
-    flatfield_shape: tuple[int, int] | None = None
-    """(rows, cols) of the flat field, float32, if it is there."""
-    metadata: dict[str, Any] = {}
-
-
-class Picture(msgspec.Struct, frozen=True):
-    """A frame; fields as in `streamer.sources.base.Frame`."""
-
-    series: str
-    frame: int
-    time_ns: int
-    shape: tuple[int, int]
-    dtype: str
-    encoding: str
-
-
-class Loss(msgspec.Struct, frozen=True):
-    """Frames that cannot be had."""
-
-    series: str
-    first: int
-    count: int
-    reason: str
-
-
-class Ending(msgspec.Struct, frozen=True):
-    """The end of a series."""
-
-    series: str
-    reason: str
 
 
 class Relay:

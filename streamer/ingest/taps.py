@@ -7,7 +7,8 @@ from typing import Protocol
 
 import zmq
 
-from streamer.sources.base import Event, Opening, Resumable, Source
+from streamer.frames.events import Event
+from streamer.sources.base import Opening, Resumable, Source
 
 __all__ = ["Tap", "Tapped"]
 

@@ -11,11 +11,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from streamer.config import Config, load_config
-from streamer.dashboard.relayed import Recorded, decoded
 from streamer.errors import UserError
 from streamer.frames.geometry import Geometry
-from streamer.results.folder import FRAMES, RunFolder
-from streamer.results.rows import History, batches, histories, main_tracks
+from streamer.results.folder import RunFolder
+from streamer.results.histories import History, histories, main_tracks
+from streamer.results.pixels import Recorded, decoded
+from streamer.results.rows import batches
+from streamer.results.schema import FRAMES
 
 __all__ = ["Fitter", "Material", "Refit", "Shot", "gather", "pixels_of", "spread"]
 

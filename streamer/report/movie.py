@@ -20,14 +20,15 @@ from PIL import Image, ImageDraw, ImageFont
 from rich.console import Console
 from rich.progress import track as progress
 
-from streamer.dashboard.relayed import Recorded
 from streamer.errors import UserError
 from streamer.frames.display import Display, display
 from streamer.frames.flags import POOR_FIT
 from streamer.report.material import Shot, pixels_of, spread
 from streamer.report.style import COLOURS, FAINT, MARK, NOTHING
 from streamer.results.folder import RunFolder
-from streamer.results.rows import batches, main_tracks
+from streamer.results.histories import main_tracks
+from streamer.results.pixels import Recorded
+from streamer.results.rows import batches
 
 __all__ = ["check_movie", "write_movie"]
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from streamer.dashboard.relayed import Recorded
 from streamer.errors import UserError
 from streamer.report.agreement_figure import draw_agreement, measure_agreement
 from streamer.report.contents import METHODS, add_facts, add_ledger, add_run, add_tracks
@@ -20,6 +19,7 @@ from streamer.report.material import Fitter, Material, Refit, Shot, gather, pixe
 from streamer.report.page import Page
 from streamer.report.style import save_figure
 from streamer.results.folder import RunFolder, write_atomically
+from streamer.results.pixels import Recorded
 
 __all__ = ["write_report"]
 

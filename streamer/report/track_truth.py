@@ -12,7 +12,7 @@ from scipy.spatial import cKDTree
 from streamer.config import TracksConfig
 from streamer.frames.geometry import Geometry
 from streamer.report.truth import points
-from streamer.sink.feed import Columns
+from streamer.results.schema import Columns
 from streamer.tracks.catalogue import TrackBook
 from streamer.tracks.linking import anchors
 

@@ -3,35 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
-from streamer.frames.flags import POOR_FIT
-from streamer.results.curves import Sightings
-from streamer.results.folder import FRAMES, PEAKS, RunFolder
+from streamer.results.folder import RunFolder
+from streamer.results.schema import FRAMES, PEAKS
 
-__all__ = ["History", "batches", "count_rows", "histories", "main_tracks"]
+__all__ = ["batches", "count_rows"]
 
 _BATCH = 1 << 18
-_MOST = 2_000_000
-"""Sightings that are sorted at once."""
-_BINS = 1000
-_SEEN = ("row", "col", "row_sigma", "col_sigma", "d", "d_sigma")
-
-
-@dataclass(frozen=True, slots=True)
-class History:
-    """All sightings of one track, in the order of its frames; arrays (n,)."""
-
-    track: int
-    frame: NDArray[np.int64]
-    time_ns: NDArray[np.int64]
-    seen: Sightings
 
 
 def batches(
@@ -69,69 +52,6 @@ def count_rows(folder: RunFolder, name: Literal["frames", "peaks"]) -> int:
     """Return how many rows `batches` gives."""
     parts = (part.parent.parent / name / part.name for part in folder.parts("frames"))
     return sum(pq.read_metadata(part).num_rows for part in parts)
-
-
-def main_tracks(tracks: pa.Table, most: int) -> pa.Table:
-    """Return the tracks that were seen on most frames and together show all of the run.
-
-    A track counts for more the fewer of those before it were there at the same time; of equals the
-    strongest is taken. What is no peak is left out, unless there is nothing else.
-    """
-    poor = (tracks["flags"].to_numpy() & POOR_FIT) != 0
-    rows = np.flatnonzero(~poor) if not poor.all() else np.arange(len(poor))
-    rows = rows[np.argsort(-tracks["score"].to_numpy()[rows], kind="stable")]
-    begin, end = (tracks[f"{name}_time_ns"].to_numpy()[rows] for name in ("first", "last"))
-    bins = np.linspace(begin.min(), end.max(), _BINS + 1)
-    first, last = np.searchsorted(bins, begin, "right") - 1, np.searchsorted(bins, end, "left")
-    # Share of the frames between its first and last that a track was seen on.
-    frames = tracks["last_frame"].to_numpy()[rows] - tracks["first_frame"].to_numpy()[rows] + 1
-    seen = tracks["n_frames"].to_numpy()[rows] / frames
-    shown, chosen = np.zeros(_BINS), []
-    left = np.ones(len(rows), np.bool_)
-    for _ in range(min(most, len(rows))):
-        worth = np.concatenate([[0.0], np.cumsum(1.0 / (1.0 + shown))])
-        gain = np.where(left, seen * (worth[last] - worth[np.minimum(first, _BINS - 1)]), -1.0)
-        best = int(np.argmax(gain))
-        left[best] = False
-        chosen.append(rows[best])
-        shown[first[best] : last[best]] += 1.0
-    return tracks.take(chosen)
-
-
-def histories(folder: RunFolder, tracks: pa.Table) -> Iterator[History]:
-    """Yield the sightings of tracks, in the order of their numbers.
-
-    Parameters
-    ----------
-    tracks
-        Rows of the table of tracks.
-    """
-    order = np.argsort(tracks["track"].to_numpy(), kind="stable")
-    numbers, counts = (tracks[name].to_numpy()[order] for name in ("track", "n_frames"))
-    group = np.cumsum(counts) // _MOST
-    for one in np.unique(group):
-        yield from _sightings(folder, numbers[group == one])
-
-
-def _sightings(folder: RunFolder, wanted: NDArray[np.int64]) -> Iterator[History]:
-    """Yield the sightings of tracks, given by their sorted numbers, after one reading."""
-    kept: list[pa.Table] = []
-    for table in batches(folder, "peaks", ["track", "frame", "time_ns", *_SEEN]):
-        track = table["track"].to_numpy()
-        place = np.minimum(np.searchsorted(wanted, track), len(wanted) - 1)
-        kept.append(table.take(np.flatnonzero(wanted[place] == track)))
-    if not kept:
-        return
-    table = pa.concat_tables(kept).combine_chunks()
-    track = table["track"].to_numpy()
-    order = np.argsort(track, kind="stable")
-    columns = {name: table[name].to_numpy()[order] for name in table.column_names}
-    bounds = np.searchsorted(columns["track"], [wanted, wanted + 1])
-    for number, start, stop in zip(wanted.tolist(), *bounds.tolist(), strict=True):
-        if stop > start:
-            cut = {name: column[start:stop] for name, column in columns.items()}
-            seen = Sightings(*(cut[name] for name in _SEEN))
-            yield History(number, cut["frame"], cut["time_ns"], seen)
 
 
 def _completed(table: pa.Table, schema: pa.Schema) -> pa.Table:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+from numpy.typing import NDArray
 
 from streamer.frames import flags
 
-__all__ = ["COLUMNS", "FLAGS", "PIXELS", "Column"]
+__all__ = ["CELL", "COLUMNS", "FLAGS", "FRAMES", "PEAKS", "PIXELS", "TRACKS", "Column", "Columns"]
 
 PIXELS = "pixel indices from 0, an integer is the centre of a pixel"
 FLAGS = (
@@ -84,3 +88,83 @@ COLUMNS: dict[str, Column] = {
     "kind": Column("", "charge, discharge or rest"),
 }
 """By name; a name means the same in every table."""
+
+
+FRAMES = pa.schema(
+    [
+        ("series", pa.string()),
+        ("frame", pa.int64()),
+        ("time_ns", pa.int64()),
+        ("state", pa.string()),
+        ("reason", pa.string()),
+        ("n_peaks", pa.int32()),
+        ("latency_ms", pa.float64()),
+    ]
+)
+"""One row per frame; `state` is done, failed, missing or shed."""
+
+
+PEAKS = pa.schema(
+    [
+        ("series", pa.string()),
+        ("frame", pa.int64()),
+        ("time_ns", pa.int64()),
+        ("peak_row", pa.int32()),
+        ("peak_col", pa.int32()),
+        ("score", pa.float64()),
+        ("intensity", pa.float64()),
+        ("row", pa.float64()),
+        ("col", pa.float64()),
+        ("row_sigma", pa.float64()),
+        ("col_sigma", pa.float64()),
+        ("flags", pa.int32()),
+        ("track", pa.int64()),
+        ("two_theta", pa.float64()),
+        ("chi", pa.float64()),
+        ("q", pa.float64()),
+        ("d", pa.float64()),
+        ("d_sigma", pa.float64()),
+    ]
+)
+"""One row per peak; positions in detector pixels, an integer being the centre of a pixel; angles in
+degrees, `q` in 1/angstrom, `d` in angstroms, NaN where no geometry is known."""
+
+
+TRACKS = pa.schema(
+    [
+        ("series", pa.string()),
+        *((name, pa.int64()) for name in ("track", "parent", "merged_into")),
+        *((name, pa.int64()) for name in ("first_frame", "last_frame")),
+        *((name, pa.int64()) for name in ("first_time_ns", "last_time_ns", "n_frames")),
+        *((name, pa.float64()) for name in ("row", "col", "row_sigma", "col_sigma")),
+        *(
+            (name, pa.float64())
+            for name in ("ref_row", "ref_col", "ref_row_sigma", "ref_col_sigma")
+        ),
+        *((name, pa.float64()) for name in ("drift_row", "drift_col")),
+        *((name, pa.float64()) for name in ("drift_row_sigma", "drift_col_sigma")),
+        *((name, pa.float64()) for name in ("drift", "drift_sigma", "significance")),
+        *((name, pa.float64()) for name in ("rate", "rate_sigma")),
+        *((name, pa.float64()) for name in ("d", "d_sigma", "ref_d", "ref_d_sigma")),
+        *((name, pa.float64()) for name in ("strain", "strain_sigma", "score")),
+        ("flags", pa.int32()),
+    ]
+)
+"""One row per track that was seen often enough; see `streamer.tracks.catalogue`."""
+
+
+CELL = pa.schema(
+    [
+        ("time_ns", pa.int64()),
+        ("voltage_v", pa.float64()),
+        ("current_a", pa.float64()),
+        ("capacity_ah", pa.float64()),
+        ("half_cycle", pa.int32()),
+        ("kind", pa.string()),
+    ]
+)
+"""One row per reading of the cell; `half_cycle` counts charges and discharges from 0, -1 at rest;
+`kind` is charge, discharge or rest."""
+
+
+Columns = dict[str, NDArray[Any]]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -14,56 +13,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["LiveView", "NodeView", "PlainView", "Snapshot", "View", "print_summary", "view_for"]
+from streamer.run.snapshot import Snapshot
+
+__all__ = ["LiveView", "PlainView", "View", "print_summary", "view_for"]
 
 _RATE_SPAN_S = 3.0
 _PLAIN_EVERY_S = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class NodeView:
-    """One node of a run, as shown."""
-
-    name: str
-    doing: str
-    rate: str
-    restarts: int
-    pid: int
-    alive: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """A run at one moment."""
-
-    phase: str
-    source: str
-    feed: str
-    relay: str
-    elapsed_s: float
-    expected: int | None
-    """Frames the source announced, if it did."""
-    received: int
-    frames: dict[str, int]
-    """Frames on disk by state."""
-    peaks: int
-    latency_ms: float
-    window: int
-    backlog: int
-    redelivered: int
-    duplicates: int
-    refused: int
-    ignored: str
-    """Messages of the source that gave no frame, in words."""
-    restarts: int
-    disagreement_px: float | None
-    """Median distance of the model's positions from fits, if any were made."""
-    nodes: list[NodeView]
-
-    @property
-    def settled(self) -> int:
-        """Frames that are in their final state."""
-        return sum(self.frames.values())
 
 
 class View(Protocol):

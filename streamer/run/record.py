@@ -9,11 +9,11 @@ from rich.console import Console
 
 from streamer.config import SourceConfig
 from streamer.errors import RunError
+from streamer.frames.events import Frame, Gap
 from streamer.ingest.recorder import Recorder
 from streamer.ingest.taps import Tapped
 from streamer.run.signals import stop_event
 from streamer.sources import open_source
-from streamer.sources.base import Frame, Gap
 
 __all__ = ["record_source"]
 

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from streamer.results.folder import RunFolder
 from streamer.run.console import print_summary
-from streamer.run.execute import LIVE_FILE
+from streamer.run.snapshot import LIVE_FILE
 
 __all__ = ["print_status"]
 

@@ -17,7 +17,7 @@ import zmq
 
 from streamer.run.topology import NodeSpec
 from streamer.transport.messages import MessageError, Status, unpack
-from streamer.transport.publisher import bind
+from streamer.transport.sockets import bind
 
 __all__ = ["NodeProcess", "Phase", "Supervisor"]
 

@@ -9,18 +9,15 @@ are too slow miss messages; nobody waits for them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import msgpack
 import numpy as np
 import zmq
-from numpy.typing import NDArray
 
-from streamer.transport.publisher import bind
+from streamer.results.schema import Columns
+from streamer.transport.sockets import bind
 
-__all__ = ["Columns", "Feed", "read_message"]
-
-Columns = dict[str, NDArray[Any]]
+__all__ = ["Feed", "read_message"]
 
 
 class Feed:

@@ -11,7 +11,9 @@ import zmq
 
 from streamer.cell.gauges import CellGauges
 from streamer.config import Config
-from streamer.results.folder import FRAMES, PEAKS, RunFolder
+from streamer.frames.peaks import PEAK, POSITION
+from streamer.results.folder import RunFolder
+from streamer.results.schema import FRAMES, PEAKS
 from streamer.selection import parse_frames
 from streamer.sink.feed import Feed
 from streamer.sink.ledger import Ledger
@@ -20,8 +22,6 @@ from streamer.tracks.catalogue import TrackBook
 from streamer.tracks.linking import Follower
 from streamer.transport.messages import (
     EPOCH,
-    PEAK,
-    POSITION,
     Acks,
     MessageError,
     Positions,
@@ -32,7 +32,8 @@ from streamer.transport.messages import (
     unpack,
 )
 from streamer.transport.metrics import RANKS, Metrics
-from streamer.transport.publisher import FAR_END, Subscriber, bind
+from streamer.transport.sockets import FAR_END, bind
+from streamer.transport.subscriber import Subscriber
 
 __all__ = ["Sink"]
 

@@ -9,8 +9,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from streamer.sink.feed import Columns
-from streamer.transport.messages import PEAK, POSITION, FramePeaks
+from streamer.frames.peaks import PEAK, POSITION
+from streamer.results.schema import Columns
+from streamer.transport.messages import FramePeaks
 
 __all__ = ["Result", "Row", "as_table", "frame_columns", "peak_columns"]
 

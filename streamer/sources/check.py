@@ -16,8 +16,9 @@ from rich.console import Console
 
 from streamer.config import SourceConfig
 from streamer.frames.codecs import DecodeError, decode
+from streamer.frames.events import Frame, Gap, Series, SeriesEnd
 from streamer.sources import open_source
-from streamer.sources.base import Frame, Gap, Series, SeriesEnd, Source
+from streamer.sources.base import Source
 
 __all__ = ["Findings", "check_source", "watch"]
 

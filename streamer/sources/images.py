@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from streamer.config import SourceConfig
 from streamer.errors import UserError
 from streamer.frames.codecs import DecodeError, decode
+from streamer.frames.events import Frame
 from streamer.sources import open_source
-from streamer.sources.base import Frame
 
 __all__ = ["load_dark", "load_mask"]
 

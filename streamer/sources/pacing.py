@@ -8,7 +8,8 @@ from collections.abc import Callable
 import zmq
 
 from streamer.errors import UserError
-from streamer.sources.base import Event, Frame, Gap, Series, Source
+from streamer.frames.events import Event, Frame, Gap, Series
+from streamer.sources.base import Source
 
 __all__ = ["Paced"]
 

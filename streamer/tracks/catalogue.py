@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from streamer.frames.flags import POOR_FIT
 from streamer.frames.geometry import Geometry
-from streamer.results.folder import TRACKS
-from streamer.sink.feed import Columns
+from streamer.results.schema import TRACKS, Columns
 from streamer.tracks import estimates as drifts
 
 __all__ = ["TrackBook"]

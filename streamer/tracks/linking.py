@@ -15,7 +15,7 @@ from streamer.config import Config
 from streamer.frames.flags import POOR_FIT
 from streamer.frames.geometry import Geometry
 from streamer.results.folder import RunFolder
-from streamer.sink.feed import Columns
+from streamer.results.schema import Columns
 from streamer.tracks.catalogue import TrackBook
 from streamer.tracks.tracker import Tracker
 from streamer.transport.messages import SeriesHeader

@@ -10,15 +10,14 @@ from typing import Any, Literal
 
 import msgpack
 import msgspec
-import numpy as np
 import zmq
+
+from streamer.frames.events import Buffer
+from streamer.frames.peaks import PEAK, POSITION
 
 __all__ = [
     "EPOCH",
-    "PEAK",
-    "POSITION",
     "Acks",
-    "Buffer",
     "CodedFrame",
     "FramePeaks",
     "Frames",
@@ -37,32 +36,6 @@ __all__ = [
 EPOCH = 1 << 40
 """Sequence numbers of an ingest node that was started again on a live stream begin at the next
 multiple: what its predecessor had in hand is not waited for."""
-
-Buffer = bytes | bytearray | memoryview | zmq.Frame
-
-PEAK = np.dtype(
-    [
-        ("row", "<i4"),
-        ("col", "<i4"),
-        ("score", "<f8"),
-        ("intensity", "<f8"),
-        ("flags", "<i4"),
-    ],
-    align=True,
-)
-"""A peak as a detector worker found it; `row`, `col` in detector pixels."""
-
-POSITION = np.dtype(
-    [
-        ("row", "<f8"),
-        ("col", "<f8"),
-        ("row_sigma", "<f8"),
-        ("col_sigma", "<f8"),
-        ("flags", "<i4"),
-    ],
-    align=True,
-)
-"""Where a GPU worker placed it, in detector pixels; `flags` are those of both workers."""
 
 
 class MessageError(ValueError):

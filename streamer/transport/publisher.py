@@ -9,27 +9,17 @@ the far end of the pipeline, so a publisher needs no answer from the next hop.
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import zmq
 
-from streamer.errors import UserError
-from streamer.transport.messages import Buffer
+from streamer.frames.events import Buffer
+from streamer.transport.sockets import FAR_END, bind, harden
 
-__all__ = ["DETECTORS", "FAR_END", "GPUS", "Member", "Parcel", "Publisher", "Subscriber", "bind"]
-
-
-DETECTORS, GPUS = "detectors", "gpus"
-"""Pools of workers."""
-
-FAR_END = "sink"
-"""The pool of the node that acknowledges. Its member keeps what it was sent until that is on disk,
-so there is no bound on how much it may have before it, and only its death sends anything again."""
+__all__ = ["Member", "Parcel", "Publisher"]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -125,7 +115,7 @@ class Publisher:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.socket = context.socket(zmq.XPUB)
-        _harden(self.socket, heartbeat_ms)
+        harden(self.socket, heartbeat_ms)
         self.socket.set(zmq.SNDHWM, 0)
         self.address = bind(self.socket, address)
         self.redelivered = 0
@@ -354,84 +344,6 @@ class Publisher:
         self.socket.send_multipart([topic, *parts], copy=False)
 
 
-class Subscriber:
-    """Receives what publishers send to one member of a pool.
-
-    Parameters
-    ----------
-    context
-        ZeroMQ context.
-    addresses
-        Publishers to connect to; those that do not exist yet are connected when they do.
-    pool, name
-        Which pool to be a member of, and the node's name.
-    """
-
-    def __init__(
-        self,
-        context: zmq.Context[zmq.Socket[bytes]],
-        addresses: Sequence[str],
-        pool: str,
-        name: str,
-        *,
-        heartbeat_ms: int = 1000,
-    ) -> None:
-        self.socket = context.socket(zmq.SUB)
-        _harden(self.socket, heartbeat_ms)
-        self.socket.set(zmq.RCVHWM, 0)
-        self.socket.set(zmq.RECONNECT_IVL, 50)
-        self.socket.set(zmq.RECONNECT_IVL_MAX, 500)
-        self.topic = f"{pool}/{name}/{secrets.token_hex(4)}".encode()
-        self.socket.subscribe(self.topic)
-        for address in addresses:
-            self.socket.connect(address)
-
-    def receive(self) -> list[Any] | None:
-        """Return the parts of the next message without its topic; None when there is none."""
-        try:
-            parts: list[Any] = self.socket.recv_multipart(zmq.NOBLOCK, copy=False)
-        except zmq.Again:
-            return None
-        return parts[1:]
-
-    def leave(self) -> None:
-        """End the membership: what was sent and not received is sent to others."""
-        self.socket.unsubscribe(self.topic)
-
-    def close(self) -> None:
-        """Close the socket."""
-        self.socket.close(linger=0)
-
-
 def _last_sign(parcel: Parcel) -> float:
     """Return when there was last a sign that a parcel is being worked on."""
     return parcel.sent if parcel.member is None else max(parcel.sent, parcel.member.progress)
-
-
-def bind(socket: zmq.Socket[bytes], address: str) -> str:
-    """Bind a socket and return the address it got.
-
-    Raises
-    ------
-    UserError
-        The address is in use or not one of this machine.
-    """
-    try:
-        socket.bind(address)
-    except zmq.ZMQError as error:
-        socket.close(linger=0)
-        if error.errno == zmq.EADDRINUSE:
-            raise UserError(
-                f"{address} is in use: stop what listens there or choose another"
-            ) from None
-        raise UserError(f"cannot bind {address}: {error.strerror or error}") from None
-    endpoint = socket.get(zmq.LAST_ENDPOINT)
-    return (endpoint.decode() if isinstance(endpoint, bytes) else str(endpoint)).rstrip("\0")
-
-
-def _harden(socket: zmq.Socket[bytes], heartbeat_ms: int) -> None:
-    """Notice a peer that vanished without a word; wait for nobody when closing."""
-    socket.set(zmq.LINGER, 0)
-    socket.set(zmq.HEARTBEAT_IVL, heartbeat_ms)
-    socket.set(zmq.HEARTBEAT_TIMEOUT, 5 * heartbeat_ms)
-    socket.set(zmq.HEARTBEAT_TTL, 5 * heartbeat_ms)

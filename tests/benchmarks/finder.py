@@ -15,7 +15,9 @@ from rich.console import Console
 from rich.table import Table
 
 from streamer.simulator.profiles import pseudo_voigt
-from workers.detect.topology import FindpeaksFinder, Peaks, TopologyFinder
+from workers.detect.base import Peaks
+from workers.detect.findpeaks import FindpeaksFinder
+from workers.detect.topology import TopologyFinder
 
 __all__ = ["main"]
 

@@ -15,7 +15,8 @@ from rich.table import Table
 
 from streamer.config import Config, load_config
 from streamer.frames.codecs import decode
-from streamer.results.folder import FRAMES, PEAKS, RunFolder
+from streamer.results.folder import RunFolder
+from streamer.results.schema import FRAMES, PEAKS
 from streamer.run.console import PlainView
 from streamer.run.execute import execute
 from streamer.run.topology import Topology
@@ -41,11 +42,11 @@ class _Silent(PlainView):
 
 def plain_loop(config: Config, path: Path, out: Path, share: int, shares: int, barrier, seconds):
     """Do the work of every stage on a share of the frames; what this costs is the floor."""
+    from workers.detect.choice import make_finder
     from workers.detect.correction import Correction
     from workers.detect.node import find_in_frame
-    from workers.detect.topology import make_finder
-    from workers.place.base import make_method
     from workers.place.fit.methods import PseudoVoigtFit
+    from workers.place.methods import make_method
     from workers.place.node import place_peaks
     from workers.place.refit import doubtful, refit
 

@@ -21,8 +21,8 @@ from rich.console import Console
 from rich.table import Table
 
 from streamer.config import SourceConfig
+from streamer.frames.events import Frame
 from streamer.sources import open_source
-from streamer.sources.base import Frame
 
 __all__ = ["main"]
 

@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 
 from streamer.config import SourceConfig
+from streamer.frames.events import Event, Frame, Gap, Series, SeriesEnd
 from streamer.results.folder import RunFolder
 from streamer.sources import open_source
-from streamer.sources.base import Event, Frame, Gap, Series, SeriesEnd
 
 ROOT = Path(__file__).parents[2]
 QUICK = ["positions.method=centroid", "nodes.detectors=1", "nodes.gpus=1", "sink.commit_s=0.1"]

@@ -9,8 +9,8 @@ import pytest
 from streamer.config import SourceConfig
 from streamer.errors import UserError
 from streamer.frames.codecs import decode
+from streamer.frames.events import Frame, Gap, Series
 from streamer.sources import open_source
-from streamer.sources.base import Frame, Gap, Series
 
 SENDERS = Path(__file__).parent / "senders"
 SOURCE = "SPB_DET_AGIPD1M-1/DET/0CH0:xtdf"

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from streamer.frames.codecs import decode
-from streamer.sources.base import Frame, Series
+from streamer.frames.events import Frame, Series
 
 SHAPE = ROWS, COLS = 514, 1030
 DISTINCT = 23

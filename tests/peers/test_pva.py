@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from streamer.frames.codecs import decode
-from streamer.sources.base import Frame
+from streamer.frames.events import Frame
 
 pytest.importorskip("p4p", reason="p4p is not installed: pip install 'braggstream[pva]'")
 

@@ -21,8 +21,8 @@ import zmq
 from streamer.config import SourceConfig
 from streamer.errors import UserError
 from streamer.frames.codecs import decode
+from streamer.frames.events import Frame, Series
 from streamer.sources import check_reachable
-from streamer.sources.base import Frame, Series
 from tests.peers.conftest import Started
 
 SHAPE = 4362, 4148

@@ -12,8 +12,8 @@ import pytest
 
 from streamer.config import Config, load_config
 from streamer.results.folder import RunFolder
-from streamer.run.console import Snapshot
 from streamer.run.execute import execute
+from streamer.run.snapshot import Snapshot
 from streamer.simulator.eiger_files import write_recording
 from streamer.simulator.scene import Scene
 

@@ -16,14 +16,14 @@ import yaml
 
 from streamer.config import load_config
 from streamer.errors import RunError, UserError
+from streamer.frames.peaks import PEAK
 from streamer.report.truth import compare
-from streamer.results.folder import FRAMES as FRAMES_SCHEMA
-from streamer.results.folder import PEAKS as PEAKS_SCHEMA
-from streamer.results.folder import TRACKS as TRACKS_SCHEMA
 from streamer.results.folder import RunFolder
+from streamer.results.schema import FRAMES as FRAMES_SCHEMA
+from streamer.results.schema import PEAKS as PEAKS_SCHEMA
+from streamer.results.schema import TRACKS as TRACKS_SCHEMA
 from streamer.simulator.scene import Scene
 from streamer.simulator.truth import read_truth, truth_path_for
-from streamer.transport.messages import PEAK
 from tests.pipeline.conftest import (
     FRAMES,
     LAUNCH,
@@ -39,10 +39,10 @@ from tests.pipeline.conftest import (
     summary_of,
     wait_until,
 )
+from workers.detect.choice import make_finder
 from workers.detect.correction import Correction
 from workers.detect.node import find_in_frame
-from workers.detect.topology import make_finder
-from workers.place.base import Centroid
+from workers.place.centroid import Centroid
 from workers.place.node import place_peaks
 
 PACED = ("source.speed=2.5", "source.frame_time_s=0.1")

@@ -11,9 +11,9 @@ import threading
 import pytest
 
 from streamer.config import SourceConfig
+from streamer.frames.events import Frame
 from streamer.results.folder import RunFolder
 from streamer.sources import open_source
-from streamer.sources.base import Frame
 from tests.pipeline.conftest import (
     FRAMES,
     LAUNCH,

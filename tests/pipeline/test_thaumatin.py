@@ -8,7 +8,7 @@ import pytest
 from streamer.results.folder import RunFolder
 from tests.conftest import SHARED
 from tests.pipeline.conftest import launch
-from workers.detect.topology import make_finder
+from workers.detect.choice import make_finder
 
 STILLS = SHARED / "data" / "thaumatin" / "thau_3_2_0001-0019_crop768.npz"
 MINVAL, MINSCORE = 20, 30

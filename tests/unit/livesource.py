@@ -11,8 +11,8 @@ import zmq
 from streamer.config import SourceConfig
 from streamer.errors import UserError
 from streamer.frames.codecs import decode
+from streamer.frames.events import Frame, Gap
 from streamer.sources import open_source
-from streamer.sources.base import Frame, Gap
 
 FILTERS = {"bslz4": hdf5plugin.Bitshuffle(cname="lz4"), "lz4": hdf5plugin.LZ4()}
 

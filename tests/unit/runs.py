@@ -9,7 +9,8 @@ import pyarrow as pa
 
 from streamer.config import Config
 from streamer.frames.geometry import Geometry
-from streamer.results.folder import CELL, FRAMES, PEAKS, RunFolder
+from streamer.results.folder import RunFolder
+from streamer.results.schema import CELL, FRAMES, PEAKS
 from streamer.tracks.catalogue import TrackBook
 
 BEGIN = 1_700_000_000_123_456_789

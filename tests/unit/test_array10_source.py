@@ -8,8 +8,8 @@ import zmq
 
 from streamer.config import SourceConfig
 from streamer.errors import UserError
+from streamer.frames.events import Series
 from streamer.sources import check_reachable
-from streamer.sources.base import Series
 from tests.unit.livesource import Sender, counts, gaps, js, numbers, pixels, read
 
 ROWS, COLS = 24, 40

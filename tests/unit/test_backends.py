@@ -16,16 +16,9 @@ from hypothesis import strategies as st
 
 from streamer.config import PositionsConfig
 from streamer.errors import UserError
-from workers.place.base import make_method
-from workers.place.network.backends import (
-    TorchBackend,
-    available,
-    choice,
-    choose_place,
-    cuda,
-    make_backend,
-    pace,
-)
+from workers.place.methods import make_method
+from workers.place.network.backends import choice, cuda, pace
+from workers.place.network.backends.choice import available, choose_place, make_backend
 from workers.place.network.backends.compiled import CompiledBackend
 from workers.place.network.backends.cuda import (
     CudaGraphsBackend,
@@ -33,11 +26,12 @@ from workers.place.network.backends.cuda import (
     arithmetic,
     choose_arithmetic,
 )
+from workers.place.network.backends.eager import TorchBackend
 from workers.place.network.backends.openvino import OpenVinoBackend
 from workers.place.network.backends.self_check import PlainBackend, SelfCheck
 from workers.place.network.backends.sized import SizedBackend, Split
-from workers.place.network.braggnn import ARCHITECTURES, Architecture, BraggNN
-from workers.place.network.checkpoints import WEIGHTS, Convention, load_network
+from workers.place.network.braggnn import ARCHITECTURES, Architecture, BraggNN, Convention
+from workers.place.network.checkpoints import WEIGHTS, load_network
 
 CPU = torch.device("cpu")
 PUBLISHED = Convention(keep_background=False, relative=True)

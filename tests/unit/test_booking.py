@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from streamer.config import SourceConfig
-from streamer.sources.base import Series
+from streamer.frames.events import Series
 from streamer.sources.live.series import Books, Image
 from tests.unit.livesource import gaps, numbers
 

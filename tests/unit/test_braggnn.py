@@ -15,16 +15,18 @@ from streamer.config import PositionsConfig
 from streamer.errors import UserError
 from streamer.simulator.patches import PeakRanges
 from workers.compare.evaluation import CASES, Case, Figures, evaluate
-from workers.place.base import NetworkMethod, PositionMethod, make_method
-from workers.place.network.backends import TorchBackend
-from workers.place.network.braggnn import ARCHITECTURES, Architecture, BraggNN, FoldedBraggNN
-from workers.place.network.checkpoints import (
-    WEIGHTS,
+from workers.place.base import PositionMethod
+from workers.place.methods import make_method
+from workers.place.network.backends.eager import TorchBackend
+from workers.place.network.braggnn import (
+    ARCHITECTURES,
+    Architecture,
+    BraggNN,
     Convention,
-    load_network,
-    read_file,
-    save_network,
+    FoldedBraggNN,
 )
+from workers.place.network.checkpoints import WEIGHTS, load_network, read_file, save_network
+from workers.place.network.method import NetworkMethod
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data" / "checkpoints"
 

@@ -7,8 +7,8 @@ import pytest
 from rich.console import Console
 
 from streamer.config import SourceConfig
+from streamer.frames.events import Frame, Gap, Series, SeriesEnd
 from streamer.sources import check
-from streamer.sources.base import Frame, Gap, Series, SeriesEnd
 from streamer.sources.check import Findings, check_source, watch
 
 

@@ -13,11 +13,11 @@ from rich.console import Console
 from streamer.config import Config, DetectConfig, load_config
 from streamer.errors import UserError
 from streamer.frames.flags import EDGE, NEIGHBOUR, POOR_FIT
+from streamer.frames.peaks import PEAK, POSITION
 from streamer.report.evaluation_figures import Example, draw_errors_by_frame, draw_examples
 from streamer.simulator.eiger_files import write_recording
 from streamer.simulator.patches import PeakRanges, draw_peaks, expected_counts
 from streamer.simulator.scene import Scene
-from streamer.transport.messages import PEAK, POSITION
 from workers.compare import comparison
 from workers.compare.agreement import agreements, clean_peaks, true_positions
 from workers.compare.candidates import Contender
@@ -25,7 +25,8 @@ from workers.compare.evaluation import CASES
 from workers.compare.examples import choose_specimens
 from workers.detect.correction import Correction
 from workers.detect.survey import Pair, RecordedFootage, Sightings, SimulatedFootage, find_peaks
-from workers.place.base import Centroid, Positions
+from workers.place.base import Positions
+from workers.place.centroid import Centroid
 from workers.place.fit.methods import GaussianFit, Noise
 
 SMALL = ["simulate.frames=12", "simulate.rows=128", "simulate.cols=128", "simulate.spots=3"]

@@ -4,7 +4,8 @@ import io
 
 from rich.console import Console
 
-from streamer.run.console import LiveView, NodeView, PlainView, Snapshot, view_for
+from streamer.run.console import LiveView, PlainView, view_for
+from streamer.run.snapshot import NodeView, Snapshot
 
 
 def snapshot(**changes):

@@ -23,9 +23,10 @@ from streamer.dashboard.view import Showing
 from streamer.dashboard.viewers import Viewer
 from streamer.errors import UserError
 from streamer.frames.display import cut_patch, display
-from streamer.results.folder import CELL, FRAMES, PEAKS, RunFolder
+from streamer.frames.events import Frame
+from streamer.results.folder import RunFolder
+from streamer.results.schema import CELL, FRAMES, PEAKS
 from streamer.run.sidecar import address_of, listen
-from streamer.sources.base import Frame
 
 TIME_NS = 1_790_000_000_000_000_000
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from streamer.config import SourceConfig
 from streamer.errors import UserError
+from streamer.frames.events import Frame, Series, SeriesEnd
 from streamer.sources import check_reachable, open_source
-from streamer.sources.base import Frame, Series, SeriesEnd
 from streamer.sources.live.arrivals import Arrivals
 from streamer.sources.live.dectris.cbor import parse
 from streamer.sources.live.dectris.source import DectrisSource

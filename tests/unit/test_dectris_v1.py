@@ -10,8 +10,8 @@ import pytest
 
 from streamer.config import SourceConfig
 from streamer.errors import UserError
+from streamer.frames.events import Frame, Series, SeriesEnd
 from streamer.sources import check_reachable
-from streamer.sources.base import Frame, Series, SeriesEnd
 from tests.unit.livesource import Sender, compress, counts, gaps, js, numbers, pixels, read
 
 ROWS, COLS = 24, 40

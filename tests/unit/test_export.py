@@ -12,9 +12,9 @@ from streamer.errors import UserError
 from streamer.export.formats import FORMATS, export_run
 from streamer.results import rows
 from streamer.results.curves import displaced, references
-from streamer.results.folder import CELL, FRAMES, PEAKS, TRACKS
-from streamer.results.rows import batches, count_rows, histories
-from streamer.results.schema import COLUMNS
+from streamer.results.histories import histories
+from streamer.results.rows import batches, count_rows
+from streamer.results.schema import CELL, COLUMNS, FRAMES, PEAKS, TRACKS
 from tests.unit.runs import BEGIN, GEOMETRY, make_run
 
 SCHEMAS = {"frames": FRAMES, "peaks": PEAKS, "tracks": TRACKS, "cell": CELL}

@@ -26,8 +26,8 @@ from fabio import (
 from streamer.config import SourceConfig
 from streamer.errors import UserError
 from streamer.frames.codecs import decode
+from streamer.frames.events import Frame, Gap, Series, SeriesEnd
 from streamer.sources import open_source
-from streamer.sources.base import Frame, Gap, Series, SeriesEnd
 
 SHARED = Path(__file__).parents[2].parent / "shared"
 START_NS = 1_700_000_000_000_000_000  # 2023-11-14T22:13:20Z

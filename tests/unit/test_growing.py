@@ -13,8 +13,8 @@ import tifffile
 from streamer.config import SourceConfig
 from streamer.errors import UserError
 from streamer.frames.codecs import decode
+from streamer.frames.events import Frame, Gap, Series, SeriesEnd
 from streamer.sources import open_source
-from streamer.sources.base import Frame, Gap, Series, SeriesEnd
 from streamer.sources.files.growing import Growing
 from streamer.sources.files.recording import PlainReel, Recording
 

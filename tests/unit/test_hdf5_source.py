@@ -10,8 +10,8 @@ import pytest
 from streamer.config import SourceConfig
 from streamer.errors import UserError
 from streamer.frames.codecs import decode
+from streamer.frames.events import Frame, Gap, Series, SeriesEnd
 from streamer.sources import open_source
-from streamer.sources.base import Frame, Gap, Series, SeriesEnd
 
 BSLZ4 = hdf5plugin.Bitshuffle(cname="lz4")
 SHAPE = (40, 50)

@@ -8,9 +8,10 @@ import pytest
 import zmq
 
 from streamer.config import Config
-from streamer.failed import FailedFrames
+from streamer.frames.events import Frame, Gap, Series, SeriesEnd
+from streamer.ingest.failed import FailedFrames
 from streamer.ingest.node import Ingest
-from streamer.sources.base import Frame, Gap, Opening, Series, SeriesEnd
+from streamer.sources.base import Opening
 from streamer.transport.messages import (
     EPOCH,
     Acks,
@@ -22,7 +23,8 @@ from streamer.transport.messages import (
     unpack,
 )
 from streamer.transport.metrics import Metrics
-from streamer.transport.publisher import DETECTORS, FAR_END, Subscriber
+from streamer.transport.sockets import DETECTORS, FAR_END
+from streamer.transport.subscriber import Subscriber
 
 
 class FakeSource:

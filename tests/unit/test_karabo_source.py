@@ -12,8 +12,8 @@ import zmq
 
 from streamer.config import SourceConfig
 from streamer.errors import UserError
+from streamer.frames.events import Frame, Series, SeriesEnd
 from streamer.sources import check_reachable
-from streamer.sources.base import Frame, Series, SeriesEnd
 from streamer.sources.live.karabo.pulses import images, pulse_axis
 from streamer.sources.live.karabo.trains import TrainArray, parse_train
 from tests.unit.livesource import Sender, counts, gaps, numbers, pixels

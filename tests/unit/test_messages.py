@@ -4,9 +4,8 @@ import msgpack
 import numpy as np
 import pytest
 
+from streamer.frames.peaks import PEAK, POSITION
 from streamer.transport.messages import (
-    PEAK,
-    POSITION,
     Acks,
     CodedFrame,
     FramePeaks,

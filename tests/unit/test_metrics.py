@@ -17,7 +17,8 @@ from streamer.cell.gauges import CellGauges
 from streamer.config import MetricsConfig
 from streamer.errors import UserError
 from streamer.ingest.backlog import Spool
-from streamer.results.folder import CELL, RunFolder
+from streamer.results.folder import RunFolder
+from streamer.results.schema import CELL
 from streamer.run.supervisor import NodeProcess
 from streamer.run.targets import TARGETS_FILE, Targets
 from streamer.run.topology import NodeSpec

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 
 from streamer.frames.flags import EDGE, MASKED, NEIGHBOUR, POOR_FIT, SATURATED
-from streamer.transport.messages import PEAK, SeriesHeader
+from streamer.frames.peaks import PEAK
+from streamer.transport.messages import SeriesHeader
+from workers.detect.choice import make_finder
 from workers.detect.correction import Correction, bin_mask, binned
 from workers.detect.node import find_in_frame
 from workers.detect.patches import cut_patches
-from workers.detect.topology import make_finder
-from workers.place.base import Centroid
+from workers.place.centroid import Centroid
 from workers.place.node import place_peaks
 
 FRAME = np.arange(40 * 50, dtype=np.uint16).reshape(40, 50)

@@ -11,7 +11,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from streamer.errors import UserError
-from workers.detect.topology import FindpeaksFinder, Peaks, TopologyFinder, make_finder
+from workers.detect.base import Peaks
+from workers.detect.choice import make_finder
+from workers.detect.findpeaks import FindpeaksFinder
+from workers.detect.topology import TopologyFinder
 
 THAUMATIN = (
     Path(__file__).parents[2].parent / "shared/data/thaumatin/thau_3_2_0001-0019_crop768.npz"

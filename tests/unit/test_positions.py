@@ -21,15 +21,10 @@ from streamer.simulator.patches import (
     expected_counts,
 )
 from workers.compare.evaluation import CASES, ConstantAnswer, evaluate, figures_table
-from workers.place.base import Centroid, PositionMethod, make_method
-from workers.place.network.normalisation import (
-    FLIP_COLS,
-    FLIP_ROWS,
-    SWAP,
-    border_level,
-    normalise,
-    prepare,
-)
+from workers.place.base import PositionMethod, border_level
+from workers.place.centroid import Centroid
+from workers.place.methods import make_method
+from workers.place.network.normalisation import FLIP_COLS, FLIP_ROWS, SWAP, normalise, prepare
 
 ONES = np.ones((1, 11, 11), np.bool_)
 

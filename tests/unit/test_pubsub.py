@@ -4,7 +4,9 @@ import pytest
 import zmq
 
 from streamer.errors import UserError
-from streamer.transport.publisher import DETECTORS, FAR_END, Parcel, Publisher, Subscriber
+from streamer.transport.publisher import Parcel, Publisher
+from streamer.transport.sockets import DETECTORS, FAR_END
+from streamer.transport.subscriber import Subscriber
 
 
 class Clock:

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from streamer.config import SourceConfig
 from streamer.errors import UserError
 from streamer.frames.codecs import decode
+from streamer.frames.events import Frame, Series, SeriesEnd
 from streamer.sources import check_reachable, open_source
-from streamer.sources.base import Frame, Series, SeriesEnd
 from streamer.sources.live.pva.ntndarray import coded_pixels, exposed_ns, holds_image, metadata
 from streamer.sources.live.pva.unique_ids import UniqueIds
 from streamer.sources.live.pva.wake import Wake

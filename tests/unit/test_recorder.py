@@ -10,9 +10,9 @@ import pytest
 from streamer.config import SourceConfig
 from streamer.errors import UserError
 from streamer.frames.codecs import decode
+from streamer.frames.events import Frame, Gap, Series, SeriesEnd
 from streamer.ingest.recorder import Recorder, check_path
 from streamer.sources import open_source
-from streamer.sources.base import Frame, Gap, Series, SeriesEnd
 
 SHAPE = (40, 56)
 START_NS = 1_700_000_000_123_456_789

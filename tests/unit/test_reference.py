@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from pydantic import BaseModel, ConfigDict
 
 from streamer.config import Config, load_config
-from streamer.results.folder import CELL, FRAMES, PEAKS, TRACKS
+from streamer.results.schema import CELL, FRAMES, PEAKS, TRACKS
 from workers.place.gauges import GpuGauges
 
 PAGES = Path(__file__).parents[2] / "docs" / "reference"

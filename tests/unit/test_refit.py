@@ -5,9 +5,10 @@ import pytest
 
 from streamer.config import PositionsConfig
 from streamer.frames.flags import NEIGHBOUR, POOR_FIT
+from streamer.frames.peaks import PEAK
 from streamer.simulator.patches import PeakRanges, draw_peaks, expected_counts
-from streamer.transport.messages import PEAK
-from workers.place.base import Positions, make_method
+from workers.place.base import Positions
+from workers.place.methods import make_method
 from workers.place.refit import crowded, doubtful, refit
 
 

@@ -9,10 +9,10 @@ import zmq
 
 from streamer.config import SourceConfig
 from streamer.errors import UserError
-from streamer.ingest.relay import Picture, Relay
+from streamer.frames.events import Frame, Gap, Picture, Series, SeriesEnd
+from streamer.ingest.relay import Relay
 from streamer.ingest.taps import Tapped
 from streamer.sources import check_reachable, open_source
-from streamer.sources.base import Frame, Gap, Series, SeriesEnd
 from tests.unit.livesource import gaps, numbers, read
 
 SHAPE = (6, 8)

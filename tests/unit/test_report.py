@@ -11,7 +11,6 @@ from rich.console import Console
 
 from streamer.cell.spans import Span, spans
 from streamer.config import SourceConfig
-from streamer.dashboard.relayed import Recorded
 from streamer.errors import UserError
 from streamer.report.agreement_figure import measure_agreement
 from streamer.report.contents import with_error
@@ -19,9 +18,9 @@ from streamer.report.material import Refit, Shot, gather
 from streamer.report.movie import write_movie
 from streamer.report.run import write_report
 from streamer.results.curves import references
-from streamer.results.folder import TRACKS
-from streamer.results.rows import main_tracks
-from streamer.results.schema import COLUMNS
+from streamer.results.histories import main_tracks
+from streamer.results.pixels import Recorded
+from streamer.results.schema import COLUMNS, TRACKS
 from tests.unit.runs import BEGIN, STEP, make_run
 
 SHAPE = (56, 64)

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from streamer.config import SourceConfig
 from streamer.errors import UserError
 from streamer.frames.codecs import decode
+from streamer.frames.events import Frame, Gap, Series, SeriesEnd
 from streamer.selection import parse_frames
 from streamer.sources import open_source
-from streamer.sources.base import Frame, Gap, Series, SeriesEnd
 
 DATA = np.random.default_rng(5).poisson(3, (23, 6, 7)).astype("<u2")
 

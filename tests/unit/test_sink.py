@@ -9,13 +9,13 @@ import zmq
 
 from streamer.config import Config
 from streamer.errors import UserError
-from streamer.results.folder import PEAKS, TRACKS, RunFolder
+from streamer.frames.peaks import PEAK, POSITION
+from streamer.results.folder import RunFolder
+from streamer.results.schema import PEAKS, TRACKS
 from streamer.sink.feed import read_message
 from streamer.sink.node import Sink
 from streamer.transport.messages import (
     EPOCH,
-    PEAK,
-    POSITION,
     Acks,
     FramePeaks,
     Positions,
@@ -26,7 +26,8 @@ from streamer.transport.messages import (
     unpack,
 )
 from streamer.transport.metrics import Metrics
-from streamer.transport.publisher import FAR_END, Parcel, Publisher
+from streamer.transport.publisher import Parcel, Publisher
+from streamer.transport.sockets import FAR_END
 
 CONFIG = Config.model_validate({"sink": {"commit_s": 0.01}})
 

@@ -12,8 +12,8 @@ import tifffile
 from streamer.config import SourceConfig
 from streamer.errors import UserError
 from streamer.frames.codecs import decode
+from streamer.frames.events import Frame, Gap, Series, SeriesEnd
 from streamer.sources import open_source
-from streamer.sources.base import Frame, Gap, Series, SeriesEnd
 from streamer.sources.pacing import Paced
 
 SHAPE = (24, 31)

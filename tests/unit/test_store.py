@@ -10,7 +10,8 @@ import pytest
 from streamer.errors import RunError, UserError
 from streamer.frames.geometry import Geometry
 from streamer.results import folder as store
-from streamer.results.folder import CELL, FRAMES, PEAKS, TRACKS, LastPart, RunFolder
+from streamer.results.folder import LastPart, RunFolder
+from streamer.results.schema import CELL, FRAMES, PEAKS, TRACKS
 
 
 def a_part(schema, count):

@@ -7,14 +7,14 @@ from streamer.config import Config, TracksConfig
 from streamer.frames.flags import POOR_FIT
 from streamer.frames.geometry import Geometry
 from streamer.report.track_truth import judge
-from streamer.results.folder import PEAKS
+from streamer.results.schema import PEAKS
 from streamer.simulator.scene import Scene
 from streamer.tracks.linking import anchors
 from streamer.tracks.tracker import Tracker
+from workers.detect.choice import make_finder
 from workers.detect.correction import Correction
 from workers.detect.node import find_in_frame
-from workers.detect.topology import make_finder
-from workers.place.base import make_method
+from workers.place.methods import make_method
 from workers.place.node import place_peaks
 
 NOISE = 0.03

@@ -5,7 +5,7 @@ import pytest
 
 from streamer.frames.flags import NEIGHBOUR, POOR_FIT
 from streamer.frames.geometry import Geometry
-from streamer.results.folder import TRACKS
+from streamer.results.schema import TRACKS
 from streamer.tracks.catalogue import TrackBook
 
 GEOMETRY = Geometry.from_beam(

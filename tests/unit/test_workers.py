@@ -11,9 +11,8 @@ import zmq
 from streamer.config import Config
 from streamer.errors import UserError
 from streamer.frames.flags import NEIGHBOUR, POOR_FIT
+from streamer.frames.peaks import PEAK, POSITION
 from streamer.transport.messages import (
-    PEAK,
-    POSITION,
     Acks,
     CodedFrame,
     FramePeaks,
@@ -25,9 +24,11 @@ from streamer.transport.messages import (
     unpack,
 )
 from streamer.transport.metrics import Metrics
-from streamer.transport.publisher import DETECTORS, FAR_END, GPUS, Parcel, Publisher, Subscriber
+from streamer.transport.publisher import Parcel, Publisher
+from streamer.transport.sockets import DETECTORS, FAR_END, GPUS
+from streamer.transport.subscriber import Subscriber
+from workers.detect.choice import make_finder
 from workers.detect.node import DetectorWorker
-from workers.detect.topology import make_finder
 from workers.place.base import Positions as Placed
 from workers.place.node import GpuWorker
 

@@ -58,9 +58,9 @@ def clean_peaks(
     Parameters
     ----------
     peaks
-        (n,) of `streamer.transport.messages.PEAK`: none of their flags is set.
+        (n,) of `streamer.frames.peaks.PEAK`: none of their flags is set.
     reference
-        (n,) of `streamer.transport.messages.POSITION` by the Gaussian fit: it converged, explains
+        (n,) of `streamer.frames.peaks.POSITION` by the Gaussian fit: it converged, explains
         the counts with one peak, and its centre is within `TRUSTED_PX` of the patch's middle along
         each axis, where networks are trained to find it. Of a long or faint spot the highest
         pixel, around which the patch is cut, may be further off: on stills of a protein crystal of
@@ -112,7 +112,7 @@ def agreements(
     sightings
         n peaks.
     placed
-        By name of the method, (n,) of `streamer.transport.messages.POSITION`; the reference is
+        By name of the method, (n,) of `streamer.frames.peaks.POSITION`; the reference is
         among them.
     truth
         What `true_positions` returned.

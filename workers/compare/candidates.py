@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from streamer.config import PositionsConfig
 from streamer.errors import UserError
-from workers.place.base import PositionMethod, Positions, make_method
+from workers.place.base import PositionMethod, Positions
+from workers.place.methods import make_method
 
 __all__ = ["REFERENCE", "Contender", "contenders"]
 

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from streamer.config import Config
 from streamer.errors import UserError
 from streamer.frames.codecs import decode
+from streamer.frames.peaks import PEAK
 from streamer.transport.acks import AckListener
 from streamer.transport.messages import (
-    PEAK,
     CodedFrame,
     FramePeaks,
     Frames,
@@ -27,10 +27,12 @@ from streamer.transport.messages import (
 )
 from streamer.transport.messages import Patches as PatchesHeader
 from streamer.transport.metrics import Metrics
-from streamer.transport.publisher import DETECTORS, GPUS, Parcel, Publisher, Subscriber
+from streamer.transport.publisher import Parcel, Publisher
+from streamer.transport.sockets import DETECTORS, GPUS
+from streamer.transport.subscriber import Subscriber
+from workers.detect.base import Finder
 from workers.detect.correction import Correction
 from workers.detect.patches import Patches, cut_patches
-from workers.detect.topology import Finder
 
 __all__ = ["DetectorWorker", "PeakTable", "find_in_frame"]
 
@@ -47,7 +49,7 @@ def find_in_frame(
     Returns
     -------
     peaks, patches
-        A table of `streamer.transport.messages.PEAK` with positions in detector pixels, and the
+        A table of `streamer.frames.peaks.PEAK` with positions in detector pixels, and the
         patches in the same order.
     """
     pixels, masked, saturated = correction(frame)

@@ -16,17 +16,19 @@ from numpy.typing import NDArray
 from streamer.config import Config, DetectConfig
 from streamer.errors import UserError
 from streamer.frames.codecs import DecodeError, decode
+from streamer.frames.events import Frame, Gap, Series
+from streamer.frames.peaks import PEAK
 from streamer.simulator.scene import Scene
 from streamer.simulator.stream_v2 import SATURATION
 from streamer.simulator.truth import read_truth, truth_path_for
 from streamer.sources import open_source
-from streamer.sources.base import Frame, Gap, Series
 from streamer.sources.images import load_dark, load_mask
-from streamer.transport.messages import PEAK, SeriesHeader
+from streamer.transport.messages import SeriesHeader
+from workers.detect.base import Finder
+from workers.detect.choice import make_finder
 from workers.detect.correction import Correction
 from workers.detect.node import find_in_frame
 from workers.detect.patches import Patches
-from workers.detect.topology import Finder, make_finder
 
 __all__ = ["Footage", "Pair", "RecordedFootage", "Sightings", "SimulatedFootage", "find_peaks"]
 
@@ -162,7 +164,7 @@ class Sightings:
     frame: NDArray[np.int64]
     """(n,), number of the frame."""
     peaks: NDArray[np.void]
-    """(n,) of `streamer.transport.messages.PEAK`."""
+    """(n,) of `streamer.frames.peaks.PEAK`."""
     counts: dict[int, NDArray[np.float32]]
     """By patch size: (n, size, size) counts."""
     valid: dict[int, NDArray[np.bool_]]

@@ -8,22 +8,24 @@ a component that was born higher. Its score is the height it lived through. Comp
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
 import math
-import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from streamer.errors import UserError
+from workers.detect.base import (
+    Peaks,
+    check_limits,
+    check_numbers,
+    check_shapes,
+    sorted_peaks,
+    zeroed,
+)
 from workers.detect.superlevels import collect, merge
 
-__all__ = ["Finder", "FindpeaksFinder", "Peaks", "TopologyFinder", "make_finder"]
+__all__ = ["TopologyFinder"]
 
 _EPS = float(np.finfo(np.float64).eps)
 # How the kernel reads an integer frame, by type character: converted to the first type and seen as
@@ -39,57 +41,6 @@ _INTEGERS = {
         ("I", "u4", "u4"),
     )
 }
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Peaks:
-    """The peaks of one frame, by falling score, then by raster index."""
-
-    row: NDArray[np.int32]
-    """(n,), pixel index."""
-    col: NDArray[np.int32]
-    """(n,), pixel index."""
-    score: NDArray[np.float64]
-    """(n,), persistence in counts, above 0; a whole number for an integer frame."""
-
-    def __len__(self) -> int:
-        return len(self.row)
-
-
-class Finder(Protocol):
-    """Finds the peaks of a frame."""
-
-    def __call__(self, frame: NDArray[Any], masked: NDArray[np.bool_] | None = None) -> Peaks:
-        """Return the peaks of `frame`.
-
-        Parameters
-        ----------
-        frame
-            (rows, cols), integers or floats, in counts.
-        masked
-            (rows, cols), True where a pixel counts as 0; None masks nothing.
-
-        Raises
-        ------
-        ValueError
-            `frame` is not two-dimensional, the shapes differ, or a pixel that is not masked is NaN.
-        """
-        ...
-
-
-def make_finder(name: str, minval: float, minscore: float) -> Finder:
-    """Return the finder called `name`, ``topology`` or ``findpeaks``.
-
-    Raises
-    ------
-    UserError
-        There is no such finder.
-    """
-    if name == "topology":
-        return TopologyFinder(minval, minscore)
-    if name == "findpeaks":
-        return FindpeaksFinder(minval, minscore)
-    raise UserError(f"unknown finder {name!r}: choose topology or findpeaks")
 
 
 class TopologyFinder:
@@ -116,7 +67,7 @@ class TopologyFinder:
     """
 
     def __init__(self, minval: float, minscore: float) -> None:
-        self.minval, self.minscore = _check_limits(minval, minscore)
+        self.minval, self.minscore = check_limits(minval, minscore)
         self._lowest = max(1, math.ceil(self.minval))
         self._least = max(1, math.ceil(min(self.minscore, 2.0**32)))
         self._none_masked = _plain(np.zeros((0, 0)), np.dtype(np.bool_))
@@ -124,7 +75,7 @@ class TopologyFinder:
 
     def __call__(self, frame: NDArray[Any], masked: NDArray[np.bool_] | None = None) -> Peaks:
         """Return the peaks of `frame`; see `Finder`."""
-        _check_shapes(frame, masked)
+        check_shapes(frame, masked)
         if frame.shape != self._shape:
             self._allocate(*frame.shape)
         if frame.shape[1] <= 2:
@@ -147,7 +98,7 @@ class TopologyFinder:
         lowest = max(self.minval, math.nextafter(0.0, 1.0))
         count = collect(frame, lowest, math.inf, mask, self._search, self._kept, self._value)
         values = self._value[:count]
-        _check_numbers(values)
+        check_numbers(values)
         row, col = np.divmod(self._kept[:count].astype(np.int64), frame.shape[1] + 2)
         noise = ((row - 1) * frame.shape[1] + col - 1) * _EPS
         found = self._merge(_ranks(values + noise), count, 1)
@@ -156,7 +107,7 @@ class TopologyFinder:
 
     def _narrow(self, frame: NDArray[Any], masked: NDArray[np.bool_] | None) -> Peaks:
         # The rule for one or two columns can lower a pixel to 0 or below: all of them take part.
-        flat = _zeroed(frame, self.minval, masked).ravel()
+        flat = zeroed(frame, self.minval, masked).ravel()
         distinct = _distinct(flat)
         rows, cols = frame.shape
         with_margin = np.arange((rows + 2) * (cols + 2)).reshape(rows + 2, cols + 2)
@@ -216,102 +167,7 @@ class TopologyFinder:
             score = flat[start].astype(np.float64) - np.where(end < 0, 0.0, flat[end])
             noisy_score = noisy(flat, start) - np.where(end < 0, 0.0, noisy(flat, end))
         keep = (score >= self.minscore) & (noisy_score > limit)
-        return _peaks(row[keep], col[keep], score[keep])
-
-
-class FindpeaksFinder:
-    """Finds peaks with the findpeaks package itself: the reference, seconds for each frame.
-
-    Scores are the difference of the pixels where a class is born and dies, without the noise by
-    which findpeaks tells equal pixels apart. While findpeaks runs, what the whole process prints
-    and warns is held back: use it in a process without other threads.
-
-    Parameters
-    ----------
-    minval, minscore
-        As for `TopologyFinder`.
-    """
-
-    def __init__(self, minval: float, minscore: float) -> None:
-        self.minval, self.minscore = _check_limits(minval, minscore)
-
-    def __call__(self, frame: NDArray[Any], masked: NDArray[np.bool_] | None = None) -> Peaks:
-        """Return the peaks of `frame`; see `Finder`."""
-        _check_shapes(frame, masked)
-        values = _zeroed(frame, self.minval, masked)
-        row, col, score = [], [], []
-        for birth, _, _, death in _groups(values) if values.size else []:
-            row.append(birth[0])
-            col.append(birth[1])
-            # The first class never dies. Of inf - inf Python makes NaN, in silence.
-            score.append(float(values[birth]) - (float(values[death]) if death else 0.0))
-        scores = np.array(score, np.float64)
-        keep = scores >= self.minscore
-        return _peaks(np.array(row, np.int32)[keep], np.array(col, np.int32)[keep], scores[keep])
-
-
-def _groups(values: NDArray[np.float64]) -> list[tuple[Any, float, float, Any]]:
-    """Return findpeaks' classes: (row, col) of birth, level, score, (row, col) of death or None."""
-    root = logging.getLogger()
-    before = root.level, root.handlers[:]
-    with _silence():
-        try:
-            # Only imported here because it takes seconds and few runs need it.
-            from findpeaks import findpeaks
-
-            # Its own switch misses the module at work, whose level also decides on a progress bar.
-            logging.getLogger("findpeaks").setLevel(logging.CRITICAL)
-            finder = findpeaks(
-                method="topology",
-                whitelist="peak",
-                scale=False,
-                togray=False,
-                denoise=None,
-                imsize=None,
-                limit=None,
-                verbose="silent",
-            )
-            groups = finder.fit(values)["groups0"]
-        finally:
-            # It sets up the root logger, too.
-            root.setLevel(before[0])
-            root.handlers[:] = before[1]
-    return [(tuple(b), level, score, d and tuple(d)) for b, level, score, d in groups]
-
-
-@contextlib.contextmanager
-def _silence() -> Iterator[None]:
-    with (
-        contextlib.redirect_stdout(io.StringIO()),
-        contextlib.redirect_stderr(io.StringIO()),
-        warnings.catch_warnings(),
-    ):
-        warnings.simplefilter("ignore")
-        yield
-
-
-def _peaks(row: NDArray[np.int32], col: NDArray[np.int32], score: NDArray[np.float64]) -> Peaks:
-    order = np.lexsort((col, row, -score))
-    order = order[score[order] > 0]
-    return Peaks(row[order], col[order], score[order])
-
-
-def _check_limits(minval: float, minscore: float) -> tuple[float, float]:
-    if not math.isfinite(minval) or math.isnan(minscore):
-        raise ValueError(f"minval {minval} and minscore {minscore} must be numbers")
-    return float(minval), float(minscore)
-
-
-def _check_shapes(frame: NDArray[Any], masked: NDArray[np.bool_] | None) -> None:
-    if frame.ndim != 2:
-        raise ValueError(f"a frame has rows and columns, this one has shape {frame.shape}")
-    if masked is not None and masked.shape != frame.shape:
-        raise ValueError(f"the mask has shape {masked.shape}, the frame {frame.shape}")
-
-
-def _check_numbers(values: NDArray[np.float64]) -> None:
-    if np.isnan(values).any():
-        raise ValueError("the frame holds NaN: mask these pixels or set them to 0")
+        return sorted_peaks(row[keep], col[keep], score[keep])
 
 
 def _plain(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -320,19 +176,6 @@ def _plain(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     array = array.view() if array.flags.aligned else array.copy()
     array.setflags(write=False)
     return array
-
-
-def _zeroed(
-    frame: NDArray[Any], minval: float, masked: NDArray[np.bool_] | None
-) -> NDArray[np.float64]:
-    """Return the frame as findpeaks is to see it."""
-    # findpeaks takes the pixels of narrow frames in the order of memory.
-    values = np.array(frame, np.float64, order="C")
-    if masked is not None:
-        values[np.asarray(masked, np.bool_)] = 0.0
-    _check_numbers(values)
-    values[values < max(minval, 0.0)] = 0.0
-    return values
 
 
 def _limit(values: NDArray[Any]) -> float:

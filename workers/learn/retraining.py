@@ -45,11 +45,13 @@ from workers.learn.assessment import Judge, Standing, grew_worse, standings_tabl
 from workers.learn.examples import Examples, draw_examples, join, measured_examples, simulate
 from workers.learn.labels import Labels, draw_like, held_out, integrated_counts, label
 from workers.learn.training import RANGES, Learner, learn, write_card
-from workers.place.base import TRUSTED_PX, NetworkMethod
+from workers.place.base import TRUSTED_PX
 from workers.place.fit.methods import Noise
-from workers.place.network.backends import TorchBackend, choose_device
-from workers.place.network.braggnn import ARCHITECTURES, BraggNN
-from workers.place.network.checkpoints import WEIGHTS, Convention, load_network, save_network
+from workers.place.network.backends.device import choose_device
+from workers.place.network.backends.eager import TorchBackend
+from workers.place.network.braggnn import ARCHITECTURES, BraggNN, Convention
+from workers.place.network.checkpoints import WEIGHTS, load_network, save_network
+from workers.place.network.method import NetworkMethod
 
 __all__ = ["recording_of", "retrain"]
 

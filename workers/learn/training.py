@@ -26,10 +26,11 @@ from workers.compare.evaluation import CASES, Figures, evaluate
 from workers.learn.examples import Examples, draw_examples
 from workers.learn.muon import Muon
 from workers.learn.objective import loss_of
-from workers.place.base import NetworkMethod
-from workers.place.network.backends import TorchBackend, channels_last, choose_device
+from workers.place.network.backends.device import choose_device
+from workers.place.network.backends.eager import TorchBackend, channels_last
 from workers.place.network.braggnn import ARCHITECTURES, BraggNN, FoldedBraggNN, initialise
 from workers.place.network.checkpoints import read_file, save_network, start_from, write_file
+from workers.place.network.method import NetworkMethod
 
 __all__ = ["RANGES", "Learner", "learn", "train", "write_card"]
 

@@ -11,11 +11,14 @@ import zmq
 from numpy.typing import NDArray
 
 from streamer.config import Config
+from streamer.frames.peaks import PEAK, POSITION
 from streamer.transport.acks import AckListener
-from streamer.transport.messages import PEAK, POSITION, MessageError, Patches, pack, unpack
+from streamer.transport.messages import MessageError, Patches, pack, unpack
 from streamer.transport.messages import Positions as PositionsHeader
 from streamer.transport.metrics import Metrics
-from streamer.transport.publisher import FAR_END, GPUS, Parcel, Publisher, Subscriber
+from streamer.transport.publisher import Parcel, Publisher
+from streamer.transport.sockets import FAR_END, GPUS
+from streamer.transport.subscriber import Subscriber
 from workers.place.base import PositionMethod, Positions
 from workers.place.gauges import GpuGauges
 from workers.place.live_check import LiveCheck
@@ -40,7 +43,7 @@ def place_peaks(peaks: NDArray[np.void], placed: Positions, binning: int = 1) ->
     Parameters
     ----------
     peaks
-        (n,) of `streamer.transport.messages.PEAK`.
+        (n,) of `streamer.frames.peaks.PEAK`.
     placed
         Where they stand in their patches.
     binning
@@ -49,7 +52,7 @@ def place_peaks(peaks: NDArray[np.void], placed: Positions, binning: int = 1) ->
     Returns
     -------
     positions
-        (n,) of `streamer.transport.messages.POSITION`, in detector pixels.
+        (n,) of `streamer.frames.peaks.POSITION`, in detector pixels.
     """
     positions = np.empty(len(peaks), POSITION)
     for axis in ("row", "col"):

@@ -28,7 +28,7 @@ def crowded(peaks: NDArray[np.void], counts: Sequence[int], binning: int = 1) ->
     Parameters
     ----------
     peaks
-        (n,) of `streamer.transport.messages.PEAK`, frame after frame.
+        (n,) of `streamer.frames.peaks.PEAK`, frame after frame.
     counts
         How many are of each frame.
     binning

@@ -10,7 +10,7 @@ import numpy as np
 
 from streamer.config import SourceConfig
 from streamer.errors import UserError
-from streamer.sources.base import Series
+from streamer.frames.events import Series
 from streamer.sources.files.plain import plain_frames
 from streamer.sources.files.recording import PlainReel, Reel
 

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 
 from streamer.errors import UserError
-from streamer.sources.base import Series
-from streamer.sources.files.recording import Coded, Reel
+from streamer.frames.events import Coded, Series
+from streamer.sources.files.recording import Reel
 
 __all__ = ["Growing"]
 

@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from streamer.frames.metadata import positive
-from streamer.sources.files.hdf5.nexus import time_of
+from streamer.frames.metadata import positive, time_of
 
 __all__ = ["HeaderFacts", "of_keys", "of_marccd", "of_pilatus"]
 

@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from streamer.errors import UserError
-from streamer.sources.files.recording import Coded, Reel
+from streamer.frames.events import Coded
+from streamer.sources.files.recording import Reel
 
 __all__ = ["Files", "natural_order", "without_holes"]
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from streamer.errors import UserError
-from streamer.sources.files.hdf5.chunks import is_pixels
-from streamer.sources.files.recording import Coded
+from streamer.frames.events import Coded
+from streamer.frames.pixels import is_pixels
 
 __all__ = ["check_frames", "one_line", "plain_frames"]
 

@@ -9,12 +9,9 @@ from typing import Protocol
 
 import zmq
 
-from streamer.sources.base import Event, Frame, Gap, Series, SeriesEnd
+from streamer.frames.events import Coded, Event, Frame, Gap, Series, SeriesEnd
 
-__all__ = ["Coded", "PlainReel", "Recording", "Reel"]
-
-Coded = tuple[bytes | memoryview | zmq.Frame, str, str, tuple[int, int]]
-"""Coded pixels, encoding, dtype and (rows, cols), as in `Frame`."""
+__all__ = ["PlainReel", "Recording", "Reel"]
 
 
 class Reel(Protocol):

@@ -13,11 +13,11 @@ import tifffile
 
 from streamer.config import SourceConfig
 from streamer.errors import UserError
-from streamer.sources.base import Series
-from streamer.sources.files.hdf5.chunks import as_bytes
+from streamer.frames.events import Coded, Series
+from streamer.frames.pixels import as_bytes
 from streamer.sources.files.headers import HeaderFacts, of_marccd, of_pilatus
 from streamer.sources.files.plain import check_frames, one_line, plain_frames
-from streamer.sources.files.recording import Coded, PlainReel, Reel
+from streamer.sources.files.recording import PlainReel, Reel
 
 __all__ = ["open_tiff"]
 

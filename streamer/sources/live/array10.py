@@ -7,9 +7,8 @@ from typing import Any
 import zmq
 
 from streamer.config import SourceConfig
+from streamer.frames.events import Coded, Series
 from streamer.frames.metadata import plain_items
-from streamer.sources.base import Series
-from streamer.sources.files.recording import Coded
 from streamer.sources.live.address import Sender
 from streamer.sources.live.json_pixels import coded_pixels, json_object
 from streamer.sources.live.series import Books, Image

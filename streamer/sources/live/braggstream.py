@@ -9,8 +9,7 @@ import numpy as np
 import zmq
 
 from streamer.config import SourceConfig
-from streamer.ingest.relay import Announcement, Ending, Loss, Picture
-from streamer.sources.base import Series
+from streamer.frames.events import Announcement, Ending, Loss, Picture, Series
 from streamer.sources.live.address import Sender
 from streamer.sources.live.series import Books, Image
 from streamer.sources.live.source import LiveSource

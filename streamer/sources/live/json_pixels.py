@@ -9,8 +9,8 @@ import numpy as np
 import zmq
 
 from streamer.errors import UserError
-from streamer.sources.files.hdf5.chunks import is_pixels, uncoded
-from streamer.sources.files.recording import Coded
+from streamer.frames.events import Coded
+from streamer.frames.pixels import is_pixels, uncoded
 
 __all__ = ["coded_pixels", "json_object", "pixel_dtype", "pixel_sizes"]
 

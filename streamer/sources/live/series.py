@@ -8,8 +8,7 @@ from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field, replace
 
 from streamer.config import SourceConfig
-from streamer.sources.base import Event, Frame, Gap, Series, SeriesEnd
-from streamer.sources.files.recording import Coded
+from streamer.frames.events import Coded, Event, Frame, Gap, Series, SeriesEnd
 from streamer.sources.live.arrivals import Arrivals
 from streamer.sources.live.exposures import Exposures
 

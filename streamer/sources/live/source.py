@@ -10,7 +10,8 @@ import zmq
 from zmq.utils.monitor import parse_monitor_message
 
 from streamer.config import SourceConfig
-from streamer.sources.base import Event, Opening, Series
+from streamer.frames.events import Event, Series
+from streamer.sources.base import Opening
 from streamer.sources.live.address import Address
 from streamer.sources.live.series import Books
 

@@ -9,8 +9,8 @@ from typing import Any
 import zmq
 
 from streamer.config import SourceConfig
+from streamer.frames.events import Series
 from streamer.frames.metadata import plain_items
-from streamer.sources.base import Series
 from streamer.sources.live.address import Sender
 from streamer.sources.live.arrivals import Arrivals
 from streamer.sources.live.json_pixels import coded_pixels, json_object

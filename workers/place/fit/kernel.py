@@ -8,13 +8,13 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from workers.place.base import border_level
 from workers.place.fit.climb import climb, settle
 from workers.place.fit.elementary import FAST, exponential
 from workers.place.fit.goodness import goodness
 from workers.place.fit.joint import add_peak, nearest, position_covariance
 from workers.place.fit.likelihood import GAUSSIAN, PSEUDO_VOIGT, Workspace, gather
 from workers.place.fit.residuals import bump, tails, warp
-from workers.place.network.normalisation import border_level
 
 __all__ = ["EXCESS", "FITTED", "fit_patches"]
 

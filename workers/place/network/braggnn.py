@@ -9,13 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
 from workers.place.network.normalisation import N_SCALES
 
-__all__ = ["ARCHITECTURES", "Architecture", "BraggNN", "FoldedBraggNN", "initialise"]
+__all__ = ["ARCHITECTURES", "Architecture", "BraggNN", "Convention", "FoldedBraggNN", "initialise"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +107,7 @@ class BraggNN(nn.Module):
     """The network, layer by layer as published.
 
     What an answer means is not the network's business: see
-    `workers.place.network.checkpoints.Convention`.
+    `workers.place.network.braggnn.Convention`.
     """
 
     def __init__(self, architecture: Architecture):
@@ -258,3 +260,26 @@ def _matrix(layer: nn.Module) -> tuple[Tensor, Tensor]:
     if not isinstance(layer, nn.Conv2d) or layer.bias is None:
         raise TypeError(f"{layer} is not a convolution with a bias")
     return layer.weight.flatten(1).double(), layer.bias.double()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Convention:
+    """What a network that sees nothing but an image expects, and what its answers mean.
+
+    `workers.place.network.braggnn.Architecture` says so for networks of ours.
+    """
+
+    keep_background: bool = True
+    """False when the network was trained on patches without background."""
+    columns_first: bool = False
+    """True when an answer is (column, row)."""
+    relative: bool = False
+    """False: an answer is the offset from the middle pixel's centre in pixels. True: it is the
+    distance from the first pixel's centre in units of the patch size, as published."""
+
+    def offsets(self, answers: NDArray[np.float32], patch_size: int) -> NDArray[np.float64]:
+        """Turn (n, 2) answers into (n, 2) offsets (row, column) from the middle, in pixels."""
+        offsets = answers.astype(np.float64)
+        if self.relative:
+            offsets = offsets * patch_size - patch_size // 2
+        return offsets[:, 1::-1] if self.columns_first else offsets[:, :2]

@@ -19,19 +19,11 @@ from torch import Tensor
 
 from streamer.errors import UserError
 from streamer.simulator.patches import PeakRanges, draw_peaks, expected_counts
-from workers.place.base import NetworkMethod
-from workers.place.network.backends import TorchBackend
-from workers.place.network.braggnn import Architecture, BraggNN
+from workers.place.network.backends.eager import TorchBackend
+from workers.place.network.braggnn import Architecture, BraggNN, Convention
+from workers.place.network.method import NetworkMethod
 
-__all__ = [
-    "WEIGHTS",
-    "Convention",
-    "load_network",
-    "read_file",
-    "save_network",
-    "start_from",
-    "write_file",
-]
+__all__ = ["WEIGHTS", "load_network", "read_file", "save_network", "start_from", "write_file"]
 
 logger = logging.getLogger(__name__)
 
@@ -46,29 +38,6 @@ _SELF_TEST = PeakRanges(
 _SAME_PX = 1e-3
 """Two readings whose positions are nearer to one another than this are one network: a hundred times
 what rounding does, a twentieth of how well the best network places a bright peak."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Convention:
-    """What a network that sees nothing but an image expects, and what its answers mean.
-
-    `workers.place.network.braggnn.Architecture` says so for networks of ours.
-    """
-
-    keep_background: bool = True
-    """False when the network was trained on patches without background."""
-    columns_first: bool = False
-    """True when an answer is (column, row)."""
-    relative: bool = False
-    """False: an answer is the offset from the middle pixel's centre in pixels. True: it is the
-    distance from the first pixel's centre in units of the patch size, as published."""
-
-    def offsets(self, answers: NDArray[np.float32], patch_size: int) -> NDArray[np.float64]:
-        """Turn (n, 2) answers into (n, 2) offsets (row, column) from the middle, in pixels."""
-        offsets = answers.astype(np.float64)
-        if self.relative:
-            offsets = offsets * patch_size - patch_size // 2
-        return offsets[:, 1::-1] if self.columns_first else offsets[:, :2]
 
 
 _PUBLISHED = Convention(keep_background=False, relative=True)

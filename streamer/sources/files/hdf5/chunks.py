@@ -11,13 +11,13 @@ from typing import Any, Protocol
 import h5py
 import hdf5plugin  # noqa: F401  (registers the filters that h5py decodes with)
 import numpy as np
-import zmq
 from numpy.typing import NDArray
 
+from streamer.frames.events import Coded
+from streamer.frames.pixels import as_bytes
 from streamer.sources.files.hdf5.files import is_being_written, is_truncated
-from streamer.sources.files.recording import Coded
 
-__all__ = ["Decoded", "FrameStack", "as_bytes", "file_name", "is_pixels", "open_stack", "uncoded"]
+__all__ = ["Decoded", "FrameStack", "file_name", "open_stack"]
 
 _BITSHUFFLE, _LZ4 = 32008, 32004
 _SHUFFLED = {2: "bslz4", 3: "bszstd"}
@@ -50,24 +50,6 @@ def _is_plain(dataset: h5py.Dataset) -> bool:
     file = dataset.file
     mapped = file.driver in ("sec2", "fileobj") and not file.userblock_size
     return mapped and dataset.id.get_offset() is not None
-
-
-def is_pixels(dtype: np.dtype[Any]) -> bool:
-    """Tell whether numbers of this type can be pixels: integers and floats of up to 8 bytes."""
-    return dtype.kind in "iuf" and dtype.itemsize <= 8
-
-
-def uncoded(data: bytes | zmq.Frame, dtype: np.dtype[Any], shape: tuple[int, int]) -> Coded | str:
-    """Return pixels that a message has without any coding, or what is wrong with their number."""
-    n_bytes = math.prod(shape) * dtype.itemsize
-    if len(data) != n_bytes:
-        return f"{len(data)} bytes of pixels instead of {n_bytes}"
-    return data, "raw", dtype.str, shape
-
-
-def as_bytes(frame: NDArray[Any]) -> memoryview:
-    """Return the memory of a frame, copied only if its pixels are not in C order."""
-    return np.ascontiguousarray(frame).reshape(-1).view(np.uint8).data
 
 
 class _Chunks:

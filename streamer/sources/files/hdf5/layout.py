@@ -17,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamer.errors import UserError
-from streamer.sources.files.hdf5.chunks import Decoded, FrameStack, file_name, is_pixels, open_stack
+from streamer.frames.events import Coded
+from streamer.frames.pixels import is_pixels
+from streamer.sources.files.hdf5.chunks import Decoded, FrameStack, file_name, open_stack
 from streamer.sources.files.hdf5.files import is_being_written, is_truncated, open_file
 from streamer.sources.files.hdf5.nexus import lookup
-from streamer.sources.files.recording import Coded
 
 __all__ = ["Layout", "link_numbers", "of_dataset", "of_links"]
 

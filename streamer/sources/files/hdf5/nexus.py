@@ -5,19 +5,18 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from streamer.frames.metadata import positive
+from streamer.frames.metadata import positive, time_of
 from streamer.sources.files.hdf5.files import lies_in_file
 
-__all__ = ["Description", "announced", "describe", "lookup", "time_of"]
+__all__ = ["Description", "announced", "describe", "lookup"]
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 # Below the entry; {d} is the detector group. The names are those of the live stream.
 _FIELDS = {
@@ -150,13 +149,6 @@ def lookup(group: h5py.Group, path: str) -> h5py.Group | h5py.Dataset | None:
         return group[path]
     except (KeyError, OSError, RuntimeError, ValueError):
         return None
-
-
-def time_of(date: datetime) -> int:
-    """Return a date as Unix time in ns; one without a zone is in UTC."""
-    if date.tzinfo is None:
-        date = date.replace(tzinfo=UTC)
-    return (date - _EPOCH) // timedelta(microseconds=1) * 1000
 
 
 def _detector(entry: h5py.Group) -> str:

@@ -10,13 +10,13 @@ import numpy as np
 
 from streamer.config import SourceConfig
 from streamer.errors import UserError
-from streamer.sources.base import Series
-from streamer.sources.files.hdf5.chunks import is_pixels
+from streamer.frames.events import Coded, Series
+from streamer.frames.pixels import is_pixels
 from streamer.sources.files.hdf5.files import is_being_written, is_truncated, open_file
 from streamer.sources.files.hdf5.layout import Layout, link_numbers, of_dataset, of_links
 from streamer.sources.files.hdf5.nexus import announced, describe, lookup
 from streamer.sources.files.plain import one_line
-from streamer.sources.files.recording import Coded, Reel
+from streamer.sources.files.recording import Reel
 
 __all__ = ["open_hdf5"]
 

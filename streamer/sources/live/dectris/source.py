@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 import zmq
 
 from streamer.config import SourceConfig
-from streamer.sources.base import Event, Opening, SeriesEnd
+from streamer.frames.events import Event, SeriesEnd
+from streamer.sources.base import Opening
 from streamer.sources.live.address import Address, Sender
 from streamer.sources.live.dectris.dectris_api import DectrisApi
 from streamer.sources.live.dectris.v1 import StreamV1

@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 
 from streamer.config import SourceConfig
 from streamer.errors import UserError
+from streamer.frames.events import Coded, Series
 from streamer.frames.metadata import plain, plain_items, positive
-from streamer.sources.base import Series
-from streamer.sources.files.hdf5.chunks import uncoded
-from streamer.sources.files.recording import Coded
+from streamer.frames.pixels import uncoded
 from streamer.sources.live.json_pixels import json_object, pixel_dtype, pixel_sizes
 from streamer.sources.live.series import Books, Image
 

@@ -13,11 +13,9 @@ from numpy.typing import NDArray
 from streamer.config import SourceConfig
 from streamer.errors import UserError
 from streamer.frames.codecs import ENCODINGS, DecodeError, decode
-from streamer.frames.metadata import plain_items, positive
-from streamer.sources.base import Series
-from streamer.sources.files.hdf5.chunks import is_pixels, uncoded
-from streamer.sources.files.hdf5.nexus import time_of
-from streamer.sources.files.recording import Coded
+from streamer.frames.events import Coded, Series
+from streamer.frames.metadata import plain_items, positive, time_of
+from streamer.frames.pixels import is_pixels, uncoded
 from streamer.sources.live.dectris.cbor import Array, Compressed, parse
 from streamer.sources.live.series import Books, Image
 

@@ -8,8 +8,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from streamer.sources.files.hdf5.chunks import as_bytes, is_pixels
-from streamer.sources.files.recording import Coded
+from streamer.frames.events import Coded
+from streamer.frames.pixels import as_bytes, is_pixels
 from streamer.sources.live.karabo.trains import TrainArray
 
 __all__ = ["PulseAxis", "can_be_images", "image_shape", "images", "n_images", "pulse_axis"]

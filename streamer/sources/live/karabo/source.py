@@ -10,9 +10,8 @@ import zmq
 
 from streamer.config import SourceConfig
 from streamer.errors import UserError
+from streamer.frames.events import Coded, Series
 from streamer.frames.metadata import plain_items
-from streamer.sources.base import Series
-from streamer.sources.files.recording import Coded
 from streamer.sources.live.address import Address
 from streamer.sources.live.karabo.pulses import (
     PulseAxis,

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from streamer.errors import UserError
+from streamer.frames.events import Coded
 from streamer.frames.metadata import plain
-from streamer.sources.files.hdf5.chunks import as_bytes, is_pixels
-from streamer.sources.files.recording import Coded
+from streamer.frames.pixels import as_bytes, is_pixels
 
 __all__ = ["coded_pixels", "exposed_ns", "holds_image", "metadata", "size_bytes"]
 

@@ -12,8 +12,7 @@ import zmq
 
 from streamer.config import SourceConfig
 from streamer.errors import UserError
-from streamer.sources.base import Event, Series
-from streamer.sources.files.recording import Coded
+from streamer.frames.events import Coded, Event, Series
 from streamer.sources.live.pva.ntndarray import (
     coded_pixels,
     exposed_ns,

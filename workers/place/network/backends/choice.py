@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from streamer.errors import UserError
-from workers.place.network.backends.base import InferenceBackend
+from workers.place.network.backend import InferenceBackend
 from workers.place.network.backends.compiled import CompiledBackend
 from workers.place.network.backends.cuda import CudaGraphsBackend
 from workers.place.network.backends.device import choose_device
@@ -25,7 +25,7 @@ from workers.place.network.backends.self_check import SelfCheck
 from workers.place.network.braggnn import BraggNN
 
 if TYPE_CHECKING:
-    from workers.place.network.checkpoints import Convention
+    from workers.place.network.braggnn import Convention
 
 __all__ = ["available", "choose_place", "make_backend"]
 
@@ -106,7 +106,7 @@ def make_backend(
     network
         The network, on the CPU, where it stays.
     convention
-        See `workers.place.base.NetworkMethod`.
+        See `workers.place.network.method.NetworkMethod`.
     device
         Where to compute, from `choose_place`.
     n_threads

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from workers.place.network.backends.base import InferenceBackend
+from workers.place.network.backend import InferenceBackend
 from workers.place.network.backends.eager import channels_last
 from workers.place.network.backends.pace import measure
 from workers.place.network.backends.self_check import SelfCheck

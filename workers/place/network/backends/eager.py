@@ -66,7 +66,7 @@ class TorchBackend:
     def __call__(
         self, images: NDArray[np.float32], scales: NDArray[np.float32]
     ) -> NDArray[np.float32]:
-        """Map inputs to answers; see `workers.place.network.backends.base.InferenceBackend`."""
+        """Map inputs to answers; see `workers.place.network.backend.InferenceBackend`."""
         if not len(images):
             return np.empty((0, self._architecture.outputs), np.float32)
         chunks = zip(

@@ -10,12 +10,13 @@ import torch
 from numpy.typing import NDArray
 
 from streamer.simulator.patches import PeakRanges, draw_peaks, draw_valid, expected_counts
-from workers.place.base import NetworkMethod, Positions
-from workers.place.network.backends.base import InferenceBackend
+from workers.place.base import Positions
+from workers.place.network.backend import InferenceBackend
 from workers.place.network.braggnn import BraggNN
+from workers.place.network.method import NetworkMethod
 
 if TYPE_CHECKING:
-    from workers.place.network.checkpoints import Convention
+    from workers.place.network.braggnn import Convention
 
 __all__ = ["Deviation", "PlainBackend", "SelfCheck"]
 
@@ -52,7 +53,7 @@ class PlainBackend:
     def __call__(
         self, images: NDArray[np.float32], scales: NDArray[np.float32]
     ) -> NDArray[np.float32]:
-        """Map inputs to answers; see `workers.place.network.backends.base.InferenceBackend`."""
+        """Map inputs to answers; see `workers.place.network.backend.InferenceBackend`."""
         answers = self._network(torch.from_numpy(images), torch.from_numpy(scales))
         result: NDArray[np.float32] = answers.numpy()
         return result
@@ -66,7 +67,7 @@ class SelfCheck:
     network
         The network, on the CPU.
     convention
-        See `workers.place.base.NetworkMethod`.
+        See `workers.place.network.method.NetworkMethod`.
     n
         Patches.
     """

@@ -105,7 +105,7 @@ class SizedBackend:
     def __call__(
         self, images: NDArray[np.float32], scales: NDArray[np.float32]
     ) -> NDArray[np.float32]:
-        """Map inputs to answers; see `workers.place.network.backends.base.InferenceBackend`."""
+        """Map inputs to answers; see `workers.place.network.backend.InferenceBackend`."""
         images, scales = np.ascontiguousarray(images), np.ascontiguousarray(scales)
         answers = np.empty((len(images), self._outputs), np.float32)
         first = 0

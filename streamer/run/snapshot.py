@@ -1,0 +1,125 @@
+"""The state of a run at one moment."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from streamer.run.supervisor import NodeProcess, Supervisor
+
+__all__ = ["LIVE_FILE", "NodeView", "Snapshot"]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeView:
+    """One node of a run, as shown."""
+
+    name: str
+    doing: str
+    rate: str
+    restarts: int
+    pid: int
+    alive: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A run at one moment."""
+
+    phase: str
+    source: str
+    feed: str
+    relay: str
+    elapsed_s: float
+    expected: int | None
+    """Frames the source announced, if it did."""
+    received: int
+    frames: dict[str, int]
+    """Frames on disk by state."""
+    peaks: int
+    latency_ms: float
+    window: int
+    backlog: int
+    redelivered: int
+    duplicates: int
+    refused: int
+    ignored: str
+    """Messages of the source that gave no frame, in words."""
+    restarts: int
+    disagreement_px: float | None
+    """Median distance of the model's positions from fits, if any were made."""
+    nodes: list[NodeView]
+
+    @property
+    def settled(self) -> int:
+        """Frames that are in their final state."""
+        return sum(self.frames.values())
+
+
+LIVE_FILE = "live.json"
+"""State of a run that goes on, rewritten every second."""
+
+
+STATES = ("done", "failed", "missing", "shed")
+
+
+def take_snapshot(
+    supervisor: Supervisor, source: str, started: float, expected: int | None
+) -> Snapshot:
+    nodes = supervisor.nodes
+    sink, ingest = nodes["sink"], nodes["ingest"]
+    return Snapshot(
+        phase=supervisor.phase.value,
+        source=source,
+        feed=sink.status.info.get("feed", "") if sink.status else "",
+        relay=ingest.status.info.get("relay", "") if ingest.status else "",
+        elapsed_s=time.time() - started,
+        expected=expected,
+        received=int(ingest.stat("received")),
+        frames={state: int(sink.stat(state)) for state in STATES},
+        peaks=int(sink.stat("peaks")),
+        latency_ms=sink.stat("latency_ms"),
+        window=int(ingest.stat("window")),
+        backlog=int(ingest.stat("backlog")),
+        redelivered=redelivered(supervisor),
+        duplicates=int(sink.stat("duplicate")),
+        refused=int(sum(node.stat("refused") for node in nodes.values())),
+        ignored=ignored(ingest),
+        restarts=supervisor.restarted,
+        disagreement_px=disagreement(supervisor),
+        nodes=[_node_view(node) for node in nodes.values()],
+    )
+
+
+def _node_view(node: NodeProcess) -> NodeView:
+    status = node.status
+    doing = status.doing if status else ("starting" if node.alive else "being started again")
+    role = node.spec.role
+    if role == "ingest":
+        so_far = f"{node.stat('received'):,.0f} frames in, {node.stat('bytes') / 1e6:,.0f} MB"
+    elif role == "sink":
+        so_far = f"{node.stat('done'):,.0f} frames on disk"
+    elif role == "gpu":
+        so_far = f"{node.stat('peaks'):,.0f} peaks, {node.stat('batch'):,.0f} a batch"
+    else:
+        so_far = f"{node.stat('frames'):,.0f} frames, {node.stat('peaks'):,.0f} peaks"
+    pid = node.process.pid if node.process else 0
+    return NodeView(node.spec.name, doing, so_far, node.restarts, pid, node.alive)
+
+
+def redelivered(supervisor: Supervisor) -> int:
+    return int(sum(node.stat("redelivered") for node in supervisor.nodes.values()))
+
+
+def ignored(ingest: NodeProcess) -> str:
+    return ingest.status.info.get("ignored", "") if ingest.status else ""
+
+
+def disagreement(supervisor: Supervisor) -> float | None:
+    """Return the largest of the GPU workers' median distances of model and fit in pixels."""
+    values = [
+        node.status.stats["disagreement_px"]
+        for node in supervisor.nodes.values()
+        if node.status is not None and "disagreement_px" in node.status.stats
+    ]
+    return max(values, default=None)

@@ -1,0 +1,91 @@
+"""What every peak finder gives."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Finder", "Peaks", "check_limits", "check_shapes", "zeroed"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Peaks:
+    """The peaks of one frame, by falling score, then by raster index."""
+
+    row: NDArray[np.int32]
+    """(n,), pixel index."""
+    col: NDArray[np.int32]
+    """(n,), pixel index."""
+    score: NDArray[np.float64]
+    """(n,), persistence in counts, above 0; a whole number for an integer frame."""
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+
+class Finder(Protocol):
+    """Finds the peaks of a frame."""
+
+    def __call__(self, frame: NDArray[Any], masked: NDArray[np.bool_] | None = None) -> Peaks:
+        """Return the peaks of `frame`.
+
+        Parameters
+        ----------
+        frame
+            (rows, cols), integers or floats, in counts.
+        masked
+            (rows, cols), True where a pixel counts as 0; None masks nothing.
+
+        Raises
+        ------
+        ValueError
+            `frame` is not two-dimensional, the shapes differ, or a pixel that is not masked is NaN.
+        """
+        ...
+
+
+def sorted_peaks(
+    row: NDArray[np.int32], col: NDArray[np.int32], score: NDArray[np.float64]
+) -> Peaks:
+    """Return peaks in the order of `Peaks`, without those of score 0."""
+    order = np.lexsort((col, row, -score))
+    order = order[score[order] > 0]
+    return Peaks(row[order], col[order], score[order])
+
+
+def check_limits(minval: float, minscore: float) -> tuple[float, float]:
+    """Return both thresholds as floats; ValueError where one is no number."""
+    if not math.isfinite(minval) or math.isnan(minscore):
+        raise ValueError(f"minval {minval} and minscore {minscore} must be numbers")
+    return float(minval), float(minscore)
+
+
+def check_shapes(frame: NDArray[Any], masked: NDArray[np.bool_] | None) -> None:
+    """Raise ValueError where a frame is not two-dimensional or its mask does not fit."""
+    if frame.ndim != 2:
+        raise ValueError(f"a frame has rows and columns, this one has shape {frame.shape}")
+    if masked is not None and masked.shape != frame.shape:
+        raise ValueError(f"the mask has shape {masked.shape}, the frame {frame.shape}")
+
+
+def check_numbers(values: NDArray[np.float64]) -> None:
+    """Raise ValueError where a pixel is NaN."""
+    if np.isnan(values).any():
+        raise ValueError("the frame holds NaN: mask these pixels or set them to 0")
+
+
+def zeroed(
+    frame: NDArray[Any], minval: float, masked: NDArray[np.bool_] | None
+) -> NDArray[np.float64]:
+    """Return the frame as findpeaks is to see it."""
+    # findpeaks takes the pixels of narrow frames in the order of memory.
+    values = np.array(frame, np.float64, order="C")
+    if masked is not None:
+        values[np.asarray(masked, np.bool_)] = 0.0
+    check_numbers(values)
+    values[values < max(minval, 0.0)] = 0.0
+    return values
