@@ -44,19 +44,19 @@ class Gallery:
         self._own_mask = mask
         self._displays: OrderedDict[Key, Display] = OrderedDict()
 
-    def display(self, key: Key, series: list[str]) -> Display | str:
+    def display(self, key: Key, time_ns: int | None) -> Display | str:
         """Return what is shown of a frame, or the reason why nothing is.
 
         Parameters
         ----------
-        series
-            Those of the run, in the order in which they began.
+        time_ns
+            When it was exposed, as the run has it; None when it does not have the frame yet.
         """
         known = self._displays.get(key)
         if known is not None:
             self._displays.move_to_end(key)
             return known
-        pixels = self._pixels(key, series)
+        pixels = self._pixels(key, time_ns)
         if isinstance(pixels, str):
             return pixels
         shown = self._displays[key] = display(pixels, self._mask(key[0], pixels.shape))
@@ -64,9 +64,9 @@ class Gallery:
             self._displays.popitem(last=False)
         return shown
 
-    def patch(self, key: Key, series: list[str], row: float, col: float) -> Patch | str:
+    def patch(self, key: Key, time_ns: int | None, row: float, col: float) -> Patch | str:
         """Return the surroundings of a place on a frame, or the reason why there are none."""
-        pixels = self._pixels(key, series)
+        pixels = self._pixels(key, time_ns)
         if isinstance(pixels, str):
             return pixels
         return cut_patch(pixels, self._mask(key[0], pixels.shape), row, col)
@@ -76,8 +76,8 @@ class Gallery:
         self.relayed.close()
         self._recorded.close()
 
-    def _pixels(self, key: Key, series: list[str]) -> NDArray[Any] | str:
-        frame = self.relayed.frames.get(key) or self._recorded.frame(*key, series)
+    def _pixels(self, key: Key, time_ns: int | None) -> NDArray[Any] | str:
+        frame = self.relayed.frames.get(key) or self._recorded.frame(*key, time_ns)
         pixels = decoded(frame) if isinstance(frame, Frame) else frame
         if not isinstance(pixels, str):
             self.shapes[key[0]] = (pixels.shape[0], pixels.shape[1])

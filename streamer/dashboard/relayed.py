@@ -11,11 +11,13 @@ import zmq
 from numpy.typing import NDArray
 
 from streamer.frames.events import Announcement, Frame, Picture
-from streamer.results.pixels import _MOST_BYTES, _MOST_FRAMES
 
 __all__ = ["Relayed"]
 
 logger = logging.getLogger(__name__)
+
+_MOST_FRAMES = 200
+_MOST_BYTES = 256 << 20
 
 
 class Relayed:

@@ -195,7 +195,8 @@ class Showing:
     def image(self, key: Key, *, newest: bool) -> bytes:
         """Show a frame with its peaks."""
         row = self.archive.find(*key)
-        shown = self._gallery.display(key, self.archive.series)
+        time_ns = self._time_ns(row)
+        shown = self._gallery.display(key, time_ns)
         peaks = self.archive.peaks_of(row) if row is not None else slice(0, 0)
         arrays: dict[str, NDArray[Any]] = {
             name: self.archive.peaks[name][peaks].astype(
@@ -207,11 +208,7 @@ class Showing:
         header: dict[str, Any] = {
             "series": key[0],
             "frame": key[1],
-            "time_ns": int(self.archive.frames["time_ns"][row])
-            if row is not None
-            else picture.time_ns
-            if picture is not None
-            else None,
+            "time_ns": picture.time_ns if time_ns is None and picture is not None else time_ns,
             "settled": row is not None,
             "newest": newest and self.state.live,
             "shape": list(self._shape(key[0])),
@@ -297,7 +294,7 @@ class Showing:
                 place = (float(near["row"][at]), float(near["col"][at]))
                 sigma = [float(near["row_sigma"][at]), float(near["col_sigma"][at])]
                 header |= {"track": int(near["track"][at]), "placed": list(place), "sigma": sigma}
-        patch = self._gallery.patch(key, self.archive.series, *place)
+        patch = self._gallery.patch(key, self._time_ns(row), *place)
         if isinstance(patch, str):
             return PeakPatch(header | {"why": patch}, None)
         return PeakPatch(header | {"origin": [patch.row, patch.col]}, patch)
@@ -330,6 +327,9 @@ class Showing:
             int(frames["frame"][done[-1]]),
         )
         return self._shown
+
+    def _time_ns(self, row: int | None) -> int | None:
+        return None if row is None else int(self.archive.frames["time_ns"][row])
 
     def _is_settled(self, key: Key) -> bool:
         return self.archive.find(*key) is not None

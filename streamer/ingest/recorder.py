@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from streamer.errors import UserError
 from streamer.frames.codecs import decode, with_header
 from streamer.frames.events import Event, Frame, Series, SeriesEnd
+from streamer.sources.files.hdf5.kept import around_number
 
 __all__ = ["Recorder", "check_path"]
 
@@ -146,12 +147,10 @@ class Recorder:
     def _free_path(self) -> Path:
         """Name the next file; none is ever overwritten."""
         path, again = self._path, 1
+        start, end = around_number(path)
         while path.exists():
             again += 1
-            stem = self._path.stem
-            master = "_master" if stem.endswith("_master") else ""
-            name = f"{stem.removesuffix('_master')}_{again}{master}{self._path.suffix}"
-            path = self._path.with_name(name)
+            path = self._path.with_name(f"{start}_{again}{end}")
         return path
 
 

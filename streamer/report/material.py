@@ -157,10 +157,10 @@ def spread(frames: pa.Table, n: int) -> list[int]:
 
 
 def pixels_of(
-    recorded: Recorded, shot: Shot, names: list[str]
+    recorded: Recorded, shot: Shot
 ) -> tuple[NDArray[Any] | str, NDArray[np.bool_] | None]:
     """Return pixels of a frame, or why there are none, and its mask."""
-    frame = recorded.frame(shot.series, shot.frame, names)
+    frame = recorded.frame(shot.series, shot.frame, shot.time_ns)
     pixels = frame if isinstance(frame, str) else decoded(frame)
     return pixels, recorded.masks.get(shot.series)
 

@@ -110,7 +110,7 @@ def write_movie(
             for shot in progress(
                 shots, "movie", len(rows), console=console, transient=True, show_speed=True
             ):
-                pixels, mask = pixels_of(recorded, shot, names)
+                pixels, mask = pixels_of(recorded, shot)
                 write(painter.paint(shot, pixels, mask))
         partial.rename(path)
     except OSError as error:

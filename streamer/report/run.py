@@ -123,7 +123,7 @@ def _pictures(
     names: list[str] = material.frames["series"].unique().to_pylist()
     pictures, why = [], ""
     for shot in shown:
-        pixels, mask = pixels_of(recorded, shot, names)
+        pixels, mask = pixels_of(recorded, shot)
         where = f"{shot.series}, frame" if len(names) > 1 else "frame"
         title = f"{where} {shot.frame:,}: {len(shot.peaks['row'])} peaks"
         if isinstance(pixels, str):
@@ -192,7 +192,6 @@ def _fitted(
     patience_s: float,
 ) -> tuple[list[tuple[Shot, Refit]], str]:
     """Fit the peaks of frames until time is up; and say why frames could not be had."""
-    names: list[str] = material.frames["series"].unique().to_pylist()
     pairs: list[tuple[Shot, Refit]] = []
     why = ""
     stop = time.monotonic() + patience_s
@@ -201,7 +200,7 @@ def _fitted(
             break
         if not len(shot.peaks["row"]):
             continue
-        pixels, mask = pixels_of(recorded, shot, names)
+        pixels, mask = pixels_of(recorded, shot)
         if isinstance(pixels, str):
             why = pixels
             if not pairs:

@@ -14,16 +14,13 @@ from streamer.config import SourceConfig
 from streamer.errors import UserError
 from streamer.frames.codecs import DecodeError, decode
 from streamer.frames.events import Frame
+from streamer.sources.files.hdf5.kept import files_of, title_of
+from streamer.sources.files.open import open_recording
 
 __all__ = ["Recorded", "decoded"]
 
-
-_MOST_FRAMES = 200
-
-
-_MOST_BYTES = 256 << 20
-
-
+_SAME_NS = 1000
+"""A recording keeps times as seconds since its first frame, which rounds them."""
 _ROUND = re.compile(r"_(\d+)$")
 
 
@@ -46,22 +43,30 @@ class Recorded:
         changes = {"loop": 1, "frames": None, "speed": None, "record": None}
         self._config = config.model_copy(update=changes | ({"follow": False} if live else {}))
         self._open: dict[str, Any] = {}
+        self._titles: dict[Path, str] = {}
         self.masks: dict[str, NDArray[np.bool_]] = {}
         """Pixel mask by series, of those that were opened."""
 
-    def frame(self, series: str, number: int, names: list[str]) -> Frame | str:
+    def frame(self, series: str, number: int, time_ns: int | None) -> Frame | str:
         """Return a frame, or the reason why it cannot be had.
 
         Parameters
         ----------
-        names
-            The series of the run in their order.
+        time_ns
+            When it was exposed, as the run has it, Unix time in ns; None when the run does not have
+            the frame.
         """
         if self._place is None:
             return "the stream was not recorded (attach --record FILE.h5 keeps it)"
         try:
-            recording = self._recording(series, names)
-            return self._picture(recording, series, number)
+            if self._kept:
+                return self._find(self._place, series, number, time_ns)
+            recording = self._recording(self._source)
+            name = recording.series.name
+            if name != series and _ROUND.sub("", series) != name:
+                return f"{self._source} holds series {name}, not {series}"
+            self._keep_mask(recording, series)
+            return _picture(recording, number)
         except UserError as error:
             return str(error)
         except (OSError, RuntimeError, KeyError, ValueError) as error:
@@ -75,31 +80,50 @@ class Recorded:
                 recording.close()
         self._open = {}
 
-    def _picture(self, recording: Any, series: str, number: int) -> Frame | str:
-        about = recording.series
-        name = about.name if not self._kept else series
-        if name != series and _ROUND.sub("", series) != name:
-            return f"{self._source} holds series {name}, not {series}"
-        if about.pixel_mask is not None:
-            self.masks[series] = about.pixel_mask
-        picture = recording.picture(number)
-        return picture if isinstance(picture, Frame) else str(picture.reason)
+    def _find(self, place: Path, series: str, number: int, time_ns: int | None) -> Frame | str:
+        """Return a frame of a stream that was kept, from the file that has it.
 
-    def _recording(self, series: str, names: list[str]) -> Any:
-        path = self._source
-        if self._kept and self._place is not None:
-            # Each series has a file of its own, numbered in their order.
-            again = names.index(series) + 1 if series in names else 1
-            stem = self._place.stem
-            master = "_master" if stem.endswith("_master") else ""
-            if again > 1:
-                stem = f"{stem.removesuffix('_master')}_{again}{master}"
-            path = str(self._place.with_name(stem + self._place.suffix))
+        A series has several files when the node that recorded it was started again, and files of an
+        earlier run can lie between. What tells a frame is its series, its number and its time.
+        """
+        why = f"no file of {self._source} holds frame {number} of series {series}"
+        if time_ns is None:
+            return why
+        for path in files_of(place):
+            if self._title(path) != series:
+                continue
+            try:
+                recording = self._recording(str(path))
+            except UserError as error:
+                why = str(error)
+                continue
+            picture = _picture(recording, number)
+            if isinstance(picture, str):
+                why = picture
+            elif abs(picture.time_ns - time_ns) <= _SAME_NS:
+                self._keep_mask(recording, series)
+                return picture
+        return why
+
+    def _title(self, path: Path) -> str | None:
+        """Return the series in a file; None as long as it cannot be read."""
+        if path not in self._titles and (title := title_of(path)) is not None:
+            self._titles[path] = title
+        return self._titles.get(path)
+
+    def _keep_mask(self, recording: Any, series: str) -> None:
+        if recording.series.pixel_mask is not None:
+            self.masks[series] = recording.series.pixel_mask
+
+    def _recording(self, path: str) -> Any:
         if path not in self._open:
-            from streamer.sources.files.open import open_recording
-
             self._open[path] = open_recording(path, self._config)
         return self._open[path]
+
+
+def _picture(recording: Any, number: int) -> Frame | str:
+    picture = recording.picture(number)
+    return picture if isinstance(picture, Frame) else str(picture.reason)
 
 
 def decoded(frame: Frame) -> NDArray[Any] | str:

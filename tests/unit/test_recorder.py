@@ -12,6 +12,7 @@ from streamer.errors import UserError
 from streamer.frames.codecs import decode
 from streamer.frames.events import Frame, Gap, Series, SeriesEnd
 from streamer.ingest.recorder import Recorder, check_path
+from streamer.results.pixels import Recorded, decoded
 from streamer.sources import open_source
 
 SHAPE = (40, 56)
@@ -169,6 +170,33 @@ def test_each_series_has_its_file_and_none_is_overwritten(tmp_path):
     again.close()
     assert again.files == [tmp_path / "other_2.h5"]
     assert (tmp_path / "other.h5").read_bytes() == b"of someone else"
+
+
+def test_pixels_of_a_series_come_from_the_file_that_has_them(tmp_path):
+    path = tmp_path / "run_master.h5"
+    old = [frame(n, data=chunk(picture(n + 50), "bslz4"), time_ns=n) for n in range(6)]
+    no_mask = series(pixel_mask=None)
+    record(tmp_path / "run_2_master.h5", [no_mask, *old])  # of an earlier run
+    (tmp_path / "run_3_master.h5").write_bytes(b"of someone else")
+    record(path, [series(), *map(frame, range(3))])
+    eighth = frame(1, series="series_8", data=chunk(picture(81), "bslz4"))
+    again = Recorder(path)  # of the node that goes on
+    again.take([series(), *map(frame, (3, 5)), series(name="series_8"), eighth])
+    again.close()
+    with contextlib.closing(Recorded("dectris://host:1", SourceConfig(record=path))) as recorded:
+
+        def found(name, number, time_ns):
+            one = recorded.frame(name, number, time_ns)
+            return one if isinstance(one, str) else decoded(one)
+
+        for number in (0, 1, 2, 3, 5):
+            pixels = found("series_7", number, frame(number).time_ns)
+            np.testing.assert_array_equal(pixels, picture(number))
+        assert recorded.masks["series_7"][3, 4]
+        np.testing.assert_array_equal(found("series_8", 1, eighth.time_ns), picture(81))
+        assert isinstance(found("series_7", 4, frame(4).time_ns), str)
+        assert "no file of" in found("series_8", 1, None)
+        assert "no file of" in found("series_6", 0, START_NS)
 
 
 def test_series_without_a_frame_leaves_a_file_that_says_so(tmp_path):
