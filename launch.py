@@ -564,6 +564,7 @@ def _check_inputs(settings: Config) -> int:
     """
     from streamer.frames.geometry import Geometry
     from streamer.sources.images import load_dark, load_mask
+    from workers.place.methods import make_method, patch_size_of
 
     Geometry.from_config(settings.geometry)
     if settings.detect.mask is not None:
@@ -575,13 +576,9 @@ def _check_inputs(settings: Config) -> int:
         from workers.place.network.backends.choice import choose_place
 
         choose_place(positions.backend, positions.device)
-    if positions.method == "braggnn" and (
-        positions.checkpoint is not None or positions.device.startswith("cuda")
-    ):
-        from workers.place.methods import make_method
-
+    if positions.method == "braggnn" and positions.device.startswith("cuda"):
         return make_method(positions, 1).patch_size
-    return 11
+    return patch_size_of(positions)
 
 
 def _command(words: list[str]) -> list[str]:

@@ -47,8 +47,8 @@ def execute(
     command: Callable[[Path], list[str]],
     view: View,
     *,
+    patch_size: int,
     expected: int | None = None,
-    patch_size: int = 11,
     cuda_devices: int = 0,
 ) -> dict[str, Any]:
     """Process a source into a new run folder and return the content of its ``run.json``.
@@ -61,6 +61,8 @@ def execute(
         URI of a live stream or path of a recording, checked by the caller.
     command
         Returns the command line that runs the node whose spec lies in a file.
+    patch_size
+        Pixels along each axis of the patches that the position method wants.
     expected
         Number of frames, if known, for the progress bar.
 

@@ -26,7 +26,8 @@ class NodeSpec(msgspec.Struct, frozen=True, kw_only=True):
     endpoints: dict[str, str]
     detectors: int
     gpus: int
-    patch_size: int = 11
+    patch_size: int
+    """Pixels along each axis of the patches that the position method wants."""
     incarnation: int = 0
     """How often it was started before."""
     metrics_port: int = 0

@@ -23,6 +23,7 @@ from streamer.run.execute import execute
 from streamer.run.sidecar import address_of, beside, listen, step_back
 from streamer.simulator.eiger_files import write_recording
 from streamer.simulator.scene import Scene
+from workers.place.methods import patch_size_of
 
 LAUNCH = Path(__file__).parents[2] / "launch.py"
 FRAMES, LOOPS, ROUNDS, VIEWERS = 5000, 4, 5, 10
@@ -92,6 +93,7 @@ def rate(config: Config, path: Path, out: Path, *, watched: bool) -> tuple[float
             out,
             lambda spec: [sys.executable, str(LAUNCH), "node", str(spec)],
             _Silent(Console(quiet=True)),
+            patch_size=patch_size_of(config.positions),
         )
     listener.close()
     read = float(clients[0].communicate(timeout=30)[0]) if watched else 0.0

@@ -27,6 +27,7 @@ from streamer.sink.tables import Result, Row, as_table, frame_columns, peak_colu
 from streamer.sources import open_source
 from streamer.tracks.linking import Follower
 from streamer.transport.messages import FramePeaks, SeriesHeader
+from workers.place.methods import patch_size_of
 
 LAUNCH = Path(__file__).parents[2] / "launch.py"
 GOAL = 0.70
@@ -152,6 +153,7 @@ def topology(config: Config, path: Path, out: Path) -> dict:
         out,
         lambda spec: [sys.executable, str(LAUNCH), "node", str(spec)],
         _Silent(Console(quiet=True)),
+        patch_size=patch_size_of(config.positions),
     )
 
 

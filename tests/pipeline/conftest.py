@@ -65,7 +65,7 @@ class Watcher:
 def run(source: Path | str, out: Path, *settings: str, act=None) -> dict:
     """Process a source as the command line would, with a hand in it."""
     config: Config = load_config(None, [*QUICK, *settings])
-    return execute(config, str(source), out, command, Watcher(act), expected=FRAMES)
+    return execute(config, str(source), out, command, Watcher(act), patch_size=11, expected=FRAMES)
 
 
 def frames_of(out: Path) -> list[tuple[int, str]]:

@@ -232,7 +232,7 @@ class FakeProcess:
 
 
 def a_node(name: str, tmp_path, port: int, state: str = "running") -> NodeProcess:
-    spec = NodeSpec(name=name, source="", out="", endpoints={}, detectors=1, gpus=1)
+    spec = NodeSpec(name=name, source="", out="", endpoints={}, detectors=1, gpus=1, patch_size=11)
     status = Status(name, 1, state, "", port, {})
     return NodeProcess(spec, tmp_path / "log", FakeProcess(), status)
 

@@ -23,7 +23,7 @@ from streamer.simulator.patches import (
 from workers.compare.evaluation import CASES, ConstantAnswer, evaluate, figures_table
 from workers.place.base import PositionMethod, border_level
 from workers.place.centroid import Centroid
-from workers.place.methods import make_method
+from workers.place.methods import make_method, patch_size_of
 from workers.place.network.normalisation import FLIP_COLS, FLIP_ROWS, SWAP, normalise, prepare
 
 ONES = np.ones((1, 11, 11), np.bool_)
@@ -277,6 +277,12 @@ def test_normalisation_without_background():
     assert (image[0] == 0.0).all()
     assert image[5, 5] == 1.0
     assert image[5, 6] == pytest.approx(np.exp(-0.5), rel=1e-3)
+
+
+@pytest.mark.parametrize("method", ["braggnn", "gaussian", "pseudovoigt", "centroid"])
+def test_patch_size_is_known_before_the_method_is_made(method):
+    config = PositionsConfig(method=method, device="cpu")
+    assert patch_size_of(config) == make_method(config, 1).patch_size
 
 
 @settings(max_examples=50, deadline=None)

@@ -12,6 +12,7 @@ from streamer.config import Config
 from streamer.errors import UserError
 from streamer.frames.flags import NEIGHBOUR, POOR_FIT
 from streamer.frames.peaks import PEAK, POSITION
+from streamer.run.topology import NodeSpec
 from streamer.transport.messages import (
     Acks,
     CodedFrame,
@@ -29,7 +30,9 @@ from streamer.transport.sockets import DETECTORS, FAR_END, GPUS
 from streamer.transport.subscriber import Subscriber
 from workers.detect.choice import make_finder
 from workers.detect.node import DetectorWorker
+from workers.nodes import _role
 from workers.place.base import Positions as Placed
+from workers.place.methods import patch_size_of
 from workers.place.node import GpuWorker
 
 CONFIG = Config.model_validate({"positions": {"batch_wait_ms": 20.0}})
@@ -39,14 +42,13 @@ SPOTS = [(20, 30), (40, 12), (45, 50)]
 class Line:
     """A worker between a publisher and a subscriber, with a sink's acknowledgements."""
 
-    def __init__(self, context, address, pool, make, *, followed=True):
+    def __init__(self, context, address, pool, behind, make, *, followed=True):
         self.metrics = Metrics()
         self.publisher = Publisher(context, address())
         self.acks = context.socket(zmq.PUB)
         acks_address = address()
         self.acks.bind(acks_address)
         self.worker, out = make(self.publisher.address, acks_address, self.metrics)
-        behind = GPUS if pool == DETECTORS else FAR_END
         self.subscriber = Subscriber(context, [out] if followed else [], behind, "behind")
         self.pool, self.received = pool, []
 
@@ -87,9 +89,10 @@ def detector(context, address):
             out = address()
             finder = make_finder("topology", 40, 60)
             ends = {"frames_address": frames, "patches_address": out, "acks_address": acks}
+            more.setdefault("patch_size", 11)
             return DetectorWorker(context, config, metrics, finder, name="d", **ends, **more), out
 
-        lines.append(Line(context, address, DETECTORS, worker, followed=followed))
+        lines.append(Line(context, address, DETECTORS, GPUS, worker, followed=followed))
         return lines[-1]
 
     yield make
@@ -135,7 +138,7 @@ def gpu(context, address):
             made.method = method
             return made, out
 
-        lines.append(Line(context, address, GPUS, worker))
+        lines.append(Line(context, address, GPUS, FAR_END, worker))
         return lines[-1]
 
     yield make
@@ -302,3 +305,56 @@ def test_binned_positions_are_in_detector_pixels(gpu):
     # Binned pixel 50 covers 100 and 101, of which 100.5 is the middle.
     assert (where["row"][0], where["col"][0]) == (101.5, 49.5)
     assert where["row_sigma"][0] == pytest.approx(0.2)
+
+
+class Middle:
+    """Says of each peak that it stands in the middle; wants patches of a size of its own."""
+
+    name, patch_size = "middle", 9
+
+    def place(self, patches, valid):
+        middle, sigma = np.zeros(len(patches)), np.full(len(patches), 0.3)
+        flags = np.zeros(len(patches), "i4")
+        return Placed(middle, middle, sigma, sigma, flags, flags > 0)
+
+
+class Both:
+    """A detector worker and the GPU worker behind it, as one."""
+
+    def __init__(self, *workers):
+        self.workers = workers
+
+    def step(self):
+        for worker in self.workers:
+            worker.step()
+
+    def close(self):
+        for worker in self.workers:
+            worker.close()
+
+
+def test_patches_are_cut_as_the_method_wants_them(context, address, tmp_path, monkeypatch):
+    """A run's nodes, with a method of 9 x 9 pixels in the place of the project's."""
+    monkeypatch.setattr("workers.place.methods.make_method", lambda config, n_threads: Middle())
+    thresholds = {"minval": 40.0, "minscore": 60.0}
+    settings = Config.model_validate({"detect": thresholds, "positions": {"method": "centroid"}})
+    size = patch_size_of(settings.positions)
+
+    def make(frames, acks, metrics):
+        ends = {"frames": frames, "acks": acks, "patches-0": address(), "positions-0": address()}
+        plan = {"source": "", "out": str(tmp_path), "endpoints": ends, "detectors": 1, "gpus": 1}
+        nodes = [NodeSpec(name=name, patch_size=size, **plan) for name in ("detector-0", "gpu-0")]
+        made = [_role(node, settings, context, metrics)() for node in nodes]
+        return Both(*made), ends["positions-0"]
+
+    line = Line(context, address, DETECTORS, FAR_END, make)
+    line.publisher.announce(DETECTORS, "s", pack(SeriesHeader("s")))
+    send_frames(line, [a_frame().tobytes() for _ in range(5)])
+    line.run(lambda: line.received or line.refused)
+    line.close()
+    assert line.refused == 0
+    numbers, where = positions(line)
+    assert sorted(numbers) == list(range(5))
+    assert sorted(zip(where["row"].tolist(), where["col"].tolist(), strict=True)) == sorted(
+        5 * SPOTS
+    )

@@ -19,7 +19,7 @@ from streamer.simulator.patches import (
     draw_valid,
     expected_counts,
 )
-from workers.place.base import PositionMethod, Positions
+from workers.place.base import PATCH_SIZE, PositionMethod, Positions
 
 __all__ = ["CASES", "Case", "ConstantAnswer", "Figures", "evaluate", "figures_table"]
 
@@ -113,7 +113,7 @@ class ConstantAnswer:
     """Says that every peak stands in the middle: what any method must beat."""
 
     name = "constant"
-    patch_size = 11
+    patch_size = PATCH_SIZE
 
     def place(self, patches: np.ndarray, valid: np.ndarray) -> Positions:
         """Return zeros."""

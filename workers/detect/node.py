@@ -73,6 +73,8 @@ class DetectorWorker:
         The ingest node's publisher.
     patches_address
         Where to publish peaks and patches.
+    patch_size
+        Pixels along each axis of the patches that the position method wants.
     mask, dark
         The user's, each of a frame's shape.
     """
@@ -88,7 +90,7 @@ class DetectorWorker:
         frames_address: str,
         patches_address: str,
         acks_address: str,
-        patch_size: int = 11,
+        patch_size: int,
         mask: NDArray[np.bool_] | None = None,
         dark: NDArray[np.float32] | None = None,
     ) -> None:

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from streamer.frames.flags import POOR_FIT, UNTRUSTED
 
-__all__ = ["TRUSTED_PX", "PositionMethod", "Positions", "border_level"]
+__all__ = ["PATCH_SIZE", "TRUSTED_PX", "PositionMethod", "Positions", "border_level", "flagged"]
 
+PATCH_SIZE = 11
+"""Pixels along each axis of the patches of the project's own methods and networks."""
 TRUSTED_PX = 1.0
 """Furthest trusted distance from the middle pixel's centre along each axis, in pixels."""
 
@@ -62,6 +64,7 @@ class PositionMethod(Protocol):
 def flagged(
     offsets: NDArray[np.float64], patches: NDArray[np.float32], valid: NDArray[np.bool_]
 ) -> Positions:
+    """Return positions of unknown sigma at `offsets`, (n, 2) pixels, with their flags."""
     flags = np.empty(len(offsets), np.int32)
     _flag(
         np.ascontiguousarray(patches, np.float32),

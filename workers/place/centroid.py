@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from workers.place.base import Positions, border_level, flagged
+from workers.place.base import PATCH_SIZE, Positions, border_level, flagged
 
 __all__ = ["Centroid"]
 
@@ -20,7 +20,7 @@ class Centroid:
     """
 
     name = "centroid"
-    patch_size = 11
+    patch_size = PATCH_SIZE
 
     def place(self, patches: NDArray[np.float32], valid: NDArray[np.bool_]) -> Positions:
         """Place one peak in each patch; see `PositionMethod.place`."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from streamer.config import PositionsConfig
-from workers.place.base import PositionMethod
+from workers.place.base import PATCH_SIZE, PositionMethod
 from workers.place.centroid import Centroid
 from workers.place.fit.methods import GaussianFit, Noise, PseudoVoigtFit
 from workers.place.network.method import NetworkMethod
 
-__all__ = ["make_method"]
+__all__ = ["make_method", "patch_size_of"]
 
 
 def make_method(config: PositionsConfig, n_threads: int) -> PositionMethod:
@@ -40,3 +40,16 @@ def make_method(config: PositionsConfig, n_threads: int) -> PositionMethod:
     network, convention = load_network(config.checkpoint or WEIGHTS / "compact.pt")
     backend = make_backend(config.backend, network, convention, device, n_threads)
     return NetworkMethod(backend, network.architecture, convention)
+
+
+def patch_size_of(config: PositionsConfig) -> int:
+    """Return the pixels along each axis of the patches that the configured method wants.
+
+    Raises
+    ------
+    UserError
+        The method cannot be made; without a checkpoint of the user's, a network is not tried.
+    """
+    if config.method == "braggnn" and config.checkpoint is None:
+        return PATCH_SIZE  # known without torch, which takes seconds to import
+    return make_method(config, 1).patch_size

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from streamer.errors import UserError
 from streamer.frames.flags import NEIGHBOUR, POOR_FIT, UNTRUSTED
-from workers.place.base import Positions
+from workers.place.base import PATCH_SIZE, Positions
 from workers.place.fit.kernel import EXCESS, FITTED, fit_patches
 from workers.place.fit.likelihood import GAUSSIAN, PSEUDO_VOIGT, workspace
 
@@ -145,7 +145,7 @@ class GaussianFit:
     """
 
     name = "gaussian"
-    patch_size = 11
+    patch_size = PATCH_SIZE
     _each = GAUSSIAN
 
     def __init__(self, noise: Noise | None = None):
