@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from streamer.frames.flags import EDGE, MASKED, NEIGHBOUR, POOR_FIT, SATURATED
 from streamer.frames.peaks import PEAK
@@ -162,6 +164,46 @@ def test_binning_sums_pixels_and_masks_blocks():
     masked = np.zeros((4, 6), bool)
     masked[3, 2] = True
     assert bin_mask(masked, 2).tolist() == [[False] * 3, [False, True, False]]
+
+
+@given(seed=st.integers(0, 2**32 - 1), n=st.integers(1, 5))
+@pytest.mark.parametrize("dtype", [f"{sign}{size}" for sign in "ui" for size in (1, 2, 4, 8)])
+def test_sums_of_the_largest_and_smallest_integers_do_not_overflow(dtype, seed, n):
+    limits, rng = np.iinfo(dtype), np.random.default_rng(seed)
+    low, high = max(limits.min, limits.max // 2), limits.max
+    if limits.min < 0 and rng.random() < 0.5:
+        low, high = limits.min, limits.min // 2
+    frame = rng.integers(low, high, (3 * n + (n > 1), 2 * n), dtype, endpoint=True)
+    blocks = frame[: 3 * n].astype(object).reshape(3, n, 2, n)
+    exact = blocks.sum(axis=(1, 3))
+    if limits.bits < 64:
+        assert binned(frame, n).tolist() == exact.tolist()
+    else:
+        np.testing.assert_allclose(binned(frame, n), exact.astype(np.float64), rtol=1e-15)
+
+
+@given(seed=st.integers(0, 2**32 - 1), n=st.integers(1, 5))
+@pytest.mark.parametrize(("dtype", "summed"), [("f2", "f4"), ("f4", "f4"), ("f8", "f8")])
+def test_sums_of_floats_are_as_precise_as_they_are(dtype, summed, seed, n):
+    frame = np.random.default_rng(seed).uniform(1.0, 60_000.0, (2 * n, 3 * n)).astype(dtype)
+    found = binned(frame, n)
+    assert found.dtype == summed
+    exact = frame.astype(np.longdouble).reshape(2, n, 3, n).sum(axis=(1, 3))
+    np.testing.assert_allclose(found, exact, rtol=25 * np.finfo(summed).eps)
+
+
+def test_bright_binned_pixels_are_found_and_saturated_ones_told():
+    frame = np.zeros((40, 40), np.uint32)
+    frame[20:22, 20:22] = 1_500_000_000
+    frame[10, 11] = 2_000_000_000
+    frame[10, 4] = 2**32 - 1
+    correction = Correction(saturation=2e9, binning=2)
+    _, masked, saturated = correction(frame)
+    assert np.argwhere(saturated).tolist() == [[5, 2], [5, 5]]
+    assert np.argwhere(masked).tolist() == [[5, 2]]
+    peaks, patches = find_in_frame(frame, correction, make_finder("topology", 1e9, 1e9), 11)
+    assert {(peak["row"], peak["col"]) for peak in peaks} == {(10, 10), (20, 20)}
+    assert patches.counts.max() == 6e9
 
 
 @pytest.mark.parametrize("binning", [1, 2, 3])

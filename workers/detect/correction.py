@@ -118,12 +118,24 @@ def _mask_negative(frame, bad, masked):  # type: ignore[no-untyped-def]
 
 
 def binned(frame: NDArray[np.generic], n: int) -> NDArray[np.generic]:
-    """Sum blocks of `n` x `n` pixels; rows and columns that fill no block are left out."""
+    """Sum blocks of `n` x `n` pixels; rows and columns that fill no block are left out.
+
+    Whatever the pixels hold, the sum's type holds it: 32-bit integers where they are enough, then
+    64-bit ones, then float64. Floats stay what they are, half floats become float32.
+    """
     rows, cols = frame.shape[0] // n, frame.shape[1] // n
-    wide = np.float32 if frame.dtype.kind == "f" else np.int32
     blocks = frame[: rows * n, : cols * n].reshape(rows, n, cols, n)
-    summed: NDArray[np.generic] = blocks.sum(axis=(1, 3), dtype=wide)
+    summed: NDArray[np.generic] = blocks.sum(axis=(1, 3), dtype=_sum_type(frame.dtype, n * n))
     return summed
+
+
+def _sum_type(pixels: np.dtype[np.generic], count: int) -> np.dtype[np.generic]:
+    if pixels.kind == "f":
+        return np.result_type(pixels, np.float32)
+    limits = np.iinfo(pixels.name)
+    most = count * max(-int(limits.min), int(limits.max))
+    integers = (np.dtype(name) for name in ("int32", "int64") if most <= np.iinfo(name).max)
+    return next(integers, np.dtype(np.float64))
 
 
 def bin_mask(masked: NDArray[np.bool_], n: int) -> NDArray[np.bool_]:
