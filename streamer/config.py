@@ -67,9 +67,11 @@ class PositionsConfig(_Section):
     read_noise: float = Field(default=0.0, ge=0)
     """Standard deviation in counts of a pixel without photons, for fits: 0 for a photon counter."""
     refit: bool = True
-    """Fit patches that may not hold one clean peak: two or three together, which may have tails."""
+    """Fit patches that may not hold one clean peak: two or three together, which may have tails.
+    Not for networks that see fewer than 11 pixels."""
     check_share: float = Field(default=0.01, ge=0, le=1)
-    """Share of the peaks that are also fitted, to see that the model still suits the data."""
+    """Share of the peaks that are also fitted, to see that the model still suits the data; none for
+    networks that see fewer than 11 pixels."""
     checkpoint: Path | None = None
     """Weights to use in place of our own; checked against known patches before use."""
     device: str = "auto"

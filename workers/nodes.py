@@ -18,6 +18,8 @@ from streamer.transport.node import Node
 
 __all__ = ["run_node"]
 
+logger = logging.getLogger(__name__)
+
 
 def run_node(spec: NodeSpec) -> None:
     """Be a node of a run until the run or the launcher ends.
@@ -105,25 +107,36 @@ def _role(
         )
 
     def gpu() -> Any:
+        from workers.kernels import compile_fit
+        from workers.place.base import PATCH_SIZE
+        from workers.place.fit.methods import GaussianFit, Noise, PseudoVoigtFit
         from workers.place.live_check import LiveCheck
         from workers.place.methods import make_method
         from workers.place.node import GpuWorker
 
-        method = make_method(_on_own_device(settings.positions, spec.index), 1)
+        positions = settings.positions
+        method = make_method(_on_own_device(positions, spec.index), 1)
         size = method.patch_size
         method.place(np.ones((1, size, size), np.float32), np.ones((1, size, size), np.bool_))
         second = check = None
-        if method.name == "braggnn" and size == 11:
-            fits = [
-                make_method(settings.positions.model_copy(update={"method": name}), 1)
-                for name in ("gaussian", "pseudovoigt")
-            ]
-            for fit in fits:
-                fit.place(np.ones((1, size, size), np.float32), np.ones((1, size, size), np.bool_))
-            # Beside another spot the tails decide, which a Gaussian has not.
-            second = fits[1] if settings.positions.refit else None
-            share = settings.positions.check_share
-            check = LiveCheck(fits[0], share, metrics) if share else None
+        info: dict[str, str] = {}
+        share = positions.check_share
+        if method.name == "braggnn" and (positions.refit or share):
+            if size < PATCH_SIZE:
+                info["fits"] = f"off: patches of {size} x {size} pixels are too small for fits"
+                logger.warning(
+                    "positions.refit and positions.check_share are off: in patches of %d x %d "
+                    "pixels fits do not know how good they are, from %d on they do",
+                    size,
+                    size,
+                    PATCH_SIZE,
+                )
+            else:
+                noise = Noise(positions.gain, positions.read_noise)
+                # Beside another spot the tails decide, which a Gaussian has not.
+                second = PseudoVoigtFit(noise, size) if positions.refit else None
+                check = LiveCheck(GaussianFit(noise, size), share, metrics) if share else None
+                compile_fit()
         return GpuWorker(
             context,
             settings,
@@ -131,6 +144,7 @@ def _role(
             method,
             second=second,
             check=check,
+            info=info,
             name=spec.name,
             patches_addresses=[ends[f"patches-{i}"] for i in range(spec.detectors)],
             positions_address=ends[f"positions-{spec.index}"],

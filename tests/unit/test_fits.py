@@ -13,6 +13,7 @@ from streamer.errors import UserError
 from streamer.frames.flags import NEIGHBOUR, POOR_FIT, UNTRUSTED
 from streamer.simulator.patches import PeakRanges, Peaks, draw_peaks, expected_counts
 from streamer.simulator.profiles import draw_spots, precision
+from workers.compare import evaluation
 from workers.place.fit import methods as module
 from workers.place.fit.climb import climb
 from workers.place.fit.elementary import exponential, logarithm
@@ -352,3 +353,18 @@ def test_impossible_noise():
     for gain, read_noise in ((0.0, 0.0), (-1.0, 2.0), (1.0, -2.0), (np.nan, 1.0)):
         with pytest.raises(UserError, match="read noise"):
             Noise(gain, read_noise)
+
+
+@pytest.mark.parametrize("size", [11, 15])
+def test_patches_of_any_size_from_eleven_pixels_on_are_fitted_at_the_bound(size):
+    cases = [
+        case
+        for case in evaluation.CASES
+        if case.name in ("SNR 100", "SNR 20", "SNR 100, second peak")
+    ]
+    assert len(cases) == 3
+    for figures in evaluation.evaluate(PseudoVoigtFit(patch_size=size), cases, n=1500, seed=3):
+        assert 0.9 < figures.pull < 1.1
+        assert figures.poor < 0.005
+        if "second" not in figures.case:
+            assert figures.ratio < 1.05

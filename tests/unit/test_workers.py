@@ -237,16 +237,16 @@ def test_what_is_no_message_is_refused_counted_and_told(kind, request, caplog):
     assert line.worker.report()[1]["refused"] == 3
 
 
-def send_patches(line, frames, seq=0):
+def send_patches(line, frames, seq=0, size=11, filling=0.0):
     """Send frames given by their peaks: (row, col, what the first pixel holds, flags)."""
     for number, spots in enumerate(frames, seq):
         peaks = np.zeros(len(spots), PEAK)
-        counts = np.zeros((len(spots), 11, 11), np.float32)
+        counts = np.full((len(spots), size, size), filling, np.float32)
         for peak, patch, (row, col, told, flags) in zip(peaks, counts, spots, strict=True):
             peak["row"], peak["col"], peak["flags"], patch[0, 0] = row, col, flags, told
         head = FramePeaks(number, "s", number, 1000, time.time_ns(), len(spots))
         buffers = (peaks.view(np.uint8).data, counts.data, np.ones(counts.shape, np.uint8).data)
-        line.send(Patches([head], 11), *buffers, keys=[number])
+        line.send(Patches([head], size), *buffers, keys=[number])
 
 
 def positions(line):
@@ -310,7 +310,10 @@ def test_binned_positions_are_in_detector_pixels(gpu):
 class Middle:
     """Says of each peak that it stands in the middle; wants patches of a size of its own."""
 
-    name, patch_size = "middle", 9
+    name = "braggnn"
+
+    def __init__(self, patch_size):
+        self.patch_size = patch_size
 
     def place(self, patches, valid):
         middle, sigma = np.zeros(len(patches)), np.full(len(patches), 0.3)
@@ -335,7 +338,7 @@ class Both:
 
 def test_patches_are_cut_as_the_method_wants_them(context, address, tmp_path, monkeypatch):
     """A run's nodes, with a method of 9 x 9 pixels in the place of the project's."""
-    monkeypatch.setattr("workers.place.methods.make_method", lambda config, n_threads: Middle())
+    monkeypatch.setattr("workers.place.methods.make_method", lambda config, n_threads: Middle(9))
     thresholds = {"minval": 40.0, "minscore": 60.0}
     settings = Config.model_validate({"detect": thresholds, "positions": {"method": "centroid"}})
     size = patch_size_of(settings.positions)
@@ -358,3 +361,39 @@ def test_patches_are_cut_as_the_method_wants_them(context, address, tmp_path, mo
     assert sorted(zip(where["row"].tolist(), where["col"].tolist(), strict=True)) == sorted(
         5 * SPOTS
     )
+
+
+@pytest.mark.parametrize("size", [9, 11, 15])
+def test_fits_beside_a_network_or_a_warning_why_there_are_none(
+    size, context, address, tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setattr("workers.place.methods.make_method", lambda config, n_threads: Middle(size))
+    settings = Config.model_validate({"positions": {"device": "cpu", "check_share": 1.0}})
+
+    def make(patches, acks, metrics):
+        ends = {"acks": acks, "patches-0": patches, "positions-0": address()}
+        plan = {"source": "", "out": str(tmp_path), "endpoints": ends, "detectors": 1, "gpus": 1}
+        spec = NodeSpec(name="gpu-0", patch_size=size, **plan)
+        return _role(spec, settings, context, metrics)(), ends["positions-0"]
+
+    line = Line(context, address, GPUS, FAR_END, make)
+    reach = size // 2 + 7
+    spots = [(50, 50, 10, 0), (50, 50 + reach, 10, 0), (150, 150, 10, 0), (150, 151 + reach, 10, 0)]
+    rows, cols = np.indices((size, size)) - size // 2
+    patch = 10.0 + 500.0 * np.exp(-((rows - 0.3) ** 2 + (cols + 0.2) ** 2) / 3.0)
+    send_patches(line, [spots], size=size, filling=patch)
+    line.run(lambda: line.received)
+    _, where = positions(line)
+    info = line.worker.report()[2]
+    line.close()
+    compared = line.metrics.value("braggstream_model_disagreement_pixels_count")
+    if size < 11:
+        assert where["row"].tolist() == [50, 50, 150, 150]
+        assert compared == 0
+        assert caplog.text.count("positions.refit and positions.check_share are off") == 1
+        assert info["fits"] == "off: patches of 9 x 9 pixels are too small for fits"
+    else:
+        assert where["row"] == pytest.approx([50.3, 50.3, 150, 150], abs=0.05)
+        assert compared == 4
+        assert "fits" not in info
+        assert "off" not in caplog.text

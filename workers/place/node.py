@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,6 +84,8 @@ class GpuWorker:
         None: nobody does.
     check
         Compares some of the positions with those of another method.
+    info
+        What else to report.
     """
 
     def __init__(
@@ -98,10 +101,12 @@ class GpuWorker:
         acks_address: str,
         second: PositionMethod | None = None,
         check: LiveCheck | None = None,
+        info: Mapping[str, str] | None = None,
     ) -> None:
         self._method = method
         self._refit = second
         self._check = check
+        self._info = {"method": method.name, **(info or {})}
         self._metrics = metrics
         GpuGauges(metrics.registry)
         metrics.expect("place", "refit", "check")
@@ -170,7 +175,7 @@ class GpuWorker:
         if self._check is not None and np.isfinite(self._check.median_px):
             stats["disagreement_px"] = self._check.median_px
         self._metrics.backlog.set(sum(len(one.header.frames) for one in self._waiting))
-        return "placing peaks", stats, {"method": self._method.name}
+        return "placing peaks", stats, self._info
 
     def close(self) -> None:
         """Release the sockets."""
@@ -214,7 +219,8 @@ class GpuWorker:
         if self._refit is not None:
             with self._metrics.timed("refit"):
                 sizes = [frame.n_peaks for frame in frames]
-                again = doubtful(placed, peaks, sizes, self._binning)
+                size = self._method.patch_size
+                again = doubtful(placed, peaks, sizes, self._binning, size)
                 placed = refit(placed, counts, valid, again, self._refit)
         if self._check is not None:
             with self._metrics.timed("check"):

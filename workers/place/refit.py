@@ -10,17 +10,22 @@ from numpy.typing import NDArray
 
 from streamer.frames.flags import POOR_FIT
 from streamer.tracks.tracker import close_pairs
-from workers.place.base import PositionMethod, Positions
+from workers.place.base import PATCH_SIZE, PositionMethod, Positions
 
 __all__ = ["crowded", "doubtful", "refit"]
 
-_REACH_PX = 12.0
-"""Two peaks this near to one another reach into each other's patch."""
+_FLANK_PX = 7.0
+"""Two peaks reach into each other's patch when one is this near to the other's patch."""
 _APART = 1e5
 """Rows between frames that are laid side by side."""
 
 
-def crowded(peaks: NDArray[np.void], counts: Sequence[int], binning: int = 1) -> NDArray[np.bool_]:
+def crowded(
+    peaks: NDArray[np.void],
+    counts: Sequence[int],
+    binning: int = 1,
+    patch_size: int = PATCH_SIZE,
+) -> NDArray[np.bool_]:
     """Tell which peaks have another one so near that its flank is in their patch.
 
     Hot pixels have no flanks.
@@ -33,18 +38,24 @@ def crowded(peaks: NDArray[np.void], counts: Sequence[int], binning: int = 1) ->
         How many are of each frame.
     binning
         Detector pixels per patch pixel along each axis.
+    patch_size
+        Pixels along each axis of their patches.
     """
     frame = np.repeat(np.arange(len(counts)), counts)
     points = np.stack([peaks["row"] + _APART * frame, peaks["col"]], axis=1) / binning
     others = points[(peaks["flags"] & POOR_FIT) == 0]
-    peak, _, distance = close_pairs(points, others, _REACH_PX)
+    peak, _, distance = close_pairs(points, others, patch_size // 2 + _FLANK_PX)
     found = np.zeros(len(peaks), np.bool_)
     found[peak[distance > 0.0]] = True
     return found
 
 
 def doubtful(
-    placed: Positions, peaks: NDArray[np.void], counts: Sequence[int], binning: int = 1
+    placed: Positions,
+    peaks: NDArray[np.void],
+    counts: Sequence[int],
+    binning: int = 1,
+    patch_size: int = PATCH_SIZE,
 ) -> NDArray[np.bool_]:
     """Tell which peaks to place anew: the method is unsure or another peak is near.
 
@@ -55,7 +66,8 @@ def doubtful(
     """
     # Of a hot pixel nobody knows better.
     hopeless = (peaks["flags"] & POOR_FIT) != 0
-    found: NDArray[np.bool_] = (placed.unsure | crowded(peaks, counts, binning)) & ~hopeless
+    beside = crowded(peaks, counts, binning, patch_size)
+    found: NDArray[np.bool_] = (placed.unsure | beside) & ~hopeless
     return found
 
 
