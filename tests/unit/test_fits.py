@@ -9,17 +9,20 @@ import pytest
 from numba import njit
 from scipy.optimize import least_squares, minimize
 
+from streamer.config import PositionsConfig
 from streamer.errors import UserError
 from streamer.frames.flags import NEIGHBOUR, POOR_FIT, UNTRUSTED
 from streamer.simulator.patches import PeakRanges, Peaks, draw_peaks, expected_counts
 from streamer.simulator.profiles import draw_spots, precision
 from workers.compare import evaluation
+from workers.place.base import TRAINED_PX
 from workers.place.fit import methods as module
 from workers.place.fit.climb import climb
 from workers.place.fit.elementary import exponential, logarithm
 from workers.place.fit.goodness import deviance_moments
 from workers.place.fit.likelihood import GAUSSIAN, PSEUDO_VOIGT, evaluate, gather, workspace
 from workers.place.fit.methods import (
+    FIT_TRUSTED_PX,
     GaussianFit,
     Noise,
     PseudoVoigtFit,
@@ -27,6 +30,7 @@ from workers.place.fit.methods import (
     fit_pseudo_voigt,
 )
 from workers.place.fit.residuals import bump, tails, warp
+from workers.place.methods import make_method
 
 N = 4000
 
@@ -368,3 +372,21 @@ def test_patches_of_any_size_from_eleven_pixels_on_are_fitted_at_the_bound(size)
         assert figures.poor < 0.005
         if "second" not in figures.case:
             assert figures.ratio < 1.05
+
+
+@pytest.mark.parametrize("method", [GaussianFit(), PseudoVoigtFit()])
+def test_fits_are_trusted_beyond_where_networks_are_trained(method):
+    assert PeakRanges().offset == TRAINED_PX < FIT_TRUSTED_PX
+    rng = np.random.default_rng(16)
+    peaks = peaks_of(1500, 300.0, 16)
+    peaks.row[:] = rng.uniform(TRAINED_PX, FIT_TRUSTED_PX - 0.2, len(peaks.row))
+    counts = rng.poisson(expected_counts(peaks)).astype(np.float32)
+    valid = everywhere(counts)
+    placed = method.place(counts, valid)
+    assert (placed.flags == 0).mean() > 0.99
+    pull = (placed.row - peaks.row) / placed.row_sigma
+    assert np.sqrt(np.mean(pull**2)) == pytest.approx(1.0, abs=0.06)
+    network = make_method(PositionsConfig(device="cpu"), 1).place(counts, valid)
+    far = np.abs(network.row) > TRAINED_PX
+    assert far.mean() > 0.5
+    assert (network.flags[far] & UNTRUSTED).all()

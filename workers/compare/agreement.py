@@ -14,7 +14,7 @@ from streamer.frames.flags import NEIGHBOUR, POOR_FIT, UNTRUSTED
 from streamer.report.truth import compare
 from workers.compare.candidates import REFERENCE
 from workers.detect.survey import Sightings
-from workers.place.base import TRUSTED_PX
+from workers.place.base import TRAINED_PX
 
 __all__ = ["PERCENTILES", "SIGMAS", "Agreement", "agreements", "clean_peaks", "true_positions"]
 
@@ -61,7 +61,7 @@ def clean_peaks(
         (n,) of `streamer.frames.peaks.PEAK`: none of their flags is set.
     reference
         (n,) of `streamer.frames.peaks.POSITION` by the Gaussian fit: it converged, explains
-        the counts with one peak, and its centre is within `TRUSTED_PX` of the patch's middle along
+        the counts with one peak, and its centre is within `TRAINED_PX` of the patch's middle along
         each axis, where networks are trained to find it. Of a long or faint spot the highest
         pixel, around which the patch is cut, may be further off: on stills of a protein crystal of
         12 % of what is clean otherwise, mostly along the spot's long axis. Networks fall short
@@ -73,7 +73,7 @@ def clean_peaks(
     sound = np.isfinite(reference["row_sigma"]) & ((reference["flags"] & bad) == 0)
     for axis in ("row", "col"):
         middle = (peaks[axis] // binning + 0.5) * binning - 0.5
-        sound &= np.abs(reference[axis] - middle) <= TRUSTED_PX * binning
+        sound &= np.abs(reference[axis] - middle) <= TRAINED_PX * binning
     return np.asarray((peaks["flags"] == 0) & sound)
 
 

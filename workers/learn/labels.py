@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from streamer.errors import UserError
 from streamer.simulator.patches import Peaks, expected_counts
 from workers.detect.survey import Sightings
-from workers.place.base import TRUSTED_PX
+from workers.place.base import TRAINED_PX
 from workers.place.fit.methods import EXCESS, Noise, fit_gaussian
 
 __all__ = ["Labels", "draw_like", "held_out", "integrated_counts", "label"]
@@ -75,7 +75,7 @@ def label(sightings: Sightings, noise: Noise, size: int = 11) -> Labels:
     sigma = np.sqrt(np.diagonal(fits.covariance, axis1=1, axis2=2))
     with np.errstate(invalid="ignore"):
         good = fits.converged & (fits.n_peaks == 1) & (fits.excess <= EXCESS)
-        good &= (np.abs(offsets) <= TRUSTED_PX).all(axis=1) & (sigma < _LARGEST_SIGMA).all(axis=1)
+        good &= (np.abs(offsets) <= TRAINED_PX).all(axis=1) & (sigma < _LARGEST_SIGMA).all(axis=1)
     peaks = sightings.peaks[clean]
     fitted = Peaks(
         row=fits.row,

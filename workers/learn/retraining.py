@@ -45,7 +45,7 @@ from workers.learn.assessment import Judge, Standing, grew_worse, standings_tabl
 from workers.learn.examples import Examples, draw_examples, join, measured_examples, simulate
 from workers.learn.labels import Labels, draw_like, held_out, integrated_counts, label
 from workers.learn.training import RANGES, Learner, learn, write_card
-from workers.place.base import TRUSTED_PX
+from workers.place.base import TRAINED_PX
 from workers.place.fit.methods import Noise
 from workers.place.network.backends.device import choose_device
 from workers.place.network.backends.eager import TorchBackend
@@ -255,7 +255,7 @@ def _mixture(
 
     def batch(step: int) -> Examples:
         rng = np.random.default_rng([config.seed, 0, step])
-        peaks = draw_like(taught.peaks, n_drawn, TRUSTED_PX, rng)
+        peaks = draw_like(taught.peaks, n_drawn, TRAINED_PX, rng)
         valid = draw_valid(n_drawn, RANGES, rng, size)
         recorded = rng.integers(0, len(taught), n_recorded)
         return join(

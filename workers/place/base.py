@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 
 from streamer.frames.flags import POOR_FIT, UNTRUSTED
 
-__all__ = ["PATCH_SIZE", "TRUSTED_PX", "PositionMethod", "Positions", "border_level", "flagged"]
+__all__ = ["PATCH_SIZE", "TRAINED_PX", "PositionMethod", "Positions", "border_level", "flagged"]
 
 PATCH_SIZE = 11
 """Pixels along each axis of the patches of the project's own methods and networks."""
-TRUSTED_PX = 1.0
-"""Furthest trusted distance from the middle pixel's centre along each axis, in pixels."""
+TRAINED_PX = 1.0
+"""Distance in pixels from the middle pixel's centre, along each axis, up to which networks are
+trained to find peaks; what they answer beyond is not trusted, nor is what centroids do. Fits are
+trusted further out: see `workers.place.fit.methods.FIT_TRUSTED_PX`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,7 @@ def _flag(
     middle = size // 2
     for i in range(n):
         flags[i] = 0
-        if not (abs(offsets[i, 0]) <= TRUSTED_PX and abs(offsets[i, 1]) <= TRUSTED_PX):
+        if not (abs(offsets[i, 0]) <= TRAINED_PX and abs(offsets[i, 1]) <= TRAINED_PX):
             flags[i] |= UNTRUSTED
         best, dimmest = -math.inf, math.inf
         best_row, best_col = 0, 0

@@ -16,7 +16,7 @@ from workers.place.fit.likelihood import GAUSSIAN, PSEUDO_VOIGT, workspace
 
 __all__ = [
     "EXCESS",
-    "TRUSTED_PX",
+    "FIT_TRUSTED_PX",
     "Fits",
     "GaussianFit",
     "Noise",
@@ -25,8 +25,10 @@ __all__ = [
     "fit_pseudo_voigt",
 ]
 
-TRUSTED_PX = 2.0
-"""Furthest trusted distance from the middle pixel's centre along each axis, in pixels."""
+FIT_TRUSTED_PX = 2.0
+"""Distance in pixels from the middle pixel's centre, along each axis, up to which fits are trusted:
+they are at the statistical limit there and beyond, but what stands so far from its highest pixel
+may be another peak. Networks are trusted in a smaller range, `workers.place.base.TRAINED_PX`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,13 +161,13 @@ class GaussianFit:
         """Place one peak in each patch; see `workers.place.base.PositionMethod.place`.
 
         `NEIGHBOUR` is set where several peaks were fitted, `POOR_FIT` where the fit did not
-        converge or does not explain the counts, `UNTRUSTED` beyond `TRUSTED_PX`.
+        converge or does not explain the counts, `UNTRUSTED` beyond `FIT_TRUSTED_PX`.
         """
         fits = _fit(patches, valid, self._noise, None, 3, self._each)
         flags = np.zeros(len(fits), np.int32)
         flags[fits.n_peaks > 1] |= NEIGHBOUR
         flags[~fits.converged | (fits.excess > EXCESS)] |= POOR_FIT
-        flags[np.maximum(np.abs(fits.row), np.abs(fits.col)) > TRUSTED_PX] |= UNTRUSTED
+        flags[np.maximum(np.abs(fits.row), np.abs(fits.col)) > FIT_TRUSTED_PX] |= UNTRUSTED
         return Positions(
             fits.row,
             fits.col,

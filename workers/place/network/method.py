@@ -10,7 +10,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from streamer.frames.flags import POOR_FIT, UNTRUSTED
-from workers.place.base import TRUSTED_PX, Positions, flagged
+from workers.place.base import TRAINED_PX, Positions, flagged
 from workers.place.network.backend import InferenceBackend
 from workers.place.network.normalisation import FLIP_COLS, FLIP_ROWS, SWAP, normalise, prepare
 
@@ -101,7 +101,7 @@ def _read(
             if turns[i] & (FLIP_COLS if axis else FLIP_ROWS):
                 offset = -offset
             found[axis, i] = offset
-            trusted &= abs(offset) <= TRUSTED_PX
+            trusted &= abs(offset) <= TRAINED_PX
             log = min(max(answers[i, 2 + k], -_LONGEST_LOG), _LONGEST_LOG)
             found[2 + axis, i] = guess[i] * math.exp(log)
         if not trusted:
