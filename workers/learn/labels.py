@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from streamer.errors import UserError
 from streamer.simulator.patches import Peaks, expected_counts
 from workers.detect.survey import Sightings
-from workers.place.base import TRAINED_PX
+from workers.place.base import PATCH_SIZE, TRAINED_PX
+from workers.place.fit.climb import NARROW
 from workers.place.fit.methods import EXCESS, Noise, fit_gaussian
 
 __all__ = ["Labels", "draw_like", "held_out", "integrated_counts", "label"]
@@ -22,8 +23,6 @@ _SCATTER = 0.2
 """By how much the logarithms of amplitude and background are spread when peaks are drawn anew."""
 _LEAST_BACKGROUND = 0.01
 """Counts; a fit may find none at all, but some pixel must be the lowest."""
-_SAMPLED = 0.7
-"""Width in pixels below which profiles are integrated over each pixel, as fits do."""
 _NODES = ((-math.sqrt(0.6) / 2, 5 / 18), (0.0, 8 / 18), (math.sqrt(0.6) / 2, 5 / 18))
 """3-point Gauss-Legendre rule on a pixel from -0.5 to 0.5."""
 
@@ -55,7 +54,7 @@ class Labels:
         return Labels(**arrays, peaks=_take(self.peaks, which))
 
 
-def label(sightings: Sightings, noise: Noise, size: int = 11) -> Labels:
+def label(sightings: Sightings, noise: Noise, size: int = PATCH_SIZE) -> Labels:
     """Fit the peaks that were found and keep those whose fit can be believed.
 
     Nothing may be wrong with the patch (edge, masked pixels, neighbour, saturation): what such
@@ -164,7 +163,7 @@ def draw_like(fitted: Peaks, n: int, reach: float, rng: np.random.Generator) -> 
 def integrated_counts(peaks: Peaks, size: int) -> NDArray[np.float64]:
     """Return counts without noise, (n, size, size), narrow peaks integrated over the pixels."""
     counts = expected_counts(peaks, size)
-    narrow = np.flatnonzero(np.minimum(peaks.major, peaks.minor) < _SAMPLED)
+    narrow = np.flatnonzero(np.minimum(peaks.major, peaks.minor) < NARROW)
     if len(narrow):
         few = _take(peaks, narrow)
         counts[narrow] = sum(

@@ -20,10 +20,10 @@ from workers.place.fit.likelihood import (
     score,
 )
 
-__all__ = ["climb", "invert", "possible", "score_statistic", "settle"]
+__all__ = ["NARROW", "climb", "invert", "possible", "score_statistic", "settle"]
 
-_NARROW = 0.7
-"""Width in pixels below which sampling at pixel centres misplaces a peak."""
+NARROW = 0.7
+"""Width in pixels below which sampling at pixel centres misplaces a peak: it is integrated over."""
 _NARROWEST = 0.3
 """Smallest width in pixels."""
 _FAINTEST = 1e-4
@@ -241,7 +241,7 @@ def _maximise(
 def _narrow(work: Workspace, n_peaks: int, each: int) -> bool:
     """Whether a peak is so narrow that it has to be integrated over pixels."""
     for i in range(3, n_peaks * each, each):
-        if narrowest(work.best[i], work.best[i + 1], work.best[i + 2]) < _NARROW:
+        if narrowest(work.best[i], work.best[i + 1], work.best[i + 2]) < NARROW:
             return True
     return False
 

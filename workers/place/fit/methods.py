@@ -12,7 +12,7 @@ from streamer.errors import UserError
 from streamer.frames.flags import NEIGHBOUR, POOR_FIT, UNTRUSTED
 from workers.place.base import PATCH_SIZE, Positions
 from workers.place.fit.kernel import EXCESS, FITTED, fit_patches
-from workers.place.fit.likelihood import GAUSSIAN, PSEUDO_VOIGT, workspace
+from workers.place.fit.likelihood import GAUSSIAN, MAX_PEAKS, PSEUDO_VOIGT, workspace
 
 __all__ = [
     "EXCESS",
@@ -101,7 +101,7 @@ def fit_gaussian(
     valid: NDArray[np.bool_],
     noise: Noise | None = None,
     neighbours: NDArray[np.bool_] | None = None,
-    max_peaks: int = 3,
+    max_peaks: int = MAX_PEAKS,
 ) -> Fits:
     """Fit rotated Gaussians on a constant background, by maximum likelihood.
 
@@ -131,7 +131,7 @@ def fit_pseudo_voigt(
     valid: NDArray[np.bool_],
     noise: Noise | None = None,
     neighbours: NDArray[np.bool_] | None = None,
-    max_peaks: int = 3,
+    max_peaks: int = MAX_PEAKS,
 ) -> Fits:
     """Fit rotated pseudo-Voigt peaks, starting from Gaussian ones; see `fit_gaussian`."""
     return _fit(patches, valid, noise or Noise(), neighbours, max_peaks, PSEUDO_VOIGT)
@@ -163,7 +163,7 @@ class GaussianFit:
         `NEIGHBOUR` is set where several peaks were fitted, `POOR_FIT` where the fit did not
         converge or does not explain the counts, `UNTRUSTED` beyond `FIT_TRUSTED_PX`.
         """
-        fits = _fit(patches, valid, self._noise, None, 3, self._each)
+        fits = _fit(patches, valid, self._noise, None, MAX_PEAKS, self._each)
         flags = np.zeros(len(fits), np.int32)
         flags[fits.n_peaks > 1] |= NEIGHBOUR
         flags[~fits.converged | (fits.excess > EXCESS)] |= POOR_FIT
