@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import zmq
 
-SHARED = Path(__file__).parents[1].parent / "shared"
+ROOT = Path(__file__).parents[1]
+SHARED = ROOT.parent / "shared"
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from streamer.results.folder import RunFolder
 from streamer.run.sidecar import address_of, beside, listen
 from streamer.sources import open_source
 from tests.pipeline.conftest import LAUNCH, QUICK, is_alive, run, wait_until
-from tests.unit.test_dashboard import decode
+from tests.unit.streamer.dashboard.test_server import decode
 
 
 def attach(url: str, **more) -> ClientConnection:

@@ -7,7 +7,7 @@ import json
 import numpy as np
 
 from tests.pipeline.conftest import launch
-from tests.unit.test_retraining import SETTINGS, odd_frames
+from tests.unit.workers.learn.test_retraining import SETTINGS, odd_frames
 
 WORDS = [word for setting in SETTINGS for word in ("--set", setting)]
 

@@ -1,0 +1,59 @@
+"""Books of a series that another source had before."""
+
+from __future__ import annotations
+
+import pytest
+
+from streamer.config import SourceConfig
+from streamer.frames.events import Series
+from streamer.sources.live.series import Books, Image
+from tests.unit.streamer.sources.live.senders import gaps, numbers
+
+PIXELS = (b"\0" * 8, "raw", "<u2", (2, 2))
+
+
+def adopted(n_frames=None, first_frame=0):
+    books = Books(SourceConfig(series=0))
+    books.adopt(["run_1", "run_2"], "run_2")
+    books.start(Series(name="run_2", n_frames=n_frames), "key", first_frame=first_frame)
+    return books
+
+
+def book(books, *frames):
+    for frame in frames:
+        books.image(Image(number=frame, pixels=PIXELS), "key")
+
+
+@pytest.mark.parametrize(
+    ("first_frame", "frames", "lost"),
+    [
+        (0, [3, 4], [range(3)]),
+        (0, [0, 1], []),
+        (0, [500, 499], [range(436, 499)]),
+        (90, [100, 101], [range(90, 100)]),  # nobody was there before 90
+        (90, [90], []),
+    ],
+)
+def test_what_may_have_been_overtaken_is_told_again(first_frame, frames, lost):
+    books = adopted(first_frame=first_frame)
+    book(books, *frames)
+    books.end("key")
+    assert books.pending[0].name == "run_2"
+    assert numbers(books.pending) == frames
+    assert [missing for missing, _ in gaps(books.pending)] == lost
+    assert books.pending[-1].reason == "end"
+
+
+def test_an_end_without_an_image_says_nothing_of_what_was_taken():
+    books = adopted(n_frames=7)
+    books.end("key")
+    assert gaps(books.pending) == []
+    assert books.pending[-1].reason == "end"
+
+
+def test_only_the_next_series_is_adopted():
+    books = adopted()
+    books.start(Series(name="run_2"), "other")
+    books.start(Series(name="run_3"), "third")
+    names = [event.name for event in books.pending if isinstance(event, Series)]
+    assert names == ["run_2", "run_2_2", "run_3"]

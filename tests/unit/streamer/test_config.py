@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import pytest
+
+from streamer.config import Config, load_config
+from streamer.errors import UserError
+from tests.conftest import ROOT
+
+CONFIGS = ROOT / "configs"
+
+
+def test_defaults_survive_the_way_through_yaml(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text(Config().to_yaml())
+    assert load_config(path) == Config()
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.name)
+def test_the_configurations_that_come_along_are_valid(path):
+    assert isinstance(load_config(path), Config)
+
+
+def test_overrides_win_over_the_file_and_read_as_yaml(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("detect: {minval: 5, minscore: 7}\n")
+    config = load_config(path, ["detect.minval=9.5", "nodes.gpus=2", "overload=newest"])
+    assert (config.detect.minval, config.detect.minscore) == (9.5, 7)
+    assert config.nodes.gpus == 2
+    assert config.overload == "newest"
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        (
+            "detect.minvall=3",
+            "unknown configuration key detect.minvall; did you mean detect.minval",
+        ),
+        ("zzz=3", "unknown configuration key zzz; known are source.speed"),
+        ("minscore=3", "did you mean detect.minscore"),
+        ("detect=3", "detect = 3 does not fit"),
+        ("detect.finder=magic", "detect.finder = 'magic' does not fit: it should be 'topology'"),
+        ("detect.minscore=0", "detect.minscore = 0 does not fit"),
+        ("detect.minval.deep=3", "does not fit"),
+        ("detect.minval", "write it as key.path=value"),
+        ("detect.minval=[", "not a YAML value"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_it(override, message):
+    with pytest.raises(UserError) as caught:
+        load_config(None, [override])
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"detect: [", "is not valid YAML (line 1)"),
+        (b"- just\n- a list\n", "must hold sections"),
+        (b"\xff\xfe\x00binary", "cannot read the configuration"),
+    ],
+)
+def test_a_file_that_is_no_configuration(tmp_path, content, message):
+    path = tmp_path / "config.yaml"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"config\.yaml") as caught:
+        load_config(path)
+    assert message in str(caught.value)
+
+
+def test_an_empty_file_means_the_defaults(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("")
+    assert load_config(path) == Config()
