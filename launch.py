@@ -401,23 +401,23 @@ def show_dashboard(
     import socket
 
     from streamer.dashboard.server import serve
-    from streamer.dashboard.view import Showing
+    from streamer.dashboard.view import RunView
     from streamer.run.sidecar import address_of, listen, step_back
 
     logging.basicConfig(
         level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
     )
-    showing = Showing(folder, load_mask=_load_mask)
+    view = RunView(folder, load_mask=_load_mask)
     if listener is not None:
         step_back()  # the run comes first
         opened = socket.socket(fileno=listener)
     else:
-        wanted = showing.config.dashboard
+        wanted = view.config.dashboard
         default = DashboardConfig().port
         opened = listen(host or wanted.host, port or wanted.port or default)
         Console().print(f"dashboard {address_of(opened)}", highlight=False, soft_wrap=True)
     with opened:
-        serve(showing, opened, fit=_patch_fit(showing.config.positions), parent=parent)
+        serve(view, opened, fit=_patch_fit(view.config.positions), parent=parent)
 
 
 @app.command()
@@ -492,7 +492,7 @@ def _report(
     patience_s: float = 15.0,
 ) -> Path:
     from streamer.report.run import write_report
-    from workers.compute import Hindsight
+    from workers.compute import RunRefitter
 
     return write_report(
         folder,
@@ -500,7 +500,7 @@ def _report(
         tracks=settings.report.tracks,
         frames=settings.report.frames,
         chosen=chosen,
-        make_fitter=lambda material: Hindsight(material.config),
+        make_fitter=lambda material: RunRefitter(material.config),
         patience_s=patience_s,
     )
 
@@ -517,12 +517,12 @@ def _dashboard(
     config: DashboardConfig, out: Path, console: Console
 ) -> AbstractContextManager[None]:
     """Have a dashboard beside a run, if one is wanted."""
-    from streamer.run.sidecar import beside, listen
+    from streamer.run.sidecar import listen, sidecar
 
     if not config.port or (out / "run.json").exists():  # the latter is another run's
         return nullcontext()
     words = ["dashboard", str(out), "--parent", str(os.getpid()), "--listener"]
-    return beside(
+    return sidecar(
         listen(config.host, config.port),
         out,
         lambda number: _command([*words, str(number)]),

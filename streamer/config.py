@@ -178,7 +178,8 @@ class TracksConfig(_Section):
     confirm_frames: int = Field(default=3, ge=1)
     """Frames a track must be seen on to count as one; what is shorter is noise."""
     reference_frames: int = Field(default=10, ge=1)
-    """Sightings that a track's position now, and the one it is compared with, are the mean of."""
+    """Observations whose mean is a track's position now, and those of the one it is compared
+    with."""
     reference_frame: int | None = Field(default=None, ge=0)
     """Frame around which a track's first position is taken; default: where the track begins."""
 

@@ -14,10 +14,10 @@ from workers.detect.correction import Correction
 from workers.detect.patches import cut_patches
 from workers.place.fit.methods import GaussianFit, Noise
 
-__all__ = ["Hindsight"]
+__all__ = ["RunRefitter"]
 
 
-class Hindsight:
+class RunRefitter:
     """Fits a Gaussian to given peaks of a frame, corrected as the run did; a `Fitter`.
 
     A flat field that the source has not applied itself is left out.

@@ -60,7 +60,7 @@ def _role(
         from streamer.ingest.node import Ingest
         from streamer.ingest.recorder import Recorder
         from streamer.ingest.relay import Relay
-        from streamer.ingest.taps import Tap, Tapped
+        from streamer.ingest.taps import Tap, TeeSource
         from streamer.sources import open_source
 
         taps: list[Tap] = []
@@ -73,7 +73,7 @@ def _role(
         return Ingest(
             context,
             settings,
-            Tapped(open_source(spec.source, settings.source), taps),
+            TeeSource(open_source(spec.source, settings.source), taps),
             metrics,
             info=info,
             frames_address=ends["frames"],

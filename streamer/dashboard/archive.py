@@ -212,7 +212,7 @@ class Archive:
         first = int(self.frames["first"][frame_row])
         return slice(first, first + int(self.frames["n"][frame_row]))
 
-    def sightings(self, track: int) -> Ints:
+    def observations(self, track: int) -> Ints:
         """Return the rows in `peaks` of a track, in the order of its frames."""
         return self._by_track.rows(self.peaks["track"], track)
 

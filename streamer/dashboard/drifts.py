@@ -1,4 +1,4 @@
-"""How far each track has drifted, sighting by sighting, thinned to what a plot can show."""
+"""How far each track has drifted, observation by observation, thinned to what a plot can show."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from streamer.dashboard.archive import Archive
 from streamer.frames.geometry import Geometry
 from streamer.results.curves import (
     Curve,
+    Observations,
     Quantity,
     Reference,
-    Sightings,
     averaged,
     displaced,
     settled,
@@ -46,11 +46,11 @@ class Plot:
     """In the units of `x`; None for all."""
     end: float | None = None
     points: int = 2000
-    """Most points: beyond these, sightings are averaged, by the inverse of their variances where
+    """Most points: beyond these, observations are averaged, by the inverse of their variances where
     these are known, over stretches of `x`."""
     geometry: Geometry | None = None
     reference_frames: int = 10
-    """Sightings that make a reference where there is none."""
+    """Observations that make a reference where there is none."""
 
 
 class Drifts:
@@ -59,7 +59,7 @@ class Drifts:
     Parameters
     ----------
     archive
-        Its sightings.
+        Its observations.
     """
 
     def __init__(self, archive: Archive) -> None:
@@ -103,12 +103,12 @@ class Drifts:
                 rows = order[slice(*np.searchsorted(values, [track, track + 1]))] + start
                 found[track] = rows[np.searchsorted(rows, drift.upto) :]
             else:
-                found[track] = self._archive.sightings(track)
+                found[track] = self._archive.observations(track)
         return found
 
 
 class _Drift:
-    """The drift of one track: its curve, and the sightings that may yet change the end of it."""
+    """The drift of one track: its curve, and the observations that may yet change the end of it."""
 
     def __init__(self, plot: Plot, track: int, reference: Reference | None) -> None:
         self.upto = 0
@@ -120,16 +120,16 @@ class _Drift:
         self._closed = 0
         """Points that will not change."""
         self._open: Ints = np.empty(0, np.int64)
-        """Sightings behind them."""
+        """Observations behind them."""
         self._length = 0.0
         self._low, self._high = math.inf, -math.inf
 
     def grown(self, archive: Archive, new: Ints) -> Curve:
-        """Return the curve with new sightings, given by their rows."""
+        """Return the curve with new observations, given by their rows."""
         if len(new):
             rows = np.concatenate([self._open, new])
             if not self._take(archive, rows, anew=not len(self._curve.x)):
-                self._take(archive, archive.sightings(self._track), anew=True)
+                self._take(archive, archive.observations(self._track), anew=True)
         self.upto = len(archive.peaks)
         return self._curve
 
@@ -137,14 +137,14 @@ class _Drift:
         """Continue the curve behind its closed points, which cannot be if stretches get longer."""
         plot = self._plot
         peaks = archive.peaks.take(rows)
-        seen = Sightings(*(peaks[name].astype(np.float64) for name in _COLUMNS))
+        seen = Observations(*(peaks[name].astype(np.float64) for name in _COLUMNS))
         reference = self._reference
         if reference is None:
             first = seen.first(plot.reference_frames)
             reference = settled(self._given, first, plot.geometry, plot.quantity)
             if len(rows) >= plot.reference_frames:
                 self._reference = reference
-        # What is not known of the reference is not to be had from these sightings.
+        # What is not known of the reference is not to be had from these observations.
         y, sigma = displaced(seen, reference, plot.geometry, plot.quantity, reference_frames=0)
         x = _places(archive, peaks["frame_row"], plot.x)
         wanted = np.isfinite(y)

@@ -14,14 +14,14 @@ __all__ = ["tracks_of"]
 
 
 def tracks_of(archive: Archive, confirm_frames: int, reference_frames: int) -> pa.Table:
-    """Return the columns of `streamer.results.schema.TRACKS` that need few sightings.
+    """Return the columns of `streamer.results.schema.TRACKS` that need few observations.
 
     Parameters
     ----------
     confirm_frames
-        Sightings that a track must have.
+        Observations that a track must have.
     reference_frames
-        Sightings at either end that are averaged.
+        Observations at either end that are averaged.
     """
     peaks, frames = archive.peaks, archive.frames
     order = archive.by_track()

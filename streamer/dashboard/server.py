@@ -28,7 +28,7 @@ from starlette.websockets import WebSocket
 
 from streamer.dashboard.messages import encode
 from streamer.dashboard.requests import read_request
-from streamer.dashboard.view import Key, PeakPatch, Showing
+from streamer.dashboard.view import Key, PeakPatch, RunView
 from streamer.dashboard.viewers import Message, Viewer
 from streamer.frames.display import PATCH_SIZE, Patch
 
@@ -67,7 +67,7 @@ _HEADERS = [
 
 
 def serve(
-    showing: Showing,
+    view: RunView,
     listener: socket.socket,
     *,
     fit: Fit | None = None,
@@ -77,7 +77,7 @@ def serve(
 
     Parameters
     ----------
-    showing
+    view
         The run.
     listener
         Bound socket.
@@ -86,13 +86,13 @@ def serve(
     parent
         Process with which this one ends, as with the run, shortly after that has ended.
     """
-    hub = _Hub(showing, fit)
+    hub = _Hub(view, fit)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         tasks = [asyncio.create_task(hub.run())]
         if parent is not None:
-            tasks.append(asyncio.create_task(_end_with(hub, showing, parent, server)))
+            tasks.append(asyncio.create_task(_end_with(hub, view, parent, server)))
         yield
         for task in tasks:
             task.cancel()
@@ -148,11 +148,11 @@ def _own_names() -> set[str]:
     return {"localhost", socket.gethostname().lower(), socket.getfqdn().lower()}
 
 
-async def _end_with(hub: _Hub, showing: Showing, parent: int, server: uvicorn.Server) -> None:
+async def _end_with(hub: _Hub, view: RunView, parent: int, server: uvicorn.Server) -> None:
     """End the server with the process that started it, or when the run is over."""
-    while os.getppid() == parent and showing.state.live:
+    while os.getppid() == parent and view.state.live:
         await asyncio.sleep(0.1)
-    if not showing.state.live:
+    if not view.state.live:
         await hub.tell_the_end()
     server.should_exit = True
 
@@ -163,11 +163,11 @@ class _Hub:
     All that touches the run is done by one thread, in turns.
     """
 
-    def __init__(self, showing: Showing, fit: Fit | None) -> None:
-        self._showing = showing
+    def __init__(self, view: RunView, fit: Fit | None) -> None:
+        self._view = view
         self._fit = fit
         self._viewers: list[Viewer] = []
-        self._thread = ThreadPoolExecutor(1, "showing")
+        self._thread = ThreadPoolExecutor(1, "view")
         self._to_fit: SimpleQueue[tuple[Viewer, PeakPatch]] = SimpleQueue()
         # A thread of its own, which nothing waits for: what it compiles takes a while.
         Thread(target=self._go_on_fitting, name="fit", daemon=True).start()
@@ -235,36 +235,34 @@ class _Hub:
 
     def close(self) -> None:
         """Release files and sockets, in the thread that used them."""
-        self._thread.submit(self._showing.close)
+        self._thread.submit(self._view.close)
         self._thread.shutdown()
 
     def _turn(self, viewers: tuple[Viewer, ...]) -> list[tuple[Viewer, PeakPatch]]:
         """Read what is new and put before each viewer what it has not got."""
-        showing, now = self._showing, time.monotonic()
+        view, now = self._view, time.monotonic()
         is_time = now >= self._next_health
         if is_time:
             self._next_health = now + _HEALTH_S
-            was_live = showing.state.live
-            showing.state.refresh()
-            if (
-                was_live and not showing.state.live
-            ):  # all is there, and may be the last that is shown
+            was_live = view.state.live
+            view.state.refresh()
+            if was_live and not view.state.live:  # all is there, and may be the last that is shown
                 self._next_tables = self._next_drift = 0.0
-        showing.refresh()
+        view.refresh()
         if now >= self._next_tables:
             self._next_tables = now + _TABLES_S
-            showing.refresh_tables()
+            view.refresh_tables()
         if is_time:
-            self._health = showing.state.health(showing.archive)
+            self._health = view.state.health(view.archive)
             if now >= self._next_drift:
-                self._drift_version = showing.drift_version
+                self._drift_version = view.drift_version
         patches: list[tuple[Viewer, PeakPatch]] = []
         if not viewers:
             return patches
         if now >= self._next_image:
-            self._newest = showing.newest()
+            self._newest = view.newest()
             self._next_image = now + _IMAGE_S
-        hello = showing.hello()
+        hello = view.hello()
         known = str(hello | {"n_frames": 0})  # which alone is no news: other messages have it
         health = self._health | {"viewers": len(viewers)}
         for viewer in viewers:
@@ -283,40 +281,40 @@ class _Hub:
         return patches
 
     def _offer_all(self, viewer: Viewer, now: float) -> list[tuple[Viewer, PeakPatch]]:
-        showing, watch, wanted = self._showing, viewer.watch, viewer.patch
+        view, watch, wanted = self._view, viewer.watch, viewer.patch
         self._offer_image(viewer)
-        self._offer(viewer, "tracks", showing.tracks_version, showing.tracks)
-        if showing.cell_version:
-            self._offer(viewer, "cell", showing.cell_version, showing.cell)
+        self._offer(viewer, "tracks", view.tracks_version, view.tracks)
+        if view.cell_version:
+            self._offer(viewer, "cell", view.cell_version, view.cell)
         if watch is not None and watch.tracks:
             begin = time.monotonic()
             version = (watch, self._drift_version)
             if viewer.sent.get("drift") != version:
                 viewer.sent["drift"] = version
-                self._put(viewer, "drift", showing.drift(watch))
+                self._put(viewer, "drift", view.drift(watch))
             took = time.monotonic() - begin
             self._next_drift = max(self._next_drift, now) + took / _DRIFT_SHARE
         if wanted is None:
             return []
         viewer.patch = None
-        return [(viewer, showing.patch(wanted))]
+        return [(viewer, view.patch(wanted))]
 
     def _offer_image(self, viewer: Viewer) -> None:
-        showing, show = self._showing, viewer.show
+        view, show = self._view, viewer.show
         newest = show.frame is None
-        key = self._newest if show.frame is None else showing.key_of(show.series, show.frame)
+        key = self._newest if show.frame is None else view.key_of(show.series, show.frame)
         if key is None:
             return
-        version = (newest, showing.image_version(key))
+        version = (newest, view.image_version(key))
         if viewer.sent.get("image") == version:
             return
-        if not newest and not showing.is_known(key):
+        if not newest and not view.is_known(key):
             viewer.sent["image"] = version
             name = f" of {key[0]}" if key[0] else ""
             self._put(viewer, "problem", _problem(f"there is no frame {key[1]}{name}, by now"))
             return
         now = time.monotonic()
-        self._offer(viewer, "image", version, lambda: showing.image(key, newest=newest))
+        self._offer(viewer, "image", version, lambda: view.image(key, newest=newest))
         took = time.monotonic() - now
         self._next_image = max(self._next_image, now + took / _IMAGE_SHARE)
 

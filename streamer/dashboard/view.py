@@ -31,7 +31,7 @@ from streamer.frames.geometry import Geometry
 from streamer.results.curves import QUANTITIES, available, references
 from streamer.results.folder import RunFolder
 
-__all__ = ["Key", "PeakPatch", "Showing"]
+__all__ = ["Key", "PeakPatch", "RunView"]
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class PeakPatch:
     patch: Patch | None
 
 
-class Showing:
+class RunView:
     """Reads a run folder as it grows and makes messages of what is in it.
 
     Parameters

@@ -17,7 +17,7 @@ from streamer.config import Config
 from streamer.frames.events import Buffer, Frame, Gap, Series, SeriesEnd
 from streamer.ingest.backlog import Backlog, Item, Newest, Spool
 from streamer.ingest.failed import FailedFrames
-from streamer.ingest.state import Handover
+from streamer.ingest.state import StateFile
 from streamer.sources.base import Resumable, Source
 from streamer.transport.acks import AckListener
 from streamer.transport.messages import (
@@ -107,7 +107,7 @@ class Ingest:
         self._open: list[str] = []
         self._books: dict[str, dict[str, Any]] = {}
         self._ended: deque[tuple[str, int]] = deque()
-        self._handover = Handover(out)
+        self._state_file = StateFile(out)
         if self._seq:
             # The sink stops waiting for what this node's predecessor had in hand.
             self._record("", "end", 0, 0, "the ingest node was started again")
@@ -201,7 +201,7 @@ class Ingest:
     def close(self) -> None:
         """Release the source, sockets and files."""
         if self.finished:
-            self._handover.clear()
+            self._state_file.clear()
         self._source.close()
         if self._backlog is not None:
             self._backlog.close()
@@ -336,10 +336,10 @@ class Ingest:
 
     def _follow(self) -> None:
         """Go on where the node that died left off, as far as the source can."""
-        will = self._handover.take()
-        if will is not None and isinstance(self._source, Resumable):
-            self._books |= will.books
-            self._source.resume(list(will.books), will.opening)
+        state = self._state_file.take()
+        if state is not None and isinstance(self._source, Resumable):
+            self._books |= state.books
+            self._source.resume(list(state.books), state.opening)
 
     def _leave(self) -> None:
         """Leave to a successor what it must know; a recording tells it all again."""
@@ -347,7 +347,7 @@ class Ingest:
             opening = self._source.opening
             if opening is not None and opening.series not in self._open:
                 opening = None
-            self._handover.leave(self._books, opening)
+            self._state_file.leave(self._books, opening)
 
     def _announce(self, series: Series) -> None:
         for open_series in list(self._open):

@@ -11,14 +11,14 @@ import msgspec
 from streamer.results.folder import write_atomically
 from streamer.sources.base import Opening
 
-__all__ = ["Handover", "Will"]
+__all__ = ["IngestState", "StateFile"]
 
 logger = logging.getLogger(__name__)
 
 Books = dict[str, dict[str, Any]]
 
 
-class Will(msgspec.Struct, frozen=True):
+class IngestState(msgspec.Struct, frozen=True):
     """What is left."""
 
     books: Books
@@ -27,7 +27,7 @@ class Will(msgspec.Struct, frozen=True):
     """Of the series that is open."""
 
 
-class Handover:
+class StateFile:
     """A file that is there while a run goes on. The run goes on, too, if it cannot be written.
 
     Parameters
@@ -37,19 +37,19 @@ class Handover:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / "handover.msgpack"
+        self._path = folder / "ingest_state.msgpack"
 
     def leave(self, books: Books, opening: Opening | None) -> None:
         """Replace what was left before."""
         try:
-            write_atomically(self._path, msgspec.msgpack.encode(Will(books, opening)))
+            write_atomically(self._path, msgspec.msgpack.encode(IngestState(books, opening)))
         except OSError as error:
             logger.warning("a successor could not go on with the open series: %s", error)
 
-    def take(self) -> Will | None:
+    def take(self) -> IngestState | None:
         """Return what a predecessor left."""
         try:
-            return msgspec.msgpack.decode(self._path.read_bytes(), type=Will)
+            return msgspec.msgpack.decode(self._path.read_bytes(), type=IngestState)
         except (OSError, msgspec.MsgspecError):
             return None
 

@@ -10,7 +10,7 @@ import zmq
 from streamer.frames.events import Event
 from streamer.sources.base import Opening, Resumable, Source
 
-__all__ = ["Tap", "Tapped"]
+__all__ = ["Tap", "TeeSource"]
 
 
 class Tap(Protocol):
@@ -28,7 +28,7 @@ class Tap(Protocol):
         ...
 
 
-class Tapped:
+class TeeSource:
     """A `Source` that shows what it yields to taps first.
 
     Parameters

@@ -117,7 +117,7 @@ def add_tracks(page: Page, material: Material) -> None:
     page.table(heads, rows)
     page.note(
         "Position and drift at the end of each track, means over its newest and its first "
-        "sightings; in brackets the standard error of the last digits. All tracks are in "
+        "observations; in brackets the standard error of the last digits. All tracks are in "
         "tracks.parquet."
     )
 

@@ -19,7 +19,7 @@ from streamer.frames.flags import POOR_FIT
 from streamer.report.material import Refit, Shot
 from streamer.report.style import COLOURS, FAINT, INK, MARK, NOTHING, STYLE
 
-__all__ = ["Picture", "Specimen", "choose_specimens", "draw_frames", "draw_patches"]
+__all__ = ["PatchExample", "Picture", "choose_examples", "draw_frames", "draw_patches"]
 
 _FIT = "#ff9d3c"
 
@@ -36,7 +36,7 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True)
-class Specimen:
+class PatchExample:
     """A patch with two answers.
 
     Each is (row, col, row_sigma, col_sigma) in pixels of the patch, from the centre of its middle.
@@ -136,7 +136,7 @@ def _shape(pictures: Sequence[Picture]) -> tuple[int, int]:
     return int(max([64.0, *rows])) + 12, int(max([64.0, *cols])) + 12
 
 
-def choose_specimens(shot: Shot, refit: Refit, most: int) -> list[Specimen]:
+def choose_examples(shot: Shot, refit: Refit, most: int) -> list[PatchExample]:
     """Return patches of one frame from the strongest to the faintest, clean ones first."""
     peaks = shot.peaks
     usable = np.isfinite(refit.row + refit.col) & np.isfinite(refit.row_sigma)
@@ -150,7 +150,7 @@ def choose_specimens(shot: Shot, refit: Refit, most: int) -> list[Specimen]:
         title = f"frame {shot.frame}, {peaks['intensity'][i]:,.0f} counts"
         answers = {name: getattr(refit, name) for name in _ANSWER}
         found.append(
-            Specimen(
+            PatchExample(
                 title,
                 refit.counts[i],
                 refit.valid[i],
@@ -175,13 +175,13 @@ def _within(
     return row, col, float(answers["row_sigma"][i]) / n, float(answers["col_sigma"][i]) / n
 
 
-def draw_patches(specimens: Sequence[Specimen], method: str) -> Figure:
+def draw_patches(examples: Sequence[PatchExample], method: str) -> Figure:
     """Draw patches, and under each the two answers much enlarged with their standard errors."""
-    columns = max(1, len(specimens))
+    columns = max(1, len(examples))
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(1.75 * columns + 0.4, 4.55), layout="constrained")
         grid = figure.subplots(2, columns, squeeze=False)
-        for column, one in zip(grid.T, specimens, strict=False):
+        for column, one in zip(grid.T, examples, strict=False):
             _draw_patch(column[0], one)
             _draw_zoom(column[1], one)
         grid[0, 0].set_ylabel("row / px")
@@ -196,7 +196,7 @@ def draw_patches(specimens: Sequence[Specimen], method: str) -> Figure:
     return figure
 
 
-def _draw_patch(axes: Axes, one: Specimen) -> None:
+def _draw_patch(axes: Axes, one: PatchExample) -> None:
     half = len(one.counts) // 2
     shown = np.ma.masked_array(np.sqrt(np.maximum(one.counts, 0.0)), ~one.valid)
     extent = (-half - 0.5, half + 0.5, half + 0.5, -half - 0.5)
@@ -210,7 +210,7 @@ def _draw_patch(axes: Axes, one: Specimen) -> None:
     axes.tick_params(labelsize=7)
 
 
-def _draw_zoom(axes: Axes, one: Specimen) -> None:
+def _draw_zoom(axes: Axes, one: PatchExample) -> None:
     sigmas = [s for answer in (one.placed, one.fitted) for s in answer[2:] if np.isfinite(s)]
     apart = max(abs(one.placed[0] - one.fitted[0]), abs(one.placed[1] - one.fitted[1]))
     middle = [0.5 * (one.placed[k] + one.fitted[k]) for k in (0, 1)]

@@ -41,7 +41,7 @@ _EDGE = 560
 _HEAD, _STRIP = 34, 64
 """Heights in pixels of the line above the image and of the voltage below."""
 _TAIL = 40
-"""Sightings of a track that are drawn behind its peak."""
+"""Observations of a track that are drawn behind its peak."""
 _BACK, _TEXT = "#0f1418", "#dde4ea"
 
 Write = Callable[[Image.Image], None]

@@ -14,7 +14,7 @@ from streamer.errors import UserError
 from streamer.report.agreement_figure import draw_agreement, measure_agreement
 from streamer.report.contents import METHODS, add_facts, add_ledger, add_run, add_tracks
 from streamer.report.drift_figure import draw_tracks
-from streamer.report.frame_figure import Picture, choose_specimens, draw_frames, draw_patches
+from streamer.report.frame_figure import Picture, choose_examples, draw_frames, draw_patches
 from streamer.report.material import Fitter, Material, Refit, Shot, gather, pixels_of
 from streamer.report.page import Page
 from streamer.report.style import save_figure
@@ -158,10 +158,10 @@ def _add_fits(
     method = METHODS.get(material.config.positions.method, material.config.positions.method)
     # Patches come from the frame in the middle of the run.
     shot, refit = sorted(pairs, key=lambda pair: pair[0].time_ns)[len(pairs) // 2]
-    specimens = choose_specimens(shot, refit, _PATCHES)
-    if specimens:
+    examples = choose_examples(shot, refit, _PATCHES)
+    if examples:
         add(
-            draw_patches(specimens, method),
+            draw_patches(examples, method),
             "patches",
             "Peaks from strong to faint, and where they were placed. Above: the patch (square root "
             "of the counts, grey where masked). Below: the two answers enlarged, ellipses are one "
@@ -222,7 +222,7 @@ def _drift_caption(material: Material) -> str:
     shades = " Shaded: charge and discharge." if material.cell.num_rows else ""
     return (
         f"{kind} of the main tracks, each named beside its end. Bands: one standard error of each "
-        f"sighting, or of the mean of those that fall on one point.{shades} Counted from the "
+        f"observation, or of the mean of those that fall on one point.{shades} Counted from the "
         "reference position of each track."
     )
 

@@ -13,7 +13,7 @@ from streamer.config import TracksConfig
 from streamer.frames.geometry import Geometry
 from streamer.report.truth import points
 from streamer.results.schema import Columns
-from streamer.tracks.catalogue import TrackBook
+from streamer.tracks.catalogue import TrackCatalogue
 from streamer.tracks.linking import anchors
 
 __all__ = ["TrackQuality", "judge"]
@@ -178,17 +178,17 @@ def _drifts(
     frame = ours["frame"]
     true_at = [places[one] for one in zip(frame.tolist(), spot[real].tolist(), strict=True)]
     theirs = ours | dict(zip(("row", "col"), np.array(true_at).reshape(-1, 2).T, strict=True))
-    books = [
-        TrackBook(config.confirm_frames, config.reference_frames, config.reference_frame)
+    catalogues = [
+        TrackCatalogue(config.confirm_frames, config.reference_frames, config.reference_frame)
         for _ in range(2)
     ]
     found: list[Floats] = [np.empty((4, 0))]
     for start in range(0, int(frame.max(initial=-1)) + 1, _STEP):
         new = (frame >= start) & (frame < start + _STEP)
         tables = []
-        for book, peaks in zip(books, (ours, theirs), strict=True):
-            book.extend([""], {name: column[new] for name, column in peaks.items()})
-            tables.append(book.measure(geometry))
+        for catalogue, peaks in zip(catalogues, (ours, theirs), strict=True):
+            catalogue.extend([""], {name: column[new] for name, column in peaks.items()})
+            tables.append(catalogue.measure(geometry))
         table, true = tables
         goes_on = table["last_frame"].to_numpy() >= start
         whole = table["n_frames"].to_numpy() >= 2 * config.reference_frames

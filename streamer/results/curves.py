@@ -1,4 +1,4 @@
-"""What each sighting of a track says of its drift, thinned to what a plot can show."""
+"""What each observation of a track says of its drift, thinned to what a plot can show."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from streamer.frames.geometry import Geometry
 __all__ = [
     "QUANTITIES",
     "Curve",
+    "Observations",
     "Quantity",
     "Reference",
-    "Sightings",
     "available",
     "averaged",
     "displaced",
@@ -47,7 +47,7 @@ _REFERENCE = ("ref_row", "ref_col", "ref_d")
 
 
 @dataclass(frozen=True, slots=True)
-class Sightings:
+class Observations:
     """The peaks of one track, in the order of its frames; each array (n,)."""
 
     row: Floats
@@ -58,10 +58,10 @@ class Sightings:
     """Spacing in angstroms; NaN where not known."""
     d_sigma: Floats
 
-    def first(self, n: int) -> Sightings:
+    def first(self, n: int) -> Observations:
         """Return the first `n`."""
         columns = (self.row, self.col, self.row_sigma, self.col_sigma, self.d, self.d_sigma)
-        return Sightings(*(column[:n] for column in columns))
+        return Observations(*(column[:n] for column in columns))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,19 +93,19 @@ def references(tracks: pa.Table) -> dict[int, Reference]:
 
 
 def displaced(
-    seen: Sightings,
+    seen: Observations,
     reference: Reference | None,
     geometry: Geometry | None,
     quantity: Quantity,
     *,
     reference_frames: int = 10,
 ) -> tuple[Floats, Floats]:
-    """Return how far a track stood from its reference at each sighting, and standard deviations.
+    """Return how far a track stood from its reference at each observation, and standard deviations.
 
     Parameters
     ----------
     reference
-        None takes the first sightings.
+        None takes the first observations.
     reference_frames
         How many of these.
     """
@@ -125,9 +125,9 @@ def displaced(
 
 
 def settled(
-    reference: Reference | None, first: Sightings, geometry: Geometry | None, quantity: Quantity
+    reference: Reference | None, first: Observations, geometry: Geometry | None, quantity: Quantity
 ) -> Reference:
-    """Return a reference, with means of a track's first sightings for what is not known of it."""
+    """Return a reference; what is not known of it is the mean of a track's first observations."""
     row, col, d = reference or (math.nan,) * 3
     if math.isnan(row):
         row = _mean(first.row, first.row_sigma)
@@ -167,7 +167,7 @@ def averaged(x: Floats, y: Floats, sigma: Floats, length: float) -> tuple[Curve,
 
     Returns
     -------
-    The curve, and the index of the first sighting in each of its points.
+    The curve, and the index of the first observation in each of its points.
     """
     if not length or not len(x):
         starts = np.arange(len(x))
@@ -194,7 +194,7 @@ def _starts(x: Floats, length: float) -> NDArray[np.int64]:
 
 
 def _spacings(
-    seen: Sightings, geometry: Geometry | None, quantity: Quantity
+    seen: Observations, geometry: Geometry | None, quantity: Quantity
 ) -> tuple[Floats, Floats]:
     """Return spacings in angstroms and their sigmas; for strain in any unit where not known."""
     if quantity != "strain" or geometry is None or np.isfinite(seen.d).any():

@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from streamer.frames.flags import POOR_FIT
-from streamer.results.curves import Sightings
+from streamer.results.curves import Observations
 from streamer.results.folder import RunFolder
 from streamer.results.rows import batches
 
@@ -18,7 +18,7 @@ __all__ = ["History", "histories", "main_tracks"]
 
 
 _MOST = 2_000_000
-"""Sightings that are sorted at once."""
+"""Observations that are sorted at once."""
 
 
 _BINS = 1000
@@ -29,12 +29,12 @@ _SEEN = ("row", "col", "row_sigma", "col_sigma", "d", "d_sigma")
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """All sightings of one track, in the order of its frames; arrays (n,)."""
+    """All observations of one track, in the order of its frames; arrays (n,)."""
 
     track: int
     frame: NDArray[np.int64]
     time_ns: NDArray[np.int64]
-    seen: Sightings
+    seen: Observations
 
 
 def main_tracks(tracks: pa.Table, most: int) -> pa.Table:
@@ -65,7 +65,7 @@ def main_tracks(tracks: pa.Table, most: int) -> pa.Table:
 
 
 def histories(folder: RunFolder, tracks: pa.Table) -> Iterator[History]:
-    """Yield the sightings of tracks, in the order of their numbers.
+    """Yield the observations of tracks, in the order of their numbers.
 
     Parameters
     ----------
@@ -76,11 +76,11 @@ def histories(folder: RunFolder, tracks: pa.Table) -> Iterator[History]:
     numbers, counts = (tracks[name].to_numpy()[order] for name in ("track", "n_frames"))
     group = np.cumsum(counts) // _MOST
     for one in np.unique(group):
-        yield from _sightings(folder, numbers[group == one])
+        yield from _observations(folder, numbers[group == one])
 
 
-def _sightings(folder: RunFolder, wanted: NDArray[np.int64]) -> Iterator[History]:
-    """Yield the sightings of tracks, given by their sorted numbers, after one reading."""
+def _observations(folder: RunFolder, wanted: NDArray[np.int64]) -> Iterator[History]:
+    """Yield the observations of tracks, given by their sorted numbers, after one reading."""
     kept: list[pa.Table] = []
     for table in batches(folder, "peaks", ["track", "frame", "time_ns", *_SEEN]):
         track = table["track"].to_numpy()
@@ -96,5 +96,5 @@ def _sightings(folder: RunFolder, wanted: NDArray[np.int64]) -> Iterator[History
     for number, start, stop in zip(wanted.tolist(), *bounds.tolist(), strict=True):
         if stop > start:
             cut = {name: column[start:stop] for name, column in columns.items()}
-            seen = Sightings(*(cut[name] for name in _SEEN))
+            seen = Observations(*(cut[name] for name in _SEEN))
             yield History(number, cut["frame"], cut["time_ns"], seen)

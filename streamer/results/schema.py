@@ -31,8 +31,8 @@ class Column:
 
 
 _NS = "Unix time (UTC)"
-_OF_TRACK = "weighted mean over the newest sightings"
-_OF_REFERENCE = "weighted mean over the first sightings, or around the chosen frame"
+_OF_TRACK = "weighted mean over the newest observations"
+_OF_REFERENCE = "weighted mean over the first observations, or around the chosen frame"
 
 COLUMNS: dict[str, Column] = {
     "series": Column("", "name of the series"),
@@ -75,7 +75,7 @@ COLUMNS: dict[str, Column] = {
     "drift": Column("px", "drift away from the direct beam; its length where no geometry is known"),
     "drift_sigma": Column("px", "standard deviation of drift"),
     "significance": Column("", "|drift| / drift_sigma"),
-    "rate": Column("px/h", "slope of a straight line through all sightings, along the drift"),
+    "rate": Column("px/h", "slope of a straight line through all observations, along the drift"),
     "rate_sigma": Column("px/h", "standard deviation of rate"),
     "ref_d": Column("angstrom", f"spacing that the strain counts from: {_OF_REFERENCE}"),
     "ref_d_sigma": Column("angstrom", "standard deviation of ref_d"),

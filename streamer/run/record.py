@@ -11,7 +11,7 @@ from streamer.config import SourceConfig
 from streamer.errors import RunError
 from streamer.frames.events import Frame, Gap
 from streamer.ingest.recorder import Recorder
-from streamer.ingest.taps import Tapped
+from streamer.ingest.taps import TeeSource
 from streamer.run.signals import stop_event
 from streamer.sources import open_source
 
@@ -41,7 +41,7 @@ def record_source(uri: str, config: SourceConfig, path: Path, console: Console) 
     """
     recorder = Recorder(path)
     with (
-        closing(Tapped(open_source(uri, config), [recorder])) as source,
+        closing(TeeSource(open_source(uri, config), [recorder])) as source,
         console.status("waiting for a series") as status,
         stop_event() as stop,
     ):

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from streamer.errors import UserError
 
-__all__ = ["address_of", "beside", "listen", "step_back"]
+__all__ = ["address_of", "listen", "sidecar", "step_back"]
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ def step_back() -> None:
 
 
 @contextmanager
-def beside(
+def sidecar(
     listener: socket.socket,
     folder: Path,
     command: Callable[[int], list[str]],

@@ -18,8 +18,8 @@ from streamer.selection import parse_frames
 from streamer.sink.feed import Feed
 from streamer.sink.ledger import Ledger
 from streamer.sink.tables import Result, Row, as_table, frame_columns, peak_columns
-from streamer.tracks.catalogue import TrackBook
-from streamer.tracks.linking import Follower
+from streamer.tracks.catalogue import TrackCatalogue
+from streamer.tracks.linking import Tracking
 from streamer.transport.messages import (
     EPOCH,
     Acks,
@@ -85,7 +85,7 @@ class Sink:
         self._open: set[str] = set()
         self._latency_ms = 0.0
         self._first_ns = self._last_ns = 0
-        self._follower = Follower(config, folder)
+        self._tracking = Tracking(config, folder)
         self._resume()
         self._acks = context.socket(zmq.PUB)
         self._acks.set(zmq.SNDHWM, 0)
@@ -123,7 +123,7 @@ class Sink:
             self._commit()
         if self._received or clock >= self._next_ack:
             self._acknowledge(clock)
-        self._follower.write()
+        self._tracking.write()
         if now == 0.0:
             return 0.0
         due = self._first_row + self._commit_s if self._rows else self._next_ack
@@ -138,12 +138,12 @@ class Sink:
         if self._rows:
             self._first_row = 0.0
         else:
-            self._follower.write(now=True)
+            self._tracking.write(now=True)
 
     @property
-    def book(self) -> TrackBook:
+    def catalogue(self) -> TrackCatalogue:
         """What is known of each track."""
-        return self._follower.book
+        return self._tracking.catalogue
 
     def report(self) -> tuple[str, dict[str, float], dict[str, str]]:
         """Return what the sink does, in words and figures."""
@@ -156,10 +156,10 @@ class Sink:
         stats["refused"] = value("braggstream_messages_refused_total")
         stats["latency_ms"] = self._latency_ms
         stats["span_s"] = (self._last_ns - self._first_ns) / 1e9 if self._first_ns else 0.0
-        stats["tracks"] = float(self.book.n_confirmed)
+        stats["tracks"] = float(self.catalogue.n_confirmed)
         held = len(self._buffer)
         self._metrics.backlog.set(held + len(self._rows))
-        self._metrics.show_tracks(self.book.n_confirmed, self.book.top(RANKS))
+        self._metrics.show_tracks(self.catalogue.n_confirmed, self.catalogue.top(RANKS))
         doing = "putting results on disk" if not held else f"{held} results wait for an earlier one"
         return doing, stats, {"feed": self.feed.address}
 
@@ -192,7 +192,7 @@ class Sink:
         for state, count in counts.items():
             self._metrics.frames.labels(state).inc(count)
         self._metrics.peaks.inc(sum(frames["n_peaks"]))
-        self._follower.resume(linked, self._place, last.next_track)
+        self._tracking.resume(linked, self._place, last.next_track)
 
     def _take(self, parts: list[Any]) -> None:
         with self._metrics.refusing():
@@ -209,7 +209,7 @@ class Sink:
                 for record in header.records:
                     self._arrive(record.seq, record)
             elif isinstance(header, SeriesHeader):
-                self._follower.begin_series(header, buffers)
+                self._tracking.begin_series(header, buffers)
             else:
                 raise MessageError(f"no use for {type(header).__name__}")
 
@@ -264,7 +264,7 @@ class Sink:
         if not self._enter(row):
             return
         place = self._place(head.series, head.frame)
-        row.tracks = self._follower.link(place, result.peaks, result.positions)
+        row.tracks = self._tracking.link(place, result.peaks, result.positions)
 
     def _enter_record(self, record: Record) -> None:
         if record.state == "end":
@@ -305,16 +305,16 @@ class Sink:
         names = list(dict.fromkeys(row.series for row in rows))
         with self._metrics.timed("commit"):
             frames, peaks = frame_columns(rows, names), peak_columns(rows, names)
-            peaks |= self._follower.locate(peaks)
+            peaks |= self._tracking.locate(peaks)
             self._folder.write_part(
                 self._part,
                 as_table(frames, names, FRAMES, reason=[row.reason for row in rows]),
                 as_table(peaks, names, PEAKS),
                 upto=self._next,
-                next_track=self._follower.next_track,
-                note=self._follower.note(),
+                next_track=self._tracking.next_track,
+                note=self._tracking.note(),
             )
-            self._follower.commit(names, peaks)
+            self._tracking.commit(names, peaks)
         self._part += 1
         self._committed = self._next
         for row in rows:
@@ -332,7 +332,7 @@ class Sink:
         self.feed.publish("frames", names, frames)
         self._next_ack = 0.0
         if self._stopping:
-            self._follower.write(now=True)
+            self._tracking.write(now=True)
 
     def _acknowledge(self, now: float) -> None:
         if not self._rows:

@@ -42,7 +42,7 @@ class Findings:
     n_bytes: int = 0
     first_s: float = 0.0
     last_s: float = 0.0
-    specimen: Frame | None = None
+    sample: Frame | None = None
     """The first frame."""
     counters: dict[str, int] = field(default_factory=dict)
 
@@ -130,8 +130,8 @@ def watch(source: Source, seconds: float, clock: Callable[[], float] = time.mono
 
 
 def _note(findings: Findings, frame: Frame, now: float) -> None:
-    if findings.specimen is None:
-        findings.specimen, findings.first_s = frame, now
+    if findings.sample is None:
+        findings.sample, findings.first_s = frame, now
     findings.last_s = now
     findings.kinds[frame.shape, frame.dtype, frame.encoding] += 1
     findings.numbers.append(frame.frame)
@@ -161,8 +161,8 @@ def _facts(findings: Findings) -> list[str]:
     if findings.rate_hz:
         rate = findings.n_bytes / (findings.last_s - findings.first_s) / 1e6
         lines.append(f"rate      {findings.rate_hz:,.0f} frames/s, {rate:,.0f} MB/s")
-    if findings.specimen is not None:
-        lines.append(f"pixels    {_pixels(findings.specimen)}")
+    if findings.sample is not None:
+        lines.append(f"pixels    {_pixels(findings.sample)}")
     for end in findings.ends:
         lines.append(f"end       {end.series}: {end.reason}")
     return lines
@@ -211,7 +211,7 @@ def _troubles(findings: Findings, is_live: bool, seconds: float) -> list[str]:
             )
     elif not findings.n_frames and not findings.missing:
         lines.append(f"the series was announced, but no frame came within {seconds:g} s")
-    if findings.specimen is not None and "cannot be decoded" in _pixels(findings.specimen):
+    if findings.sample is not None and "cannot be decoded" in _pixels(findings.sample):
         lines.append("frames cannot be decoded: set the detector's compression to bslz4")
     if len(findings.kinds) > 1:
         lines.append("frames differ in shape, type or coding within what came")

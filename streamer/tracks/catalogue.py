@@ -13,7 +13,7 @@ from streamer.frames.geometry import Geometry
 from streamer.results.schema import TRACKS, Columns
 from streamer.tracks import estimates as drifts
 
-__all__ = ["TrackBook"]
+__all__ = ["TrackCatalogue"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -25,21 +25,22 @@ _FORGET = 2000
 _HOUR_NS = 3.6e12
 
 
-class TrackBook:
+class TrackCatalogue:
     """Keeps the account of all tracks as peaks are committed.
 
-    A track's position is the mean of its newest sightings and its reference that of its first ones,
-    weighted by their standard deviations; a track seen on fewer frames than both need gives half of
-    them to each. What does not look like a peak counts only as long as a track has nothing else.
+    A track's position is the mean of its newest observations and its reference that of its first
+    ones, weighted by their standard deviations; a track seen on fewer frames than both need gives
+    half of them to each. What does not look like a peak counts only as long as a track has nothing
+    else.
 
     Parameters
     ----------
     confirm_frames
         Frames on which a track must be seen to have a row in the table.
     reference_frames
-        Sightings in a mean.
+        Observations in a mean.
     reference_frame
-        Frame around which the reference is taken; of a track that was not there, the sightings
+        Frame around which the reference is taken; of a track that was not there, the observations
         nearest to it.
     """
 
@@ -54,7 +55,7 @@ class TrackBook:
         self._stop = -1
         if reference_frame is not None:
             self._stop = reference_frame + (reference_frames + 1) // 2
-        sightings = ("f8", (reference_frames, len(drifts.SIGHTING)))
+        observations = ("f8", (reference_frames, len(drifts.OBSERVATION)))
         self._tracks = np.zeros(
             0,
             np.dtype(
@@ -68,8 +69,8 @@ class TrackBook:
                     ("origin", "f8", (2,)),
                     ("line", "f8", (2, 8)),
                     *((name, "i8") for name in ("n_good", "n_first", "n_newest")),
-                    ("first", *sightings),
-                    ("newest", *sightings),
+                    ("first", *observations),
+                    ("newest", *observations),
                 ]
             ),
         )
@@ -116,21 +117,21 @@ class TrackBook:
         `drift` is along the line away from the direct beam where `geometry` is known, else the
         length of the drift; `rate` is along the same line.
         """
-        book = self._tracks[: self._n]
-        book = book[book["n_frames"] >= self._confirm]
-        half = np.clip(book["n_newest"] // 2, 1, self._window)
-        now = drifts.mean(book["newest"], book["n_newest"], half, newest=True)
+        catalogue = self._tracks[: self._n]
+        catalogue = catalogue[catalogue["n_frames"] >= self._confirm]
+        half = np.clip(catalogue["n_newest"] // 2, 1, self._window)
+        now = drifts.mean(catalogue["newest"], catalogue["n_newest"], half, newest=True)
         chosen = self._stop >= 0
-        most = np.full(len(book), self._window) if chosen else half
-        ref = drifts.mean(book["first"], book["n_first"], most, newest=chosen)
+        most = np.full(len(catalogue), self._window) if chosen else half
+        ref = drifts.mean(catalogue["first"], catalogue["n_first"], most, newest=chosen)
         moved = drifts.Estimate(now.value - ref.value, now.variance + ref.variance)
         along = drifts.directions(geometry, ref.value, moved.value)
         drift, drift_sigma = drifts.project(moved, along)
-        rate, rate_sigma = drifts.project(drifts.slope(book["line"]), along)
+        rate, rate_sigma = drifts.project(drifts.slope(catalogue["line"]), along)
         counts = ("track", "parent", "merged_into", "first_frame", "last_frame", "n_frames")
         columns = {
-            "series": [self._names[i] for i in book["series"]],
-            **{name: book[name] for name in (*counts, "first_time_ns", "last_time_ns")},
+            "series": [self._names[i] for i in catalogue["series"]],
+            **{name: catalogue[name] for name in (*counts, "first_time_ns", "last_time_ns")},
             **_rows_and_cols("", now),
             **_rows_and_cols("ref_", ref),
             **_rows_and_cols("drift_", moved),
@@ -140,8 +141,9 @@ class TrackBook:
             "rate": rate,
             "rate_sigma": rate_sigma,
             **drifts.lattice(geometry, now, ref),
-            "score": book["score"] / book["n_frames"],
-            "flags": (2 * book["flags"] > book["n_frames"][:, None]) @ (1 << np.arange(_FLAG_BITS)),
+            "score": catalogue["score"] / catalogue["n_frames"],
+            "flags": (2 * catalogue["flags"] > catalogue["n_frames"][:, None])
+            @ (1 << np.arange(_FLAG_BITS)),
         }
         self._table = pa.table({name: pa.array(columns[name]) for name in TRACKS.names}, TRACKS)
         return self._table
@@ -174,56 +176,56 @@ class TrackBook:
         slot, number, seen = slot[order], number[order], seen[order]
         row = {name: np.asarray(column)[order] for name, column in peaks.items()}
         starts, counts = _runs(slot)
-        book, one, last = self._tracks, slot[starts], starts + counts - 1
+        catalogue, one, last = self._tracks, slot[starts], starts + counts - 1
         for name in ("last_frame", "last_time_ns"):
-            book[name][one] = row[name.removeprefix("last_")][last]
-        book["last_seen"][one] = seen[last]
-        book["n_frames"][one] += counts
-        book["score"][one] += np.add.reduceat(row["score"], starts)
+            catalogue[name][one] = row[name.removeprefix("last_")][last]
+        catalogue["last_seen"][one] = seen[last]
+        catalogue["n_frames"][one] += counts
+        catalogue["score"][one] += np.add.reduceat(row["score"], starts)
         bits = (row["flags"][:, None] >> np.arange(_FLAG_BITS)) & 1
-        book["flags"][one] += np.add.reduceat(bits, starts, axis=0)
+        catalogue["flags"][one] += np.add.reduceat(bits, starts, axis=0)
         poor = (row["flags"] & POOR_FIT) != 0
-        hours = (row["time_ns"] - book["first_time_ns"][slot]) / _HOUR_NS
+        hours = (row["time_ns"] - catalogue["first_time_ns"][slot]) / _HOUR_NS
         where = [row[name] for name in ("row", "col", "row_sigma", "col_sigma")]
-        sightings = np.stack([*where, hours], axis=1)
+        observations = np.stack([*where, hours], axis=1)
         # The reference is what came first, or what came until the frame that was chosen.
-        until = (row["frame"] < self._stop) & (number == book["series"][slot])
+        until = (row["frame"] < self._stop) & (number == catalogue["series"][slot])
         used = self._worth(slot, poor)
-        self._place(slot[used], sightings[used], until[used])
+        self._place(slot[used], observations[used], until[used])
 
     def _worth(self, slot: NDArray[np.intp], poor: Bools) -> Bools:
-        """Tell which sightings count: those of what looks like a peak, or all until there is one.
+        """Tell which observations count: those that look like a peak, or all until one does.
 
         With a track's first that does, all before it are dropped.
         """
-        book = self._tracks
-        good = np.bincount(slot[~poor], minlength=len(book))
-        first = (good > 0) & (book["n_good"] == 0)
+        catalogue = self._tracks
+        good = np.bincount(slot[~poor], minlength=len(catalogue))
+        first = (good > 0) & (catalogue["n_good"] == 0)
         for name in ("n_newest", "n_first", "line"):
-            book[name][first] = 0
-        book["n_good"] += good
-        return np.asarray(~poor | (book["n_good"][slot] == 0))
+            catalogue[name][first] = 0
+        catalogue["n_good"] += good
+        return np.asarray(~poor | (catalogue["n_good"][slot] == 0))
 
-    def _place(self, slot: NDArray[np.intp], sightings: Floats, until: Bools) -> None:
-        """Put sightings, sorted by track, into rings and lines."""
+    def _place(self, slot: NDArray[np.intp], observations: Floats, until: Bools) -> None:
+        """Put observations, sorted by track, into rings and lines."""
         if not len(slot):
             return
-        book = self._tracks
+        catalogue = self._tracks
         starts, counts = _runs(slot)
-        place = np.arange(len(slot)) - np.repeat(starts, counts) + book["n_newest"][slot]
-        _put(book["newest"], slot, place, sightings)
+        place = np.arange(len(slot)) - np.repeat(starts, counts) + catalogue["n_newest"][slot]
+        _put(catalogue["newest"], slot, place, observations)
         early = until | (place < self._window)
-        _put(book["first"], slot[early], place[early], sightings[early])
-        book["n_newest"][slot[starts]] += counts
-        book["n_first"] += np.bincount(slot[early], minlength=len(book))
+        _put(catalogue["first"], slot[early], place[early], observations[early])
+        catalogue["n_newest"][slot[starts]] += counts
+        catalogue["n_first"] += np.bincount(slot[early], minlength=len(catalogue))
         for axis in (0, 1):
-            x = sightings[:, axis] - book["origin"][slot, axis]
-            terms = drifts.line_terms(x, sightings[:, 2 + axis], sightings[:, 4])
+            x = observations[:, axis] - catalogue["origin"][slot, axis]
+            terms = drifts.line_terms(x, observations[:, 2 + axis], observations[:, 4])
             for i, term in enumerate(terms):
-                book["line"][:, axis, i] += np.bincount(slot, term, len(book))
+                catalogue["line"][:, axis, i] += np.bincount(slot, term, len(catalogue))
 
     def _slots(self, number: Ints, peaks: Columns) -> NDArray[np.intp]:
-        """Return where in the book each peak's track is; tracks that begin are entered."""
+        """Return where in the catalogue each peak's track is; tracks that begin are entered."""
         track = np.asarray(peaks["track"], np.int64)
         names, first = np.unique(track, return_index=True)
         new = ~self._find(names)[1]
@@ -240,7 +242,7 @@ class TrackBook:
         return self._find(track)[0]
 
     def _find(self, tracks: Ints) -> tuple[NDArray[np.intp], Bools]:
-        """Return where tracks are in the book, whose numbers grow, and whether they are."""
+        """Return where tracks are in the catalogue, whose numbers grow, and whether they are."""
         known = self._tracks["track"][: self._n]
         slots = np.searchsorted(known, tracks)
         found = slots < self._n
@@ -249,10 +251,12 @@ class TrackBook:
 
     def _forget(self) -> None:
         """Let go of what was seen too rarely and will not come back, when it is much."""
-        book = self._tracks[: self._n]
-        keep = (book["n_frames"] >= self._confirm) | (book["last_seen"] > self._frames - _FORGET)
+        catalogue = self._tracks[: self._n]
+        keep = (catalogue["n_frames"] >= self._confirm) | (
+            catalogue["last_seen"] > self._frames - _FORGET
+        )
         if 2 * keep.sum() < self._n:
-            self._tracks = book[keep].copy()
+            self._tracks = catalogue[keep].copy()
             self._n = len(self._tracks)
 
 

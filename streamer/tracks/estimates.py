@@ -1,7 +1,7 @@
-"""What sightings of tracks say: where they stand, how they move, how their lattice strains.
+"""What observations of tracks say: where they stand, how they move, how their lattice strains.
 
-A sighting is row, column, their standard deviations (NaN where unknown) and the time in hours since
-the track began.
+An observation is row, column, their standard deviations (NaN where unknown) and the time in hours
+since the track began.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from streamer.frames.geometry import Geometry
 
 __all__ = [
-    "SIGHTING",
+    "OBSERVATION",
     "Estimate",
     "directions",
     "lattice",
@@ -28,8 +28,8 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
-SIGHTING = ("row", "col", "row_sigma", "col_sigma", "hours")
-_ROW_SIGMA, _HOURS = SIGHTING.index("row_sigma"), SIGHTING.index("hours")
+OBSERVATION = ("row", "col", "row_sigma", "col_sigma", "hours")
+_ROW_SIGMA, _HOURS = OBSERVATION.index("row_sigma"), OBSERVATION.index("hours")
 _SHARED = 0.05
 """Share of a position's variance that is the same on frames after one another, so that no mean
 makes it smaller: it comes from the shape of the spot and what is beside it. With it 96 % to 98 % of
@@ -43,7 +43,7 @@ class Estimate(NamedTuple):
     variance: Floats
 
 
-def mean(sightings: Floats, count: Ints, most: Ints, *, newest: bool) -> Estimate:
+def mean(observations: Floats, count: Ints, most: Ints, *, newest: bool) -> Estimate:
     """Return weighted means of the positions, in pixels.
 
     Where the scatter about a straight line is larger than the standard deviations say, the variance
@@ -52,8 +52,8 @@ def mean(sightings: Floats, count: Ints, most: Ints, *, newest: bool) -> Estimat
 
     Parameters
     ----------
-    sightings
-        (tracks, size, 5), rings of sightings.
+    observations
+        (tracks, size, 5), rings of observations.
     count
         (tracks,), how many were ever put into each ring.
     most
@@ -61,17 +61,17 @@ def mean(sightings: Floats, count: Ints, most: Ints, *, newest: bool) -> Estimat
     newest
         Take the newest ones, else the first.
     """
-    size = sightings.shape[1]
+    size = observations.shape[1]
     last = count[:, None] - 1
     number = last - (last - np.arange(size)) % size
     taken = (number >= count[:, None] - most[:, None]) if newest else (number < most[:, None])
     taken &= number >= 0
     n = taken.sum(axis=1)
-    hours = sightings[..., _HOURS]
+    hours = observations[..., _HOURS]
     value, variance = np.empty((len(count), 2)), np.empty((len(count), 2))
     with np.errstate(divide="ignore", invalid="ignore"):
         for axis in (0, 1):
-            x, sigma = sightings[..., axis], sightings[..., _ROW_SIGMA + axis]
+            x, sigma = observations[..., axis], observations[..., _ROW_SIGMA + axis]
             known = ((np.isfinite(sigma) & (sigma > 0)) | ~taken).all(axis=1)
             w = np.where(known[:, None], 1.0 / sigma**2, 1.0)
             w = np.where(taken, w, 0.0)
@@ -90,7 +90,7 @@ def mean(sightings: Floats, count: Ints, most: Ints, *, newest: bool) -> Estimat
 
 
 def line_terms(x: Floats, sigma: Floats, hours: Floats) -> list[Floats]:
-    """Return what is summed over sightings to draw a straight line through them with `slope`."""
+    """Return what is summed over observations to draw a straight line through them with `slope`."""
     known = np.isfinite(sigma) & (sigma > 0)
     w = np.where(known, 1.0 / np.where(known, sigma, 1.0) ** 2, 1.0)
     t = hours
@@ -158,5 +158,5 @@ def _scale(chi2: Floats, freedom: Floats | Ints, known: Bools) -> Floats:
     """Return the factor to variances by which the scatter differs from what was expected."""
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(freedom > 0, chi2 / freedom, np.nan)
-    # Few sightings agree or disagree by chance.
+    # Few observations agree or disagree by chance.
     return np.where(known, np.where(freedom >= 3, np.maximum(ratio, 1.0), 1.0), ratio)

@@ -16,11 +16,11 @@ from streamer.frames.flags import POOR_FIT
 from streamer.frames.geometry import Geometry
 from streamer.results.folder import RunFolder
 from streamer.results.schema import Columns
-from streamer.tracks.catalogue import TrackBook
+from streamer.tracks.catalogue import TrackCatalogue
 from streamer.tracks.tracker import Tracker
 from streamer.transport.messages import SeriesHeader
 
-__all__ = ["Follower", "anchors"]
+__all__ = ["Tracking", "anchors"]
 
 _WRITE_S = 3.0
 """Shortest time from one writing of the tracks to the next."""
@@ -33,7 +33,7 @@ _BOOKED = (
 _LOCATED = ("two_theta", "chi", "q", "d", "d_sigma")
 
 
-class Follower:
+class Tracking:
     """Gives peaks their tracks and, where the geometry is known, their angles and spacings.
 
     Raises
@@ -44,7 +44,7 @@ class Follower:
 
     def __init__(self, config: Config, folder: RunFolder) -> None:
         tracks = config.tracks
-        self.book = TrackBook(
+        self.catalogue = TrackCatalogue(
             tracks.confirm_frames, tracks.reference_frames, tracks.reference_frame
         )
         self._folder = folder
@@ -111,7 +111,7 @@ class Follower:
 
     def commit(self, series: Sequence[str], peaks: Columns) -> None:
         """Enter what was linked since the last time, now that it is on disk."""
-        self.book.extend(series, peaks, self._parents, self._merged)
+        self.catalogue.extend(series, peaks, self._parents, self._merged)
         self._parents, self._merged = {}, {}
         self._changed = True
 
@@ -120,7 +120,7 @@ class Follower:
         started = time.monotonic()
         if not now and not (self._changed and started >= self._next_write):
             return
-        self._folder.write_tracks(self.book.measure(self._geometry))
+        self._folder.write_tracks(self.catalogue.measure(self._geometry))
         took = time.monotonic() - started
         self._changed = False
         self._next_write = started + max(_WRITE_S, took / _WRITE_SHARE)
@@ -147,7 +147,7 @@ class Follower:
             series, peaks = self._folder.read_columns(part, _BOOKED)
             note = json.loads(self._folder.note(part) or "{}")
             kin = (dict(note.get(name, ())) for name in ("parents", "merged"))
-            self.book.extend(series, peaks, *kin)
+            self.catalogue.extend(series, peaks, *kin)
             changes = (np.diff(peaks["frame"]) != 0) | (np.diff(peaks["series"]) != 0)
             bounds = [0, *(np.flatnonzero(changes) + 1).tolist(), len(peaks["frame"])]
             for start, stop in itertools.pairwise(bounds):

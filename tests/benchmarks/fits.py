@@ -114,7 +114,7 @@ def _pairs() -> Table:
 
 def main() -> None:
     """Print the tables."""
-    contenders = {
+    candidates = {
         "Gaussian": lambda patches, valid: _columns(fit_gaussian(patches, valid)),
         "Gaussian, one peak": lambda patches, valid: _columns(
             fit_gaussian(patches, valid, max_peaks=1)
@@ -137,11 +137,11 @@ def main() -> None:
         valid = np.ones(patches.shape, np.bool_)
         bound = cramer_rao(peaks, valid)
         truth = np.column_stack([peaks.row, peaks.col])
-        seconds = dict.fromkeys(contenders, np.inf)
+        seconds = dict.fromkeys(candidates, np.inf)
         answers = {}
         # Rounds, so that other load on the machine hits all alike; the first one compiles.
         for number in range(ROUNDS + 1):
-            for name, work in contenders.items():
+            for name, work in candidates.items():
                 if number > 1 and "scipy" in name:
                     continue
                 start = time.perf_counter()

@@ -31,16 +31,16 @@ SECONDS = 45.0
 CLOCK = time.perf_counter if torch.cuda.is_available() else time.process_time
 
 
-def rates(contenders: dict[str, Callable[[], object]], seconds: float) -> dict[str, float]:
+def rates(candidates: dict[str, Callable[[], object]], seconds: float) -> dict[str, float]:
     """Patches per second of each: the best of many rounds over all of them.
 
     Rounds, so that other load on the machine hits all alike.
     """
-    best = dict.fromkeys(contenders, float("inf"))
+    best = dict.fromkeys(candidates, float("inf"))
     end = time.perf_counter() + seconds
     first = True
     while first or time.perf_counter() < end:
-        for name, work in contenders.items():
+        for name, work in candidates.items():
             start = CLOCK()
             work()
             elapsed = CLOCK() - start
@@ -73,12 +73,12 @@ def main() -> None:
             ):
                 plain(images, numbers)
 
-    contenders: dict[str, Callable[[], object]] = {
+    candidates: dict[str, Callable[[], object]] = {
         f"{size}": lambda size=size: eager(size) for size in BATCHES
     }
     fit = GaussianFit()
-    contenders["fit"] = lambda: fit.place(patches, valid)
-    contenders["prepare"] = lambda: prepare(patches, valid)
+    candidates["fit"] = lambda: fit.place(patches, valid)
+    candidates["prepare"] = lambda: prepare(patches, valid)
     names = {"fit": "Gaussian maximum-likelihood fit", "prepare": "normalisation alone"}
     off = {}
     for weights in ("braggnn", "compact"):
@@ -91,9 +91,9 @@ def main() -> None:
             key = f"{weights} {kind}"
             off[key] = check.deviation(backend).px
             names[key] = f"{weights}.pt, {kind} on {device.type}, chunks of {backend.chunk}"
-            contenders[key] = lambda backend=backend: backend(inputs.images, inputs.scales)
-            contenders[f"{key} place"] = lambda method=method: method.place(patches, valid)
-    found = rates(contenders, SECONDS)
+            candidates[key] = lambda backend=backend: backend(inputs.images, inputs.scales)
+            candidates[f"{key} place"] = lambda method=method: method.place(patches, valid)
+    found = rates(candidates, SECONDS)
     best = max(BATCHES, key=lambda size: found[f"{size}"])
     plain_rate, fit_rate = found[f"{best}"], found["fit"]
     names = {f"{best}": f"published BraggNN, plain torch, batches of {best}", **names}

@@ -25,7 +25,7 @@ from streamer.simulator.scene import Scene
 from streamer.sink.ledger import Ledger
 from streamer.sink.tables import Result, Row, as_table, frame_columns, peak_columns
 from streamer.sources import open_source
-from streamer.tracks.linking import Follower
+from streamer.tracks.linking import Tracking
 from streamer.transport.messages import FramePeaks, SeriesHeader
 from workers.place.methods import patch_size_of
 
@@ -55,14 +55,14 @@ def plain_loop(config: Config, path: Path, out: Path, share: int, shares: int, b
     fit = PseudoVoigtFit() if method.name == "braggnn" and config.positions.refit else None
     finder = make_finder("topology", config.detect.minval, config.detect.minscore)
     folder = RunFolder.create(out / f"loop-{share}")
-    follower, ledger = Follower(config, folder), Ledger()
+    tracking, ledger = Tracking(config, folder), Ledger()
     source = open_source(str(path), config.source)
     correction = Correction()
     events = source.read(1)
     mask = events[0].pixel_mask
     if mask is not None:
         correction = Correction(bad=mask)
-        follower.begin_series(SeriesHeader("1", mask_shape=mask.shape), [memoryview(mask)])
+        tracking.begin_series(SeriesHeader("1", mask_shape=mask.shape), [memoryview(mask)])
     find_in_frame(np.zeros((64, 64), np.uint16), correction=Correction(),
                                   finder=finder, patch_size=method.patch_size)  # fmt: skip
     size = method.patch_size
@@ -71,7 +71,7 @@ def plain_loop(config: Config, path: Path, out: Path, share: int, shares: int, b
             one.place(np.ones((1, size, size), np.float32), np.ones((1, size, size), np.bool_))
     # Each process has frames of its own, as if they had been dealt out beforehand.
     first, last = (source.n_frames * k // shares for k in (share, share + 1))
-    reel = source._reel
+    reader = source._reader
     barrier.wait()
     start = time.perf_counter()
     rows, part = [], 0
@@ -80,23 +80,23 @@ def plain_loop(config: Config, path: Path, out: Path, share: int, shares: int, b
         nonlocal rows, part
         names = ["1"]
         frames, peaks = frame_columns(rows, names), peak_columns(rows, names)
-        peaks |= follower.locate(peaks)
+        peaks |= tracking.locate(peaks)
         folder.write_part(
             part,
             as_table(frames, names, FRAMES, reason=[row.reason for row in rows]),
             as_table(peaks, names, PEAKS),
             upto=0,
-            next_track=follower.next_track,
-            note=follower.note(),
+            next_track=tracking.next_track,
+            note=tracking.note(),
         )
-        follower.commit(names, peaks)
+        tracking.commit(names, peaks)
         rows, part = [], part + 1
 
     for begin in range(first, last, _BATCH):
         numbers = range(begin, min(begin + _BATCH, last))
         found = []
         for number in numbers:
-            data, encoding, dtype, shape = reel.coded(number)
+            data, encoding, dtype, shape = reader.coded(number)
             frame = decode(data, encoding, dtype, shape)
             found.append(find_in_frame(frame, correction, finder, size))
         peaks = np.concatenate([table for table, _ in found])
@@ -112,7 +112,7 @@ def plain_loop(config: Config, path: Path, out: Path, share: int, shares: int, b
             where = positions[at : at + len(table)]
             at += len(table)
             ledger.enter("1", number)
-            tracks = follower.link(number, table, where)
+            tracks = tracking.link(number, table, where)
             head = FramePeaks(number, "1", number, 0, time.time_ns(), len(table))
             result = Result(head, table, where)
             rows.append(Row("1", number, 0, "done", "", head.received_ns, result, tracks))

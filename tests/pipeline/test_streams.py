@@ -111,7 +111,7 @@ def test_a_live_series_is_gone_on_with_when_its_ingest_node_dies(detector, tmp_p
     assert killed[0] <= lost[0] + 1
     assert books["done"] == FRAMES - len(lost)
     assert (FRAMES - 1, "done") in states
-    assert not (out / "handover.msgpack").exists()
+    assert not (out / "ingest_state.msgpack").exists()
 
 
 def test_one_pipeline_feeds_another(recording, tmp_path):

@@ -11,7 +11,7 @@ from streamer.config import Config
 from streamer.frames.geometry import Geometry
 from streamer.results.folder import RunFolder
 from streamer.results.schema import CELL, FRAMES, PEAKS
-from streamer.tracks.catalogue import TrackBook
+from streamer.tracks.catalogue import TrackCatalogue
 
 BEGIN = 1_700_000_000_123_456_789
 STEP = 20_000_000
@@ -28,7 +28,7 @@ def make_run(
     """Make a run of two series in four parts, with one frame missing and one failed."""
     folder = RunFolder.create(path)
     rng = np.random.default_rng(7)
-    book = TrackBook(reference_frames=3)
+    book = TrackCatalogue(reference_frames=3)
     place = GEOMETRY if geometry else None
     part = 0
     for s, series in enumerate(("first", "second")):

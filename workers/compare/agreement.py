@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from streamer.frames.flags import NEIGHBOUR, POOR_FIT, UNTRUSTED
 from streamer.report.truth import compare
 from workers.compare.candidates import REFERENCE
-from workers.detect.survey import Sightings
+from workers.detect.survey import Observations
 from workers.place.base import TRAINED_PX
 
 __all__ = ["PERCENTILES", "SIGMAS", "Agreement", "agreements", "clean_peaks", "true_positions"]
@@ -77,30 +77,30 @@ def clean_peaks(
     return np.asarray((peaks["flags"] == 0) & sound)
 
 
-def true_positions(sightings: Sightings, truth: pa.Table) -> NDArray[np.float64]:
+def true_positions(observations: Observations, truth: pa.Table) -> NDArray[np.float64]:
     """Return (n, 2), where the spot of each peak stands; NaN where none is near the peak's pixel.
 
     The match is by the pixel in which the peak was found, so it is the same for all methods.
     """
-    frames = pa.array(np.unique(sightings.frame))
+    frames = pa.array(np.unique(observations.frame))
     seen = truth.filter(pc.is_in(truth["frame"], value_set=frames))
-    peaks = sightings.peaks
+    peaks = observations.peaks
     table = pa.table(
         {
-            "frame": sightings.frame,
+            "frame": observations.frame,
             **{name: peaks[name].astype(np.float64) for name in ("row", "col")},
             "flags": peaks["flags"],
         }
     )
     match = compare(seen, table)
-    positions = np.full((len(sightings), 2), np.nan)
+    positions = np.full((len(observations), 2), np.nan)
     for axis, name in enumerate(("row", "col")):
         positions[match.peak_row, axis] = seen[name].to_numpy()[match.true_row]
     return positions
 
 
 def agreements(
-    sightings: Sightings,
+    observations: Observations,
     placed: Mapping[str, NDArray[np.void]],
     truth: NDArray[np.float64] | None,
     binning: int = 1,
@@ -109,7 +109,7 @@ def agreements(
 
     Parameters
     ----------
-    sightings
+    observations
         n peaks.
     placed
         By name of the method, (n,) of `streamer.frames.peaks.POSITION`; the reference is
@@ -127,15 +127,15 @@ def agreements(
     if truth is not None:
         targets["truth"] = (truth, np.zeros(truth.shape))
     populations = {
-        "clean": clean_peaks(sightings.peaks, reference, binning),
-        "all": np.ones(len(sightings), np.bool_),
+        "clean": clean_peaks(observations.peaks, reference, binning),
+        "all": np.ones(len(observations), np.bool_),
     }
     return [
         _agreement(
             name,
             target,
             population,
-            sightings.frame,
+            observations.frame,
             _where(positions) - where,
             _variance(positions) + variance,
             members,

@@ -17,13 +17,13 @@ from streamer.errors import UserError
 from workers.place.base import PositionMethod, Positions
 from workers.place.methods import make_method
 
-__all__ = ["REFERENCE", "Contender", "contenders"]
+__all__ = ["REFERENCE", "Candidate", "candidates"]
 
 REFERENCE = "gaussian"
 """The conventional method that the others are held against where no truth is known."""
 
 
-class Contender:
+class Candidate:
     """A position method that works in batches and notes how long it takes.
 
     Parameters
@@ -68,7 +68,7 @@ class Contender:
         return Positions(*columns)
 
 
-def contenders(config: PositionsConfig) -> list[Contender]:
+def candidates(config: PositionsConfig) -> list[Candidate]:
     """Make every method that there is, ready to use, the configured network first.
 
     Each uses one CPU thread. The network as published is one more, where the configured one is
@@ -87,12 +87,12 @@ def contenders(config: PositionsConfig) -> list[Contender]:
     device = "cpu" if config.device == "auto" else config.device
     clock = time.thread_time if device == "cpu" else time.perf_counter
 
-    def make(name: str, **changes: Any) -> Contender:
+    def make(name: str, **changes: Any) -> Candidate:
         method = make_method(config.model_copy(update={"device": device, **changes}), 1)
         # What is compiled on first use is no part of the time for a peak.
         shape = (1, method.patch_size, method.patch_size)
         method.place(np.ones(shape, np.float32), np.ones(shape, np.bool_))
-        return Contender(name, method, config.batch_patches, clock)
+        return Candidate(name, method, config.batch_patches, clock)
 
     made = [make("braggnn", method="braggnn")]
     published = _published(config.checkpoint)

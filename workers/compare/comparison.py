@@ -27,9 +27,9 @@ from streamer.report.evaluation_figures import (
 )
 from streamer.run.progress import progress_bar
 from workers.compare.agreement import agreements, clean_peaks, true_positions
-from workers.compare.candidates import REFERENCE, Contender, contenders
+from workers.compare.candidates import REFERENCE, Candidate, candidates
 from workers.compare.evaluation import CASES, Case, evaluate
-from workers.compare.examples import choose_specimens
+from workers.compare.examples import choose_examples
 from workers.compare.findings import (
     CaseFindings,
     PairFindings,
@@ -39,9 +39,9 @@ from workers.compare.findings import (
 )
 from workers.detect.survey import (
     Footage,
+    Observations,
     Pair,
     RecordedFootage,
-    Sightings,
     SimulatedFootage,
     find_peaks,
 )
@@ -109,19 +109,19 @@ def compare_methods(
             footage = RecordedFootage(recording, config, frames)
         with progress_bar(console, transient=True) as progress:
             ready = progress.add_task("making the methods ready", total=None)
-            methods = contenders(config.positions)
+            methods = candidates(config.positions)
             progress.update(ready, total=1, completed=1)
             found, lost = _find(footage, thresholds, config, methods, progress)
             on_cases = _on_simulated(methods, cases, peaks, progress)
             task = progress.add_task("placing the recording's peaks", total=len(found))
             on_pairs, examples = [], []
-            for sightings in found:
-                result, chosen = _on_recording(sightings, methods, footage.truth, config)
+            for observations in found:
+                result, chosen = _on_recording(observations, methods, footage.truth, config)
                 on_pairs.append(result)
                 examples.append(chosen)
                 progress.advance(task)
             progress.add_task("drawing", total=None)
-            most = int(np.argmax([len(sightings) for sightings in found]))
+            most = int(np.argmax([len(observations) for observations in found]))
             _draw(folder, on_cases, on_pairs, examples[most])
         _write(folder / "evaluation.json", config, footage, lost, on_cases, on_pairs)
     _show(console, footage, lost, on_cases, on_pairs, out)
@@ -153,9 +153,9 @@ def _find(
     footage: Footage,
     pairs: Sequence[Pair],
     config: Config,
-    methods: Sequence[Contender],
+    methods: Sequence[Candidate],
     progress: Progress,
-) -> tuple[list[Sightings], dict[int, str]]:
+) -> tuple[list[Observations], dict[int, str]]:
     task = progress.add_task("finding peaks", total=footage.n_taken)
     sizes = sorted({method.patch_size for method in methods})
     watched = progress.track(footage.frames(), task_id=task)
@@ -163,7 +163,7 @@ def _find(
     if len(lost) == footage.n_taken:
         reason = next(iter(lost.values()))
         raise UserError(f"no frame of {footage.name} can be used: {reason}")
-    if not any(len(sightings) for sightings in found):
+    if not any(len(observations) for observations in found):
         raise UserError(
             f"no peaks on {footage.name}: lower detect.minval and detect.minscore, or --pair"
         )
@@ -171,7 +171,7 @@ def _find(
 
 
 def _on_simulated(
-    methods: Sequence[Contender], cases: Sequence[Case], peaks: int, progress: Progress
+    methods: Sequence[Candidate], cases: Sequence[Case], peaks: int, progress: Progress
 ) -> list[CaseFindings]:
     task = progress.add_task("simulated peaks", total=len(cases) * len(methods))
     rows = []
@@ -184,28 +184,28 @@ def _on_simulated(
 
 
 def _on_recording(
-    sightings: Sightings, methods: Sequence[Contender], truth: pa.Table | None, config: Config
+    observations: Observations, methods: Sequence[Candidate], truth: pa.Table | None, config: Config
 ) -> tuple[PairFindings, dict[str, list[Example]]]:
     binning = config.detect.binning
     in_patch = {
         method.name: method.place(
-            sightings.counts[method.patch_size], sightings.valid[method.patch_size]
+            observations.counts[method.patch_size], observations.valid[method.patch_size]
         )
         for method in methods
     }
     placed = {
-        name: place_peaks(sightings.peaks, found, binning) for name, found in in_patch.items()
+        name: place_peaks(observations.peaks, found, binning) for name, found in in_patch.items()
     }
-    true = None if truth is None else true_positions(sightings, truth)
-    clean = clean_peaks(sightings.peaks, placed[REFERENCE], binning)
-    held = agreements(sightings, placed, true, binning)
-    result = PairFindings(sightings.pair, len(sightings), int(clean.sum()), held)
+    true = None if truth is None else true_positions(observations, truth)
+    clean = clean_peaks(observations.peaks, placed[REFERENCE], binning)
+    held = agreements(observations, placed, true, binning)
+    result = PairFindings(observations.pair, len(observations), int(clean.sum()), held)
     answers = {name: np.stack([one.row, one.col], axis=1) for name, one in in_patch.items()}
     if true is not None:
-        middle = np.stack([sightings.peaks["row"], sightings.peaks["col"]], axis=1) // binning
+        middle = np.stack([observations.peaks["row"], observations.peaks["col"]], axis=1) // binning
         answers["truth"] = (true + 0.5) / binning - 0.5 - middle
     noise = Noise(config.positions.gain, config.positions.read_noise)
-    return result, choose_specimens(sightings, np.flatnonzero(clean), answers, noise)
+    return result, choose_examples(observations, np.flatnonzero(clean), answers, noise)
 
 
 def _draw(

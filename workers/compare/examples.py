@@ -6,18 +6,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamer.report.evaluation_figures import Example
-from workers.detect.survey import Sightings
+from workers.detect.survey import Observations
 from workers.place.fit.methods import GaussianFit, Noise, fit_gaussian
 
-__all__ = ["choose_specimens"]
+__all__ = ["choose_examples"]
 
 _N_EXAMPLES, _N_EXAMINED = 3, 2000
 _SAME_SPOT_PX = 25.0
 _SIZE = GaussianFit.patch_size
 
 
-def choose_specimens(
-    sightings: Sightings,
+def choose_examples(
+    observations: Observations,
     clean: NDArray[np.intp],
     answers: dict[str, NDArray[np.float64]],
     noise: Noise,
@@ -26,7 +26,7 @@ def choose_specimens(
 
     Parameters
     ----------
-    sightings
+    observations
         n peaks, with patches of the size that fits want.
     clean
         Numbers of the peaks to choose from; the brighter half of them is looked at.
@@ -37,14 +37,14 @@ def choose_specimens(
 
     Returns
     -------
-    specimens
+    examples
         By kind, at most three each, no spot twice.
     """
-    peaks = sightings.peaks
+    peaks = observations.peaks
     brightness = peaks["intensity"][clean]
     chosen = clean[brightness >= np.median(brightness)] if len(clean) else clean
     chosen = chosen[:: 1 + len(chosen) // _N_EXAMINED]
-    counts, valid = sightings.counts[_SIZE], sightings.valid[_SIZE]
+    counts, valid = observations.counts[_SIZE], observations.valid[_SIZE]
     fits = fit_gaussian(counts[chosen], valid[chosen], noise)
     major, minor = fits.sigma_major, fits.sigma_minor
     ranks = {"sharp": -major * minor, "elongated": major / minor, "broad": minor}
@@ -56,7 +56,7 @@ def choose_specimens(
             k = int(chosen[i])
             at = {name: (float(one[k, 0]), float(one[k, 1])) for name, one in answers.items()}
             title = (
-                f"frame {sightings.frame[k]}, row {peaks['row'][k]}, column {peaks['col'][k]}: "
+                f"frame {observations.frame[k]}, row {peaks['row'][k]}, column {peaks['col'][k]}: "
                 f"widths {major[i]:.2f} and {minor[i]:.2f} px, {peaks['intensity'][k]:,.0f} counts"
             )
             known = {name: where for name, where in at.items() if np.isfinite(where).all()}

@@ -30,7 +30,7 @@ from workers.detect.correction import Correction
 from workers.detect.node import find_in_frame
 from workers.detect.patches import Patches
 
-__all__ = ["Footage", "Pair", "RecordedFootage", "Sightings", "SimulatedFootage", "find_peaks"]
+__all__ = ["Footage", "Observations", "Pair", "RecordedFootage", "SimulatedFootage", "find_peaks"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +157,7 @@ class RecordedFootage:
 
 
 @dataclass(frozen=True, slots=True)
-class Sightings:
+class Observations:
     """The peaks found with one pair of thresholds, in the order of the frames."""
 
     pair: Pair
@@ -178,7 +178,7 @@ def find_peaks(
     pairs: Sequence[Pair],
     detect: DetectConfig,
     sizes: Sequence[int],
-) -> tuple[list[Sightings], dict[int, str]]:
+) -> tuple[list[Observations], dict[int, str]]:
     """Find the peaks of every frame with every pair.
 
     Parameters
@@ -194,7 +194,7 @@ def find_peaks(
 
     Returns
     -------
-    sightings, lost
+    observations, lost
         One of each pair, and the reason of each frame that could not be used.
 
     Raises
@@ -235,7 +235,7 @@ def _find(
 
 def _gathered(
     pair: Pair, tables: list[tuple[int, NDArray[np.void], list[Patches]]], sizes: Sequence[int]
-) -> Sightings:
+) -> Observations:
     counts, valid = {}, {}
     for i, size in enumerate(sizes):
         none = np.empty((0, size, size))
@@ -245,7 +245,7 @@ def _gathered(
         valid[size] = np.concatenate(
             [none.astype(np.bool_), *(patches[i].valid for _, _, patches in tables)]
         )
-    return Sightings(
+    return Observations(
         pair,
         np.repeat(
             np.array([number for number, _, _ in tables], np.int64),

@@ -18,7 +18,7 @@ from workers.learn.labels import Labels, draw_like, integrated_counts
 from workers.place.base import PositionMethod
 from workers.place.fit.methods import Noise, fit_gaussian
 
-__all__ = ["Judge", "Simulated", "Standing", "grew_worse", "standings_table"]
+__all__ = ["Assessment", "Judge", "Simulated", "assessment_table", "grew_worse"]
 
 _N_SIMULATED = 4000
 _CELL = 16
@@ -41,7 +41,7 @@ class Simulated:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class Assessment:
     """What a network makes of n held-out peaks, and of simulated ones."""
 
     error: NDArray[np.float64]
@@ -109,14 +109,14 @@ class Judge:
         cells = labels.pixel // _CELL
         self._place = np.unique(cells, axis=0, return_inverse=True)[1].reshape(-1)
 
-    def __call__(self, method: PositionMethod) -> Standing:
+    def __call__(self, method: PositionMethod) -> Assessment:
         """Place all peaks by a method."""
         labels = self._labels
         placed = method.place(labels.counts, labels.valid)
         drawn = method.place(self._counts, self._valid)
         error = np.stack([drawn.row, drawn.col], axis=1) - self._truth
         sigma = np.stack([drawn.row_sigma, drawn.col_sigma], axis=1)
-        return Standing(
+        return Assessment(
             error=np.stack([placed.row, placed.col], axis=1) - labels.offsets,
             sigma=np.stack([placed.row_sigma, placed.col_sigma], axis=1),
             fit_sigma=labels.sigma,
@@ -131,7 +131,7 @@ class Judge:
         )
 
 
-def grew_worse(before: Standing, after: Standing) -> str | None:
+def grew_worse(before: Assessment, after: Assessment) -> str | None:
     """Say in what one network is worse than another on the same held-out peaks; None if it is not.
 
     Three things must not grow: the distance from the fit in units of the fit's sigma, how far the
@@ -151,14 +151,14 @@ def grew_worse(before: Standing, after: Standing) -> str | None:
     return None
 
 
-def standings_table(standings: Mapping[str, Standing]) -> Table:
-    """Lay standings out for the terminal, a column for each."""
+def assessment_table(assessments: Mapping[str, Assessment]) -> Table:
+    """Lay assessments out for the terminal, a column for each."""
     table = Table(title="Before and after")
     for heading in ("peaks", "figure"):
         table.add_column(heading)
-    for name in standings:
+    for name in assessments:
         table.add_column(name, justify="right")
-    columns = [_cells(standing) for standing in standings.values()]
+    columns = [_cells(assessment) for assessment in assessments.values()]
     group = ""
     for peaks, figure in columns[0]:
         cells = [column[peaks, figure] for column in columns]
@@ -175,8 +175,8 @@ def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _cells(standing: Standing) -> dict[tuple[str, str], str]:
-    figures, simulated = standing.figures(), standing.simulated
+def _cells(assessment: Assessment) -> dict[tuple[str, str], str]:
+    figures, simulated = assessment.figures(), assessment.simulated
     held = "held out, from the fit"
     like = "simulated like them, from the truth"
     cells = {
@@ -192,7 +192,7 @@ def _cells(standing: Standing) -> dict[tuple[str, str], str]:
         (like, "pull"): _short(simulated.pull, ".3f"),
         (like, "poor fit"): _short(simulated.poor, ".1%"),
     }
-    for case in standing.cases:
+    for case in assessment.cases:
         name = f"{case.case}, counted photons"
         cells[name, "RMSE / bound"] = _short(case.ratio, ".3f")
         cells[name, "pull"] = _short(case.pull, ".3f")
@@ -205,24 +205,24 @@ def _short(value: float, pattern: str) -> str:
     return format(value, pattern if abs(value) < 100.0 else ".1e")
 
 
-def _distance(standing: Standing) -> NDArray[np.float64]:
+def _distance(assessment: Assessment) -> NDArray[np.float64]:
     """Mean square over both axes, (n,); a peak that is lost counts no more than one far off."""
     with np.errstate(over="ignore", invalid="ignore"):
-        square = np.mean((standing.error / standing.fit_sigma) ** 2, axis=1)
+        square = np.mean((assessment.error / assessment.fit_sigma) ** 2, axis=1)
     return np.asarray(np.nan_to_num(np.minimum(square, _FAR), nan=_FAR))
 
 
-def _sigma(standing: Standing) -> NDArray[np.float64]:
+def _sigma(assessment: Assessment) -> NDArray[np.float64]:
     with np.errstate(divide="ignore", invalid="ignore"):
-        square = np.mean(np.log(standing.sigma / standing.fit_sigma) ** 2, axis=1)
+        square = np.mean(np.log(assessment.sigma / assessment.fit_sigma) ** 2, axis=1)
     return np.asarray(np.nan_to_num(np.minimum(square, _WRONG_SIGMA), nan=_WRONG_SIGMA))
 
 
-def _poor(standing: Standing) -> NDArray[np.float64]:
-    return standing.poor.astype(np.float64)
+def _poor(assessment: Assessment) -> NDArray[np.float64]:
+    return assessment.poor.astype(np.float64)
 
 
-_MEASURES: tuple[tuple[str, Callable[[Standing], NDArray[np.float64]], float, float], ...] = (
+_MEASURES: tuple[tuple[str, Callable[[Assessment], NDArray[np.float64]], float, float], ...] = (
     ("the mean square distance from the fit in units of its sigma", _distance, 0.02, 0.0),
     ("the mean square of the logarithm of sigma over the fit's", _sigma, 0.02, 0.0),
     ("the share flagged as a poor fit", _poor, 0.0, 0.005),

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from streamer.errors import UserError
 from streamer.simulator.patches import Peaks, expected_counts
-from workers.detect.survey import Sightings
+from workers.detect.survey import Observations
 from workers.place.base import PATCH_SIZE, TRAINED_PX
-from workers.place.fit.climb import NARROW
+from workers.place.fit.fisher_scoring import NARROW
 from workers.place.fit.methods import EXCESS, Noise, fit_gaussian
 
 __all__ = ["Labels", "draw_like", "held_out", "integrated_counts", "label"]
@@ -54,7 +54,7 @@ class Labels:
         return Labels(**arrays, peaks=_take(self.peaks, which))
 
 
-def label(sightings: Sightings, noise: Noise, size: int = PATCH_SIZE) -> Labels:
+def label(observations: Observations, noise: Noise, size: int = PATCH_SIZE) -> Labels:
     """Fit the peaks that were found and keep those whose fit can be believed.
 
     Nothing may be wrong with the patch (edge, masked pixels, neighbour, saturation): what such
@@ -67,15 +67,15 @@ def label(sightings: Sightings, noise: Noise, size: int = PATCH_SIZE) -> Labels:
     UserError
         The noise is none.
     """
-    clean = np.flatnonzero(sightings.peaks["flags"] == 0)
-    counts, valid = sightings.counts[size][clean], sightings.valid[size][clean]
+    clean = np.flatnonzero(observations.peaks["flags"] == 0)
+    counts, valid = observations.counts[size][clean], observations.valid[size][clean]
     fits = fit_gaussian(counts, valid, noise, max_peaks=2)
     offsets = np.stack([fits.row, fits.col], axis=1)
     sigma = np.sqrt(np.diagonal(fits.covariance, axis1=1, axis2=2))
     with np.errstate(invalid="ignore"):
         good = fits.converged & (fits.n_peaks == 1) & (fits.excess <= EXCESS)
         good &= (np.abs(offsets) <= TRAINED_PX).all(axis=1) & (sigma < _LARGEST_SIGMA).all(axis=1)
-    peaks = sightings.peaks[clean]
+    peaks = observations.peaks[clean]
     fitted = Peaks(
         row=fits.row,
         col=fits.col,
@@ -87,7 +87,7 @@ def label(sightings: Sightings, noise: Noise, size: int = PATCH_SIZE) -> Labels:
         eta=fits.eta,
     )
     pixel = np.stack([peaks["row"], peaks["col"]], axis=1)
-    found = Labels(sightings.frame[clean], pixel, counts, valid, offsets, sigma, fitted)
+    found = Labels(observations.frame[clean], pixel, counts, valid, offsets, sigma, fitted)
     return found.take(good)
 
 

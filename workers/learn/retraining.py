@@ -40,8 +40,8 @@ from streamer.results.folder import RunFolder
 from streamer.run.progress import progress_bar
 from streamer.simulator.patches import draw_valid
 from streamer.sources import open_source
-from workers.detect.survey import Pair, RecordedFootage, Sightings, find_peaks
-from workers.learn.assessment import Judge, Standing, grew_worse, standings_table
+from workers.detect.survey import Observations, Pair, RecordedFootage, find_peaks
+from workers.learn.assessment import Assessment, Judge, assessment_table, grew_worse
 from workers.learn.examples import Examples, draw_examples, join, measured_examples, simulate
 from workers.learn.labels import Labels, draw_like, held_out, integrated_counts, label
 from workers.learn.training import RANGES, Learner, learn, write_card
@@ -134,30 +134,30 @@ def retrain(config: Config, recording: str, out: Path, console: Console) -> None
     if out.exists():
         rivals[out.name] = _method(*_to_replace(out, size), train)
     with progress_bar(console) as progress:
-        sightings, n_frames = _find(config, recording, size, progress)
-        labels = label(sightings, noise, size)
-        test = _split(labels, len(sightings), recording, train)
+        observations, n_frames = _find(config, recording, size, progress)
+        labels = label(observations, noise, size)
+        test = _split(labels, len(observations), recording, train)
         taught, held = labels.take(~test), labels.take(test)
         judge = Judge(held, noise, train.seed)
-        standings = {name: judge(method) for name, method in rivals.items()}
+        assessments = {name: judge(method) for name, method in rivals.items()}
         learner = Learner(network, train)
         task = progress.add_task("learning", total=learner.steps)
         with closing(learn(learner, _mixture(taught, train, noise, size))) as losses:
             for loss in losses:
                 progress.update(task, completed=learner.step, note=f"loss {loss:.3f}")
-        standings["after"] = judge(learner.method())
-    console.print(standings_table(standings))
+        assessments["after"] = judge(learner.method())
+    console.print(assessment_table(assessments))
     numbers = np.unique(held.frame)
     console.print(
-        f"{recording}: {len(labels):,} clean peaks of {len(sightings):,} on {n_frames:,} frames; "
-        f"learnt from {len(taught):,}, held out the {len(held):,} of frames "
+        f"{recording}: {len(labels):,} clean peaks of {len(observations):,} on "
+        f"{n_frames:,} frames; learnt from {len(taught):,}, held out the {len(held):,} of frames "
         f"{numbers[0]} to {numbers[-1]}",
         highlight=False,
         markup=False,
         soft_wrap=True,
     )
     for name in rivals:
-        reason = grew_worse(standings[name], standings["after"])
+        reason = grew_worse(assessments[name], assessments["after"])
         if reason is not None:
             than = "before" if name == "before" else f"that of {name}"
             raise RunError(f"{out} was not written, the network is worse than {than}: {reason}")
@@ -166,11 +166,11 @@ def retrain(config: Config, recording: str, out: Path, console: Console) -> None
         out,
         train,
         start,
-        standings,
+        assessments,
         {
             "recording": recording,
             "frames": n_frames,
-            "found": len(sightings),
+            "found": len(observations),
             "learnt_from": len(taught),
             "held_out": len(held),
             "held_out_frames": [int(numbers[0]), int(numbers[-1])],
@@ -204,7 +204,9 @@ def _method(network: BraggNN, convention: Convention, config: TrainConfig) -> Ne
     return NetworkMethod(backend, network.architecture, convention)
 
 
-def _find(config: Config, recording: str, size: int, progress: Progress) -> tuple[Sightings, int]:
+def _find(
+    config: Config, recording: str, size: int, progress: Progress
+) -> tuple[Observations, int]:
     """Find the peaks of the recording; return also the number of frames taken."""
     # What is played again, or is still to come, has nothing new to teach.
     source = config.source.model_copy(update={"loop": 1, "follow": False})
@@ -213,7 +215,7 @@ def _find(config: Config, recording: str, size: int, progress: Progress) -> tupl
         recording, config.model_copy(update={"source": source}), config.train.frames
     )
     task = progress.add_task("finding peaks", total=footage.n_taken)
-    (sightings,), lost = find_peaks(
+    (observations,), lost = find_peaks(
         iter(progress.track(footage.frames(), task_id=task)),
         [Pair(detect.minval, detect.minscore)],
         detect,
@@ -221,9 +223,9 @@ def _find(config: Config, recording: str, size: int, progress: Progress) -> tupl
     )
     if len(lost) == footage.n_taken:
         raise UserError(f"no frame of {recording} can be used: {next(iter(lost.values()))}")
-    if not len(sightings):
+    if not len(observations):
         raise UserError(f"no peaks on {recording}: lower detect.minval and detect.minscore")
-    return sightings, footage.n_taken - len(lost)
+    return observations, footage.n_taken - len(lost)
 
 
 def _split(labels: Labels, found: int, recording: str, config: TrainConfig) -> NDArray[np.bool_]:
@@ -285,7 +287,7 @@ def _write(
     out: Path,
     config: TrainConfig,
     start: Path,
-    standings: Mapping[str, Standing],
+    assessments: Mapping[str, Assessment],
     content: dict[str, Any],
 ) -> None:
     recipe = config.model_dump(mode="json", exclude={"device", "save_s"})
@@ -298,6 +300,6 @@ def _write(
             "recipe": {**recipe, "start": start.name},
             "usual_peaks": asdict(RANGES),
             **content,
-            "standings": {name: standing.numbers() for name, standing in standings.items()},
+            "assessments": {name: assessment.numbers() for name, assessment in assessments.items()},
         },
     )

@@ -15,7 +15,7 @@ from streamer.errors import UserError
 from streamer.frames.events import Coded, Series
 from streamer.frames.pixels import as_bytes, is_pixels
 from streamer.sources.files.plain import check_frames, one_line, plain_frames
-from streamer.sources.files.recording import PlainReel, Reel
+from streamer.sources.files.recording import PlainReader, RecordingReader
 
 __all__ = ["open_npy", "open_npz"]
 
@@ -30,7 +30,7 @@ _ARRAY_ERRORS = (
 )
 
 
-def open_npy(path: Path, config: SourceConfig) -> Reel:
+def open_npy(path: Path, config: SourceConfig) -> RecordingReader:
     """Open an array of (frames, rows, cols) or (rows, cols), mapped into memory.
 
     Raises
@@ -50,10 +50,10 @@ def open_npy(path: Path, config: SourceConfig) -> Reel:
         raise _damaged(path, error) from None
     n_frames = shape[0] if len(shape) == 3 else 1
     coded = plain_frames(path, offset, n_frames, (shape[-2], shape[-1]), dtype)
-    return PlainReel(_series(path.stem, n_frames, config), n_frames, coded)
+    return PlainReader(_series(path.stem, n_frames, config), n_frames, coded)
 
 
-def open_npz(path: Path, key: str | None, config: SourceConfig) -> Reel:
+def open_npz(path: Path, key: str | None, config: SourceConfig) -> RecordingReader:
     """Open an array of an archive: the one named, or the only one that can be frames.
 
     Raises
@@ -82,7 +82,7 @@ def open_npz(path: Path, key: str | None, config: SourceConfig) -> Reel:
     return _of_array(path.stem, array, config)
 
 
-def _of_array(name: str, array: NDArray[Any], config: SourceConfig) -> Reel:
+def _of_array(name: str, array: NDArray[Any], config: SourceConfig) -> RecordingReader:
     # A memmap makes a slow object of each frame.
     frames = np.asarray(array if array.ndim == 3 else array[None])
     dtype, shape = frames.dtype.str, (int(frames.shape[1]), int(frames.shape[2]))
@@ -90,7 +90,7 @@ def _of_array(name: str, array: NDArray[Any], config: SourceConfig) -> Reel:
     def coded(frame: int) -> Coded:
         return as_bytes(frames[frame]), "raw", dtype, shape
 
-    return PlainReel(_series(name, len(frames), config), len(frames), coded)
+    return PlainReader(_series(name, len(frames), config), len(frames), coded)
 
 
 def _series(name: str, n_frames: int, config: SourceConfig) -> Series:

@@ -19,9 +19,9 @@ from streamer.config import SourceConfig
 from streamer.errors import UserError
 from streamer.frames.events import Coded, Series
 from streamer.frames.pixels import as_bytes
-from streamer.sources.files.headers import HeaderFacts, of_keys, of_pilatus
+from streamer.sources.files.headers import HeaderMetadata, of_keys, of_pilatus
 from streamer.sources.files.plain import check_frames, one_line
-from streamer.sources.files.recording import PlainReel, Reel
+from streamer.sources.files.recording import PlainReader, RecordingReader
 
 __all__ = ["fabio_reads", "open_cbf", "open_fabio"]
 
@@ -45,7 +45,7 @@ def fabio_reads(suffix: str) -> bool:
     return bool(suffix) and bool(fabioformats.is_extension_supported(suffix))
 
 
-def open_cbf(path: Path, config: SourceConfig) -> Reel:
+def open_cbf(path: Path, config: SourceConfig) -> RecordingReader:
     """Open a CBF file, its checksum compared.
 
     Raises
@@ -81,15 +81,15 @@ def open_cbf(path: Path, config: SourceConfig) -> Reel:
         pixels = np.ascontiguousarray(pixels, dtype).reshape(shape)
     except Exception as error:  # of any type: fabio trusts what a damaged file says
         raise _damaged(path, error) from None
-    facts = of_pilatus(str(header.get("_array_data.header_contents", "")))
+    known = of_pilatus(str(header.get("_array_data.header_contents", "")))
 
     def frame(number: int) -> Coded:
         return as_bytes(pixels), "raw", pixels.dtype.str, shape
 
-    return PlainReel(_series(path, 1, facts, config), 1, frame, time_ns=facts.time_of_frame)
+    return PlainReader(_series(path, 1, known, config), 1, frame, time_ns=known.time_of_frame)
 
 
-def open_fabio(path: Path, config: SourceConfig) -> Reel:
+def open_fabio(path: Path, config: SourceConfig) -> RecordingReader:
     """Open a file of any other format that fabio reads.
 
     Raises
@@ -115,7 +115,7 @@ def open_fabio(path: Path, config: SourceConfig) -> Reel:
     if reason:
         raise UserError(f"{path} cannot be read by fabio: {reason}")
     check_frames(str(path), shape, dtype, (2,))
-    facts = of_keys(header)
+    known = of_keys(header)
 
     def read(frame: int) -> Coded | str:
         try:
@@ -131,7 +131,7 @@ def open_fabio(path: Path, config: SourceConfig) -> Reel:
 
     def time_ns(frame: int) -> int | None:
         own = of_keys(image.get_frame(frame).header).start_ns if frame else None
-        return facts.time_of_frame(frame) if own is None else own
+        return known.time_of_frame(frame) if own is None else own
 
     start = read(0)
     if isinstance(start, str):
@@ -141,8 +141,8 @@ def open_fabio(path: Path, config: SourceConfig) -> Reel:
     def coded(frame: int) -> Coded | str:
         return start if frame == 0 else read(frame)
 
-    series = _series(path, n_frames, facts, config)
-    return PlainReel(series, n_frames, coded, time_ns=time_ns, close=image.close)
+    series = _series(path, n_frames, known, config)
+    return PlainReader(series, n_frames, coded, time_ns=time_ns, close=image.close)
 
 
 def _bytes(path: Path) -> bytes:
@@ -161,13 +161,13 @@ def _cbf_dtype(header: Any) -> np.dtype[Any]:
     return np.dtype(np.int32)
 
 
-def _series(path: Path, n_frames: int, facts: HeaderFacts, config: SourceConfig) -> Series:
+def _series(path: Path, n_frames: int, known: HeaderMetadata, config: SourceConfig) -> Series:
     return Series(
         name=path.stem,
         n_frames=n_frames,
-        frame_time_s=config.frame_time_s or facts.frame_time_s,
-        saturation=facts.saturation,
-        metadata=facts.metadata,
+        frame_time_s=config.frame_time_s or known.frame_time_s,
+        saturation=known.saturation,
+        metadata=known.metadata,
     )
 
 

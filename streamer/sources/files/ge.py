@@ -12,7 +12,7 @@ from streamer.config import SourceConfig
 from streamer.errors import UserError
 from streamer.frames.events import Series
 from streamer.sources.files.plain import plain_frames
-from streamer.sources.files.recording import PlainReel, Reel
+from streamer.sources.files.recording import PlainReader, RecordingReader
 
 __all__ = ["is_ge", "open_ge"]
 
@@ -33,7 +33,7 @@ def is_ge(path: Path, start: bytes) -> bool:
     return named and (not any(start) or start.lstrip(b"\r\n").startswith(b"{"))
 
 
-def open_ge(path: Path, config: SourceConfig) -> Reel:
+def open_ge(path: Path, config: SourceConfig) -> RecordingReader:
     """Open a file of a GE detector, its frames mapped into memory.
 
     Raises
@@ -71,4 +71,6 @@ def open_ge(path: Path, config: SourceConfig) -> Reel:
         frame_time_s=config.frame_time_s or frame_time_s,
         metadata=metadata,
     )
-    return PlainReel(series, n_frames, plain_frames(path, offset, n_frames, shape, np.dtype(dtype)))
+    return PlainReader(
+        series, n_frames, plain_frames(path, offset, n_frames, shape, np.dtype(dtype))
+    )

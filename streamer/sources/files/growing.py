@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from streamer.errors import UserError
 from streamer.frames.events import Coded, Series
-from streamer.sources.files.recording import Reel
+from streamer.sources.files.recording import RecordingReader
 
 __all__ = ["Growing"]
 
@@ -16,8 +16,8 @@ _LOOK_S = 0.1
 _SHARE = 0.2
 
 
-class Growing(Reel):
-    """A `Reel` that is opened again whenever its end is reached.
+class Growing(RecordingReader):
+    """A `RecordingReader` that is opened again whenever its end is reached.
 
     What HDF5 gives to a reader that keeps its file open depends on how that file is written; what
     it gives to one that opens it does not.
@@ -25,10 +25,10 @@ class Growing(Reel):
     Parameters
     ----------
     reopen
-        Opens the reel; while it raises `UserError` there is nothing to be read yet.
+        Opens the reader; while it raises `UserError` there is nothing to be read yet.
     idle_s
-        A frame is waited for for so many seconds; 0 takes what the reel says. When it is given up,
-        so are those after it that are not there either.
+        A frame is waited for for so many seconds; 0 takes what the reader says. When it is given
+        up, so are those after it that are not there either.
     clock
         Returns a monotonic time in seconds.
 
@@ -40,7 +40,7 @@ class Growing(Reel):
 
     def __init__(
         self,
-        reopen: Callable[[], Reel],
+        reopen: Callable[[], RecordingReader],
         idle_s: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -48,7 +48,7 @@ class Growing(Reel):
         self._idle_s = idle_s
         self._clock = clock
         self._patience_s = _FIRST_S
-        self._reel: Reel | None = None
+        self._reader: RecordingReader | None = None
         self._series: Series | None = None
         self._n_frames = 0
         self._mistake = ""
@@ -65,13 +65,13 @@ class Growing(Reel):
     @property
     def complete(self) -> bool:  # type: ignore[override]
         """True when nothing more will come."""
-        return self._reel is not None and self._reel.complete
+        return self._reader is not None and self._reader.complete
 
     @property
     def end_reason(self) -> str:  # type: ignore[override]
         """Say how it ended, or that nothing came any more."""
-        if self._reel is not None and self._reel.complete:
-            return self._reel.end_reason
+        if self._reader is not None and self._reader.complete:
+            return self._reader.end_reason
         return f"idle: nothing was added for {self._limit_s:g} s"
 
     def __len__(self) -> int:
@@ -79,10 +79,10 @@ class Growing(Reel):
 
     def coded(self, frame: int) -> Coded | str:
         """Return the pixels of a frame, or the reason why they cannot be had by now."""
-        if self._reel is None:
+        if self._reader is None:
             return "the file cannot be read"
         # Files that are being written are looked into only when they have just been opened.
-        coded = self._lost.get(frame) or self._reel.coded(frame)
+        coded = self._lost.get(frame) or self._reader.coded(frame)
         if isinstance(coded, str):
             self._lost[frame] = coded
         else:
@@ -91,7 +91,7 @@ class Growing(Reel):
 
     def time_ns(self, frame: int) -> int | None:
         """Return the start of the exposure as Unix time in ns, None when not known."""
-        return None if self._reel is None else self._reel.time_ns(frame)
+        return None if self._reader is None else self._reader.time_ns(frame)
 
     def awaits(self, frame: int) -> bool:
         """Look whether more is there when it is time to; False when a frame is given up."""
@@ -111,9 +111,9 @@ class Growing(Reel):
 
     def close(self) -> None:
         """Release the files."""
-        if self._reel is not None:
-            self._reel.close()
-            self._reel = None
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
 
     @property
     def _limit_s(self) -> float:
@@ -126,11 +126,11 @@ class Growing(Reel):
         self.close()
         self._lost = {}
         try:
-            self._reel = self._reopen()
+            self._reader = self._reopen()
         except UserError as error:
             self._mistake = str(error)  # the error itself would keep files open
         else:
-            self._series, self._n_frames = self._reel.series, len(self._reel)
-            self._patience_s = self._reel.patience_s
+            self._series, self._n_frames = self._reader.series, len(self._reader)
+            self._patience_s = self._reader.patience_s
         now = self._clock()
         self._next_look = now + max(_LOOK_S, (now - started) / _SHARE)

@@ -15,7 +15,7 @@ from typing import Any
 
 from streamer.frames.metadata import positive, time_of
 
-__all__ = ["HeaderFacts", "of_keys", "of_marccd", "of_pilatus"]
+__all__ = ["HeaderMetadata", "of_keys", "of_marccd", "of_pilatus"]
 
 _NUMBER = r"[:=\s(]+([-+0-9.eE]+)"
 _PILATUS = {
@@ -72,7 +72,7 @@ _MARCCD_SIZE_AT, _MARCCD_SATURATION_AT, _MARCCD_DATE_AT = 36, 104, 1344
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HeaderFacts:
+class HeaderMetadata:
     """What a header says; None where it does not."""
 
     frame_time_s: float | None = None
@@ -88,7 +88,7 @@ class HeaderFacts:
         return self.start_ns + round(frame * (self.frame_time_s or 0.0) * 1e9)
 
 
-def of_pilatus(text: str) -> HeaderFacts:
+def of_pilatus(text: str) -> HeaderMetadata:
     """Read the comments that a Pilatus writes into CBF and TIFF files."""
     values = {key: _float(_found(pattern, text)) for key, pattern in _PILATUS.items()}
     texts = {key: _found(pattern, text) for key, pattern in _PILATUS_TEXTS.items()}
@@ -96,7 +96,7 @@ def of_pilatus(text: str) -> HeaderFacts:
     return _facts(values, None if date is None else _date_ns(date[0]), texts)
 
 
-def of_keys(header: Mapping[str, Any]) -> HeaderFacts:
+def of_keys(header: Mapping[str, Any]) -> HeaderMetadata:
     """Read the keys of an EDF header, or of one like it."""
     lower = {str(key).lower(): value for key, value in header.items()}
     values: dict[str, float | None] = {}
@@ -109,13 +109,13 @@ def of_keys(header: Mapping[str, Any]) -> HeaderFacts:
     return _facts(values, None if start is None else round(start * 1e9), {})
 
 
-def of_marccd(header: bytes) -> HeaderFacts:
+def of_marccd(header: bytes) -> HeaderMetadata:
     """Read the 3072 bytes that a MarCCD writes behind the first 1024 of a TIFF file."""
     order = next(
         (o for o in "<>" if header[_MARCCD_SIZE_AT:][:4] == struct.pack(f"{o}I", 3072)), ""
     )
     if not order or len(header) < 3072:
-        return HeaderFacts()
+        return HeaderMetadata()
 
     def number(offset: int) -> int:
         return int(struct.unpack_from(f"{order}i", header, offset)[0])
@@ -134,10 +134,10 @@ def of_marccd(header: bytes) -> HeaderFacts:
 
 def _facts(
     values: dict[str, float | None], start_ns: int | None, texts: Mapping[str, str | None]
-) -> HeaderFacts:
+) -> HeaderMetadata:
     frame_time_s, saturation = values.pop("frame_time", None), values.pop("saturation", None)
     metadata = {key: value for key, value in (values | dict(texts)).items() if value is not None}
-    return HeaderFacts(
+    return HeaderMetadata(
         frame_time_s=positive(frame_time_s),
         start_ns=start_ns,
         saturation=positive(saturation),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from streamer.errors import UserError
 from streamer.frames.events import Coded
-from streamer.sources.files.recording import Reel
+from streamer.sources.files.recording import RecordingReader
 
 __all__ = ["Files", "natural_order", "without_holes"]
 
@@ -18,7 +18,7 @@ _NUMBERED = re.compile(r"(.*?)(\d+)(\D*)")
 """What is before the last number of a name, the number, and what is behind."""
 
 
-class Files(Reel):
+class Files(RecordingReader):
     """The frames of files, in the order given.
 
     What is in the first file that can be read holds for all: its shape, and, where that is one, the
@@ -45,7 +45,7 @@ class Files(Reel):
         self,
         name: str,
         paths: Sequence[Path],
-        open_one: Callable[[Path], Reel],
+        open_one: Callable[[Path], RecordingReader],
         *,
         complete: bool = True,
     ) -> None:
@@ -53,7 +53,7 @@ class Files(Reel):
         self._paths = paths
         self._open_one = open_one
         self._at = -1
-        self._reel: Reel | str = ""
+        self._reader: RecordingReader | str = ""
         first = self._first()
         self._n_first = len(first)
         coded = first.coded(0)
@@ -66,38 +66,38 @@ class Files(Reel):
 
     def coded(self, frame: int) -> Coded | str:
         """Return the pixels of a frame, or the reason why they cannot be had."""
-        reel, number = self._find(frame)
-        if isinstance(reel, str):
-            return reel
+        reader, number = self._find(frame)
+        if isinstance(reader, str):
+            return reader
         name = self._paths[self._at].name
-        if self._n_first == 1 and len(reel) != 1:
-            return f"{name} has {len(reel)} frames, the first file has one"
-        coded = reel.coded(number)
+        if self._n_first == 1 and len(reader) != 1:
+            return f"{name} has {len(reader)} frames, the first file has one"
+        coded = reader.coded(number)
         if isinstance(coded, str) or self._shape in (None, coded[3]):
             return coded
         return f"{name} has shape {coded[3]}, the first file {self._shape}"
 
     def time_ns(self, frame: int) -> int | None:
         """Return the start of the exposure as Unix time in ns, None when not known."""
-        reel, number = self._find(frame)
-        return None if isinstance(reel, str) else reel.time_ns(number)
+        reader, number = self._find(frame)
+        return None if isinstance(reader, str) else reader.time_ns(number)
 
     def close(self) -> None:
         """Release the file that is open."""
-        if not isinstance(self._reel, str):
-            self._reel.close()
-        self._at, self._reel = -1, ""
+        if not isinstance(self._reader, str):
+            self._reader.close()
+        self._at, self._reader = -1, ""
 
-    def _first(self) -> Reel:
+    def _first(self) -> RecordingReader:
         """Open the first file that can be read."""
         mistake: UserError | None = None
         for number, path in enumerate(self._paths):
             try:
-                self._at, self._reel = number, self._open_one(path)
+                self._at, self._reader = number, self._open_one(path)
             except UserError as error:
                 mistake = mistake or error
                 continue
-            return self._reel
+            return self._reader
         raise mistake or UserError("no files")
 
     def _count(self) -> list[int]:
@@ -105,26 +105,26 @@ class Files(Reel):
         starts = [0]
         for number in range(len(self._paths)):
             n_frames = self._n_first
-            if n_frames > 1 and not isinstance(reel := self._open(number), str):
-                n_frames = len(reel)
+            if n_frames > 1 and not isinstance(reader := self._open(number), str):
+                n_frames = len(reader)
             starts.append(starts[-1] + n_frames)
         return starts
 
-    def _find(self, frame: int) -> tuple[Reel | str, int]:
+    def _find(self, frame: int) -> tuple[RecordingReader | str, int]:
         """Return the file that holds a frame and its place there."""
         number = bisect_right(self._starts, frame) - 1
         return self._open(number), frame - self._starts[number]
 
-    def _open(self, number: int) -> Reel | str:
+    def _open(self, number: int) -> RecordingReader | str:
         if number != self._at:
             self.close()
             path = self._paths[number]
             try:
-                self._reel = self._open_one(path)
+                self._reader = self._open_one(path)
             except UserError as error:
-                self._reel = str(error) if path.exists() else f"{path.name} is missing"
+                self._reader = str(error) if path.exists() else f"{path.name} is missing"
             self._at = number
-        return self._reel
+        return self._reader
 
 
 def natural_order(path: Path) -> list[tuple[int, int, str]]:

@@ -16,7 +16,7 @@ from streamer.sources.files.ge import is_ge, open_ge
 from streamer.sources.files.growing import Growing
 from streamer.sources.files.hdf5.recording import open_hdf5
 from streamer.sources.files.many import Files, natural_order, without_holes
-from streamer.sources.files.recording import Recording, Reel
+from streamer.sources.files.recording import Recording, RecordingReader
 from streamer.sources.files.tiff import open_tiff
 
 __all__ = ["open_recording"]
@@ -52,13 +52,13 @@ def open_recording(text: str, config: SourceConfig) -> Recording:
     """
     chosen = parse_frames(config.frames)
     if not config.follow:
-        reel = _open(text, config)
-        if not range(*chosen.indices(len(reel))):
-            reel.close()
+        reader = _open(text, config)
+        if not range(*chosen.indices(len(reader))):
+            reader.close()
             raise UserError(
-                f"{text} has {len(reel)} frames, and none of them is in {config.frames}"
+                f"{text} has {len(reader)} frames, and none of them is in {config.frames}"
             )
-        return Recording(text, reel, chosen, config.loop)
+        return Recording(text, reader, chosen, config.loop)
     if config.loop != 1 or config.speed is not None:
         raise UserError(
             f"{text} is followed as it grows: leave out "
@@ -86,7 +86,7 @@ def _split(text: str) -> tuple[Path, str | None]:
     return Path(name), inner
 
 
-def _open(text: str, config: SourceConfig) -> Reel:
+def _open(text: str, config: SourceConfig) -> RecordingReader:
     path, inner = _split(text)
     if path.is_dir() or (not path.exists() and glob.has_magic(str(path))):
         if inner is not None:
@@ -95,7 +95,7 @@ def _open(text: str, config: SourceConfig) -> Reel:
     return _open_file(path, inner, config)
 
 
-def _open_file(path: Path, inner: str | None, config: SourceConfig) -> Reel:
+def _open_file(path: Path, inner: str | None, config: SourceConfig) -> RecordingReader:
     kind = _kind(path)
     if inner is not None and kind not in ("HDF5", "npz"):
         raise UserError(f"{path} is not an HDF5 or .npz file: leave out ::{inner}")
@@ -115,7 +115,7 @@ def _open_file(path: Path, inner: str | None, config: SourceConfig) -> Reel:
     return open_fabio(path, config)
 
 
-def _open_files(path: Path, config: SourceConfig) -> Reel:
+def _open_files(path: Path, config: SourceConfig) -> RecordingReader:
     """Open a folder, or a pattern of files, of frames of one kind."""
     if path.is_dir():
         found = sorted(path.iterdir(), key=natural_order)

@@ -11,10 +11,10 @@ import zmq
 
 from streamer.frames.events import Coded, Event, Frame, Gap, Series, SeriesEnd
 
-__all__ = ["PlainReel", "Recording", "Reel"]
+__all__ = ["PlainReader", "Recording", "RecordingReader"]
 
 
-class Reel(Protocol):
+class RecordingReader(Protocol):
     """The frames of one file or set of files, in any order, not decoded where that can be."""
 
     series: Series
@@ -43,13 +43,13 @@ class Reel(Protocol):
         """Release the files."""
 
 
-class PlainReel(Reel):
+class PlainReader(RecordingReader):
     """Frames that a function reads.
 
     Parameters
     ----------
     coded, time_ns, close
-        See `Reel`.
+        See `RecordingReader`.
     """
 
     def __init__(
@@ -85,14 +85,14 @@ class PlainReel(Reel):
 
 
 class Recording:
-    """A `Source` that plays a `Reel`, as fast as it is asked.
+    """A `Source` that plays a `RecordingReader`, as fast as it is asked.
 
     The same recording gives the same events whenever it is read, in whatever portions: frames that
     cannot be had for one reason and follow each other are one `Gap`.
 
     Parameters
     ----------
-    reel
+    reader
         The frames.
     chosen
         Those to play; they keep their numbers.
@@ -109,7 +109,7 @@ class Recording:
     def __init__(
         self,
         uri: str,
-        reel: Reel,
+        reader: RecordingReader,
         chosen: slice = slice(None),
         rounds: int = 1,
         *,
@@ -117,7 +117,7 @@ class Recording:
     ) -> None:
         self.uri = uri
         self.counters: dict[str, int] = {}
-        self._reel = reel
+        self._reader = reader
         self._chosen = chosen
         self._rounds = rounds
         self._round = 1
@@ -129,12 +129,12 @@ class Recording:
     @property
     def series(self) -> Series:
         """The series that is played; of a file that is followed it may not be known yet."""
-        return self._reel.series
+        return self._reader.series
 
     @property
     def n_frames(self) -> int | None:
         """Number of frames in all rounds; None when not known."""
-        if not self._reel.complete or self._rounds == 0:
+        if not self._reader.complete or self._rounds == 0:
             return None
         return len(self._numbers()) * self._rounds
 
@@ -155,9 +155,11 @@ class Recording:
 
     def picture(self, frame: int) -> Frame | Gap:
         """Return a frame by its number, out of turn."""
-        name = self._reel.series.name
+        name = self._reader.series.name
         coded = (
-            self._reel.coded(frame) if 0 <= frame < len(self._reel) else "there is no such frame"
+            self._reader.coded(frame)
+            if 0 <= frame < len(self._reader)
+            else "there is no such frame"
         )
         if isinstance(coded, str):
             return Gap(series=name, frames=range(frame, frame + 1), reason=coded)
@@ -165,11 +167,11 @@ class Recording:
 
     def close(self) -> None:
         """Release the files; nothing more comes."""
-        self._reel.close()
+        self._reader.close()
         self._over = True
 
     def _numbers(self, n_frames: int | None = None) -> range:
-        return range(*self._chosen.indices(len(self._reel) if n_frames is None else n_frames))
+        return range(*self._chosen.indices(len(self._reader) if n_frames is None else n_frames))
 
     def _advance(self) -> Event | None:
         if self._place < 0:
@@ -180,17 +182,17 @@ class Recording:
             following = (self._chosen.start or 0) + self._place * step
             if self._chosen.stop is not None and following >= self._chosen.stop > 0:
                 return self._end()
-            return None if self._reel.awaits(following) else self._end()
+            return None if self._reader.awaits(following) else self._end()
         frame = numbers[self._place]
-        coded = self._reel.coded(frame)
+        coded = self._reader.coded(frame)
         if not isinstance(coded, str):
             self._place += 1
             return self._frame(frame, coded)
-        if self._reel.awaits(frame):
+        if self._reader.awaits(frame):
             return None
         self._place += 1
         if self._merge_gaps and numbers.step == 1:
-            while self._place < len(numbers) and self._reel.coded(numbers[self._place]) == coded:
+            while self._place < len(numbers) and self._reader.coded(numbers[self._place]) == coded:
                 self._place += 1
             return Gap(
                 series=self._name, frames=range(frame, numbers[0] + self._place), reason=coded
@@ -198,9 +200,9 @@ class Recording:
         return Gap(series=self._name, frames=range(frame, frame + 1), reason=coded)
 
     def _announce(self) -> Event | None:
-        if len(self._reel) == 0 and self._reel.awaits(0):
+        if len(self._reader) == 0 and self._reader.awaits(0):
             return None
-        series = self._reel.series
+        series = self._reader.series
         self._name = series.name if self._round == 1 else f"{series.name}_{self._round}"
         self._place = 0
         n_frames = None if series.n_frames is None else len(self._numbers(series.n_frames))
@@ -212,11 +214,11 @@ class Recording:
         else:
             self._round += 1
             self._place = -1
-        return SeriesEnd(series=self._name, reason=self._reel.end_reason)
+        return SeriesEnd(series=self._name, reason=self._reader.end_reason)
 
     def _frame(self, frame: int, coded: Coded) -> Frame:
         data, encoding, dtype, shape = coded
-        time_ns = self._reel.time_ns(frame)
+        time_ns = self._reader.time_ns(frame)
         return Frame(
             series=self._name,
             frame=frame,

@@ -15,9 +15,9 @@ from streamer.config import SourceConfig
 from streamer.errors import UserError
 from streamer.frames.events import Coded, Series
 from streamer.frames.pixels import as_bytes
-from streamer.sources.files.headers import HeaderFacts, of_marccd, of_pilatus
+from streamer.sources.files.headers import HeaderMetadata, of_marccd, of_pilatus
 from streamer.sources.files.plain import check_frames, one_line, plain_frames
-from streamer.sources.files.recording import PlainReel, Reel
+from streamer.sources.files.recording import PlainReader, RecordingReader
 
 __all__ = ["open_tiff"]
 
@@ -27,7 +27,7 @@ logging.getLogger("tifffile").addHandler(logging.NullHandler())
 _MARCCD_START, _MARCCD_BYTES = 1024, 3072
 
 
-def open_tiff(path: Path, config: SourceConfig) -> Reel:
+def open_tiff(path: Path, config: SourceConfig) -> RecordingReader:
     """Open a TIFF file whose pages are frames, those of Pilatus and MarCCD with their headers.
 
     Raises
@@ -50,13 +50,13 @@ def open_tiff(path: Path, config: SourceConfig) -> Reel:
         ) from None
 
 
-def _of_pages(path: Path, tiff: tifffile.TiffFile, config: SourceConfig) -> Reel:
+def _of_pages(path: Path, tiff: tifffile.TiffFile, config: SourceConfig) -> RecordingReader:
     n_pages = len(tiff.pages)
     if n_pages == 0:
         raise UserError(f"{path} has no pages")
     first = tiff.pages[0]
     check_frames(str(path), first.shape, first.dtype, (2,))
-    facts = _facts(path, tiff)
+    known = _facts(path, tiff)
     shape = (int(first.shape[0]), int(first.shape[1]))
     broken = _chain_is_broken(tiff)
     n_frames = n_stacked = _n_stacked(tiff, shape)
@@ -64,15 +64,17 @@ def _of_pages(path: Path, tiff: tifffile.TiffFile, config: SourceConfig) -> Reel
     if not stacked:
         n_frames = n_pages + broken
 
-    def reel(coded: Callable[[int], Coded | str], close: Callable[[], None] | None = None) -> Reel:
+    def reader(
+        coded: Callable[[int], Coded | str], close: Callable[[], None] | None = None
+    ) -> RecordingReader:
         series = Series(
             name=path.stem,
             n_frames=n_frames,
-            frame_time_s=config.frame_time_s or facts.frame_time_s,
-            saturation=facts.saturation,
-            metadata=facts.metadata,
+            frame_time_s=config.frame_time_s or known.frame_time_s,
+            saturation=known.saturation,
+            metadata=known.metadata,
         )
-        return PlainReel(series, n_frames, coded, time_ns=facts.time_of_frame, close=close)
+        return PlainReader(series, n_frames, coded, time_ns=known.time_of_frame, close=close)
 
     if stacked:
         # One page stands for a stack, as some programs write more than 4 GiB; or the other pages
@@ -80,7 +82,7 @@ def _of_pages(path: Path, tiff: tifffile.TiffFile, config: SourceConfig) -> Reel
         dtype = np.dtype(first.dtype).newbyteorder(tiff.byteorder)
         offset = int(first.dataoffsets[0])
         tiff.close()
-        return reel(plain_frames(path, offset, n_frames, shape, dtype))
+        return reader(plain_frames(path, offset, n_frames, shape, dtype))
     pages = [(page.shape, _plain_offset(page)) for page in tiff.pages]
     other = next((shape for shape, _ in pages if shape != first.shape), None)
     if other is not None:
@@ -94,13 +96,13 @@ def _of_pages(path: Path, tiff: tifffile.TiffFile, config: SourceConfig) -> Reel
     offsets = [offset for _, offset in pages if offset is not None]
     if len(offsets) == n_pages:
         tiff.close()
-        return reel(_mapped(path, offsets, like, cut_off))
+        return reader(_mapped(path, offsets, like, cut_off))
 
     def coded(frame: int) -> Coded | str:
         found = cut_off if frame >= n_pages else _read_page(tiff, frame)
         return f"page {frame + 1} {found}" if isinstance(found, str) and found != cut_off else found
 
-    return reel(coded, tiff.close)
+    return reader(coded, tiff.close)
 
 
 def _n_stacked(tiff: tifffile.TiffFile, shape: tuple[int, int]) -> int:
@@ -134,7 +136,7 @@ def _mapped(
     return coded
 
 
-def _facts(path: Path, tiff: tifffile.TiffFile) -> HeaderFacts:
+def _facts(path: Path, tiff: tifffile.TiffFile) -> HeaderMetadata:
     """Read what the detector wrote beside the frame."""
     with contextlib.suppress(Exception):
         description = tiff.pages.first.tags.valueof(270)
@@ -143,7 +145,7 @@ def _facts(path: Path, tiff: tifffile.TiffFile) -> HeaderFacts:
         if path.suffix.lower() == ".mccd" or tiff.pages[0].dataoffsets[0] >= 4096:
             tiff.filehandle.seek(_MARCCD_START)
             return of_marccd(tiff.filehandle.read(_MARCCD_BYTES))
-    return HeaderFacts()
+    return HeaderMetadata()
 
 
 def _plain_offset(page: tifffile.TiffPage | tifffile.TiffFrame) -> int | None:

@@ -11,7 +11,7 @@ from streamer.frames.events import Coded, Series
 from streamer.frames.metadata import plain_items
 from streamer.sources.live.address import Sender
 from streamer.sources.live.json_pixels import coded_pixels, json_object
-from streamer.sources.live.series import Books, Image
+from streamer.sources.live.series import Image, SeriesAssembler
 from streamer.sources.live.source import LiveSource
 
 __all__ = ["PUBLISHER", "open_array10"]
@@ -54,11 +54,11 @@ class _Array10:
         self._config = config
         self._n_series = 0
 
-    def take(self, parts: list[zmq.Frame], books: Books) -> None:
+    def take(self, parts: list[zmq.Frame], assembler: SeriesAssembler) -> None:
         """Book what a message says; see `streamer.sources.live.source.Dialect`."""
         header = json_object(parts[0])
         if header.get("htype") != "array-1.0":
-            books.counters["ignored"] += 1
+            assembler.counters["ignored"] += 1
             return
         number = header.get("frame", header.get("pulse_id"))
         if type(number) is not int or number < 0:
@@ -75,7 +75,9 @@ class _Array10:
                 _ORDERS[str(endianness)],
                 complaint=None if self._n_series else f"the sender at {self._uri}",
             )
-        books.unannounced_image(Image(number=number, pixels=pixels), lambda: self._series(header))
+        assembler.unannounced_image(
+            Image(number=number, pixels=pixels), lambda: self._series(header)
+        )
 
     def _series(self, header: dict[str, Any]) -> Series:
         self._n_series += 1

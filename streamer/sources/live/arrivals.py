@@ -12,7 +12,7 @@ _FARTHEST_JUMP = 10_000_000
 
 
 class Arrivals:
-    """Books the frames of a series as they come, in any order.
+    """Accounts for the frames of a series as they come, in any order.
 
     A gap is reported once: by `take_gaps` when enough later frames have come, or by `finish`.
 

@@ -11,7 +11,7 @@ import zmq
 from streamer.config import SourceConfig
 from streamer.frames.events import Announcement, Ending, Loss, Picture, Series
 from streamer.sources.live.address import Sender
-from streamer.sources.live.series import Books, Image
+from streamer.sources.live.series import Image, SeriesAssembler
 from streamer.sources.live.source import LiveSource
 
 __all__ = ["PIPELINE", "open_braggstream"]
@@ -48,7 +48,7 @@ def open_braggstream(uri: str, config: SourceConfig) -> LiveSource:
 class _RelayDialect:
     """Reads the messages of `streamer.ingest.relay`."""
 
-    def take(self, parts: list[zmq.Frame], books: Books) -> None:
+    def take(self, parts: list[zmq.Frame], assembler: SeriesAssembler) -> None:
         """Book what a message says; see `streamer.sources.live.source.Dialect`."""
         if len(parts) < 2:
             raise ValueError("a message has a topic and a header")
@@ -57,23 +57,23 @@ class _RelayDialect:
             about = _read(header, Announcement)
             series = _series(about, parts[2:])
             # The relay repeats it for each newcomer: the name tells.
-            books.start(series, about.name, about.name, first_frame=about.next_frame)
+            assembler.start(series, about.name, about.name, first_frame=about.next_frame)
         elif topic == b"frame":
             picture = _read(header, Picture)
             if len(parts) != 3:
                 raise ValueError("a frame has one buffer")
             pixels = (parts[2], picture.encoding, picture.dtype, picture.shape)
-            books.image(
+            assembler.image(
                 Image(number=picture.frame, pixels=pixels, time_ns=picture.time_ns), picture.series
             )
         elif topic == b"gap":
             loss = _read(header, Loss)
-            books.lose(range(loss.first, loss.first + loss.count), loss.reason, loss.series)
+            assembler.lose(range(loss.first, loss.first + loss.count), loss.reason, loss.series)
         elif topic == b"end":
             ending = _read(header, Ending)
-            books.end(ending.series, ending.reason)
+            assembler.end(ending.series, ending.reason)
         else:
-            books.counters["ignored"] += 1
+            assembler.counters["ignored"] += 1
 
 
 def _read(header: bytes, kind: type[_Message]) -> _Message:

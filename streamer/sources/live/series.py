@@ -1,4 +1,4 @@
-"""The books of a live source: what its messages say becomes the events of series."""
+"""The assembler of a live source: what its messages say becomes the events of series."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from streamer.frames.events import Coded, Event, Frame, Gap, Series, SeriesEnd
 from streamer.sources.live.arrivals import Arrivals
 from streamer.sources.live.exposures import Exposures
 
-__all__ = ["Books", "Image"]
+__all__ = ["Image", "SeriesAssembler"]
 
 _HORIZON = 64
 """How far back numbers may go and still be of frames that were overtaken."""
@@ -31,7 +31,7 @@ class Image:
     """Start of the exposure as Unix time in ns; None when the sender does not say."""
 
 
-class Books:
+class SeriesAssembler:
     """Turns what the messages of one sender say into the events that a `Source` yields.
 
     Images that were numbered and did not come are `Gap` events. An end before the announced number

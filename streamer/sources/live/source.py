@@ -13,7 +13,7 @@ from streamer.config import SourceConfig
 from streamer.frames.events import Event, Series
 from streamer.sources.base import Opening
 from streamer.sources.live.address import Address
-from streamer.sources.live.series import Books
+from streamer.sources.live.series import SeriesAssembler
 
 __all__ = ["Dialect", "LiveSource"]
 
@@ -27,7 +27,7 @@ _OPENING_MESSAGES = 8
 class Dialect(Protocol):
     """Reads the messages of one protocol; nothing in it waits."""
 
-    def take(self, parts: list[zmq.Frame], books: Books) -> None:
+    def take(self, parts: list[zmq.Frame], assembler: SeriesAssembler) -> None:
         """Book what a message says, without decoding pixels.
 
         Raises
@@ -82,8 +82,8 @@ class LiveSource:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.uri = address.uri
-        self.books = Books(config, clock)
-        self.counters = self.books.counters
+        self.assembler = SeriesAssembler(config, clock)
+        self.counters = self.assembler.counters
         self.counters["disconnects"] = 0
         self._dialect = dialect
         self._request = request if kind == zmq.REQ else None
@@ -113,12 +113,12 @@ class LiveSource:
     @property
     def n_frames(self) -> int | None:
         """Announced frames, when one series is wanted and its start has come."""
-        return self.books.n_frames
+        return self.assembler.n_frames
 
     @property
     def exhausted(self) -> bool:
         """True when as many series have ended as were asked for."""
-        return self._is_done and not self.books.pending
+        return self._is_done and not self.assembler.pending
 
     @property
     def socket(self) -> zmq.Socket[bytes] | None:
@@ -127,7 +127,7 @@ class LiveSource:
 
     def read(self, limit: int) -> list[Event]:
         """Return at most `limit` events; it must be called now and then for `idle_s` to work."""
-        pending = self.books.pending
+        pending = self.assembler.pending
         for _ in range(limit):
             if self._is_done or len(pending) >= limit:
                 break
@@ -135,15 +135,15 @@ class LiveSource:
                 parts = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
             except zmq.Again:
                 self._look_after_connection()
-                self.books.end_if_idle()
+                self.assembler.end_if_idle()
                 break
             self._ask()
-            self.books.hear()
+            self.assembler.hear()
             self._take(parts)
-            if self.books.is_done:
+            if self.assembler.is_done:
                 # A client that no longer reads would swallow its share of the next series.
                 self.close()
-        if self.books.is_done:
+        if self.assembler.is_done:
             self.close()
         return [pending.popleft() for _ in range(min(limit, len(pending)))]
 
@@ -154,7 +154,7 @@ class LiveSource:
 
     def resume(self, names: Sequence[str], opening: Opening | None) -> None:
         """See `streamer.sources.base.Resumable`."""
-        self.books.adopt(names, opening.series if opening is not None else None)
+        self.assembler.adopt(names, opening.series if opening is not None else None)
         for message in opening.messages if opening is not None else ():
             self._take([zmq.Frame(part) for part in message])
 
@@ -170,19 +170,22 @@ class LiveSource:
         return self._socket.closed
 
     def _take(self, parts: list[zmq.Frame]) -> None:
-        books = self.books
-        n_opened, n_events, n_counted = books.n_opened, len(books.pending), self._n_counted
+        assembler = self.assembler
+        n_opened, n_events, n_counted = assembler.n_opened, len(assembler.pending), self._n_counted
         try:
-            self._dialect.take(parts, books)
+            self._dialect.take(parts, assembler)
         except ValueError:
             self.counters["malformed"] += 1
-        if books.n_opened > n_opened:
-            if books.awaits_images:
+        if assembler.n_opened > n_opened:
+            if assembler.awaits_images:
                 self._keep(parts)
-            series = next(e.name for e in reversed(books.pending) if isinstance(e, Series))
+            series = next(e.name for e in reversed(assembler.pending) if isinstance(e, Series))
             self._opening = Opening(series=series, messages=self._said) if self._said else None
             self._said = []
-        elif not books.is_open and (len(books.pending), self._n_counted) == (n_events, n_counted):
+        elif not assembler.is_open and (len(assembler.pending), self._n_counted) == (
+            n_events,
+            n_counted,
+        ):
             # Neither an image nor an end nor nonsense: a series may begin with it.
             self._keep(parts)
 
@@ -204,7 +207,7 @@ class LiveSource:
             lost = True
             self.counters["disconnects"] += 1
         if lost:
-            self.books.forget_identity()
+            self.assembler.forget_identity()
             if self._request is not None:
                 # A request that never left would be sent to the sender's successor, too. It would
                 # answer both at once, and may keep one answer only: drop what was asked before.

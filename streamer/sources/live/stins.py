@@ -14,7 +14,7 @@ from streamer.frames.metadata import plain_items
 from streamer.sources.live.address import Sender
 from streamer.sources.live.arrivals import Arrivals
 from streamer.sources.live.json_pixels import coded_pixels, json_object
-from streamer.sources.live.series import Books, Image
+from streamer.sources.live.series import Image, SeriesAssembler
 from streamer.sources.live.source import LiveSource
 
 __all__ = ["SENDER", "open_stins"]
@@ -59,24 +59,24 @@ class _Stins:
         self._n_series = 0
         self._messages: _Messages | None = None
 
-    def take(self, parts: list[zmq.Frame], books: Books) -> None:
+    def take(self, parts: list[zmq.Frame], assembler: SeriesAssembler) -> None:
         """Book what a message says; see `streamer.sources.live.source.Dialect`."""
         message = json_object(parts[0])
         kind = message.get("htype")
         if kind == "header":
-            self._finish_messages(books)
+            self._finish_messages(assembler)
             self._messages = _Messages.after(message.get("msg_number"))
         elif self._messages is not None:
-            self._count(self._messages.book(message.get("msg_number")), books)
+            self._count(self._messages.book(message.get("msg_number")), assembler)
         if kind == "header":
-            books.start(self._series(message, parts[1:]), _SERIES)
+            assembler.start(self._series(message, parts[1:]), _SERIES)
         elif kind == "image":
-            self._image(message, parts[1] if len(parts) > 1 else None, books)
+            self._image(message, parts[1] if len(parts) > 1 else None, assembler)
         elif kind == "series_end":
-            self._finish_messages(books)
-            books.end(_SERIES)
+            self._finish_messages(assembler)
+            assembler.end(_SERIES)
         else:
-            books.counters["ignored"] += 1
+            assembler.counters["ignored"] += 1
 
     def _series(self, header: dict[str, Any], more: list[zmq.Frame]) -> Series:
         self._n_series += 1
@@ -96,8 +96,10 @@ class _Stins:
             metadata=metadata | {"protocol": "STINS"},
         )
 
-    def _image(self, image: dict[str, Any], blob: zmq.Frame | None, books: Books) -> None:
-        is_first = books.awaits_first(_SERIES)
+    def _image(
+        self, image: dict[str, Any], blob: zmq.Frame | None, assembler: SeriesAssembler
+    ) -> None:
+        is_first = assembler.awaits_first(_SERIES)
         pixels = coded_pixels(
             blob,
             image.get("shape"),
@@ -106,18 +108,18 @@ class _Stins:
             complaint=f"the sender at {self._uri}" if is_first else None,
         )
         number: Any = image.get("frame")
-        books.image(Image(number=number, pixels=pixels), _SERIES)
+        assembler.image(Image(number=number, pixels=pixels), _SERIES)
 
-    def _finish_messages(self, books: Books) -> None:
+    def _finish_messages(self, assembler: SeriesAssembler) -> None:
         if self._messages is not None:
-            self._count(self._messages.arrivals.finish(), books)
+            self._count(self._messages.arrivals.finish(), assembler)
             self._messages = None
 
-    def _count(self, gaps: list[range], books: Books) -> None:
+    def _count(self, gaps: list[range], assembler: SeriesAssembler) -> None:
         """Count messages that did not come; whether they were images is told by their numbers."""
         n_skipped = sum(map(len, gaps))
         if n_skipped:
-            books.counters["skipped"] = books.counters.get("skipped", 0) + n_skipped
+            assembler.counters["skipped"] = assembler.counters.get("skipped", 0) + n_skipped
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import math
 
 from numba import njit
 
-from workers.place.fit.climb import climb, invert, possible, settle
+from workers.place.fit.fisher_scoring import fisher_scoring, invert, possible, settle
 from workers.place.fit.goodness import goodness
 from workers.place.fit.likelihood import MAX_PEAKS, PSEUDO_VOIGT, Workspace, narrowest
 from workers.place.fit.residuals import bump
@@ -183,7 +183,7 @@ def add_peak(
                 _bulge(work, last, each, height, at, gain, variance)
             else:
                 _split(work, each)
-        converged, found, more = climb(work, m, n_peaks + 1, each, size, gain, variance)
+        converged, found, more = fisher_scoring(work, m, n_peaks + 1, each, size, gain, variance)
         steps += more
         if converged and found < lowest and _distinct(work, n_peaks + 1, each):
             accepted, lowest = True, found

@@ -9,8 +9,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 from workers.place.base import border_level
-from workers.place.fit.climb import climb, settle
 from workers.place.fit.elementary import FAST, exponential
+from workers.place.fit.fisher_scoring import fisher_scoring, settle
 from workers.place.fit.goodness import goodness
 from workers.place.fit.joint import add_peak, nearest, position_covariance
 from workers.place.fit.likelihood import GAUSSIAN, PSEUDO_VOIGT, Workspace, gather
@@ -97,7 +97,7 @@ def fit_patches(
     for i in range(n):
         m = gather(work, patches[i], valid[i], gain > 0.0 and variance == 0.0)
         _start(work, m, border_level(patches[i], valid[i]), gain, variance)
-        converged, loss, steps = climb(work, m, 1, GAUSSIAN, size, gain, variance)
+        converged, loss, steps = fisher_scoring(work, m, 1, GAUSSIAN, size, gain, variance)
         n_peaks, kind = 1, each
         deviance, mean, excess = goodness(work, m, GAUSSIAN + 1, gain, variance)
         suspect = neighbours[i] or not converged or excess > _SUSPECT
@@ -110,7 +110,7 @@ def fit_patches(
         if tailed:
             work.candidate[:] = best
             best[7], best[6] = best[6], 0.2
-            tailed, other, more = climb(work, m, 1, PSEUDO_VOIGT, size, gain, variance)
+            tailed, other, more = fisher_scoring(work, m, 1, PSEUDO_VOIGT, size, gain, variance)
             steps += more
             if each == PSEUDO_VOIGT:
                 converged, loss = tailed, other

@@ -11,8 +11,8 @@ import math
 import numpy as np
 from numba import njit
 
-from workers.place.fit.climb import score_statistic
 from workers.place.fit.elementary import FAST
+from workers.place.fit.fisher_scoring import score_statistic
 from workers.place.fit.likelihood import GAUSSIAN, TWO_LN2, Workspace
 
 __all__ = ["bump", "tails", "warp"]
@@ -22,7 +22,7 @@ _KERNEL = np.exp(-0.5 * np.arange(-2, 3) ** 2 / 1.44)
 
 @njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
 def tails(work: Workspace, m: int, gain: float, variance: float) -> float:
-    """Return the score statistic of `eta` above 0, after a Gaussian was climbed to.
+    """Return the score statistic of `eta` above 0, once a Gaussian has been fitted.
 
     It is a chi-square of one parameter, or 0 where the peak falls off faster than a Gaussian.
     """
@@ -37,7 +37,7 @@ def tails(work: Workspace, m: int, gain: float, variance: float) -> float:
 
 @njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
 def warp(work: Workspace, m: int, gain: float, variance: float) -> float:
-    """Return the score statistic of the nine third and fourth moments, after a climb.
+    """Return the score statistic of the nine third and fourth moments, after a fisher_scoring.
 
     Two peaks too close for two maxima are a single one that is skewed, flat or peaked.
     """

@@ -16,14 +16,14 @@ from streamer.sources.files.hdf5.files import is_being_written, is_truncated, op
 from streamer.sources.files.hdf5.layout import Layout, link_numbers, of_dataset, of_links
 from streamer.sources.files.hdf5.nexus import announced, describe, lookup
 from streamer.sources.files.plain import one_line
-from streamer.sources.files.recording import Reel
+from streamer.sources.files.recording import RecordingReader
 
 __all__ = ["open_hdf5"]
 
 _PATIENCE_S = 10.0
 
 
-def open_hdf5(path: Path, inner: str | None, config: SourceConfig) -> Reel:
+def open_hdf5(path: Path, inner: str | None, config: SourceConfig) -> RecordingReader:
     """Open the frames of an HDF5 file.
 
     Parameters
@@ -42,7 +42,7 @@ def open_hdf5(path: Path, inner: str | None, config: SourceConfig) -> Reel:
     except OSError as error:
         raise UserError(f"{path} cannot be read: {_why(error)}") from None
     try:
-        return _Reel(file, inner, config)
+        return _Hdf5Reader(file, inner, config)
     except (KeyError, OSError, RuntimeError, ValueError) as error:
         file.close()
         raise UserError(f"{path} is damaged ({one_line(error)}): copy it again") from None
@@ -51,7 +51,7 @@ def open_hdf5(path: Path, inner: str | None, config: SourceConfig) -> Reel:
         raise
 
 
-class _Reel(Reel):
+class _Hdf5Reader(RecordingReader):
     """The frames of one HDF5 file and of those it refers to."""
 
     def __init__(self, file: h5py.File, inner: str | None, config: SourceConfig) -> None:

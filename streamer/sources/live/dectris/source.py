@@ -14,7 +14,7 @@ from streamer.sources.live.address import Address, Sender
 from streamer.sources.live.dectris.dectris_api import DectrisApi
 from streamer.sources.live.dectris.v1 import StreamV1
 from streamer.sources.live.dectris.v2 import StreamV2
-from streamer.sources.live.series import Books
+from streamer.sources.live.series import SeriesAssembler
 from streamer.sources.live.source import LiveSource
 
 __all__ = ["DectrisSource", "reach_dectris"]
@@ -124,9 +124,9 @@ class _EitherVersion:
         self._v1 = StreamV1(uri, config)
         self._v2 = StreamV2(uri, config)
 
-    def take(self, parts: list[zmq.Frame], books: Books) -> None:
+    def take(self, parts: list[zmq.Frame], assembler: SeriesAssembler) -> None:
         # A single part may be a blob of version 1, whose description came in the message before.
         if bytes(parts[0].buffer[:1]) == b"{" or self._v1.awaits_blob:
-            self._v1.take(parts, books)
+            self._v1.take(parts, assembler)
         else:
-            self._v2.take(parts, books)
+            self._v2.take(parts, assembler)

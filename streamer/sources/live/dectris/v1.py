@@ -17,7 +17,7 @@ from streamer.frames.events import Coded, Series
 from streamer.frames.metadata import plain, plain_items, positive
 from streamer.frames.pixels import uncoded
 from streamer.sources.live.json_pixels import json_object, pixel_dtype, pixel_sizes
-from streamer.sources.live.series import Books, Image
+from streamer.sources.live.series import Image, SeriesAssembler
 
 __all__ = ["StreamV1"]
 
@@ -63,7 +63,7 @@ class StreamV1:
         """True when the next part is a blob that was described."""
         return self._awaited is not None
 
-    def take(self, parts: list[zmq.Frame], books: Books) -> None:
+    def take(self, parts: list[zmq.Frame], assembler: SeriesAssembler) -> None:
         """Book what a message says; see `streamer.sources.live.source.Dialect`."""
         rest = iter(parts)
         for part in rest:
@@ -74,14 +74,14 @@ class StreamV1:
             content = json_object(part)
             kind = content.get("htype", "")
             if kind == "dheader-1.0":
-                self._flush(books)
+                self._flush(assembler)
                 self._header = _Header(content)
             elif kind == "dimage-1.0":
-                self._flush(books)
-                self._image(content, rest, books)
+                self._flush(assembler)
+                self._image(content, rest, assembler)
             elif kind == "dseries_end-1.0":
-                self._flush(books)
-                books.end(_series_id(content))
+                self._flush(assembler)
+                assembler.end(_series_id(content))
             elif kind in _CALIBRATIONS and self._header is not None:
                 self._awaited = _CALIBRATIONS[kind]
                 self._header.describe(self._awaited, content)
@@ -90,29 +90,31 @@ class StreamV1:
             elif not kind:
                 raise ValueError("no htype")
             else:
-                books.counters["ignored"] += 1
+                assembler.counters["ignored"] += 1
                 return
         if self._header is not None and self._header.is_complete:
-            self._flush(books)
+            self._flush(assembler)
 
-    def _flush(self, books: Books) -> None:
+    def _flush(self, assembler: SeriesAssembler) -> None:
         """Start the series whose header has come."""
         header, self._header, self._awaited = self._header, None, None
         if header is not None:
             self._origin_ns = None
-            books.start(header.series(self._config), header.series_id, header.identity)
+            assembler.start(header.series(self._config), header.series_id, header.identity)
 
-    def _image(self, image: dict[str, Any], rest: Iterator[zmq.Frame], books: Books) -> None:
+    def _image(
+        self, image: dict[str, Any], rest: Iterator[zmq.Frame], assembler: SeriesAssembler
+    ) -> None:
         series_id = _series_id(image)
         number: Any = image.get("frame")
         about, blob, times = next(rest, None), next(rest, None), next(rest, None)
         pixels: Coded | str = "the message has no pixels"
         if about is not None and blob is not None:
-            pixels = self._pixels(json_object(about), blob, books.awaits_first(series_id))
+            pixels = self._pixels(json_object(about), blob, assembler.awaits_first(series_id))
         time_ns = None if times is None else self._exposed_ns(times)
         for _ in rest:  # an appendix of the user's
             pass
-        books.image(Image(number=number, pixels=pixels, time_ns=time_ns), series_id)
+        assembler.image(Image(number=number, pixels=pixels, time_ns=time_ns), series_id)
 
     def _pixels(self, about: dict[str, Any], blob: zmq.Frame, is_first: bool) -> Coded | str:
         shape, dtype = _shape(about), pixel_dtype(about.get("type"))

@@ -17,7 +17,7 @@ from streamer.frames.events import Coded, Series
 from streamer.frames.metadata import plain_items, positive, time_of
 from streamer.frames.pixels import is_pixels, uncoded
 from streamer.sources.live.dectris.cbor import Array, Compressed, parse
-from streamer.sources.live.series import Books, Image
+from streamer.sources.live.series import Image, SeriesAssembler
 
 __all__ = ["StreamV2"]
 
@@ -39,35 +39,35 @@ class StreamV2:
         self._uri = uri
         self._config = config
 
-    def take(self, parts: list[zmq.Frame], books: Books) -> None:
+    def take(self, parts: list[zmq.Frame], assembler: SeriesAssembler) -> None:
         """Book what a message says; see `streamer.sources.live.source.Dialect`."""
         # A detector sends one part; a simulated one, now and then, a start with its first image.
         for message in [parse(part.bytes) for part in parts]:
-            self._take(message, books)
+            self._take(message, assembler)
 
-    def _take(self, message: Mapping[str, Any], books: Books) -> None:
+    def _take(self, message: Mapping[str, Any], assembler: SeriesAssembler) -> None:
         kind = message.get("type")
         if kind == "image":
             series_id = message.get("series_id")
             number: Any = message.get("image_id")
-            pixels = self._pixels(message.get("data"), books.awaits_first(series_id))
-            books.image(
+            pixels = self._pixels(message.get("data"), assembler.awaits_first(series_id))
+            assembler.image(
                 Image(number=number, pixels=pixels, time_ns=_exposed_ns(message)), series_id
             )
         elif kind == "start":
-            self._start(message, books)
+            self._start(message, assembler)
         elif kind == "end":
-            books.end(_series_id(message))
+            assembler.end(_series_id(message))
         else:
-            books.counters["ignored"] += 1
+            assembler.counters["ignored"] += 1
 
-    def _start(self, message: Mapping[str, Any], books: Books) -> None:
+    def _start(self, message: Mapping[str, Any], assembler: SeriesAssembler) -> None:
         series_id = _series_id(message)
         channels = message.get("channels")
         if isinstance(channels, list | tuple) and self._config.channel not in channels:
             raise self._no_channel(channels)
         identity = tuple(str(message.get(k)) for k in ("series_id", "series_unique_id", "arm_date"))
-        books.start(_series(message, f"series_{series_id}", self._config), series_id, identity)
+        assembler.start(_series(message, f"series_{series_id}", self._config), series_id, identity)
 
     def _pixels(self, channels: object, is_first: bool) -> Coded | str:
         """Return the pixels of the channel, not decoded, or what is wrong with them.

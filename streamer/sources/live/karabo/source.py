@@ -22,7 +22,7 @@ from streamer.sources.live.karabo.pulses import (
     pulse_axis,
 )
 from streamer.sources.live.karabo.trains import PickledError, Train, TrainArray, parse_train
-from streamer.sources.live.series import Books, Image
+from streamer.sources.live.series import Image, SeriesAssembler
 
 __all__ = ["KaraboBridge"]
 
@@ -63,7 +63,7 @@ class KaraboBridge:
         self._n_without = 0
         self._run: _Run | None = None
 
-    def take(self, parts: list[zmq.Frame], books: Books) -> None:
+    def take(self, parts: list[zmq.Frame], assembler: SeriesAssembler) -> None:
         """Book what a message says; see `streamer.sources.live.source.Dialect`."""
         try:
             train = parse_train(parts)
@@ -78,7 +78,7 @@ class KaraboBridge:
             self._chosen = self._choose(train.arrays)
         array = None if self._chosen is None else train.arrays.get(self._chosen)
         if self._chosen is None or array is None or 0 in array.shape:
-            self._go_without(train, books)
+            self._go_without(train, assembler)
             return
         number = train.number(self._chosen[0])
         if number is None:
@@ -88,7 +88,7 @@ class KaraboBridge:
                     f" trains would not be noticed: have it send the metadata of {self._chosen[0]}"
                 )
             raise ValueError("no number of the train")
-        self._book(train, number, self._chosen, books)
+        self._book(train, number, self._chosen, assembler)
 
     @property
     def _who(self) -> str:
@@ -114,9 +114,9 @@ class KaraboBridge:
             )
         return None
 
-    def _go_without(self, train: Train, books: Books) -> None:
+    def _go_without(self, train: Train, assembler: SeriesAssembler) -> None:
         """Count a train without images; one that is expected will be missing when more come."""
-        books.counters["ignored"] += 1
+        assembler.counters["ignored"] += 1
         self._n_without += 1
         if self._run is None and self._n_without >= _PATIENCE_TRAINS:
             options = self._address.options
@@ -127,7 +127,9 @@ class KaraboBridge:
                 f"{f', of {wanted}' if wanted else ''}); it sends {_list(there) or 'no arrays'}"
             )
 
-    def _book(self, train: Train, number: int, chosen: tuple[str, str], books: Books) -> None:
+    def _book(
+        self, train: Train, number: int, chosen: tuple[str, str], assembler: SeriesAssembler
+    ) -> None:
         array = train.arrays[chosen]
         found: list[Coded] | str = f"{len(array.data)} bytes for an array of {array}"
         if array.is_whole:
@@ -138,15 +140,15 @@ class KaraboBridge:
             n_come = n_images(array, axis)
             if self._run is None or self._run.is_over(number, kind, n_come):
                 self._run = _Run(kind, n_come, first=number, last=number)
-                books.start(self._series(train, chosen, self._run), key=number)
-                if books.is_done:
+                assembler.start(self._series(train, chosen, self._run), key=number)
+                if assembler.is_done:
                     return
             found = images(array, axis)
         run = self._run
         if run is None:
             raise ValueError(found)
         if number < run.first:  # overtaken by what is now the first
-            books.counters["stray"] += 1
+            assembler.counters["stray"] += 1
             return
         run.last = max(run.last, number)
         time_ns = train.time_ns(chosen[0])
@@ -163,7 +165,7 @@ class KaraboBridge:
                 pixels=pixels,
                 time_ns=None if time_ns is None else time_ns + place * _PULSE_NS,
             )
-            books.image(image, run.first)
+            assembler.image(image, run.first)
 
     def _pulse_axis(self, train: Train, chosen: tuple[str, str]) -> PulseAxis:
         array = train.arrays[chosen]

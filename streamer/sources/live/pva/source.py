@@ -22,7 +22,7 @@ from streamer.sources.live.pva.ntndarray import (
 )
 from streamer.sources.live.pva.unique_ids import UniqueIds
 from streamer.sources.live.pva.wake import Wake
-from streamer.sources.live.series import Books, Image
+from streamer.sources.live.series import Image, SeriesAssembler
 
 __all__ = ["PvaSource", "reach_pva"]
 
@@ -82,8 +82,8 @@ class PvaSource:
         self, uri: str, config: SourceConfig, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.uri = uri
-        self.books = Books(config, clock)
-        self.counters = self.books.counters
+        self.assembler = SeriesAssembler(config, clock)
+        self.counters = self.assembler.counters
         self.counters["disconnects"] = 0
         self._config = config
         self._name = _channel(uri)
@@ -110,12 +110,12 @@ class PvaSource:
     @property
     def n_frames(self) -> int | None:
         """Never known."""
-        return self.books.n_frames
+        return self.assembler.n_frames
 
     @property
     def exhausted(self) -> bool:
         """True when as many series have ended as were asked for."""
-        return self._wake.socket.closed and not self.books.pending
+        return self._wake.socket.closed and not self.assembler.pending
 
     @property
     def socket(self) -> zmq.Socket[bytes] | None:
@@ -124,19 +124,19 @@ class PvaSource:
 
     def read(self, limit: int) -> list[Event]:
         """Return at most `limit` events; it must be called now and then for `idle_s` to work."""
-        pending = self.books.pending
+        pending = self.assembler.pending
         if not self._wake.socket.closed:
             self._wake.silence()
         while not self._wake.socket.closed and len(pending) < limit:
             update = self._updates.pop()
             if update is None:
                 self._search()
-                self.books.end_if_idle()
+                self.assembler.end_if_idle()
             elif isinstance(update, Exception):
                 self._lose_channel(update)
             else:
                 self._take(update)
-            if self.books.is_done:
+            if self.assembler.is_done:
                 self.close()
             if update is None:
                 break
@@ -152,7 +152,7 @@ class PvaSource:
     def _take(self, update: Any) -> None:
         """Book an update of the channel."""
         is_current, self._is_current, self._is_away = self._is_current, False, False
-        self.books.hear()
+        self.assembler.hear()
         unique_id, time_ns = int(update.uniqueId), exposed_ns(update)
         place = self._ids.place(unique_id, time_ns)
         if not holds_image(update) or (is_current and place != "next"):
@@ -164,8 +164,8 @@ class PvaSource:
                     f"channel {self._name} numbers none of its images (uniqueId is always 0),"
                     " so that a lost one could not be told: have its server count them"
                 )
-            self.books.end(None)
-            if self.books.is_done:
+            self.assembler.end(None)
+            if self.assembler.is_done:
                 return
         image = Image(
             number=self._ids.take(unique_id, time_ns),
@@ -173,10 +173,10 @@ class PvaSource:
             time_ns=time_ns,
         )
         if place != "old":
-            self.books.unannounced_image(image, lambda: self._series(update))
+            self.assembler.unannounced_image(image, lambda: self._series(update))
             return
         try:
-            self.books.image(image, None)
+            self.assembler.image(image, None)
         except ValueError:  # overtaken by the first one that came
             self.counters["stray"] += 1
 

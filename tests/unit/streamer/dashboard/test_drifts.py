@@ -15,7 +15,7 @@ from streamer.dashboard.messages import DriftWriter, Lines, encode
 from streamer.dashboard.requests import Hold, Watch
 from streamer.dashboard.viewers import Viewer
 from streamer.frames.geometry import Geometry
-from streamer.results.curves import Curve, Sightings, displaced, thinned
+from streamer.results.curves import Curve, Observations, displaced, thinned
 from tests.unit.streamer.dashboard.test_server import TIME_NS, decode, make_run, one_track
 
 KINDS = {"x": "f8", "y": "f4", "sigma": "f4"}
@@ -230,7 +230,7 @@ def test_what_is_replaced_before_it_goes_out_is_not_built_upon():
     asyncio.run(play())
 
 
-def sightings(
+def observations(
     archive: Archive,
     rng: np.random.Generator,
     frames: np.ndarray,
@@ -288,7 +288,7 @@ def test_a_drift_that_grew_is_the_one_that_is_read_at_once(tmp_path, seed):
             first = archive.frames["frame"][archive.frames["series"] == 0]
             archive.frames.append({"frame": np.array([first.max() + 40])})
         new = np.arange(frame, frame + n)
-        sightings(archive, rng, new, tracks, rng.uniform(0.1, 1.0), series)
+        observations(archive, rng, new, tracks, rng.uniform(0.1, 1.0), series)
         frame += n
         wanted = rng.permutation(tracks)[: rng.integers(1, 7)].tolist()
         curves = grown.curves(plot, wanted, known)
@@ -296,7 +296,7 @@ def test_a_drift_that_grew_is_the_one_that_is_read_at_once(tmp_path, seed):
         for track in wanted:
             assert same(curves[track], fresh[track])
             assert len(curves[track].x) <= plot.points
-            rows = archive.peaks.take(archive.sightings(track))
+            rows = archive.peaks.take(archive.observations(track))
             expected = by_hand(archive, rows, known.get(track), plot)
             assert same(curves[track], expected)
             lengths.add(len(expected.x))
@@ -306,7 +306,7 @@ def test_a_drift_that_grew_is_the_one_that_is_read_at_once(tmp_path, seed):
 def by_hand(archive: Archive, rows: np.ndarray, reference, plot: Plot) -> Curve:
     """Return a drift made in one go, with the parts that reports are made of."""
     names = ("row", "col", "row_sigma", "col_sigma", "d", "d_sigma")
-    seen = Sightings(*(rows[name].astype(np.float64) for name in names))
+    seen = Observations(*(rows[name].astype(np.float64) for name in names))
     y, sigma = displaced(
         seen, reference, plot.geometry, plot.quantity, reference_frames=plot.reference_frames
     )
@@ -328,7 +328,7 @@ def test_stretches_double_and_only_then_do_points_change_that_have_others_behind
     drifts, writer, page = Drifts(archive), DriftWriter(), Page()
     plot, wholes, added = Plot("row", "frame", points=100), 0, 0
     for frame in range(2000):
-        sightings(archive, rng, np.arange(frame, frame + 1), np.arange(1), 1.0)
+        observations(archive, rng, np.arange(frame, frame + 1), np.arange(1), 1.0)
         lines = Lines({}, drifts.curves(plot, [0], {0: (50.0, 50.0, 2.0)}))
         assert page.take(writer.write(lines))
         ((_, _, keep, add),) = page.header["lines"]
@@ -349,7 +349,7 @@ def test_drift_along_the_line_from_the_beam_and_its_sigma(tmp_path):
     rng = np.random.default_rng(3)
     archive = Archive(make_run(tmp_path / "run", one_track(rng)).path)
     archive.refresh(1.0)
-    seen = archive.peaks.take(archive.sightings(7))
+    seen = archive.peaks.take(archive.observations(7))
     radial = Plot("radial", "frame", geometry=GEOMETRY)
     curve = curve_of(archive, radial, (30.0, 80.0, math.nan))
     np.testing.assert_allclose(curve.y, (seen["row"] - 30) * 0.6, atol=1e-6)  # 30, 40, 50
@@ -402,7 +402,7 @@ def test_drifts_of_many_tracks_are_quick_and_what_is_new_of_them_is_quicker(tmp_
         )
 
     grow(0, n_frames)
-    archive.sightings(0)
+    archive.observations(0)
     plot, drifts = Plot("row", "time", points=2000), Drifts(archive)
 
     def seconds(tracks) -> float:

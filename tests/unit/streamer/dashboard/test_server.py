@@ -19,7 +19,7 @@ from streamer.dashboard.messages import DriftWriter, encode
 from streamer.dashboard.requests import PatchOf, Show, Watch, read_request
 from streamer.dashboard.server import fitted, is_own
 from streamer.dashboard.state import RunState
-from streamer.dashboard.view import Showing
+from streamer.dashboard.view import RunView
 from streamer.dashboard.viewers import Viewer
 from streamer.errors import UserError
 from streamer.frames.display import cut_patch, display
@@ -119,7 +119,7 @@ def test_an_archive_holds_what_the_parts_do_as_they_appear(tmp_path):
         folder.write_part(index, *random_part(rng, chosen, 40), upto=0, next_track=0)
         if index % 3 == 2:
             assert archive.refresh(10.0)
-            assert len(archive.sightings(3)) > 0
+            assert len(archive.observations(3)) > 0
     frames, peaks = folder.read("frames"), folder.read("peaks").to_pandas()
     assert len(archive.frames) == frames.num_rows
     assert len(archive.peaks) == len(peaks) > 8192  # so that the index was merged
@@ -130,11 +130,11 @@ def test_an_archive_holds_what_the_parts_do_as_they_appear(tmp_path):
         assert mine["row"].tolist() == theirs.row.tolist()
         assert mine["track"].tolist() == theirs.track.tolist()
     for track in (0, 17, 39, 100, 139):
-        mine = archive.peaks.take(archive.sightings(track))
+        mine = archive.peaks.take(archive.observations(track))
         assert mine["row"].tolist() == peaks[peaks.track == track].row.tolist()
     assert archive.find("a", 10**6) is None
     assert archive.find("c", 0) is None
-    assert len(archive.sightings(999)) == 0
+    assert len(archive.observations(999)) == 0
     missing = {
         (archive.series[series], frame)
         for (series, state), ranges in archive.losses.items()
@@ -431,17 +431,17 @@ def showing(tmp_path):
         tmp_path / "run", one_track(rng, 20), source=str(tmp_path / "a.npy"), software={}
     )
     (folder.path / "config.yaml").write_text(Config().to_yaml())
-    one = Showing(folder.path)
+    one = RunView(folder.path)
     one.refresh()
     one.refresh_tables()
     yield one
     one.close()
 
 
-def test_frames_of_a_run_that_is_over_come_from_its_recording(showing, tmp_path):
-    key = showing.newest()
+def test_frames_of_a_run_that_is_over_come_from_its_recording(view, tmp_path):
+    key = view.newest()
     assert key == ("a", 19)
-    header, arrays = decode(showing.image(key, newest=True))
+    header, arrays = decode(view.image(key, newest=True))
     stack = np.load(tmp_path / "a.npy")
     assert header["shape"] == [60, 100]
     assert header["has_pixels"]
@@ -449,79 +449,79 @@ def test_frames_of_a_run_that_is_over_come_from_its_recording(showing, tmp_path)
     np.testing.assert_array_equal(arrays["pixels"], display(stack[19], None).pixels)
     assert arrays["row"] == pytest.approx([30.19])
     assert arrays["track"].tolist() == [7.0]
-    found = showing.patch(PatchOf(frame=3, row=30.4, col=80.0))
+    found = view.patch(PatchOf(frame=3, row=30.4, col=80.0))
     assert found.header["track"] == 7
     assert found.header["origin"] == [25, 75]
     np.testing.assert_array_equal(found.patch.counts, stack[3, 25:36, 75:86])
 
 
-def test_without_the_recording_the_peaks_are_shown_and_why(showing, tmp_path):
+def test_without_the_recording_the_peaks_are_shown_and_why(view, tmp_path):
     (tmp_path / "a.npy").unlink()
-    header, arrays = decode(showing.image(("a", 4), newest=False))
+    header, arrays = decode(view.image(("a", 4), newest=False))
     assert not header["has_pixels"]
     assert "does not exist" in header["why"]
     assert len(arrays["row"]) == 1
     assert header["shape"][0] > 30
     assert header["shape"][1] > 80
-    patch = showing.patch(PatchOf(frame=4, row=30, col=80))
+    patch = view.patch(PatchOf(frame=4, row=30, col=80))
     assert patch.patch is None
     assert "does not exist" in patch.header["why"]
 
 
-def test_tracks_of_a_run_without_their_table_are_told_from_its_peaks(showing):
-    header, arrays = decode(showing.tracks())
+def test_tracks_of_a_run_without_their_table_are_told_from_its_peaks(view):
+    header, arrays = decode(view.tracks())
     assert header["n"] == 1
     assert header["units"]["drift_row_sigma"] == "px"
     assert arrays["track"].tolist() == [7.0]
     assert arrays["series"].tolist() == [0]
     assert arrays["n_frames"].tolist() == [20.0]
     assert 0.05 < arrays["drift_row"][0] < 0.15
-    seen = showing.archive.peaks
+    seen = view.archive.peaks
     weight = seen["row_sigma"][:10].astype(float) ** -2
     mean = np.sum(weight * seen["row"][:10]) / weight.sum()
     assert arrays["ref_row"][0] == pytest.approx(mean)
 
 
-def test_without_geometry_drifts_are_distances_and_spacings_a_problem(showing):
-    header, arrays = decode(DriftWriter().write(showing.drift(Watch(tracks=(7, 99), request=3))))
+def test_without_geometry_drifts_are_distances_and_spacings_a_problem(view):
+    header, arrays = decode(DriftWriter().write(view.drift(Watch(tracks=(7, 99), request=3))))
     assert header["quantity"] == "distance"
     assert (header["request"], header["unit"]) == (3, "px")
     assert header["lines"] == [[7, 0, 0, 20], [99, 0, 0, 0]]
     assert len(arrays["y"]) == 20
-    header, _ = decode(showing.drift(Watch(tracks=(7,), quantity="strain")))
+    header, _ = decode(view.drift(Watch(tracks=(7,), quantity="strain")))
     assert header["type"] == "problem"
     assert "not known" in header["text"]
-    assert showing.hello()["quantities"] == ["distance", "row", "col"]
+    assert view.hello()["quantities"] == ["distance", "row", "col"]
 
 
-def test_the_newest_images_are_shown_in_turn_when_their_peaks_are_there(showing):
-    showing.state.summary["state"] = "running"
+def test_the_newest_images_are_shown_in_turn_when_their_peaks_are_there(view):
+    view.state.summary["state"] = "running"
 
     def relay(frames):
         for frame in frames:
             pixels = np.full((60, 100), frame, np.uint16)
-            showing._relayed._keep(
+            view._relayed._keep(
                 Frame(series="a", frame=frame, time_ns=0, shape=(60, 100), dtype="<u2",
                       encoding="raw", data=pixels.tobytes())
             )  # fmt: skip
 
     relay([30, 40])  # beyond what is on disk
-    assert showing.newest() is None
+    assert view.newest() is None
     relay([3, 5, 6])
-    showing._relayed.frames.move_to_end(("a", 30))
-    showing._relayed.frames.move_to_end(("a", 40))
-    shown = [showing.newest() for _ in range(4)]
+    view._relayed.frames.move_to_end(("a", 30))
+    view._relayed.frames.move_to_end(("a", 40))
+    shown = [view.newest() for _ in range(4)]
     assert [frame for _, frame in shown] == [3, 5, 6, 6]
-    header, arrays = decode(showing.image(("a", 5), newest=True))
+    header, arrays = decode(view.image(("a", 5), newest=True))
     assert header["newest"]
     assert header["settled"]
     relay(range(100, 140))  # far ahead of the peaks: shown without
-    assert showing.newest() == ("a", 139)
-    header, arrays = decode(showing.image(("a", 139), newest=True))
+    assert view.newest() == ("a", 139)
+    header, arrays = decode(view.image(("a", 139), newest=True))
     assert not header["settled"]
     assert len(arrays["row"]) == 0
     relay(range(1000, 1300))
-    assert len(showing._relayed.frames) == 200
+    assert len(view._relayed.frames) == 200
 
 
 @pytest.fixture
@@ -537,7 +537,7 @@ def two_series(tmp_path):
         moved.append(pa.table(columns, schema=table.schema))
     folder = make_run(tmp_path / "run", first, tuple(moved), source="nowhere.npy", software={})
     (folder.path / "config.yaml").write_text(Config().to_yaml())
-    one = Showing(folder.path)
+    one = RunView(folder.path)
     yield one
     one.close()
 

@@ -423,7 +423,7 @@ def test_a_node_that_dies_leaves_its_open_series_to_the_next(make, tmp_path):
     assert books["1"]["announced"] == 9
     assert books["1"]["end"] == "end"
     second.ingest.close()
-    assert not (tmp_path / "handover.msgpack").exists()
+    assert not (tmp_path / "ingest_state.msgpack").exists()
 
 
 def test_a_series_that_was_over_is_not_gone_on_with(make):
@@ -437,14 +437,14 @@ def test_a_series_that_was_over_is_not_gone_on_with(make):
 @pytest.mark.parametrize("content", [None, b"", b"nonsense"])
 def test_a_node_without_a_will_begins_anew(make, tmp_path, content):
     if content is not None:
-        (tmp_path / "handover.msgpack").write_bytes(content)
+        (tmp_path / "ingest_state.msgpack").write_bytes(content)
     source = Resumable([])
     make(source, incarnation=1)
     assert source.resumed is None
 
 
 def test_a_will_that_cannot_be_written_stops_nothing(make, tmp_path, caplog):
-    (tmp_path / ".handover.msgpack.partial").mkdir()
+    (tmp_path / ".ingest_state.msgpack.partial").mkdir()
     rig = make(Resumable([Series(name="1"), *frames(0, 3), SeriesEnd(series="1")], ends=True))
     rig.settle()
     assert len(rig.frames) == 3

@@ -11,7 +11,7 @@ from streamer.config import SourceConfig
 from streamer.errors import UserError
 from streamer.frames.events import Frame, Gap, Picture, Series, SeriesEnd
 from streamer.ingest.relay import Relay
-from streamer.ingest.taps import Tapped
+from streamer.ingest.taps import TeeSource
 from streamer.sources import check_reachable, open_source
 from tests.unit.streamer.sources.live.senders import gaps, numbers, read
 
@@ -189,7 +189,7 @@ class Diary:
 
 def test_tap_sees_what_is_read_and_counts_with_the_source():
     script, diary = Script([SERIES, frame(0), END]), Diary()
-    source = Tapped(script, [diary])
+    source = TeeSource(script, [diary])
     assert source.read(2) == [SERIES, frame(0)]
     assert source.read(2) == [END]
     assert source.read(2) == []

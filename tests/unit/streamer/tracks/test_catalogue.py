@@ -6,7 +6,7 @@ import pytest
 from streamer.frames.flags import NEIGHBOUR, POOR_FIT
 from streamer.frames.geometry import Geometry
 from streamer.results.schema import TRACKS
-from streamer.tracks.catalogue import TrackBook
+from streamer.tracks.catalogue import TrackCatalogue
 
 GEOMETRY = Geometry.from_beam(
     (0.0, 0.0), distance_m=0.2, pixel_m=(1e-4, 1e-4), wavelength_a=0.5, source="test"
@@ -14,7 +14,7 @@ GEOMETRY = Geometry.from_beam(
 SECOND = 10**9
 
 
-def sightings(track, frames, row, col, sigma=0.05, flags=0, score=100.0):
+def observations(track, frames, row, col, sigma=0.05, flags=0, score=100.0):
     """Make the columns of the peaks of one track."""
     n = len(frames)
     return {
@@ -38,16 +38,16 @@ def together(*parts):
     return {name: column[order] for name, column in columns.items()}
 
 
-def only_row(book, geometry=None):
-    (row,) = book.measure(geometry).to_pylist()
+def only_row(catalogue, geometry=None):
+    (row,) = catalogue.measure(geometry).to_pylist()
     return row
 
 
 def test_a_drift_is_the_newest_mean_less_the_first():
-    book = TrackBook(reference_frames=10)
+    catalogue = TrackCatalogue(reference_frames=10)
     frames = np.arange(50)
-    book.extend(["a"], sightings(7, frames, 100 + 0.1 * frames, 200.0))
-    row = only_row(book)
+    catalogue.extend(["a"], observations(7, frames, 100 + 0.1 * frames, 200.0))
+    row = only_row(catalogue)
     assert (row["series"], row["track"], row["parent"], row["merged_into"]) == ("a", 7, -1, -1)
     assert (row["first_frame"], row["last_frame"], row["n_frames"]) == (0, 49, 50)
     assert (row["first_time_ns"], row["last_time_ns"]) == (0, 49 * SECOND)
@@ -61,14 +61,14 @@ def test_a_drift_is_the_newest_mean_less_the_first():
     assert row["drift_sigma"] == pytest.approx(np.sqrt(2) * alone)
     assert row["significance"] == pytest.approx(4.0 / row["drift_sigma"])
     assert np.isnan([row["d"], row["strain"], row["strain_sigma"]]).all()
-    assert book.measure(None).schema.equals(TRACKS)
+    assert catalogue.measure(None).schema.equals(TRACKS)
 
 
 def test_with_a_geometry_the_drift_is_that_away_from_the_beam():
-    book = TrackBook()
+    catalogue = TrackCatalogue()
     frames = np.arange(40)
-    book.extend(["a"], sightings(0, frames, 300.0 - 0.1 * frames, 400 + 0.1 * frames))
-    row = only_row(book, GEOMETRY)
+    catalogue.extend(["a"], observations(0, frames, 300.0 - 0.1 * frames, 400 + 0.1 * frames))
+    row = only_row(catalogue, GEOMETRY)
     away = GEOMETRY.radial(row["ref_row"], row["ref_col"])
     assert row["drift"] == pytest.approx(away @ [row["drift_row"], row["drift_col"]])
     assert 0 < row["drift"] < np.hypot(row["drift_row"], row["drift_col"])
@@ -83,40 +83,42 @@ def test_with_a_geometry_the_drift_is_that_away_from_the_beam():
 
 def test_strain_is_known_without_a_wavelength():
     silent = Geometry.from_beam((0, 0), distance_m=0.2, pixel_m=(1e-4, 1e-4))
-    book = TrackBook()
+    catalogue = TrackCatalogue()
     frames = np.arange(40)
-    book.extend(["a"], sightings(0, frames, 300.0, 400 + 0.1 * frames))
-    known, unknown = only_row(book, GEOMETRY), only_row(book, silent)
+    catalogue.extend(["a"], observations(0, frames, 300.0, 400 + 0.1 * frames))
+    known, unknown = only_row(catalogue, GEOMETRY), only_row(catalogue, silent)
     assert unknown["strain"] == pytest.approx(known["strain"])
     assert unknown["strain_sigma"] == pytest.approx(known["strain_sigma"])
     assert np.isnan(unknown["d"])
 
 
 def test_better_sightings_weigh_more():
-    book = TrackBook(reference_frames=2)
-    book.extend(["a"], sightings(0, range(4), [10, 11, 20, 21], 5.0, sigma=[1, 0.5, 1, 0.5]))
-    row = only_row(book)
+    catalogue = TrackCatalogue(reference_frames=2)
+    catalogue.extend(
+        ["a"], observations(0, range(4), [10, 11, 20, 21], 5.0, sigma=[1, 0.5, 1, 0.5])
+    )
+    row = only_row(catalogue)
     assert row["ref_row"] == pytest.approx((10 + 4 * 11) / 5)
     assert row["row"] == pytest.approx((20 + 4 * 21) / 5)
 
 
 def test_a_short_track_gives_half_of_its_sightings_to_each_mean():
-    book = TrackBook(reference_frames=10)
-    book.extend(["a"], sightings(0, range(5), np.arange(5.0), 5.0))
-    row = only_row(book)
+    catalogue = TrackCatalogue(reference_frames=10)
+    catalogue.extend(["a"], observations(0, range(5), np.arange(5.0), 5.0))
+    row = only_row(catalogue)
     assert (row["ref_row"], row["row"]) == (0.5, 3.5)
 
 
 def test_what_does_not_look_like_a_peak_counts_only_where_nothing_does():
-    book = TrackBook(reference_frames=3)
+    catalogue = TrackCatalogue(reference_frames=3)
     flags = np.where(np.arange(12) % 2, 0, POOR_FIT)
     at = np.where(flags, 90.0, 10.0)
-    book.extend(["a"], sightings(0, range(12), at, at, flags=flags))
-    book.extend(["a"], sightings(1, range(12, 24), 50.0, 50.0, flags=POOR_FIT))
-    spot, hot = book.measure(None).to_pylist()
+    catalogue.extend(["a"], observations(0, range(12), at, at, flags=flags))
+    catalogue.extend(["a"], observations(1, range(12, 24), 50.0, 50.0, flags=POOR_FIT))
+    spot, hot = catalogue.measure(None).to_pylist()
     assert (spot["row"], spot["ref_row"], spot["n_frames"], spot["flags"]) == (10, 10, 12, 0)
     assert (hot["row"], hot["flags"]) == (50, POOR_FIT)
-    assert len(book.top(5)) == 1
+    assert len(catalogue.top(5)) == 1
 
 
 def test_scatter_beyond_the_sigmas_makes_them_larger():
@@ -124,9 +126,9 @@ def test_scatter_beyond_the_sigmas_makes_them_larger():
     at = 10 + rng.normal(0, 0.5, 20)
     rows = []
     for sigma in (0.05, np.nan):
-        book = TrackBook()
-        book.extend(["a"], sightings(0, range(20), at, at, sigma=sigma))
-        rows.append(only_row(book))
+        catalogue = TrackCatalogue()
+        catalogue.extend(["a"], observations(0, range(20), at, at, sigma=sigma))
+        rows.append(only_row(catalogue))
     assert 0.1 < rows[0]["row_sigma"] < 0.4
     # Where no sigma is known, the scatter is all there is.
     assert rows[1]["row_sigma"] == pytest.approx(rows[0]["row_sigma"])
@@ -136,15 +138,15 @@ def test_the_sigma_of_a_drift_is_that_of_many_drifts():
     rng = np.random.default_rng(1)
     frames = np.tile(np.arange(20), 400)
     n = len(frames)
-    tracks = sightings(0, frames, 0.0, 0.0)
+    tracks = observations(0, frames, 0.0, 0.0)
     tracks["track"] = np.repeat(np.arange(400), 20)
     for name, sigma in (("row", 0.05), ("col", 0.02)):
         tracks[name] = 1000.0 * tracks["track"] + rng.normal(0, sigma, n)
         tracks[f"{name}_sigma"] = np.full(n, sigma)
     order = np.argsort(tracks["frame"], kind="stable")
-    book = TrackBook()
-    book.extend(["a"], {name: column[order] for name, column in tracks.items()})
-    table = book.measure(None)
+    catalogue = TrackCatalogue()
+    catalogue.extend(["a"], {name: column[order] for name, column in tracks.items()})
+    table = catalogue.measure(None)
     for name in ("drift_row", "drift_col"):
         pull = table[name].to_numpy() / table[f"{name}_sigma"].to_numpy()
         # Noise alone; the sigmas also allow for what neighbouring frames share, and for scatter.
@@ -154,11 +156,11 @@ def test_the_sigma_of_a_drift_is_that_of_many_drifts():
 @pytest.mark.parametrize(("first", "last", "ref"), [(0, 100, 49.5), (70, 100, 74.5), (0, 30, 24.5)])
 def test_the_reference_is_taken_around_the_frame_that_was_chosen(first, last, ref):
     frames = np.arange(first, last)
-    book = TrackBook(reference_frames=10, reference_frame=50)
+    catalogue = TrackCatalogue(reference_frames=10, reference_frame=50)
     for start in range(0, 100, 7):
         part = frames[(frames >= start) & (frames < start + 7)]
-        book.extend(["a"], sightings(0, part, part.astype(float), 0.0))
-    assert only_row(book)["ref_row"] == pytest.approx(ref)
+        catalogue.extend(["a"], observations(0, part, part.astype(float), 0.0))
+    assert only_row(catalogue)["ref_row"] == pytest.approx(ref)
 
 
 @pytest.mark.parametrize("step", [1, 7, 1000])
@@ -169,9 +171,9 @@ def test_it_does_not_matter_how_peaks_are_cut_into_parts(step):
         n = int(rng.integers(1, 40))
         row, col = rng.normal(20 * k, 1, n), rng.normal(0, 1, n)
         flags = rng.choice([0, 0, POOR_FIT, NEIGHBOUR], n)
-        tracks.append(sightings(k, start + np.arange(n), row, col, flags=flags))
+        tracks.append(observations(k, start + np.arange(n), row, col, flags=flags))
     peaks = together(*tracks)
-    whole, cut = TrackBook(), TrackBook()
+    whole, cut = TrackCatalogue(), TrackCatalogue()
     whole.extend(["a"], peaks, {3: 1}, {5: 2})
     for start in range(0, 100, step):
         new = (peaks["frame"] >= start) & (peaks["frame"] < start + step)
@@ -188,31 +190,32 @@ def test_it_does_not_matter_how_peaks_are_cut_into_parts(step):
 
 
 def test_tracks_that_are_too_short_have_no_row_and_are_forgotten():
-    book = TrackBook(confirm_frames=3)
+    catalogue = TrackCatalogue(confirm_frames=3)
     for start in range(0, 10_000, 500):
         frames = np.arange(start, start + 500)
-        blips = sightings(0, frames, 50.0, 50.0) | {"track": frames + 1}
-        book.extend(["a"], together(sightings(0, frames, 10.0, 10.0), blips))
-    assert book.n_confirmed == book.measure(None).num_rows == 1
-    assert book._n < 5000
+        blips = observations(0, frames, 50.0, 50.0) | {"track": frames + 1}
+        catalogue.extend(["a"], together(observations(0, frames, 10.0, 10.0), blips))
+    assert catalogue.n_confirmed == catalogue.measure(None).num_rows == 1
+    assert catalogue._n < 5000
 
 
 def test_the_most_significant_drifts_come_first():
-    book = TrackBook()
+    catalogue = TrackCatalogue()
     frames = np.arange(40)
-    book.extend(
-        ["a"], together(*(sightings(k, frames, 50 * k + 0.01 * k * frames, 0.0) for k in range(5)))
+    catalogue.extend(
+        ["a"],
+        together(*(observations(k, frames, 50 * k + 0.01 * k * frames, 0.0) for k in range(5))),
     )
-    assert book.top(3) == []
-    table = book.measure(None)
-    top = book.top(3)
+    assert catalogue.top(3) == []
+    table = catalogue.measure(None)
+    top = catalogue.top(3)
     assert [rank for rank, *_ in top] == [1, 2, 3]
     assert [drift for _, drift, *_ in top] == table["drift"].to_pylist()[:1:-1]
     assert all(sigma > 0 for _, _, sigma, *_ in top)
-    assert len(book.top(100)) == 5
+    assert len(catalogue.top(100)) == 5
 
 
 def test_an_empty_book_has_an_empty_table():
-    book = TrackBook()
-    assert book.measure(GEOMETRY).schema.equals(TRACKS)
-    assert book.measure(GEOMETRY).num_rows == book.n_confirmed == 0
+    catalogue = TrackCatalogue()
+    assert catalogue.measure(GEOMETRY).schema.equals(TRACKS)
+    assert catalogue.measure(GEOMETRY).num_rows == catalogue.n_confirmed == 0

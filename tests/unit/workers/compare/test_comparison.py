@@ -20,11 +20,11 @@ from streamer.simulator.patches import PeakRanges, draw_peaks, expected_counts
 from streamer.simulator.scene import Scene
 from workers.compare import comparison
 from workers.compare.agreement import agreements, clean_peaks, true_positions
-from workers.compare.candidates import Contender
+from workers.compare.candidates import Candidate
 from workers.compare.evaluation import CASES
-from workers.compare.examples import choose_specimens
+from workers.compare.examples import choose_examples
 from workers.detect.correction import Correction
-from workers.detect.survey import Pair, RecordedFootage, Sightings, SimulatedFootage, find_peaks
+from workers.detect.survey import Observations, Pair, RecordedFootage, SimulatedFootage, find_peaks
 from workers.place.base import Positions
 from workers.place.centroid import Centroid
 from workers.place.fit.methods import GaussianFit, Noise
@@ -55,25 +55,25 @@ class Ramp:
 @pytest.mark.parametrize(("n", "batches"), [(0, [0]), (1, [1]), (4, [4]), (5, [4, 1]), (8, [4, 4])])
 def test_a_contender_works_in_batches_and_keeps_the_order(n, batches):
     ramp = Ramp()
-    contender = Contender("one", ramp, 4)
-    placed = contender.place(np.ones((n, 3, 3)) * np.arange(n)[:, None, None], np.ones((n, 3, 3)))
+    candidate = Candidate("one", ramp, 4)
+    placed = candidate.place(np.ones((n, 3, 3)) * np.arange(n)[:, None, None], np.ones((n, 3, 3)))
     assert ramp.batches == batches
     assert placed.row.tolist() == list(range(n))
     assert placed.col.tolist() == [-k for k in range(n)]
-    assert contender.name == "one"
+    assert candidate.name == "one"
 
 
 def test_the_time_is_that_of_the_quickest_full_batch():
     ticks = iter([0.0, 8.0, 8.0, 12.0, 12.0, 12.001])
-    contender = Contender("one", Ramp(), 4, clock=lambda: next(ticks))
-    contender.place(np.ones((9, 3, 3)), np.ones((9, 3, 3)))
-    assert contender.us_per_peak == pytest.approx(1e6)
+    candidate = Candidate("one", Ramp(), 4, clock=lambda: next(ticks))
+    candidate.place(np.ones((9, 3, 3)), np.ones((9, 3, 3)))
+    assert candidate.us_per_peak == pytest.approx(1e6)
 
 
 def test_without_a_peak_there_is_no_time():
-    contender = Contender("one", Ramp(), 4)
-    contender.place(np.ones((0, 3, 3)), np.ones((0, 3, 3)))
-    assert math.isnan(contender.us_per_peak)
+    candidate = Candidate("one", Ramp(), 4)
+    candidate.place(np.ones((0, 3, 3)), np.ones((0, 3, 3)))
+    assert math.isnan(candidate.us_per_peak)
 
 
 def test_pair_from_words():
@@ -89,14 +89,14 @@ def test_pair_that_is_none(text):
         Pair.parse(text)
 
 
-def sightings(frame, rows=None, cols=None, flags=0):
+def observations(frame, rows=None, cols=None, flags=0):
     frame = np.asarray(frame, np.int64)
     peaks = np.zeros(len(frame), PEAK)
     peaks["row"] = 0 if rows is None else rows
     peaks["col"] = 0 if cols is None else cols
     peaks["flags"] = flags
     shape = (len(frame), 11, 11)
-    return Sightings(Pair(1, 1), frame, peaks, {11: np.zeros(shape)}, {11: np.ones(shape, bool)})
+    return Observations(Pair(1, 1), frame, peaks, {11: np.zeros(shape)}, {11: np.ones(shape, bool)})
 
 
 def positions(rows, cols=0.0, sigma=0.1, flags=0):
@@ -108,7 +108,7 @@ def positions(rows, cols=0.0, sigma=0.1, flags=0):
 
 
 def test_distances_by_population_and_frame():
-    seen = sightings([3, 3, 3, 9, 9], flags=[0, 0, 0, 0, EDGE])
+    seen = observations([3, 3, 3, 9, 9], flags=[0, 0, 0, 0, EDGE])
     fit = positions(np.zeros(5), sigma=[0.1, 0.1, 0.1, 0.1, 0.1])
     other = positions([0.1, 0.2, 0.3, 0.0, 3.0], cols=[0.0, 0.0, 0.4, 0.5, 4.0])
     found = {
@@ -129,7 +129,7 @@ def test_distances_by_population_and_frame():
 
 
 def test_agreement_within_combined_standard_deviations():
-    seen = sightings([0] * 4)
+    seen = observations([0] * 4)
     fit = positions(np.zeros(4), sigma=0.3)
     # 0.3 and 0.4 combine to 0.5: these stand 1.9, 2.1, diagonally just over 2, and 1.8 of it apart.
     other = positions([0.95, 1.05, 1.5, 0.0], cols=[0.0, 0.0, 1.5, 0.9], sigma=0.4)
@@ -153,20 +153,20 @@ def test_independent_gaussian_errors_agree_as_stated():
     rng, n = np.random.default_rng(3), 20_000
     fit = positions(rng.normal(0.0, 0.3, n), rng.normal(0.0, 0.3, n), sigma=0.3)
     other = positions(rng.normal(0.0, 0.2, n), rng.normal(0.0, 0.2, n), sigma=0.2)
-    found = agreements(sightings(np.zeros(n)), {"gaussian": fit, "other": other}, None)
+    found = agreements(observations(np.zeros(n)), {"gaussian": fit, "other": other}, None)
     assert [one.within for one in found] == pytest.approx([1.0 - np.exp(-2.0)] * 2, abs=0.01)
 
 
 @pytest.mark.parametrize(("binning", "middle"), [(1, 8.0), (2, 8.5), (4, 9.5)])
 def test_a_clean_peak_is_the_one_its_patch_was_cut_around(binning, middle):
-    seen = sightings([0] * 4, rows=8, cols=8)
+    seen = observations([0] * 4, rows=8, cols=8)
     rows = middle + binning * np.array([0.0, 0.99, 1.01, -0.99])
     fit = positions(rows, cols=middle + binning * np.array([0.99, 0.0, 0.0, -1.01]))
     assert clean_peaks(seen.peaks, fit, binning).tolist() == [True, True, False, False]
 
 
 def test_where_the_fit_failed_nothing_is_held_against_it():
-    seen = sightings([0, 0])
+    seen = observations([0, 0])
     fit = positions([0.0, 9.0], sigma=[0.1, np.nan])
     found = agreements(seen, {"gaussian": fit, "other": positions([0.5, 0.0])}, None)
     assert [one.n for one in found] == [1, 1]
@@ -174,7 +174,7 @@ def test_where_the_fit_failed_nothing_is_held_against_it():
 
 
 def test_the_truth_is_held_against_the_fit_too():
-    seen = sightings([0, 0])
+    seen = observations([0, 0])
     truth = np.array([[0.25, 0.0], [np.nan, np.nan]])
     found = agreements(seen, {"gaussian": positions([0.0, 0.0])}, truth)
     assert [(one.method, one.reference, one.population, one.n) for one in found] == [
@@ -185,14 +185,14 @@ def test_the_truth_is_held_against_the_fit_too():
 
 
 def test_no_peaks_is_no_number():
-    for one in agreements(sightings([]), {"gaussian": positions([]), "x": positions([])}, None):
+    for one in agreements(observations([]), {"gaussian": positions([]), "x": positions([])}, None):
         assert one.n == 0
         assert np.isnan(one.percentiles).all()
         assert one.percentiles_of_frame.shape == (0, 3)
 
 
 def test_clean_is_what_neither_the_patch_nor_the_fit_complains_of():
-    seen = sightings([0] * 5, flags=[0, EDGE, 0, 0, 0])
+    seen = observations([0] * 5, flags=[0, EDGE, 0, 0, 0])
     fit = positions(np.zeros(5), sigma=[1, 1, np.nan, 1, 1], flags=[0, 0, 0, NEIGHBOUR, POOR_FIT])
     assert clean_peaks(seen.peaks, fit).tolist() == [True, False, False, False, False]
 
@@ -207,7 +207,7 @@ def test_truth_is_that_of_the_same_frame():
             "amplitude": [100.0, 100.0, 100.0],
         }
     )
-    seen = sightings([0, 1, 1], rows=[50, 51, 80], cols=[50, 50, 80])
+    seen = observations([0, 1, 1], rows=[50, 51, 80], cols=[50, 50, 80])
     true = true_positions(seen, truth)
     assert true[:2] == pytest.approx(np.array([[50.3, 50.0], [51.2, 50.1]]))
     assert np.isnan(true[2]).all()
@@ -268,8 +268,8 @@ def test_a_live_stream_is_not_touched():
 @pytest.fixture
 def conventional(monkeypatch):
     """Only methods that need no network."""
-    made = [Contender("gaussian", GaussianFit(), 64), Contender("centroid", Centroid(), 64)]
-    monkeypatch.setattr(comparison, "contenders", lambda _: made)
+    made = [Candidate("gaussian", GaussianFit(), 64), Candidate("centroid", Centroid(), 64)]
+    monkeypatch.setattr(comparison, "candidates", lambda _: made)
 
 
 def compare(config, out, recording=None, **more):
@@ -339,12 +339,12 @@ def test_specimens_are_of_their_kind_and_no_spot_twice():
     ranges = PeakRanges(amplitude=(2000, 2000), background=(10, 10), offset=0.4, voigt_share=0)
     peaks = draw_peaks(n, ranges, rng)
     counts = rng.poisson(expected_counts(peaks)).astype(np.float32)
-    seen = sightings(np.arange(n), rows=40 * np.arange(n), cols=50)
+    seen = observations(np.arange(n), rows=40 * np.arange(n), cols=50)
     # The same spot once more, on the next frame.
     seen.peaks["row"][1::2] = seen.peaks["row"][::2]
-    seen = Sightings(seen.pair, seen.frame, seen.peaks, {11: counts}, seen.valid)
+    seen = Observations(seen.pair, seen.frame, seen.peaks, {11: counts}, seen.valid)
     answers = {"gaussian": np.zeros((n, 2)), "truth": np.full((n, 2), np.nan)}
-    chosen = choose_specimens(seen, np.arange(n), answers, Noise())
+    chosen = choose_examples(seen, np.arange(n), answers, Noise())
     assert {kind: len(some) for kind, some in chosen.items()} == {
         "sharp": 3, "elongated": 3, "broad": 3
     }  # fmt: skip
@@ -363,6 +363,6 @@ def test_specimens_are_of_their_kind_and_no_spot_twice():
 
 
 def test_no_clean_peak_is_no_specimen():
-    seen = sightings([0, 1])
-    chosen = choose_specimens(seen, np.empty(0, np.intp), {"gaussian": np.zeros((2, 2))}, Noise())
+    seen = observations([0, 1])
+    chosen = choose_examples(seen, np.empty(0, np.intp), {"gaussian": np.zeros((2, 2))}, Noise())
     assert not any(chosen.values())

@@ -18,7 +18,7 @@ from streamer.errors import RunError, UserError
 from streamer.simulator.patches import PeakRanges, draw_peaks, expected_counts
 from streamer.simulator.profiles import draw_spots
 from workers.detect.survey import Pair, RecordedFootage, find_peaks
-from workers.learn.assessment import Simulated, Standing, grew_worse
+from workers.learn.assessment import Assessment, Simulated, grew_worse
 from workers.learn.examples import draw_examples, join, measured_examples, noisy_counts
 from workers.learn.labels import Labels, draw_like, held_out, integrated_counts, label
 from workers.learn.objective import loss_of
@@ -90,11 +90,11 @@ def labels(odd) -> Labels:
 
 def before_and_after(weights: Path) -> list[dict]:
     card = json.loads(weights.with_suffix(".json").read_text())
-    return [card["standings"][name] for name in ("before", "after")]
+    return [card["assessments"][name] for name in ("before", "after")]
 
 
 def test_a_network_comes_nearer_to_the_fit_on_frames_it_has_not_seen(retrained):
-    before, after = (standing["held_out"] for standing in before_and_after(retrained))
+    before, after = (assessment["held_out"] for assessment in before_and_after(retrained))
     assert before["rmse"] > 0.02
     assert after["p50"] < 0.8 * before["p50"]
     assert after["rmse"] < 0.9 * before["rmse"]
@@ -270,9 +270,9 @@ def test_recorded_patches_teach_sigma_nothing():
     assert (answers.grad[6:, :2] != 0.0).all()
 
 
-def standing(rng, error=0.05, sigma=0.1, poor=0.02, n=600, places=60) -> Standing:
-    """A network's standing: `error` in pixels, sigma against a fit's of 0.1 px."""
-    return Standing(
+def assessment(rng, error=0.05, sigma=0.1, poor=0.02, n=600, places=60) -> Assessment:
+    """A network's assessment: `error` in pixels, sigma against a fit's of 0.1 px."""
+    return Assessment(
         error=rng.normal(0.0, error, (n, 2)),
         sigma=np.full((n, 2), sigma) * np.exp(rng.normal(0, 0.05, (n, 2))),
         fit_sigma=np.full((n, 2), 0.1),
@@ -284,14 +284,14 @@ def standing(rng, error=0.05, sigma=0.1, poor=0.02, n=600, places=60) -> Standin
 
 
 def test_no_network_is_worse_than_itself():
-    one = standing(np.random.default_rng(5))
+    one = assessment(np.random.default_rng(5))
     assert grew_worse(one, one) is None
 
 
 def test_chance_is_not_taken_for_a_loss():
     """Networks that are equally good: with two standard errors few pairs of them seem not to be."""
     rng = np.random.default_rng(6)
-    worse = [grew_worse(standing(rng), standing(rng)) is not None for _ in range(300)]
+    worse = [grew_worse(assessment(rng), assessment(rng)) is not None for _ in range(300)]
     assert np.mean(worse) < 0.12
 
 
@@ -307,21 +307,21 @@ def test_chance_is_not_taken_for_a_loss():
 )
 def test_a_loss_is_seen_and_a_gain_is_none(change, words):
     rng = np.random.default_rng(7)
-    good, bad = standing(rng), standing(rng, **change)
+    good, bad = assessment(rng), assessment(rng, **change)
     assert words in grew_worse(good, bad)
     assert grew_worse(bad, good) is None
 
 
 def test_what_happens_at_one_place_is_one_witness():
     """A loss on one spot of sixty, on all its frames, may be chance; on half of them it is not."""
-    before = standing(np.random.default_rng(8))
+    before = assessment(np.random.default_rng(8))
     for places, seen in ((1, False), (30, True)):
         far = np.where(before.place < places, 3.0, 1.0)[:, None] * before.error
         assert (grew_worse(before, replace(before, error=far)) is not None) == seen
 
 
 def test_what_hardly_matters_is_no_loss():
-    before = standing(np.random.default_rng(9), n=100_000, places=50_000)
+    before = assessment(np.random.default_rng(9), n=100_000, places=50_000)
     assert grew_worse(before, replace(before, error=1.005 * before.error)) is None
     assert grew_worse(before, replace(before, error=1.05 * before.error)) is not None
 

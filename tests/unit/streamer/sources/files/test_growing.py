@@ -16,7 +16,7 @@ from streamer.frames.codecs import decode
 from streamer.frames.events import Frame, Gap, Series, SeriesEnd
 from streamer.sources import open_source
 from streamer.sources.files.growing import Growing
-from streamer.sources.files.recording import PlainReel, Recording
+from streamer.sources.files.recording import PlainReader, Recording
 
 BSLZ4 = hdf5plugin.Bitshuffle(cname="lz4")
 SHAPE = (12, 15)
@@ -328,9 +328,9 @@ def test_it_looks_seldom_and_waits_as_long_as_a_file_can_take():
     def reopen():
         looks.append(clock.now)
         clock.now += 0.5
-        reel = PlainReel(Series(name="a"), 1, lambda frame: (b"..", "raw", "|u1", (1, 2)))
-        reel.complete, reel.patience_s = False, 30.0
-        return reel
+        reader = PlainReader(Series(name="a"), 1, lambda frame: (b"..", "raw", "|u1", (1, 2)))
+        reader.complete, reader.patience_s = False, 30.0
+        return reader
 
     source = Recording("a", Growing(reopen, clock=clock), merge_gaps=False)
     assert [type(e) for e in source.read(9)] == [Series, Frame]

@@ -96,9 +96,9 @@ class Sender:
         self.socket.close(linger=0)
         self.port = 0
         self.bind()
-        follower = self.open(**config)
-        follower.resume(names, source.opening)
-        return follower
+        tracking = self.open(**config)
+        tracking.resume(names, source.opening)
+        return tracking
 
     def come_back(self):
         """Be another process at the same port."""

@@ -1,4 +1,4 @@
-"""Books of a series that another source had before."""
+"""SeriesAssembler of a series that another source had before."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import pytest
 
 from streamer.config import SourceConfig
 from streamer.frames.events import Series
-from streamer.sources.live.series import Books, Image
+from streamer.sources.live.series import Image, SeriesAssembler
 from tests.unit.streamer.sources.live.senders import gaps, numbers
 
 PIXELS = (b"\0" * 8, "raw", "<u2", (2, 2))
 
 
 def adopted(n_frames=None, first_frame=0):
-    books = Books(SourceConfig(series=0))
-    books.adopt(["run_1", "run_2"], "run_2")
-    books.start(Series(name="run_2", n_frames=n_frames), "key", first_frame=first_frame)
-    return books
+    assembler = SeriesAssembler(SourceConfig(series=0))
+    assembler.adopt(["run_1", "run_2"], "run_2")
+    assembler.start(Series(name="run_2", n_frames=n_frames), "key", first_frame=first_frame)
+    return assembler
 
 
-def book(books, *frames):
+def book(assembler, *frames):
     for frame in frames:
-        books.image(Image(number=frame, pixels=PIXELS), "key")
+        assembler.image(Image(number=frame, pixels=PIXELS), "key")
 
 
 @pytest.mark.parametrize(
@@ -35,25 +35,25 @@ def book(books, *frames):
     ],
 )
 def test_what_may_have_been_overtaken_is_told_again(first_frame, frames, lost):
-    books = adopted(first_frame=first_frame)
-    book(books, *frames)
-    books.end("key")
-    assert books.pending[0].name == "run_2"
-    assert numbers(books.pending) == frames
-    assert [missing for missing, _ in gaps(books.pending)] == lost
-    assert books.pending[-1].reason == "end"
+    assembler = adopted(first_frame=first_frame)
+    book(assembler, *frames)
+    assembler.end("key")
+    assert assembler.pending[0].name == "run_2"
+    assert numbers(assembler.pending) == frames
+    assert [missing for missing, _ in gaps(assembler.pending)] == lost
+    assert assembler.pending[-1].reason == "end"
 
 
 def test_an_end_without_an_image_says_nothing_of_what_was_taken():
-    books = adopted(n_frames=7)
-    books.end("key")
-    assert gaps(books.pending) == []
-    assert books.pending[-1].reason == "end"
+    assembler = adopted(n_frames=7)
+    assembler.end("key")
+    assert gaps(assembler.pending) == []
+    assert assembler.pending[-1].reason == "end"
 
 
 def test_only_the_next_series_is_adopted():
-    books = adopted()
-    books.start(Series(name="run_2"), "other")
-    books.start(Series(name="run_3"), "third")
-    names = [event.name for event in books.pending if isinstance(event, Series)]
+    assembler = adopted()
+    assembler.start(Series(name="run_2"), "other")
+    assembler.start(Series(name="run_3"), "third")
+    names = [event.name for event in assembler.pending if isinstance(event, Series)]
     assert names == ["run_2", "run_2_2", "run_3"]

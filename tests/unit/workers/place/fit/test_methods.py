@@ -17,8 +17,8 @@ from streamer.simulator.profiles import draw_spots, precision
 from workers.compare import evaluation
 from workers.place.base import TRAINED_PX
 from workers.place.fit import methods as module
-from workers.place.fit.climb import climb
 from workers.place.fit.elementary import exponential, logarithm
+from workers.place.fit.fisher_scoring import fisher_scoring
 from workers.place.fit.goodness import deviance_moments
 from workers.place.fit.likelihood import GAUSSIAN, PSEUDO_VOIGT, evaluate, gather, workspace
 from workers.place.fit.methods import (
@@ -135,7 +135,7 @@ def test_score_statistics_are_chi_squares_for_clean_peaks(amplitude):
     for patch in counts:
         m = gather(work, patch, np.ones((11, 11), np.bool_), True)
         work.best[:7] = amplitude, 0.0, 0.0, 0.4, 0.0, 0.4, 10.0
-        climb(work, m, 1, GAUSSIAN, 11, 1.0, 0.0)
+        fisher_scoring(work, m, 1, GAUSSIAN, 11, 1.0, 0.0)
         found.append((warp(work, m, 1.0, 0.0), bump(work, m, 11, 1.0, 0.0)[0]))
         found[-1] += (tails(work, m, 1.0, 0.0),)
     moments, residual, tail = np.array(found).T

@@ -309,10 +309,10 @@ def test_a_series_is_gone_on_with_in_its_middle(detector, together):
     source = detector.open()
     detector.send(*([start] if together else apart(start)), image(0))
     before = read(source, 2)
-    follower = detector.replace(source, [before[0].name])
+    tracking = detector.replace(source, [before[0].name])
     detector.send(image(3), end())
-    series, frame, gap, _ = read(follower, 4)
+    series, frame, gap, _ = read(tracking, 4)
     assert (series.name, series.n_frames) == (before[0].name, before[0].n_frames)
     np.testing.assert_array_equal(series.pixel_mask, before[0].pixel_mask)
     assert (frame.frame, gap.frames) == (3, range(3))
-    assert counts(follower) == {}
+    assert counts(tracking) == {}

@@ -642,25 +642,25 @@ def test_a_series_is_gone_on_with_in_its_middle(detector):
         image(1),
     )
     first = read(source, 3)
-    follower = detector.replace(source, ["series_1"])
+    tracking = detector.replace(source, ["series_1"])
     detector.send(image(5), image(4), image(8), end())
-    events = read(follower, 7)
+    events = read(tracking, 7)
     assert (events[0].name, events[0].n_frames) == ("series_1", 9)
     np.testing.assert_array_equal(events[0].pixel_mask, first[0].pixel_mask)
     assert numbers(events) == [5, 4, 8]
     # What came before is known to who had the series then, and is told again all the same.
     assert [frames for frames, _ in gaps(events)] == [range(4), range(6, 8)]
     assert events[-1] == SeriesEnd(series="series_1", reason="end")
-    assert counts(follower) == {}
+    assert counts(tracking) == {}
 
 
 def test_far_into_a_series_only_what_may_have_been_overtaken_is_told_again(detector):
     source = detector.open()
     detector.send(start(n=1000), image(0))
     read(source, 2)
-    follower = detector.replace(source, ["series_1"])
+    tracking = detector.replace(source, ["series_1"])
     detector.send(image(500), end())
-    events = read(follower, 4)
+    events = read(tracking, 4)
     assert gaps(events) == [(range(436, 500), "not received")]
     assert events[-1].reason == "abort: 501 of 1000 frames were taken"
 
@@ -669,15 +669,15 @@ def test_a_series_that_ended_meanwhile_is_closed_by_the_next(detector):
     source = detector.open()
     detector.send(start(n=3), image(0))
     read(source, 2)
-    follower = detector.replace(source, ["series_1"], series=2)
+    tracking = detector.replace(source, ["series_1"], series=2)
     detector.send(start(2, n=1), image(0, 2), end(2))
-    events = read(follower, 6)
+    events = read(tracking, 6)
     assert gaps(events) == [(range(3), "not received, nor the end of the series")]
     assert [event.name for event in events if isinstance(event, Series)] == ["series_1", "series_2"]
 
 
 def test_names_that_a_predecessor_used_are_not_used_again(detector):
-    follower = detector.open()
-    follower.resume(["series_1"], None)
+    tracking = detector.open()
+    tracking.resume(["series_1"], None)
     detector.send(start(n=1), image(0), end())
-    assert read(follower, 3)[0].name == "series_1_2"
+    assert read(tracking, 3)[0].name == "series_1_2"

@@ -1,4 +1,4 @@
-"""Climbing to the maximum of a patch's likelihood, and what the Fisher matrix there tells."""
+"""Fisher scoring: up to the maximum of a patch's likelihood, and the Fisher matrix there."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from workers.place.fit.likelihood import (
     score,
 )
 
-__all__ = ["NARROW", "climb", "invert", "possible", "score_statistic", "settle"]
+__all__ = ["NARROW", "fisher_scoring", "invert", "possible", "score_statistic", "settle"]
 
 NARROW = 0.7
 """Width in pixels below which sampling at pixel centres misplaces a peak: it is integrated over."""
@@ -85,8 +85,8 @@ def score_statistic(
     """Return by how much a single peak's loss should fall with parameters `fitted` to `p` added.
 
     A chi-square with as many degrees of freedom if they are 0 in truth. The derivatives by them
-    stand in `slopes` behind those that `climb` left. The second number has the sign of the first of
-    them where it would grow.
+    stand in `slopes` behind those that `fisher_scoring` left. The second number has the sign of
+    the first of them where it would grow.
     """
     score(work, m, p, gain, variance)
     prior_score(work, 1, GAUSSIAN)
@@ -171,7 +171,7 @@ def _maximise(
     gain: float,
     variance: float,
 ) -> tuple[bool, float, int]:
-    """Climb from `best` to the nearest maximum, by Fisher scoring with Marquardt's damping.
+    """Go from `best` to the nearest maximum, by Fisher scoring with Marquardt's damping.
 
     Leaves parameters in `best`, and `expected` and `fisher` as they were a last, small step before.
 
@@ -247,10 +247,10 @@ def _narrow(work: Workspace, n_peaks: int, each: int) -> bool:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def climb(
+def fisher_scoring(
     work: Workspace, m: int, n_peaks: int, each: int, size: int, gain: float, variance: float
 ) -> tuple[bool, float, int]:
-    """Climb as `_maximise` does, integrating over pixels where a peak turns out to be narrow."""
+    """Maximise as `_maximise` does, integrating over pixels where a peak turns out to be narrow."""
     converged, loss, steps = False, math.inf, 0
     for fine in (False, True):
         if fine and not _narrow(work, n_peaks, each):
@@ -264,7 +264,7 @@ def climb(
 def settle(
     work: Workspace, m: int, n_peaks: int, each: int, size: int, gain: float, variance: float
 ) -> None:
-    """Write `expected` and `fisher` at parameters that `climb` once found, or near those."""
+    """Write `expected` and `fisher` at parameters that were once found, or near those."""
     lowest = _FAINTEST * gain if variance == 0.0 else -math.inf
     _limit(work.best, n_peaks, each, size, lowest)
     evaluate(work, m, work.best, n_peaks, each, _narrow(work, n_peaks, each))
