@@ -1,14 +1,18 @@
 // The connection to the run: keeps the newest message of each type until it is drawn, and comes
 // back by itself.
 
+/** @import { Request } from "./types" */
+
+/** @typedef {{ buffer: ArrayBuffer, at: number }} Arrived a message, and when it came */
+
 const FIRST_WAIT_S = 0.5;
 const LONGEST_WAIT_S = 10;
 
 export class Socket {
   /**
-   * @param url where the run is watched
-   * @param onchange called when the connection comes or goes
-   * @param onstore called when a message has arrived
+   * @param {URL} url where the run is watched
+   * @param {() => void} onchange called when the connection comes or goes
+   * @param {() => void} onstore called when a message has arrived
    */
   constructor(url, onchange, onstore) {
     this.url = url;
@@ -19,9 +23,11 @@ export class Socket {
     this.retryAt = 0;
     this.received = 0;
     this.replaced = 0;
+    /** @type {Map<string, Arrived>} by type */
     this.slots = new Map();
+    this.timer = 0;
     this.wait = FIRST_WAIT_S;
-    this.connect();
+    this.socket = this.connect();
   }
 
   connect() {
@@ -43,9 +49,14 @@ export class Socket {
       this.wait = Math.min(2 * this.wait, LONGEST_WAIT_S);
       this.onchange();
     };
+    return socket;
   }
 
-  /** Keep a message; the page looks at it when it draws next. */
+  /**
+   * Keep a message; the page looks at it when it draws next.
+   *
+   * @param {ArrayBuffer} buffer
+   */
   store(buffer) {
     this.received += 1;
     const type = typeof buffer === "string" ? "text" : typeOf(buffer);
@@ -61,7 +72,11 @@ export class Socket {
     return taken;
   }
 
-  /** Send a request, if anyone listens; a new connection asks for everything again. */
+  /**
+   * Send a request, if anyone listens; a new connection asks for everything again.
+   *
+   * @param {Request} request
+   */
   send(request) {
     if (this.open) this.socket.send(JSON.stringify(request));
   }
@@ -72,7 +87,11 @@ export class Socket {
   }
 }
 
-// The type stands first in the header: enough to file a message without reading it.
+/**
+ * The type stands first in the header: enough to file a message without reading it.
+ *
+ * @param {ArrayBuffer} buffer
+ */
 function typeOf(buffer) {
   const start = String.fromCharCode(...new Uint8Array(buffer, 0, Math.min(buffer.byteLength, 40)));
   return start.match(/"type":"(\w+)"/)?.[1] ?? "unknown";

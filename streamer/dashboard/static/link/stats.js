@@ -1,9 +1,12 @@
 // How this page keeps up: what came, what was drawn, how long that took.
 
+/** @import { Socket } from "./socket.js" */
+
 const KEPT = 256;
 const SPAN_MS = 2000;
 
 export class Stats {
+  /** @param {Socket} socket */
   constructor(socket) {
     this.socket = socket;
     this.drawn = 0;
@@ -14,7 +17,11 @@ export class Stats {
     this.count = 0;
   }
 
-  /** An update was drawn that had come at `at`. */
+  /**
+   * An update was drawn that had come at `at`.
+   *
+   * @param {number} at
+   */
   add(at) {
     const now = performance.now();
     this.latencies[this.count % KEPT] = now - at;
@@ -26,6 +33,7 @@ export class Stats {
   /** For tests and the curious. */
   report() {
     const known = this.latencies.slice(0, Math.min(this.count, KEPT)).sort();
+    /** @param {number} p */
     const share = (p) => (known.length ? known[Math.min(known.length - 1, Math.floor(p * known.length))] : null);
     const since = performance.now() - SPAN_MS;
     const recent = this.moments.slice(0, Math.min(this.count, KEPT)).filter((at) => at > since);

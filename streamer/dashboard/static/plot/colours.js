@@ -1,6 +1,9 @@
 // Colours: maps for counts, lines that the colour-blind can tell apart, kinds of peaks.
 
+/** @import { Theme } from "../link/types" */
+
 // Support points, evenly spaced from low to high; between them colours are interpolated.
+/** @type {Record<string, string>} */
 const MAPS = {
   viridis:
     "440154 482173 433e85 38598c 2d708e 25858e 1e9b8a 2ab07f 52c569 86d549 c2df23 fde725",
@@ -19,7 +22,12 @@ const LINES = {
 };
 const DASHES = [[], [7, 4], [2, 3]];
 
-/** Colour and dashes of the line in a slot: colours first, then again dashed. */
+/**
+ * Colour and dashes of the line in a slot: colours first, then again dashed.
+ *
+ * @param {number} slot
+ * @param {Theme} theme
+ */
 export function lineStyle(slot, theme) {
   const lines = LINES[theme];
   const round = Math.floor(slot / lines.length) % DASHES.length;
@@ -35,11 +43,17 @@ export const KINDS = [
   { bits: 0, words: "clean", colour: "#ffffff", shape: "plus" },
 ];
 
+/** @param {number} flags */
 export function kindOf(flags) {
   return KINDS.findIndex((kind) => kind.bits === 0 || flags & kind.bits);
 }
 
-/** Return [r, g, b] of a colour map at a place from 0 to 1. */
+/**
+ * Return [r, g, b] of a colour map at a place from 0 to 1.
+ *
+ * @param {string} name
+ * @param {number} place
+ */
 export function sample(name, place) {
   const stops = (MAPS[name] ?? MAPS.viridis).split(" ");
   const at = Math.min(Math.max(place, 0), 1) * (stops.length - 1);
@@ -51,6 +65,11 @@ export function sample(name, place) {
 /**
  * Fill the table that turns levels 0..255 into pixels: 0 is masked, the levels from `low` to `high`
  * span the colour map.
+ * @param {Uint32Array} table
+ * @param {string} name
+ * @param {number} low
+ * @param {number} high
+ * @param {Theme} theme
  */
 export function fillTable(table, name, low, high, theme) {
   const span = Math.max(high - low, 1e-6);
@@ -60,10 +79,12 @@ export function fillTable(table, name, low, high, theme) {
 }
 
 // ImageData holds bytes r, g, b, a: as a word on the little-endian machines that browsers run on.
+/** @param {number[]} colour */
 function packed([r, g, b]) {
   return ((255 << 24) | (b << 16) | (g << 8) | r) >>> 0;
 }
 
+/** @param {string} hex */
 function rgb(hex) {
   const value = parseInt(hex, 16);
   return [value >> 16, (value >> 8) & 255, value & 255];

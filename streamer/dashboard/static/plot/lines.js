@@ -1,6 +1,24 @@
 // Lines through points: what of them lies in a window, and their shapes.
 
-/** Index of the value nearest to x in a sorted array; -1 where there is none. */
+/**
+ * Points sorted in x; NaN in y interrupts the line.
+ *
+ * @typedef {object} Line
+ * @property {ArrayLike<number>} x
+ * @property {ArrayLike<number>} y
+ * @property {ArrayLike<number>} [sigma]
+ */
+
+/** @typedef {{ left: number, top: number, width: number, height: number }} Box */
+
+/** @typedef {ReturnType<typeof linear>} Scale from `linear` */
+
+/**
+ * Index of the value nearest to x in a sorted array; -1 where there is none.
+ *
+ * @param {ArrayLike<number>} xs
+ * @param {number} x
+ */
 export function nearest(xs, x) {
   if (!xs.length) return -1;
   let [low, high] = [0, xs.length - 1];
@@ -12,7 +30,13 @@ export function nearest(xs, x) {
   return x - xs[low] <= xs[high] - x ? low : high;
 }
 
-/** First and last index of what lies in [from, to], one more on either side. */
+/**
+ * First and last index of what lies in [from, to], one more on either side.
+ *
+ * @param {ArrayLike<number>} xs
+ * @param {number} from
+ * @param {number} to
+ */
 export function within(xs, from, to) {
   if (!xs.length) return [0, -1];
   let first = nearest(xs, from);
@@ -22,7 +46,13 @@ export function within(xs, from, to) {
   return [first, last];
 }
 
-/** Lowest and highest y ± sigma in [from, to]; [Infinity, -Infinity] where there is nothing. */
+/**
+ * Lowest and highest y ± sigma in [from, to]; [Infinity, -Infinity] where there is nothing.
+ *
+ * @param {Line} line
+ * @param {number} from
+ * @param {number} to
+ */
 export function extent(line, from, to) {
   let [low, high] = [Infinity, -Infinity];
   const { x, y, sigma } = line;
@@ -36,7 +66,12 @@ export function extent(line, from, to) {
   return [low, high];
 }
 
-/** Whether there are so many points that a `Raster` draws the line sooner than its shapes are drawn. */
+/**
+ * Whether there are so many points that a `Raster` draws the line sooner than its shapes are drawn.
+ *
+ * @param {Pick<Line, "x">} line
+ * @param {Scale} scale
+ */
 export function isDense({ x }, { from, to, across }) {
   const [first, last] = within(x, from, to);
   return last - first > ((to - from) * across) / 2;
@@ -46,13 +81,14 @@ export function isDense({ x }, { from, to, across }) {
  * Return the shapes of a line in canvas pixels: `stroke`, the path through its points; `band`, its
  * sigma; `points`, where they are far enough apart to be seen one by one.
  *
- * @param line {x, y, sigma}, sorted in x; NaN in y interrupts it
- * @param scale from `linear`
+ * @param {Line} line
+ * @param {Scale} scale
  */
 export function shapes({ x, y, sigma }, { x0, y0, across, below, from, to }) {
   const [first, last] = within(x, from, to);
   const [stroke, band, points] = [new Path2D(), new Path2D(), new Path2D()];
   const sparse = last - first < ((to - from) * across) / 8;
+  /** @type {[number, number, number][]} */
   let run = [];
   for (let i = first; i <= last; i += 1) {
     if (Number.isNaN(y[i])) {
@@ -73,7 +109,13 @@ export function shapes({ x, y, sigma }, { x0, y0, across, below, from, to }) {
   return { stroke, band, points: sparse ? points : null };
 }
 
-/** A scale from values to canvas pixels: x0 + x across, y0 - y below, in a box. */
+/**
+ * A scale from values to canvas pixels: x0 + x across, y0 - y below, in a box.
+ *
+ * @param {Box} box
+ * @param {{ min: number, max: number }} x
+ * @param {{ min: number, max: number }} y
+ */
 export function linear(box, x, y) {
   const across = box.width / (x.max - x.min);
   const below = box.height / (y.max - y.min);
@@ -81,6 +123,10 @@ export function linear(box, x, y) {
   return { x0, y0, across, below, from: x.min, to: x.max };
 }
 
+/**
+ * @param {Path2D} path
+ * @param {[x: number, y: number, half: number][]} run
+ */
 function enclose(path, run) {
   // One point alone: a bar.
   if (run.length === 1) path.rect(run[0][0] - 1, run[0][1] - run[0][2], 2, 2 * run[0][2]);

@@ -1,21 +1,27 @@
 // The points of a line, which grows at its end and may lose its beginning.
 
-const COLUMNS = { x: Float64Array, y: Float32Array, sigma: Float32Array };
+/** @import { Columns } from "../link/types" */
+
 const LEAST_ROOM = 256;
 
 export class Points {
-  /** @param track whose drift they are */
+  /** @param {number} track whose drift they are */
   constructor(track) {
     this.track = track;
     this.start = this.count = 0;
-    this.make(0);
-    this.look();
+    this.room = columns(LEAST_ROOM);
+    const { x, y, sigma } = cut(this.room, 0, 0);
+    this.x = x;
+    this.y = y;
+    this.sigma = sigma;
   }
 
   /**
    * Drop the first points, keep so many of the rest, and add others behind them.
    *
-   * @param added {x, y, sigma}
+   * @param {number} drop
+   * @param {number} keep
+   * @param {Columns} added
    * @returns false where there are not so many points, and nothing is done
    */
   take(drop, keep, added) {
@@ -23,23 +29,45 @@ export class Points {
     this.start += drop;
     this.count = keep + added.x.length;
     if (this.start + this.count > this.room.x.length) this.make(keep);
-    for (const name in COLUMNS) this.room[name].set(added[name], this.start + keep);
-    this.look();
+    put(this.room, added, this.start + keep);
+    Object.assign(this, cut(this.room, this.start, this.start + this.count));
     return true;
   }
 
-  // Room for as many again, so that a point more seldom moves the others.
+  /**
+   * Room for as many again, so that a point more seldom moves the others.
+   *
+   * @param {number} keep
+   */
   make(keep) {
-    const room = {};
-    for (const [name, Kind] of Object.entries(COLUMNS)) {
-      room[name] = new Kind(2 * this.count + LEAST_ROOM);
-      if (keep) room[name].set(this.room[name].subarray(this.start, this.start + keep));
-    }
+    const room = columns(2 * this.count + LEAST_ROOM);
+    put(room, cut(this.room, this.start, this.start + keep), 0);
     this.room = room;
     this.start = 0;
   }
+}
 
-  look() {
-    for (const name in COLUMNS) this[name] = this.room[name].subarray(this.start, this.start + this.count);
-  }
+/** @param {number} room */
+function columns(room) {
+  return { x: new Float64Array(room), y: new Float32Array(room), sigma: new Float32Array(room) };
+}
+
+/**
+ * @param {Columns} columns
+ * @param {number} from
+ * @param {number} to
+ */
+function cut({ x, y, sigma }, from, to) {
+  return { x: x.subarray(from, to), y: y.subarray(from, to), sigma: sigma.subarray(from, to) };
+}
+
+/**
+ * @param {Columns} columns
+ * @param {Columns} added
+ * @param {number} at
+ */
+function put(columns, added, at) {
+  columns.x.set(added.x, at);
+  columns.y.set(added.y, at);
+  columns.sigma.set(added.sigma, at);
 }

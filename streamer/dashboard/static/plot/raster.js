@@ -2,21 +2,35 @@
 // cover, had many times sooner than a browser without a graphics card fills such a path. They are
 // drawn from the front to the back: what is there already stays on top.
 
+import { pen } from "../dom.js";
 import { within } from "./lines.js";
+
+/** @import { Box, Line, Scale } from "./lines.js" */
+
+/** @typedef {[start: number, stop: number][]} Runs of columns */
+
+const COLUMNS = /** @type {const} */ (["at", "low", "high", "up", "down"]);
 
 export class Raster {
   constructor() {
     this.canvas = document.createElement("canvas");
-    this.context = this.canvas.getContext("2d");
+    this.context = pen(this.canvas);
     this.columns = this.reserved(4096);
-    this.used = 0;
+    this.left = this.top = this.used = 0;
+    this.bare = 0;
+    this.data = new ImageData(1, 1);
+    this.words = new Uint32Array(this.data.data.buffer);
   }
 
-  /** Begin with nothing, in a box of the canvas that it is for. */
+  /**
+   * Begin with nothing, in a box of the canvas that it is for.
+   *
+   * @param {Box} box
+   */
   clear({ left, top, width, height }) {
     Object.assign(this, { left: Math.round(left), top: Math.round(top), used: 0 });
     [width, height] = [Math.max(Math.round(width), 1), Math.max(Math.round(height), 1)];
-    if (this.data?.width !== width || this.data.height !== height) {
+    if (this.data.width !== width || this.data.height !== height) {
       [this.canvas.width, this.canvas.height] = [width, height];
       this.data = new ImageData(width, height);
       this.words = new Uint32Array(this.data.data.buffer);
@@ -26,14 +40,15 @@ export class Raster {
   /**
    * Return the runs of a line, [start, stop] each, in the columns kept here.
    *
-   * @param line {x, y, sigma}, sorted in x; NaN in y interrupts it
-   * @param scale from `linear`
+   * @param {Line} line
+   * @param {Scale} scale
    */
   trace({ x, y, sigma }, scale) {
     const { x0, y0, across, below } = scale;
     const [first, last] = within(x, scale.from, scale.to);
     this.reserve(last - first + 1);
     const { at, low, high, up, down } = this.columns;
+    /** @type {Runs} */
     const runs = [];
     let [start, n, end] = [this.used, this.used, 0];
     const finish = () => {
@@ -69,7 +84,14 @@ export class Raster {
     return runs;
   }
 
-  /** Draw the sigma of a line, unless the line itself covers it. */
+  /**
+   * Draw the sigma of a line, unless the line itself covers it.
+   *
+   * @param {Runs} runs
+   * @param {string} colour
+   * @param {number} alpha
+   * @param {number} thick
+   */
   band(runs, colour, alpha, thick) {
     const { up, down } = this.columns;
     this.dip(colour);
@@ -80,8 +102,10 @@ export class Raster {
   /**
    * Draw a line.
    *
-   * @param thick its width
-   * @param dash lengths of its dashes and gaps; none where it is whole
+   * @param {Runs} runs
+   * @param {string} colour
+   * @param {number} thick its width
+   * @param {number[]} dash lengths of its dashes and gaps; none where it is whole
    */
   line(runs, colour, thick, [on, off] = []) {
     const { at, low, high } = this.columns;
@@ -101,25 +125,36 @@ export class Raster {
     }
   }
 
-  /** Put all on the canvas that it is for. */
+  /**
+   * Put all on the canvas that it is for.
+   *
+   * @param {CanvasRenderingContext2D} context
+   */
   show(context) {
     this.context.putImageData(this.data, 0, 0);
     context.drawImage(this.canvas, this.left, this.top);
   }
 
+  /** @param {number} room */
   reserved(room) {
-    const names = ["at", "low", "high", "up", "down"];
-    return Object.fromEntries(names.map((name) => [name, new Float32Array(room)]));
+    const column = () => new Float32Array(room);
+    return { at: column(), low: column(), high: column(), up: column(), down: column() };
   }
 
+  /** @param {number} count */
   reserve(count) {
     const old = this.columns;
     if (this.used + count <= old.at.length) return;
     this.columns = this.reserved(2 * (this.used + count));
-    for (const name in old) this.columns[name].set(old[name]);
+    for (const name of COLUMNS) this.columns[name].set(old[name]);
   }
 
-  // Neighbouring columns meet halfway, else a steep line would fall into pieces.
+  /**
+   * Neighbouring columns meet halfway, else a steep line would fall into pieces.
+   *
+   * @param {number} i
+   * @param {number} middle
+   */
   join(i, middle) {
     const { low, high } = this.columns;
     if (middle < low[i]) low[i] = middle;
@@ -128,19 +163,37 @@ export class Raster {
     if (middle > high[i + 1]) high[i + 1] = middle;
   }
 
+  /**
+   * @param {number} start
+   * @param {number} stop
+   * @param {number} thick
+   */
   isWider(start, stop, thick) {
     const { low, high, up, down } = this.columns;
     for (let i = start; i < stop; i += 1) if (up[i] < low[i] - thick || down[i] > high[i] + thick) return true;
     return false;
   }
 
-  // Bytes r, g, b, a: a word on the little-endian machines that browsers run on.
+  /**
+   * Bytes r, g, b, a: a word on the little-endian machines that browsers run on.
+   *
+   * @param {string} colour
+   */
   dip(colour) {
     const value = parseInt(colour.slice(1), 16);
     this.bare = ((value & 255) << 16) | (value & 0xff00) | (value >> 16);
   }
 
-  // Each column of pixels lies between two of the line's, or more of them do.
+  /**
+   * Each column of pixels lies between two of the line's, or more of them do.
+   *
+   * @param {number} start
+   * @param {number} stop
+   * @param {Float32Array} top
+   * @param {Float32Array} bottom
+   * @param {number} more
+   * @param {number} alpha
+   */
   fill(start, stop, top, bottom, more, alpha) {
     const { at } = this.columns;
     if (stop - start < 2) {
@@ -157,6 +210,12 @@ export class Raster {
     }
   }
 
+  /**
+   * @param {number} x
+   * @param {number} from
+   * @param {number} to
+   * @param {number} alpha
+   */
   span(x, from, to, alpha) {
     const { width, height } = this.data;
     if (x < 0 || x >= width) return;
@@ -175,7 +234,12 @@ export class Raster {
     this.blend(place + width, alpha * (bottom - last));
   }
 
-  // Colour what shines through of a pixel.
+  /**
+   * Colour what shines through of a pixel.
+   *
+   * @param {number} place
+   * @param {number} alpha
+   */
   blend(place, alpha) {
     const { words, bare } = this;
     const old = words[place];
@@ -188,6 +252,7 @@ export class Raster {
     const added = alpha * (255 - was);
     const whole = was + added;
     const share = added / whole;
+    /** @param {number} shift */
     const mixed = (shift) => {
       const value = (old >>> shift) & 255;
       return (value + share * (((bare >>> shift) & 255) - value) + 0.5) << shift;

@@ -2,11 +2,20 @@
 
 import { fixed } from "../numbers.js";
 
-/** Time of day; with the day where they are more than one. */
+/**
+ * Time of day; with the day where they are more than one.
+ *
+ * @param {uPlot} plot
+ * @param {number[]} splits
+ * @param {number} axis
+ * @param {number} space
+ * @param {number} step
+ */
 export function clock(plot, splits, axis, space, step) {
-  const long = plot.scales.x.max - plot.scales.x.min > 86_400;
+  const long = (plot.scales.x.max ?? 0) - (plot.scales.x.min ?? 0) > 86_400;
   return splits.map((split) => {
     const date = new Date(split * 1000);
+    /** @param {number} value */
     const two = (value) => String(value).padStart(2, "0");
     const day = long ? `${date.getDate()} ${date.toLocaleString("en", { month: "short" })} ` : "";
     const seconds = step < 60 ? `:${two(date.getSeconds())}` : "";
@@ -15,12 +24,25 @@ export function clock(plot, splits, axis, space, step) {
   });
 }
 
-/** Whole numbers alone. */
+/**
+ * Whole numbers alone.
+ *
+ * @param {uPlot} plot
+ * @param {number[]} splits
+ */
 export function frames(plot, splits) {
   return splits.map((split) => (Number.isInteger(split) ? split.toLocaleString("en") : ""));
 }
 
-/** With as many digits as the step has. */
+/**
+ * With as many digits as the step has.
+ *
+ * @param {uPlot} plot
+ * @param {number[]} splits
+ * @param {number} axis
+ * @param {number} space
+ * @param {number} step
+ */
 export function decimals(plot, splits, axis, space, step, factor = 1) {
   const digits = Math.min(9, Math.max(0, -Math.floor(Math.log10(step * factor) + 1e-9)));
   return splits.map((split) => fixed(split * factor, digits));

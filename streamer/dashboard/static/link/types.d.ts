@@ -1,0 +1,183 @@
+// What the server sends, as `streamer/dashboard/wire.py` explains it, and what the page asks for.
+
+export type Theme = "dark" | "light";
+export type XAxis = "time" | "frame";
+export type Place = [row: number, col: number];
+export type Values = Uint8Array | Int32Array | Float32Array | Float64Array;
+
+interface Entry {
+  name: string;
+  dtype: "u1" | "i4" | "f4" | "f8";
+  shape: number[];
+  offset: string;
+}
+
+/** What the header of each message has. */
+export interface Header {
+  type: string;
+  arrays: Entry[];
+}
+
+export interface Hello extends Header {
+  run: string;
+  source?: string;
+  live: boolean;
+  state: string;
+  software?: string;
+  series: string[];
+  starts: number[];
+  quantities: string[];
+  n_frames: number;
+  shape: Place | null;
+}
+
+export interface Health extends Header {
+  live: boolean;
+  phase?: string;
+  frames_in_hz: number | null;
+  frames_out_hz: number | null;
+  latency_ms: number | null;
+  backlog: number;
+  lost: string;
+  frames?: { [state: string]: number };
+  disagreement_px: number | null;
+  dropped?: number;
+  elapsed_s: number;
+  stale_s: number;
+  n_frames?: number;
+}
+
+export interface ImageHeader extends Header {
+  series: string;
+  frame: number;
+  time_ns: number;
+  shape: Place;
+  binning: number;
+  low: number;
+  high: number;
+  knee: number;
+  has_pixels: boolean;
+  why?: string;
+}
+
+/** Of each peak on a frame. */
+export interface PeakArrays {
+  row: Float32Array;
+  col: Float32Array;
+  row_sigma: Float32Array;
+  col_sigma: Float32Array;
+  score: Float32Array;
+  flags: Int32Array;
+  track: Float64Array;
+}
+
+export interface ImageArrays extends PeakArrays {
+  pixels: Uint8Array;
+}
+
+export interface TracksHeader extends Header {
+  n_frames: number;
+  timeline: [frames: number[], times: number[]];
+}
+
+/** Columns of the tracks table; any may be missing. */
+export interface TrackArrays {
+  [column: string]: Int32Array | Float64Array;
+}
+
+export interface DriftHeader extends Header {
+  quantity: string;
+  unit: string;
+  x: XAxis;
+  request: number;
+  number: number;
+  base: number | null;
+  lines: [track: number, drop: number, keep: number, add: number][];
+}
+
+export interface Columns {
+  x: Float64Array;
+  y: Float32Array;
+  sigma: Float32Array;
+}
+
+export interface HalfCycle {
+  kind: string;
+  start: number;
+  stop: number;
+  start_frame: number | null;
+  stop_frame: number | null;
+}
+
+export interface CellHeader extends Header {
+  half_cycles: HalfCycle[];
+}
+
+export interface CellArrays {
+  time: Float64Array;
+  frame: Float64Array;
+  voltage: Float32Array;
+  current: Float32Array;
+}
+
+export interface Fit {
+  row: number;
+  col: number;
+  row_sigma: number;
+  col_sigma: number;
+}
+
+export interface PatchHeader extends Header {
+  series: string;
+  frame: number;
+  origin: Place;
+  placed: Place;
+  fit: Fit | null;
+  why: string;
+}
+
+export interface Problem extends Header {
+  text: string;
+}
+
+/** By the type of a message: what takes it in. */
+export interface Receivers {
+  hello(header: Hello): void;
+  health(header: Health): void;
+  image(header: ImageHeader, arrays: ImageArrays): void;
+  tracks(header: TracksHeader, arrays: TrackArrays): void;
+  drift(header: DriftHeader, arrays: Columns): void;
+  cell(header: CellHeader, arrays: CellArrays): void;
+  patch(header: PatchHeader, arrays: { pixels: Float32Array }): void;
+  problem(header: Problem): void;
+}
+
+export type Request =
+  | {
+      type: "watch";
+      tracks: number[];
+      quantity: string;
+      x: XAxis;
+      from: number | null;
+      to: number | null;
+      points: number;
+      request: number;
+    }
+  | { type: "show"; frame: number | null; series: string | null }
+  | { type: "patch"; series: string; frame: number; row: number; col: number }
+  | { type: "hold"; hold: boolean };
+
+export type Send = (request: Request) => void;
+
+/** A peak of a frame, as it is pointed at. */
+export interface Peak {
+  series: string;
+  frame: number;
+  row: number;
+  col: number;
+  row_sigma: number;
+  col_sigma: number;
+  score: number;
+  flags: number;
+  track: number;
+}
