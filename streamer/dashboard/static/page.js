@@ -1,5 +1,6 @@
 // The page: what comes is handed to its parts, which draw themselves when the browser is ready.
 
+import { part } from "./dom.js";
 import { Cell } from "./panels/cell.js";
 import { Controls } from "./panels/controls.js";
 import { Drift, QUANTITIES } from "./panels/drift.js";
@@ -19,22 +20,28 @@ import { Stats } from "./link/stats.js";
 import { Tracks } from "./panels/tracks.js";
 import { View } from "./view.js";
 
+/** @import { Hello, Place, Receivers, Send, Theme } from "./link/types" */
+/** @import { Arrived } from "./link/socket.js" */
+
 const POINTS = 4000; // of a line, at most; half of them, at least, are more than a plot has columns
 const AHEAD = 0.25; // of the span: how far the plot moves before finer points are asked for
-const part = (name) => document.getElementById(name);
+
 const dark = matchMedia("(prefers-color-scheme: dark)");
 
 const view = new View();
+/** @returns {Theme} */
 const theme = () => {
   const wanted = view.get("theme");
   if (wanted === "dark" || wanted === "light") return wanted;
   return dark.matches ? "dark" : "light";
 };
+/** @type {Hello | null} */
 let hello = null;
 let pending = false; // a round is due
 let watched = false; // this connection was told what to send
 let request = 0;
 let arrived = Infinity; // moment at which the oldest came of what is to be drawn
+/** @type {number | null} */
 let askedEnd = null; // end of the run when its drifts were asked for last
 
 document.documentElement.dataset.theme = theme();
@@ -42,6 +49,7 @@ const url = new URL("ws", location.href);
 url.protocol = url.protocol.replace("http", "ws");
 url.search = url.hash = "";
 const socket = new Socket(url, connected, stored);
+/** @type {Send} */
 const send = (message) => socket.send(message);
 const stats = new Stats(socket);
 const cell = new Cell();
@@ -50,14 +58,16 @@ const moments = new Moments();
 const health = new Health(part("health"), socket, stats);
 const image = new Image(part("image"), view, theme);
 const peaks = new Peaks(image, view, theme);
-const patch = new Patch(part("peak"), view, series, send);
-const frames = new Frames(document, view, series, send);
+const patch = new Patch(view, series, send);
+const frames = new Frames(view, series, send);
 const drift = new Drift(part("plot"), view, cell, series, theme);
 const readout = new Readout(part("readout"), drift, view, theme);
 const tracks = new Tracks(part("tracks"), view, theme);
 const parts = [health, image, peaks, patch, frames, drift, tracks];
 
+/** @param {...string} words */
 const fileName = (...words) => [hello?.run ?? "run", ...words].join("_").replace(/[^\w.-]+/g, "_");
+/** @param {{ series: string, frame: number }} header */
 const nameOfFrame = ({ series: name, frame }) => `${series.several ? `${name}_` : ""}frame_${frame}.png`;
 const controls = new Controls(view, image, frames, theme, {
   none: () => tracks.clear(),
@@ -75,7 +85,7 @@ function schedule() {
 /** Drifts build upon each other: each is taken in before the next could replace it. */
 function stored() {
   const message = socket.slots.get("drift");
-  if (socket.slots.delete("drift")) receive("drift", message);
+  if (message && socket.slots.delete("drift")) receive("drift", message);
   schedule();
 }
 
@@ -87,18 +97,23 @@ function round() {
   arrived = Infinity;
 }
 
+/**
+ * @param {string} type
+ * @param {Arrived} message
+ */
 function receive(type, { buffer, at }) {
   try {
     const { header, arrays } = decode(buffer);
     if (header.type !== type || !(type in receivers)) throw new Error(`type ${header.type}`);
-    receivers[type](header, arrays);
+    /** @type {Record<string, any>} */ (receivers)[type](header, arrays);
     if (type === "image" || type === "drift") arrived = Math.min(arrived, at);
   } catch (error) {
     stats.bad += 1;
-    problem(`A message of the run was not understood (${type}): ${error.message}`);
+    problem(`A message of the run was not understood (${type}): ${error instanceof Error ? error.message : error}`);
   }
 }
 
+/** @type {Receivers} */
 const receivers = {
   hello(header) {
     hello = header;
@@ -109,7 +124,7 @@ const receivers = {
     mark();
     if (header.shape && !image.shape) image.reshape(header.shape);
     const known = header.quantities.filter((name) => name in QUANTITIES);
-    if (!known.includes(view.get("quantity"))) view.set({ quantity: known[0] ?? null });
+    if (!known.some((name) => name === view.get("quantity"))) view.set({ quantity: known[0] ?? null });
     controls.offer(known.map((name) => [name, QUANTITIES[name]]));
     if (!watched) watch();
   },
@@ -181,9 +196,10 @@ function watch() {
   send({ type: "watch", tracks: chosen ?? [], quantity, x, from, to, points: POINTS, request });
 }
 
+/** @param {string} text */
 function problem(text) {
   part("problem").hidden = false;
-  part("problem").firstElementChild.textContent = text;
+  part("problem-words").textContent = text;
 }
 
 function retheme() {
@@ -193,6 +209,7 @@ function retheme() {
 }
 
 view.onchange((names) => {
+  /** @param {...string} wanted */
   const any = (...wanted) => wanted.some((name) => names.has(name));
   if (any("theme")) retheme();
   if (any("colours", "low", "high", "zoom", "row", "col")) image.dirty = peaks.dirty = patch.dirty = true;
@@ -204,6 +221,7 @@ view.onchange((names) => {
   schedule();
 });
 
+/** @type {Peaks["onpoint"]} */
 peaks.onpoint = (peak, place) => {
   patch.point(peak);
   const level = place && image.read(...place);
@@ -217,18 +235,22 @@ image.onlayout = () => {
   schedule();
 };
 drift.onresize = schedule;
+/** @type {Drift["onshow"]} */
 drift.onshow = (x) => {
   const number = drift.x === "frame" ? x : moments.frameAt(x);
   if (number !== null) frames.go(number);
 };
+/** @type {Drift["onselect"]} */
 drift.onselect = (from, to) => view.set({ from, to });
 tracks.onfull = () => problem("The plot holds no more tracks: take one out first.");
+/** @type {Tracks["onorder"]} */
 tracks.onorder = (shown, all) => {
   part("tracks-words").textContent = shown === all ? `${all}` : `${shown} of ${all}`;
 };
+/** @type {Peaks["onchoose"]} */
 peaks.onchoose = (track) => tracks.toggle(track);
 dark.addEventListener("change", retheme);
-part("problem").querySelector("button").addEventListener("click", () => {
+part("problem-dismiss").addEventListener("click", () => {
   part("problem").hidden = true;
 });
 document.addEventListener("visibilitychange", () => send({ type: "hold", hold: document.hidden }));
@@ -250,6 +272,7 @@ Object.defineProperty(window, "view", {
     peaks: peaks.count,
     peak: patch.peak,
     patch: patch.message && { ...patch.message.header, counts: [...patch.message.pixels] },
+    /** @type {(row: number, col: number) => Place} */
     place: (row, col) => [image.x(col), image.y(row)],
     drift: { ...drift.report(), values: drift.values() },
     cell: { time: [...cell.time], voltage: [...cell.voltage], halfCycles: cell.halfCycles },

@@ -3,17 +3,36 @@
 import { fixed } from "../numbers.js";
 import { isDense, nearest, shapes } from "../plot/lines.js";
 
+/** @import { CellArrays, CellHeader, HalfCycle, XAxis } from "../link/types" */
+/** @import { Box, Scale } from "../plot/lines.js" */
+/** @import { Raster } from "../plot/raster.js" */
+
+/**
+ * @typedef {object} CellLine the voltage over x
+ * @property {Float64Array} x
+ * @property {Float32Array} y
+ * @property {Float32Array} current
+ */
+
 const FAR = 0.02; // of the readings' span: farther away the voltage is not said
 
 export class Cell {
   constructor() {
     this.time = this.frame = new Float64Array();
     this.voltage = this.current = new Float32Array();
+    /** @type {(HalfCycle & { words: string })[]} */
     this.halfCycles = [];
+    /** @type {CellLine | null} */
+    this.byFrame = null;
   }
 
+  /**
+   * @param {CellHeader} header
+   * @param {CellArrays} arrays
+   */
   update(header, arrays) {
     Object.assign(this, arrays);
+    /** @type {Record<string, number>} */
     const numbers = { charge: 0, discharge: 0 };
     this.halfCycles = header.half_cycles.map((cycle) => {
       const number = cycle.kind in numbers ? ` ${(numbers[cycle.kind] += 1)}` : "";
@@ -22,12 +41,10 @@ export class Cell {
     // Before the first frame and after the last one there are readings without a frame number.
     const known = [];
     for (let i = 0; i < this.frame.length; i += 1) if (this.frame[i] >= 0) known.push(i);
-    const pick = (values, kind) => kind.from(known, (i) => values[i]);
     this.byFrame = {
-      x: pick(this.frame, Float64Array),
-      time: pick(this.time, Float64Array),
-      y: pick(this.voltage, Float32Array),
-      current: pick(this.current, Float32Array),
+      x: Float64Array.from(known, (i) => this.frame[i]),
+      y: Float32Array.from(known, (i) => this.voltage[i]),
+      current: Float32Array.from(known, (i) => this.current[i]),
     };
   }
 
@@ -35,19 +52,34 @@ export class Cell {
     return this.time.length > 0;
   }
 
-  /** Voltage as a line over time or frame. */
+  /**
+   * Voltage as a line over time or frame.
+   *
+   * @param {XAxis} x
+   * @returns {CellLine}
+   */
   line(x) {
     if (x === "time" || !this.byFrame)
       return { x: this.time, y: this.voltage, current: this.current };
     return this.byFrame;
   }
 
-  /** Start and end of a half-cycle in units of x; the last one may still go on. */
+  /**
+   * Start and end of a half-cycle in units of x; the last one may still go on.
+   *
+   * @param {HalfCycle} cycle
+   * @param {XAxis} x
+   */
   ends(cycle, x) {
     return x === "time" ? [cycle.start, cycle.stop] : [cycle.start_frame, cycle.stop_frame];
   }
 
-  /** {voltage, current, words} at a moment or frame; null where nothing is known. */
+  /**
+   * {voltage, current, words} at a moment or frame; null where nothing is known.
+   *
+   * @param {number} value
+   * @param {XAxis} x
+   */
   at(value, x) {
     const line = this.line(x);
     const index = nearest(line.x, value);
@@ -65,7 +97,15 @@ export class Cell {
     };
   }
 
-  /** Shade the half-cycles; called before the lines are drawn. */
+  /**
+   * Shade the half-cycles; called before the lines are drawn.
+   *
+   * @param {CanvasRenderingContext2D} context
+   * @param {Box} box
+   * @param {Scale} scale
+   * @param {XAxis} x
+   * @param {Record<string, string>} colours
+   */
   shade(context, box, scale, x, colours) {
     context.save();
     const ratio = devicePixelRatio || 1;
@@ -89,7 +129,15 @@ export class Cell {
     context.restore();
   }
 
-  /** Draw the voltage. */
+  /**
+   * Draw the voltage.
+   *
+   * @param {CanvasRenderingContext2D} context
+   * @param {Raster} raster
+   * @param {Scale} scale
+   * @param {XAxis} x
+   * @param {string} colour
+   */
   draw(context, raster, scale, x, colour) {
     const ratio = devicePixelRatio || 1;
     const line = this.line(x);
@@ -104,7 +152,12 @@ export class Cell {
     context.restore();
   }
 
-  /** "3.912 V, charge 1" at a moment or frame. */
+  /**
+   * "3.912 V, charge 1" at a moment or frame.
+   *
+   * @param {number} value
+   * @param {XAxis} x
+   */
   words(value, x) {
     const found = this.at(value, x);
     if (!found) return "";

@@ -1,20 +1,44 @@
 // Buttons, lists, sliders and keys: what the user does to the view with them.
 
+import { around, part, pen } from "../dom.js";
 import { KINDS, MAP_NAMES, sample } from "../plot/colours.js";
 import { counts } from "../numbers.js";
 import { trace } from "./peaks.js";
 
+/** @import { Theme, XAxis } from "../link/types" */
+/** @import { View } from "../view.js" */
+/** @import { Frames } from "./frames.js" */
+/** @import { Image } from "./image.js" */
+
+/** @typedef {[value: string | number, words: string]} Entry of a list */
+
+/** @type {Record<XAxis, Entry[]>} */
 const SPANS = {
   time: [[60, "last minute"], [300, "last 5 min"], [1800, "last 30 min"], [7200, "last 2 h"], [28_800, "last 8 h"]],
   frame: [[100, "last 100"], [1000, "last 1,000"], [10_000, "last 10,000"]],
 };
-const part = (name) => document.getElementById(name);
+const LISTS = /** @type {const} */ (["colours", "quantity", "x"]);
+const CHECKS = /** @type {const} */ (["peaks", "long"]);
+
+/** @param {string} name */
+const list = (name) => part(name, HTMLSelectElement);
+/** @param {string} name */
+const input = (name) => part(name, HTMLInputElement);
 
 export class Controls {
-  /** @param saves what the buttons that save do, by their id */
+  /**
+   * @param {View} view
+   * @param {Image} image
+   * @param {Frames} frames
+   * @param {() => Theme} theme
+   * @param {Record<string, () => void>} saves what the buttons that save do, by their id
+   */
   constructor(view, image, frames, theme, saves) {
-    Object.assign(this, { view, image, frames, theme });
-    this.fill(part("colours"), MAP_NAMES.map((name) => [name, name]));
+    this.view = view;
+    this.image = image;
+    this.frames = frames;
+    this.theme = theme;
+    this.fill(list("colours"), MAP_NAMES.map((name) => [name, name]));
     if (!MAP_NAMES.includes(view.get("colours"))) view.set({ colours: MAP_NAMES[0] });
     this.lists();
     this.sliders();
@@ -25,24 +49,33 @@ export class Controls {
     view.onchange((names) => this.follow(names));
   }
 
-  /** Offer the quantities that the run knows. */
+  /**
+   * Offer the quantities that the run knows.
+   *
+   * @param {Entry[]} entries
+   */
   offer(entries) {
-    this.fill(part("quantity"), entries);
-    part("quantity").value = this.view.get("quantity");
+    this.fill(list("quantity"), entries);
+    list("quantity").value = this.view.get("quantity") ?? "";
   }
 
+  /**
+   * @param {HTMLSelectElement} select
+   * @param {Entry[]} entries
+   */
   fill(select, entries) {
     const key = JSON.stringify(entries);
     if (select.dataset.entries === key) return; // it may be open
     select.dataset.entries = key;
-    select.replaceChildren(...entries.map(([value, words]) => new Option(words, value)));
+    select.replaceChildren(...entries.map(([value, words]) => new Option(words, String(value))));
   }
 
+  /** @param {Set<string>} names */
   follow(names) {
     const { view } = this;
-    if (names.has("x")) this.fill(part("span"), [["", "whole run"], ...SPANS[view.get("x")]]);
-    if (names.has("x") || names.has("span")) part("span").value = view.get("span") ?? "";
-    for (const name of ["colours", "quantity", "x"]) if (names.has(name)) part(name).value = view.get(name);
+    if (names.has("x")) this.fill(list("span"), [["", "whole run"], ...SPANS[view.get("x")]]);
+    if (names.has("x") || names.has("span")) list("span").value = String(view.get("span") ?? "");
+    for (const name of LISTS) if (names.has(name)) list(name).value = view.get(name) ?? "";
     part("zoom-reset").hidden = view.get("from") === null;
     this.image.host.style.touchAction = view.get("zoom") > 1 ? "none" : "pan-y";
     if (names.has("colours")) this.ramp();
@@ -51,45 +84,48 @@ export class Controls {
 
   lists() {
     const { view } = this;
-    for (const name of ["colours", "quantity", "x"])
-      part(name).addEventListener("change", (event) => {
+    for (const name of LISTS)
+      list(name).addEventListener("change", () => {
         const more = name === "x" ? { span: null, from: null, to: null } : {};
-        view.set({ ...more, [name]: event.target.value });
+        view.set({ ...more, [name]: list(name).value });
       });
-    part("span").addEventListener("change", (event) =>
-      view.set({ span: event.target.value ? Number(event.target.value) : null, from: null, to: null }));
-    for (const name of ["peaks", "long"]) {
-      part(name).checked = view.get(name);
-      part(name).addEventListener("change", (event) => view.set({ [name]: event.target.checked }));
+    list("span").addEventListener("change", () => {
+      const span = list("span").value;
+      view.set({ span: span ? Number(span) : null, from: null, to: null });
+    });
+    for (const name of CHECKS) {
+      input(name).checked = view.get(name);
+      input(name).addEventListener("change", () => view.set({ [name]: input(name).checked }));
     }
   }
 
   sliders() {
-    for (const [name, end] of [["low", 0], ["high", 1]])
-      part(name).addEventListener("input", (event) => {
-        const place = Number(event.target.value);
+    for (const [end, name] of ["low", "high"].entries())
+      input(name).addEventListener("input", () => {
+        const place = Number(input(name).value);
         this.view.set({ [name]: place === end ? null : this.image.counts(1 + 254 * place) });
       });
   }
 
   /** Show the levels: those chosen, or those that the newest frame suggests. */
   levels() {
-    for (const [name, index] of [["low", 0], ["high", 1]]) {
+    for (const [index, name] of ["low", "high"].entries()) {
       const level = this.image.levels[index];
-      if (document.activeElement !== part(name)) part(name).value = (level - 1) / 254;
+      if (document.activeElement !== part(name)) input(name).value = String((level - 1) / 254);
       const words = this.image.header ? counts(this.image.counts(level)) : "–";
       if (part(`${name}-words`).textContent !== words) part(`${name}-words`).textContent = words;
     }
   }
 
   ramp() {
-    const context = part("ramp").getContext("2d");
+    const context = pen(part("ramp", HTMLCanvasElement));
     for (let i = 0; i < 256; i += 1) {
       context.fillStyle = `rgb(${sample(this.view.get("colours"), i / 255)})`;
       context.fillRect(i, 0, 1, 1);
     }
   }
 
+  /** @param {Record<string, () => void>} saves */
   buttons(saves) {
     const { view } = this;
     const clicks = {
@@ -103,6 +139,7 @@ export class Controls {
 
   keys() {
     const { frames } = this;
+    /** @type {Record<string, () => void>} */
     const acts = {
       " ": () => frames.toggle(),
       l: () => frames.go(null),
@@ -111,7 +148,7 @@ export class Controls {
       t: () => part("theme").click(),
     };
     document.addEventListener("keydown", (event) => {
-      const busy = event.target.closest("button, select, textarea, input:not([type=range])");
+      const busy = around(event, "button, select, textarea, input:not([type=range])");
       if (busy || event.ctrlKey || event.metaKey || event.altKey || !(event.key in acts)) return;
       acts[event.key]();
       event.preventDefault();
@@ -119,18 +156,21 @@ export class Controls {
   }
 }
 
-function legend(list) {
+/** @param {HTMLElement} host */
+function legend(host) {
   for (const { words, shape, colour } of KINDS.toReversed()) {
-    const item = list.appendChild(document.createElement("li"));
+    const item = host.appendChild(document.createElement("li"));
     const canvas = item.appendChild(document.createElement("canvas"));
     canvas.width = canvas.height = 36;
-    const context = canvas.getContext("2d");
+    const context = pen(canvas);
     const path = new Path2D();
     trace(path, shape, 18, 18, 11);
-    for (const [width, style] of [[7, "#000000a0"], [3.5, colour]]) {
-      [context.lineWidth, context.strokeStyle] = [width, style];
-      context.stroke(path);
-    }
+    context.lineWidth = 7;
+    context.strokeStyle = "#000000a0";
+    context.stroke(path);
+    context.lineWidth = 3.5;
+    context.strokeStyle = colour;
+    context.stroke(path);
     item.append(words);
   }
 }

@@ -1,17 +1,24 @@
 // The drift of the chosen tracks over the run, with the voltage of the cell.
 
+import { axes, ends, padded, palette, scaleOf } from "../plot/axes.js";
 import { lineStyle } from "../plot/colours.js";
-import { extent, isDense, linear, nearest, shapes } from "../plot/lines.js";
+import { extent, isDense, nearest, shapes } from "../plot/lines.js";
 import { shownUnit } from "../numbers.js";
 import { Points } from "../plot/points.js";
 import { Raster } from "../plot/raster.js";
-import { clock, decimals, frames } from "../plot/ticks.js";
 
-const uPlot = window.uPlot;
+/** @import { Columns, DriftHeader, Theme, XAxis } from "../link/types" */
+/** @import { View } from "../view.js" */
+/** @import { Cell } from "./cell.js" */
+/** @import { Series } from "./series.js" */
+/** @import { Runs } from "../plot/raster.js" */
+
+/** @typedef {{ colour: string, dash: number[] }} Look of a line */
+
 const CLICK_MS = 240; // a second click within this time makes it a double click
 const KEY_STEP = 0.01; // of the plot's width
 const BAND = 0.2; // opacity of sigma
-const MARGIN = 0.06; // above and below what is drawn
+/** @type {Record<string, string>} */
 export const QUANTITIES = {
   radial: "radial drift",
   distance: "distance from reference",
@@ -22,33 +29,73 @@ export const QUANTITIES = {
 };
 
 export class Drift {
+  /**
+   * @param {HTMLElement} host
+   * @param {View} view
+   * @param {Cell} cell
+   * @param {Series} series
+   * @param {() => Theme} theme
+   */
   constructor(host, view, cell, series, theme) {
-    Object.assign(this, { host, view, cell, series, theme, lines: [], unit: "", quantity: "", x: "time" });
+    this.host = host;
+    this.view = view;
+    this.cell = cell;
+    this.series = series;
+    this.theme = theme;
+    /** @type {Points[]} */
+    this.lines = [];
+    this.unit = this.quantity = "";
+    /** @type {XAxis} */
+    this.x = "time";
+    /** @type {number | null} */
     this.cursor = null; // value of x under the cursor
+    /** @type {number | null} */
     this.shown = null; // value of x of the frame that is shown
-    this.oncursor = this.onshow = this.onselect = () => {};
-    this.number = this.base = null; // of the message that told the lines last, and what it built upon
+    this.oncursor = this.onresize = () => {};
+    /** @type {(x: number) => void} */
+    this.onshow = () => {};
+    /** @type {(from: number | null, to: number | null) => void} */
+    this.onselect = () => {};
+    /** @type {number | null} */
+    this.number = null; // of the message that told the lines last
+    /** @type {number | null} */
+    this.base = null; // what it built upon
     this.drawn = 0;
+    this.dirty = this.fresh = false;
+    /** @type {uPlot | null} */
+    this.plot = null;
+    this.made = ""; // what it was made for
+    /** @type {Record<string, string>} */
+    this.palette = {};
+    this.marker = document.createElement("div");
+    this.marker.className = "marker";
+    /** @type {Map<number, HTMLElement>} by track */
     this.dots = new Map();
     this.raster = new Raster();
     new ResizeObserver(() => this.resize()).observe(host);
     host.addEventListener("keydown", (event) => this.key(event));
   }
 
-  /** Take in what is new of the lines; false where it builds upon a message that is not here. */
+  /**
+   * Take in what is new of the lines; false where it builds upon a message that is not here.
+   *
+   * @param {DriftHeader} header
+   * @param {Columns} arrays
+   */
   update(header, { x, y, sigma }) {
     const { base, number } = header;
     if (base !== null && base !== this.number) return false;
-    const known = new Map(base === null ? [] : this.lines.map((line) => [line.track, line]));
+    const known = new Map((base === null ? [] : this.lines).map((line) => [line.track, line]));
     this.number = null;
     const lines = [];
     let from = 0;
     for (const [track, drop, keep, add] of header.lines) {
       const line = known.get(track) ?? new Points(track);
-      const part = (values) => values.subarray(from, from + add);
-      if (!line.take(drop, keep, { x: part(x), y: part(y), sigma: part(sigma) })) return false;
+      const to = from + add;
+      const added = { x: x.subarray(from, to), y: y.subarray(from, to), sigma: sigma.subarray(from, to) };
+      if (!line.take(drop, keep, added)) return false;
       lines.push(line);
-      from += add;
+      from = to;
     }
     if (header.x !== this.x) this.cursor = null;
     const { quantity, unit } = header;
@@ -57,7 +104,12 @@ export class Drift {
     return true;
   }
 
-  /** Mark the frame that the image shows, by its time and its number in the run. */
+  /**
+   * Mark the frame that the image shows, by its time and its number in the run.
+   *
+   * @param {number} time
+   * @param {number | null} number
+   */
   show(time, number) {
     this.shown = this.x === "time" ? time : number;
     if (this.view.get("frame") !== null) this.dirty = true;
@@ -66,6 +118,7 @@ export class Drift {
   /** What is plotted, as plain numbers. */
   report() {
     const { quantity, unit, x, range, cursor, number, base, drawn } = this;
+    /** @param {Points} line */
     const plain = ({ track, x: at, y, sigma }) => ({ track, x: [...at], y: [...y], sigma: [...sigma] });
     return { quantity, unit, x, range, cursor, number, base, drawn, lines: this.chosen.map(plain) };
   }
@@ -111,15 +164,15 @@ export class Drift {
     if (!this.dirty || !this.host.clientWidth) return;
     this.dirty = false;
     const [from, to] = this.range;
-    if (this.made !== this.kind) this.make();
+    const plot = this.plot && this.made === this.kind ? this.plot : this.make();
     const y = padded(this.chosen.map((line) => extent(line, from, to)), 1e-6);
     const volts = padded([extent(this.cell.line(this.x), from, to)], 0.02);
-    this.plot.axes[1].label = this.label;
-    this.plot.batch(() => {
-      this.plot.setScale("x", { min: from, max: to });
-      this.plot.setScale("y", { min: y[0], max: y[1] });
-      this.plot.setScale("volts", { min: volts[0], max: volts[1] });
-      this.plot.redraw(false, true);
+    plot.axes[1].label = this.label;
+    plot.batch(() => {
+      plot.setScale("x", { min: from, max: to });
+      plot.setScale("y", { min: y[0], max: y[1] });
+      plot.setScale("volts", { min: volts[0], max: volts[1] });
+      plot.redraw(false, true);
     });
     this.mark();
     this.oncursor();
@@ -136,17 +189,16 @@ export class Drift {
     this.made = this.kind;
     this.plot?.destroy();
     this.dots.clear();
-    const colours = this.colours();
-    const font = "12px system-ui, sans-serif";
-    const axis = { stroke: colours.ink, font, labelFont: font, labelSize: 20, ticks: { stroke: colours.grid, size: 5 } };
-    const grid = { stroke: colours.grid, width: 1 };
+    this.palette = palette();
     const nothing = { paths: () => null, points: { show: false } };
-    const along = this.x === "time" ? "time of day" : this.series.several ? "frame of the run" : "frame";
-    this.plot = new uPlot(
+    const { several } = this.series;
+    const volts = this.cell.known;
+    const factor = () => shownUnit(this.unit)[1];
+    const plot = new uPlot(
       {
         width: this.host.clientWidth,
         height: this.host.clientHeight,
-        padding: [8, this.cell.known ? 0 : 12, 0, 0],
+        padding: [8, volts ? 0 : 12, 0, 0],
         legend: { show: false },
         cursor: { y: false, points: { show: false }, drag: { x: true, y: false, setScale: false, dist: 5 } },
         scales: {
@@ -154,15 +206,11 @@ export class Drift {
           y: { auto: false },
           volts: { auto: false },
         },
-        axes: [
-          { ...axis, grid, size: 34, label: along, values: this.x === "time" ? clock : frames },
-          { ...axis, grid, size: 62, scale: "y", label: " ", values: (...words) => decimals(...words, shownUnit(this.unit)[1]) },
-          { ...axis, stroke: colours.faint, grid: { show: false }, side: 1, size: 46, scale: "volts", label: "cell voltage / V", values: decimals, show: this.cell.known },
-        ],
+        axes: axes(this.palette, { x: this.x, several, volts, factor }),
         series: [{}, { scale: "y", ...nothing }, { scale: "volts", ...nothing }],
         hooks: {
-          drawAxes: [() => this.behind()],
-          draw: [() => this.before()],
+          drawAxes: [(plot) => this.behind(plot)],
+          draw: [(plot) => this.before(plot)],
           setCursor: [(plot) => this.point(plot)],
           setSelect: [(plot) => this.select(plot)],
         },
@@ -170,18 +218,20 @@ export class Drift {
       [[0, 1], [0, 0], [0, 0]],
       this.host,
     );
-    this.plot.palette = colours;
-    this.marker = this.plot.over.appendChild(document.createElement("div"));
-    this.marker.className = "marker";
-    this.listen(this.plot.over);
+    plot.over.append(this.marker);
+    this.listen(plot.over);
+    this.plot = plot;
+    return plot;
   }
 
+  /** @param {HTMLElement} over */
   listen(over) {
     let timer = 0;
+    /** @type {number | null} */
     let start = null;
     over.addEventListener("pointerdown", (event) => (start = event.clientX));
     over.addEventListener("click", (event) => {
-      if (start !== null && Math.abs(event.clientX - start) > 4) return;
+      if (!this.plot || (start !== null && Math.abs(event.clientX - start) > 4)) return;
       const x = this.plot.posToVal(event.clientX - over.getBoundingClientRect().left, "x");
       clearTimeout(timer);
       timer = setTimeout(() => this.onshow(x), CLICK_MS);
@@ -194,10 +244,12 @@ export class Drift {
     }, true);
   }
 
+  /** @param {KeyboardEvent} event */
   key(event) {
     if (event.target !== this.host || event.ctrlKey || event.metaKey) return;
     const [from, to] = this.range;
     const middle = this.cursor ?? (from + to) / 2;
+    /** @param {number} factor */
     const zoom = (factor) => this.onselect(middle + (from - middle) * factor, middle + (to - middle) * factor);
     const step = (to - from) * KEY_STEP * (event.shiftKey ? 10 : 1);
     if (event.key === "ArrowLeft") this.move(Math.max(middle - step, from));
@@ -210,10 +262,12 @@ export class Drift {
     event.preventDefault();
   }
 
+  /** @param {number} value */
   move(value) {
     this.plot?.setCursor({ left: this.plot.valToPos(value, "x"), top: 1 });
   }
 
+  /** @param {uPlot} plot */
   point(plot) {
     const { left } = plot.cursor;
     this.cursor = left === null || left === undefined || left < 0 ? null : plot.posToVal(left, "x");
@@ -221,6 +275,7 @@ export class Drift {
     this.oncursor();
   }
 
+  /** @param {uPlot} plot */
   select(plot) {
     const { left, width } = plot.select;
     if (width < 5) return;
@@ -238,15 +293,22 @@ export class Drift {
     });
   }
 
-  // Small HTML parts above the canvas: they move without the plot being drawn again.
+  /** Small HTML parts above the canvas: they move without the plot being drawn again. */
   mark() {
     const { plot } = this;
     if (!plot) return;
+    const { min: first, max: last } = ends(plot.scales.x);
+    /** @param {number} value */
     const place = (value) => plot.valToPos(value, "x");
-    const visible = (value) => value !== null && value >= plot.scales.x.min && value <= plot.scales.x.max;
-    const paused = this.view.get("frame") !== null && visible(this.shown);
+    /**
+     * @param {number | null} value
+     * @returns {value is number}
+     */
+    const visible = (value) => value !== null && value >= first && value <= last;
+    const { shown } = this;
+    const paused = this.view.get("frame") !== null && visible(shown);
     this.marker.hidden = !paused;
-    if (paused) this.marker.style.transform = `translateX(${place(this.shown)}px)`;
+    if (paused) this.marker.style.transform = `translateX(${place(shown)}px)`;
     const wanted = this.cursor === null ? [] : this.values();
     for (const { track, x, y } of wanted) {
       let dot = this.dots.get(track);
@@ -256,38 +318,38 @@ export class Drift {
         this.dots.set(track, dot);
       }
       dot.hidden = !visible(x) || !Number.isFinite(y);
-      dot.style.borderColor = lineStyle(this.view.slots.get(track), this.theme()).colour;
+      dot.style.borderColor = lineStyle(this.view.slots.get(track) ?? 0, this.theme()).colour;
       dot.style.transform = `translate(${place(x)}px, ${plot.valToPos(y, "y")}px)`;
     }
     for (const [track, dot] of this.dots)
       if (!wanted.some((one) => one.track === track)) dot.hidden = true;
   }
 
-  /** From x and the scale of an axis to pixels of the canvas. */
-  scale(axis) {
-    const { bbox, scales } = this.plot;
-    return linear(bbox, scales.x, scales[axis]);
+  /** @param {uPlot} plot */
+  behind(plot) {
+    const { ctx, bbox } = plot;
+    const scale = scaleOf(plot, "y");
+    this.cell.shade(ctx, bbox, scale, this.x, this.palette);
+    if (this.x === "frame") this.series.borders(ctx, bbox, scale, this.palette.faint);
   }
 
-  behind() {
-    const { ctx, bbox } = this.plot;
-    this.cell.shade(ctx, bbox, this.scale("y"), this.x, this.plot.palette);
-    if (this.x === "frame") this.series.borders(ctx, bbox, this.scale("y"), this.plot.palette.faint);
-  }
-
-  before() {
-    const { ctx, bbox, palette } = this.plot;
+  /** @param {uPlot} plot */
+  before(plot) {
+    const { ctx, bbox } = plot;
     const ratio = devicePixelRatio || 1;
     ctx.save();
     ctx.beginPath();
     ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
     ctx.clip();
-    const [scale, volts] = [this.scale("y"), this.scale("volts")];
+    const [scale, volts] = [scaleOf(plot, "y"), scaleOf(plot, "volts")];
     const { raster } = this;
     raster.clear(bbox);
-    const [dense, loose] = [[], []];
+    /** @type {(Look & { runs: Runs })[]} */
+    const dense = [];
+    /** @type {(Look & ReturnType<typeof shapes>)[]} */
+    const loose = [];
     for (const line of this.chosen) {
-      const { colour, dash } = lineStyle(this.view.slots.get(line.track), this.theme());
+      const { colour, dash } = lineStyle(this.view.slots.get(line.track) ?? 0, this.theme());
       const style = { colour, dash: dash.map((length) => length * ratio) };
       if (isDense(line, scale)) dense.push({ ...style, runs: raster.trace(line, scale) });
       else loose.push({ ...style, ...shapes(line, scale) });
@@ -295,7 +357,7 @@ export class Drift {
     dense.reverse();
     for (const { runs, colour, dash } of dense) raster.line(runs, colour, 1.6 * ratio, dash);
     for (const { runs, colour } of dense) raster.band(runs, colour, BAND, 1.6 * ratio);
-    this.cell.draw(ctx, raster, volts, this.x, palette.faint);
+    this.cell.draw(ctx, raster, volts, this.x, this.palette.faint);
     raster.show(ctx);
     ctx.globalAlpha = BAND;
     for (const { band, colour } of loose) {
@@ -317,20 +379,6 @@ export class Drift {
   resize() {
     this.plot?.setSize({ width: this.host.clientWidth, height: this.host.clientHeight });
     this.dirty = true;
-    this.onresize?.();
+    this.onresize();
   }
-
-  colours() {
-    const style = getComputedStyle(document.documentElement);
-    const names = ["ink", "faint", "grid", "charge", "discharge", "words"];
-    return Object.fromEntries(names.map((name) => [name, style.getPropertyValue(`--plot-${name}`).trim()]));
-  }
-}
-
-function padded(extents, least) {
-  const low = Math.min(...extents.map(([one]) => one));
-  const high = Math.max(...extents.map(([, one]) => one));
-  if (!(high >= low)) return [0, 1];
-  const pad = Math.max(MARGIN * (high - low), least);
-  return [low - pad, high + 2 * pad];
 }

@@ -1,41 +1,64 @@
 // Which frame is shown: the newest as it comes, or one of the run's, paused. Frames are counted
 // through the run; the view and the server know each by its series and its number there.
 
+import { part } from "../dom.js";
 import { moment, whole } from "../numbers.js";
+
+/** @import { Hello, ImageHeader, Send } from "../link/types" */
+/** @import { View } from "../view.js" */
+/** @import { Series } from "./series.js" */
 
 const SEND_MS = 60; // while the slider moves, a frame is asked for no more often
 
 export class Frames {
-  constructor(root, view, series, send) {
-    const part = (name) => root.querySelector(`#${name}`);
-    Object.assign(this, { view, series, send, part, last: 0, header: null, live: true });
-    this.slider = part("scroll");
+  /**
+   * @param {View} view
+   * @param {Series} series
+   * @param {Send} send
+   */
+  constructor(view, series, send) {
+    this.view = view;
+    this.series = series;
+    this.send = send;
+    this.last = 0; // number in the run of its last frame
+    /** @type {ImageHeader | null} */
+    this.header = null;
+    this.live = true;
+    this.dirty = false;
+    this.timer = 0;
+    this.slider = part("scroll", HTMLInputElement);
     part("pause").addEventListener("click", () => this.toggle());
     part("live").addEventListener("click", () => this.go(null));
     this.slider.addEventListener("input", () => this.go(Number(this.slider.value)));
-    for (const button of root.querySelectorAll("[data-step]"))
-      button.addEventListener("click", () => this.step(Number(button.dataset.step)));
+    for (const button of part("frames").querySelectorAll("button"))
+      if (button.dataset.step) button.addEventListener("click", () => this.step(Number(button.dataset.step)));
     view.onchange((names) => {
       if (names.has("frame") || names.has("series")) this.ask();
     });
   }
 
+  /** @param {Hello} hello */
   greet(hello) {
     this.live = hello.live;
     this.last = Math.max(hello.n_frames - 1, this.number ?? 0);
     this.dirty = true;
   }
 
-  /** The run has at least so many frames. */
+  /**
+   * The run has at least so many frames.
+   *
+   * @param {number} count
+   */
   grow(count) {
     if (!(count - 1 > this.last)) return;
     this.last = count - 1;
     this.dirty = true;
   }
 
+  /** @param {ImageHeader} header */
   update(header) {
     this.header = header;
-    this.grow(this.number + 1);
+    this.grow((this.number ?? -1) + 1);
     this.dirty = true;
   }
 
@@ -54,7 +77,11 @@ export class Frames {
     return this.view.get("frame") !== null;
   }
 
-  /** Show a frame of the run; null the newest. */
+  /**
+   * Show a frame of the run; null the newest.
+   *
+   * @param {number | null} number
+   */
   go(number) {
     if (number === null) this.view.set({ frame: null, series: null });
     else if (Number.isFinite(number))
@@ -66,6 +93,7 @@ export class Frames {
     this.go(this.paused ? null : this.current);
   }
 
+  /** @param {number} by */
   step(by) {
     this.go(this.current + by);
   }
@@ -86,22 +114,23 @@ export class Frames {
     if (!this.dirty) return;
     this.dirty = false;
     const { header, paused, current, number, series } = this;
-    this.slider.max = this.last;
-    this.slider.value = current;
+    this.slider.max = String(this.last);
+    this.slider.value = String(current);
     this.slider.ariaValueText = joined(`frame ${current} of ${this.last + 1}`, series.words(current));
-    this.part("pause").textContent = paused ? "Go on" : "Pause";
-    this.part("pause").ariaPressed = String(paused);
-    this.part("live").disabled = !paused;
-    this.part("live").textContent = this.live ? "Live" : "Last";
-    const badge = this.part("badge");
+    part("pause").textContent = paused ? "Go on" : "Pause";
+    part("pause").ariaPressed = String(paused);
+    part("live", HTMLButtonElement).disabled = !paused;
+    part("live").textContent = this.live ? "Live" : "Last";
+    const badge = part("badge");
     badge.dataset.mode = paused ? "paused" : this.live ? "live" : "ended";
     badge.textContent = paused ? "paused" : this.live ? "newest" : "last frame";
     const at = header && `frame ${whole(number ?? header.frame)} of ${whole(this.last + 1)}`;
-    this.part("moment").textContent = at ? joined(at, series.words(number), moment(header.time_ns / 1e9)) : "–";
-    this.part("moment").title = header && series.several ? header.series : "";
+    part("moment").textContent = header ? joined(at, series.words(number), moment(header.time_ns / 1e9)) : "–";
+    part("moment").title = header && series.several ? header.series : "";
   }
 }
 
+/** @param {...(string | null)} words */
 function joined(...words) {
   return words.filter(Boolean).join(" · ");
 }

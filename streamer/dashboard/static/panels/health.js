@@ -1,34 +1,57 @@
 // The strip on top: whether frames come, and whether any is lost. Words first, colour beside them.
 
+import { part } from "../dom.js";
 import { fixed, rate, span, whole } from "../numbers.js";
+
+/** @import { Health as HealthNow, Hello } from "../link/types" */
+/** @import { Socket } from "../link/socket.js" */
+/** @import { Stats } from "../link/stats.js" */
 
 const SILENT_S = 5; // a run says something every second
 const SLOW = ["failed", "missing", "shed"];
 
+/** @param {{ phase?: string }} health */
 const how = ({ phase }) => (phase === "done" ? "ended" : `ended: ${phase ?? "unknown"}`);
 
 export class Health {
+  /**
+   * @param {HTMLElement} element
+   * @param {Socket} socket
+   * @param {Stats} stats
+   */
   constructor(element, socket, stats) {
-    const part = (name) => element.querySelector(`#${name}`);
-    Object.assign(this, { element, part, socket, stats, hello: null, health: null });
+    this.element = element;
+    this.socket = socket;
+    this.stats = stats;
+    /** @type {Hello | null} */
+    this.hello = null;
+    /** @type {HealthNow | null} */
+    this.health = null;
+    this.dirty = false;
   }
 
+  /** @param {Hello} hello */
   greet(hello) {
     this.hello = hello;
     const series = hello.series?.length > 1 ? ` · ${hello.series.length} series` : "";
-    this.part("run-words").textContent = `${hello.run}${series} · ${hello.source ?? ""}`;
-    this.part("run-words").title = `${hello.run}: ${hello.source ?? ""} (${hello.software ?? ""})`;
+    part("run-words").textContent = `${hello.run}${series} · ${hello.source ?? ""}`;
+    part("run-words").title = `${hello.run}: ${hello.source ?? ""} (${hello.software ?? ""})`;
     document.title = `${hello.run} · braggstream`;
     this.dirty = true;
   }
 
+  /** @param {HealthNow} health */
   update(health) {
     this.health = health;
-    this.heardAt = performance.now();
+
     this.dirty = true;
   }
 
-  /** [level, words] of how the run stands. */
+  /**
+   * [level, words] of how the run stands.
+   *
+   * @returns {[level: string, words: string]}
+   */
   state() {
     const { socket, hello, health } = this;
     const ended = health && health.live === false;
@@ -41,7 +64,7 @@ export class Health {
     if (ended || !hello.live) return ["ended", how(health ?? { phase: hello.state })];
     if (!health) return ["waiting", "waiting for the run"];
     if (health.stale_s > SILENT_S) return ["bad", `run silent for ${span(health.stale_s)}`];
-    if (!(health.frames_in_hz > 0) && !(health.frames_out_hz > 0)) return ["waiting", "waiting for frames"];
+    if (!((health.frames_in_hz ?? 0) > 0) && !((health.frames_out_hz ?? 0) > 0)) return ["waiting", "waiting for frames"];
     return ["live", "live"];
   }
 
@@ -50,8 +73,8 @@ export class Health {
     this.dirty = false;
     const [level, words] = this.state();
     this.write("state-words", words);
-    this.part("state").dataset.level = level;
-    this.part("state").title = this.health?.phase ?? "";
+    part("state").dataset.level = level;
+    part("state").title = this.health?.phase ?? "";
     const { health } = this;
     if (!health) return;
     const known = this.socket.open;
@@ -64,13 +87,17 @@ export class Health {
     this.write("done", whole(health.frames?.done));
     this.write("elapsed", span(health.elapsed_s));
     this.write("dropped", whole((health.dropped ?? 0) + this.stats.missed));
-    const lost = SLOW.some((name) => health.frames?.[name] > 0);
+    const lost = SLOW.some((name) => (health.frames?.[name] ?? 0) > 0);
     this.write("lost-words", health.lost || "nothing lost");
-    this.part("lost").dataset.level = lost ? "bad" : health.lost ? "warn" : "good";
+    part("lost").dataset.level = lost ? "bad" : health.lost ? "warn" : "good";
   }
 
+  /**
+   * @param {string} name
+   * @param {string} text
+   */
   write(name, text) {
-    const part = this.part(name);
-    if (part.textContent !== text) part.textContent = text;
+    const output = part(name);
+    if (output.textContent !== text) output.textContent = text;
   }
 }

@@ -1,28 +1,49 @@
 // The peak that is pointed at: its numbers, the pixels around it, and where it was placed.
 
+import { part, pen } from "../dom.js";
 import { KINDS, kindOf, sample } from "../plot/colours.js";
 import { counts, fixed, flagWords, measured, whole } from "../numbers.js";
+
+/** @import { PatchHeader, Peak, Place, Send } from "../link/types" */
+/** @import { View } from "../view.js" */
+/** @import { Series } from "./series.js" */
 
 const DWELL_MS = 120; // pointing this long means interest
 const AGAIN_MS = 400; // while frames pass, pixels are asked for no more often
 const SIZE = 132;
 
 export class Patch {
-  constructor(element, view, series, send) {
-    Object.assign(this, { view, series, send });
-    this.canvas = element.querySelector("#patch");
-    this.title = element.querySelector("#peak-title");
-    this.numbers = element.querySelector("#peak-numbers");
-    this.words = element.querySelector("#peak-words");
-    this.context = this.canvas.getContext("2d");
+  /**
+
+   * @param {View} view
+   * @param {Series} series
+   * @param {Send} send
+   */
+  constructor(view, series, send) {
+    this.view = view;
+    this.series = series;
+    this.send = send;
+    this.canvas = part("patch", HTMLCanvasElement);
+    this.title = part("peak-title");
+    this.numbers = part("peak-numbers");
+    this.words = part("peak-words");
+    this.context = pen(this.canvas);
     this.canvas.width = this.canvas.height = SIZE * (devicePixelRatio || 1);
+    /** @type {Peak | null} */
     this.peak = null;
+    /** @type {{ header: PatchHeader, pixels: Float32Array } | null} */
     this.message = null;
+    this.dirty = false;
+    this.timer = 0;
     this.askedAt = 0;
-    this.asked = "";
+
   }
 
-  /** Show a peak; null keeps the last one. */
+  /**
+   * Show a peak; null keeps the last one.
+   *
+   * @param {Peak | null} peak
+   */
   point(peak) {
     if (!peak) return;
     if (this.peak && keyOf(peak) === keyOf(this.peak)) return;
@@ -36,12 +57,16 @@ export class Patch {
   }
 
   ask() {
+    if (!this.peak) return;
     const { series, frame, row, col } = this.peak;
     this.askedAt = performance.now();
-    this.asked = keyOf(this.peak);
     this.send({ type: "patch", series, frame, row, col });
   }
 
+  /**
+   * @param {PatchHeader} header
+   * @param {{ pixels?: Float32Array }} arrays
+   */
   update(header, arrays) {
     this.message = { header, pixels: arrays.pixels ?? new Float32Array() };
     this.dirty = true;
@@ -59,11 +84,11 @@ export class Patch {
       ["score", `${counts(peak.score)} counts`],
       ["flags", flagWords(peak.flags)],
     ];
-    const fit = this.message?.header.fit;
-    if (fit) {
+    const { fit, placed } = this.message?.header ?? {};
+    if (fit && placed) {
       rows.push(["fit, row", measured(fit.row, fit.row_sigma, "px")]);
       rows.push(["fit, column", measured(fit.col, fit.col_sigma, "px")]);
-      const [row, col] = this.message.header.placed;
+      const [row, col] = placed;
       rows.push(["model to fit", `${fixed(Math.hypot(fit.row - row, fit.col - col), 3)} px`]);
     }
     this.numbers.replaceChildren(...rows.map(([name, value]) => pair(name, value)));
@@ -73,13 +98,14 @@ export class Patch {
   }
 
   explain() {
-    if (!this.message) return this.where(this.peak);
+    if (!this.message) return this.peak ? this.where(this.peak) : "";
     const { header, pixels } = this.message;
     if (!pixels.length) return header.why || "no pixels of this frame at hand";
     const marks = header.fit ? "+ placed, ○ fit" : "+ placed";
     return `${this.where(header)}: ${marks}, 11 × 11 px`;
   }
 
+  /** @param {{ series: string, frame: number }} at */
   where({ series, frame }) {
     const number = this.series.number(series, frame);
     const words = this.series.words(number);
@@ -103,6 +129,10 @@ export class Patch {
       context.fillStyle = `rgb(${colour})`;
       context.fillRect((index % 11) * size, Math.floor(index / 11) * size, size + 0.5, size + 0.5);
     });
+    /**
+     * @param {Place} where
+     * @returns {Place}
+     */
     const place = ([row, col]) => [
       (col - header.origin[1] + 0.5) * size,
       (row - header.origin[0] + 0.5) * size,
@@ -122,20 +152,30 @@ export class Patch {
     this.stroke(circle, "#ff9d3c");
   }
 
+  /**
+   * @param {Path2D} path
+   * @param {string} colour
+   */
   stroke(path, colour) {
     const ratio = this.canvas.width / SIZE;
-    for (const [width, style] of [[4 * ratio, "#000000b0"], [1.8 * ratio, colour]]) {
-      this.context.lineWidth = width;
-      this.context.strokeStyle = style;
-      this.context.stroke(path);
-    }
+    this.context.lineWidth = 4 * ratio;
+    this.context.strokeStyle = "#000000b0";
+    this.context.stroke(path);
+    this.context.lineWidth = 1.8 * ratio;
+    this.context.strokeStyle = colour;
+    this.context.stroke(path);
   }
 }
 
+/** @param {Pick<Peak, "series" | "frame" | "row" | "col">} peak */
 function keyOf({ series, frame, row, col }) {
   return `${series} ${frame} ${row} ${col}`;
 }
 
+/**
+ * @param {string} name
+ * @param {string} value
+ */
 function pair(name, value) {
   const element = document.createElement("div");
   const [term, said] = [document.createElement("dt"), document.createElement("dd")];

@@ -1,23 +1,47 @@
 // The peaks of the shown frame: marks over the image, and which one is pointed at.
 
+import { part, pen } from "../dom.js";
 import { KINDS, kindOf, lineStyle } from "../plot/colours.js";
+
+/** @import { ImageHeader, Peak, PeakArrays, Place, Theme } from "../link/types" */
+/** @import { View } from "../view.js" */
+/** @import { Image } from "./image.js" */
 
 const REACH_PX = 14; // a pointer this near means the peak
 const [SMALLEST_PX, LARGEST_PX] = [3.5, 8];
+const [SINGLE, FLAGS, TRACK] = [new Float32Array(), new Int32Array(), new Float64Array()];
+const NONE = {
+  row: SINGLE, col: SINGLE, row_sigma: SINGLE, col_sigma: SINGLE, score: SINGLE, flags: FLAGS, track: TRACK,
+};
 
 export class Peaks {
+  /**
+   * @param {Image} image
+   * @param {View} view
+   * @param {() => Theme} theme
+   */
   constructor(image, view, theme) {
     this.image = image;
     this.view = view;
     this.theme = theme;
-    this.canvas = image.host.querySelector("#marks");
-    this.context = this.canvas.getContext("2d");
-    this.arrays = null;
+    this.canvas = part("marks", HTMLCanvasElement);
+    this.context = pen(this.canvas);
+    /** @type {ImageHeader | null} */
+    this.header = null;
+    /** @type {PeakArrays} */
+    this.arrays = NONE;
     this.count = 0;
     this.pointed = -1; // index of the peak that is pointed at
+    /** @type {number | null} */
     this.followed = null; // its track, to find it on the next frame
-    this.onpoint = this.onchoose = () => {};
-    image.onpoint = (x, y) => this.point(x === null ? -1 : this.nearest(x, y), x, y);
+    /** @type {number[] | null} */
+    this.order = null; // indices of the peaks, the strongest first
+    this.dirty = false;
+    /** @type {(peak: Peak | null, place: Place | null) => void} */
+    this.onpoint = () => {};
+    /** @type {(track: number) => void} */
+    this.onchoose = () => {};
+    image.onpoint = (x, y) => this.point(x === null || y === null ? -1 : this.nearest(x, y), x, y);
     image.onclick = (x, y) => this.choose(this.nearest(x, y));
     image.onlayout = () => {
       this.dirty = true;
@@ -26,6 +50,10 @@ export class Peaks {
     image.host.addEventListener("blur", () => this.point(-1, null, null));
   }
 
+  /**
+   * @param {ImageHeader} header
+   * @param {PeakArrays} arrays
+   */
   update(header, arrays) {
     this.header = header;
     this.arrays = arrays;
@@ -37,15 +65,32 @@ export class Peaks {
     this.onpoint(this.peak(this.pointed), null);
   }
 
-  /** What is known of a peak, or null. */
+  /**
+   * What is known of a peak, or null.
+   *
+   * @param {number} index
+   * @returns {Peak | null}
+   */
   peak(index) {
-    if (index < 0 || index >= this.count) return null;
-    const found = { frame: this.header.frame, series: this.header.series };
-    for (const name of ["row", "col", "row_sigma", "col_sigma", "score", "flags", "track"])
-      found[name] = this.arrays[name][index];
-    return found;
+    if (!this.header || index < 0 || index >= this.count) return null;
+    const { row, col, row_sigma, col_sigma, score, flags, track } = this.arrays;
+    return {
+      frame: this.header.frame,
+      series: this.header.series,
+      row: row[index],
+      col: col[index],
+      row_sigma: row_sigma[index],
+      col_sigma: col_sigma[index],
+      score: score[index],
+      flags: flags[index],
+      track: track[index],
+    };
   }
 
+  /**
+   * @param {number} x
+   * @param {number} y
+   */
   nearest(x, y) {
     const reach = REACH_PX / this.image.scale;
     const [row, col] = this.image.at(x, y);
@@ -57,14 +102,20 @@ export class Peaks {
     return best;
   }
 
+  /**
+   * @param {number} index
+   * @param {number | null} x
+   * @param {number | null} y
+   */
   point(index, x, y) {
-    const place = x === null ? null : this.image.at(x, y);
+    const place = x === null || y === null ? null : this.image.at(x, y);
     if (index !== this.pointed) this.dirty = true;
     this.pointed = index;
     this.followed = index < 0 ? null : this.arrays.track[index];
     this.onpoint(this.peak(index), place);
   }
 
+  /** @param {number} index */
   choose(index) {
     if (index < 0) return;
     this.point(index, null, null);
@@ -72,11 +123,13 @@ export class Peaks {
     if (track >= 0) this.onchoose(track);
   }
 
+  /** @param {KeyboardEvent} event */
   key(event) {
     if (event.target !== this.image.host || !this.count) return;
-    if (event.key === "Enter") return this.choose(this.pointed);
+    if (event.key === "Enter") this.choose(this.pointed);
     if (event.key.toLowerCase() !== "n") return;
-    this.order ??= [...this.arrays.score.keys()].sort((a, b) => this.arrays.score[b] - this.arrays.score[a]);
+    const { score } = this.arrays;
+    this.order ??= [...score.keys()].sort((a, b) => score[b] - score[a]);
     const now = this.order.indexOf(this.pointed);
     const next = now < 0 ? 0 : (now + (event.shiftKey ? -1 : 1) + this.count) % this.count;
     this.point(this.order[next], null, null);
@@ -150,7 +203,15 @@ export class Peaks {
   }
 }
 
-/** Put the shape of a kind of peak on a path. */
+/**
+ * Put the shape of a kind of peak on a path.
+ *
+ * @param {Path2D} path
+ * @param {string} shape
+ * @param {number} x
+ * @param {number} y
+ * @param {number} size
+ */
 export function trace(path, shape, x, y, size) {
   if (shape === "circle") {
     path.moveTo(x + size * 0.8, y);
@@ -171,6 +232,15 @@ export function trace(path, shape, x, y, size) {
   }
 }
 
+/**
+ * @param {CanvasRenderingContext2D} context
+ * @param {number} x
+ * @param {number} y
+ * @param {number} radius
+ * @param {string} colour
+ * @param {string} halo
+ * @param {number[]} dash
+ */
 function ring(context, x, y, radius, colour, halo, dash) {
   context.beginPath();
   context.arc(x, y, radius, 0, 2 * Math.PI);

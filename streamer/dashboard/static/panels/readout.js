@@ -3,9 +3,26 @@
 import { lineStyle } from "../plot/colours.js";
 import { NONE, measured, moment, shownUnit, whole } from "../numbers.js";
 
+/** @import { Theme } from "../link/types" */
+/** @import { View } from "../view.js" */
+/** @import { Drift } from "./drift.js" */
+
+/** @typedef {{ item: HTMLElement, line: HTMLElement, value: HTMLElement }} Chip of a track */
+
 export class Readout {
+  /**
+   * @param {HTMLElement} element
+   * @param {Drift} drift
+   * @param {View} view
+   * @param {() => Theme} theme
+   */
   constructor(element, drift, view, theme) {
-    Object.assign(this, { element, drift, view, theme, chips: new Map() });
+    this.element = element;
+    this.drift = drift;
+    this.view = view;
+    this.theme = theme;
+    /** @type {Map<number, Chip>} */
+    this.chips = new Map();
     this.where = element.appendChild(document.createElement("p"));
     this.list = element.appendChild(document.createElement("ul"));
     drift.oncursor = () => this.update();
@@ -27,20 +44,24 @@ export class Readout {
       this.list.replaceChildren(...chips);
   }
 
+  /** @param {{ track: number, y: number, sigma: number }} value */
   chip({ track, y, sigma }) {
-    let chip = this.chips.get(track);
-    if (!chip) {
-      chip = document.createElement("li");
-      chip.dataset.track = track;
-      chip.append(document.createElement("i"), document.createElement("b"), document.createElement("span"));
-      chip.children[1].textContent = track;
-      this.chips.set(track, chip);
-    }
-    const { colour, dash } = lineStyle(this.view.slots.get(track), this.theme());
-    chip.children[0].style.borderTop = `3px ${dash.length ? "dashed" : "solid"} ${colour}`;
+    const { item, line, value } = this.chips.get(track) ?? this.made(track);
+    const { colour, dash } = lineStyle(this.view.slots.get(track) ?? 0, this.theme());
+    line.style.borderTop = `3px ${dash.length ? "dashed" : "solid"} ${colour}`;
     const [unit, factor] = shownUnit(this.drift.unit);
     const text = measured(y * factor, sigma * factor, unit);
-    if (chip.children[2].textContent !== text) chip.children[2].textContent = text;
+    if (value.textContent !== text) value.textContent = text;
+    return item;
+  }
+
+  /** @param {number} track */
+  made(track) {
+    const [item, number] = [document.createElement("li"), document.createElement("b")];
+    const chip = { item, line: document.createElement("i"), value: document.createElement("span") };
+    item.dataset.track = number.textContent = String(track);
+    item.append(chip.line, number, chip.value);
+    this.chips.set(track, chip);
     return chip;
   }
 }

@@ -1,13 +1,27 @@
 // What is plotted, as files: CSV with units and errors, PNG as it is seen.
 
+import { pen } from "../dom.js";
 import { lineStyle } from "../plot/colours.js";
 
-// A float32 is given back exactly by nine digits.
-const single = (value) => (Number.isFinite(value) ? String(Number(value.toPrecision(9))) : "");
+/** @import { Theme } from "../link/types" */
+/** @import { Drift } from "./drift.js" */
+/** @import { Image } from "./image.js" */
+/** @import { Peaks } from "./peaks.js" */
+/** @import { Series } from "./series.js" */
 
+// A float32 is given back exactly by nine digits.
+/** @param {number} [value] */
+const single = (value = NaN) => (Number.isFinite(value) ? String(Number(value.toPrecision(9))) : "");
+
+/** @param {string} text */
 const cited = (text) => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
 
-/** The plotted lines, one row a point, with what the cell did at that moment. */
+/**
+ * The plotted lines, one row a point, with what the cell did at that moment.
+ *
+ * @param {Drift} drift
+ * @param {Series} series
+ */
 export function csv(drift, series) {
   const tail = drift.unit && drift.unit !== "1" ? `_${drift.unit}` : "";
   const time = drift.x === "time";
@@ -21,7 +35,7 @@ export function csv(drift, series) {
       const row = [track, ...(time ? [new Date(x[i] * 1000).toISOString(), x[i]] : [x[i]])];
       if (!time && series.several) {
         const { series: name, frame } = series.locate(x[i]);
-        row.push(cited(name), frame);
+        row.push(cited(name ?? ""), frame);
       }
       row.push(single(y[i]), single(sigma[i]));
       if (drift.cell.known) {
@@ -34,19 +48,26 @@ export function csv(drift, series) {
   return `${rows.join("\n")}\n`;
 }
 
-/** The drift plot on its background, with the run's name and the lines' numbers above it. */
+/**
+ * The drift plot on its background, with the run's name and the lines' numbers above it.
+ *
+ * @param {Drift} drift
+ * @param {string} title
+ * @param {Theme} theme
+ */
 export function driftCanvas(drift, title, theme) {
+  if (!drift.plot) return null;
   const source = drift.plot.ctx.canvas;
   const ratio = devicePixelRatio || 1;
   const [canvas, context] = blank(source.width, source.height + 34 * ratio);
-  context.fillStyle = drift.plot.palette.ink;
+  context.fillStyle = drift.palette.ink;
   context.font = `600 ${13 * ratio}px system-ui, sans-serif`;
   context.textBaseline = "middle";
   context.fillText(title, 12 * ratio, 18 * ratio);
   let right = canvas.width - 12 * ratio;
   context.textAlign = "right";
   for (const { track } of drift.chosen.toReversed()) {
-    context.fillStyle = lineStyle(drift.view.slots.get(track), theme).colour;
+    context.fillStyle = lineStyle(drift.view.slots.get(track) ?? 0, theme).colour;
     context.fillText(String(track), right, 18 * ratio);
     right -= context.measureText(String(track)).width + 12 * ratio;
   }
@@ -54,7 +75,12 @@ export function driftCanvas(drift, title, theme) {
   return canvas;
 }
 
-/** The image and its marks. */
+/**
+ * The image and its marks.
+ *
+ * @param {Image} image
+ * @param {Peaks} peaks
+ */
 export function imageCanvas(image, peaks) {
   const [canvas, context] = blank(image.canvas.width, image.canvas.height);
   context.drawImage(image.canvas, 0, 0);
@@ -62,21 +88,35 @@ export function imageCanvas(image, peaks) {
   return canvas;
 }
 
-/** Hand a file to the user; `content` is text or a canvas. */
+/**
+ * Hand a file to the user; nothing where there is nothing to save.
+ *
+ * @param {string} name
+ * @param {string | HTMLCanvasElement | null} content
+ */
 export function save(name, content) {
-  if (typeof content === "string") return hand(name, new Blob([content], { type: "text/csv" }));
-  return content.toBlob((blob) => hand(name, blob), "image/png");
+  if (typeof content === "string") hand(name, new Blob([content], { type: "text/csv" }));
+  else content?.toBlob((blob) => blob && hand(name, blob), "image/png");
 }
 
+/**
+ * @param {number} width
+ * @param {number} height
+ * @returns {[HTMLCanvasElement, CanvasRenderingContext2D]}
+ */
 function blank(width, height) {
   const canvas = document.createElement("canvas");
   [canvas.width, canvas.height] = [width, height];
-  const context = canvas.getContext("2d");
+  const context = pen(canvas);
   context.fillStyle = getComputedStyle(document.documentElement).getPropertyValue("--panel").trim();
   context.fillRect(0, 0, width, height);
   return [canvas, context];
 }
 
+/**
+ * @param {string} name
+ * @param {Blob} blob
+ */
 function hand(name, blob) {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(blob);

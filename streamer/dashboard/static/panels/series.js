@@ -2,16 +2,25 @@
 
 import { shortened, whole } from "../numbers.js";
 
+/** @import { Hello } from "../link/types" */
+/** @import { Box, Scale } from "../plot/lines.js" */
+
 const MOST_LETTERS = 16;
 const LEAST_PX = 8; // between two borders
 
 export class Series {
   constructor() {
+    /** @type {string[]} */
     this.names = [];
+    /** @type {number[]} */
     this.starts = [];
   }
 
-  /** Know where each series starts in the run. */
+  /**
+   * Know where each series starts in the run.
+   *
+   * @param {Pick<Hello, "series" | "starts">} hello
+   */
   greet({ series, starts }) {
     this.names = series;
     this.starts = starts;
@@ -21,13 +30,22 @@ export class Series {
     return this.names.length > 1;
   }
 
-  /** The number in the run of a frame of a series; null where the series is not known. */
+  /**
+   * The number in the run of a frame of a series; null where the series is not known.
+   *
+   * @param {string | null} name
+   * @param {number} frame
+   */
   number(name, frame) {
-    const place = this.names.indexOf(name);
+    const place = name === null ? -1 : this.names.indexOf(name);
     return place < 0 ? null : this.starts[place] + frame;
   }
 
-  /** {series, frame} of a number in the run; series is null where none is known. */
+  /**
+   * {series, frame} of a number in the run; series is null where none is known.
+   *
+   * @param {number} number
+   */
   locate(number) {
     let [low, high] = [0, this.starts.length];
     while (high - low > 1) {
@@ -38,14 +56,25 @@ export class Series {
     return { series: this.names[low] ?? null, frame: number - (this.starts[low] ?? 0) };
   }
 
-  /** "17 in series_2" of a number in the run; nothing where there is one series alone. */
+  /**
+   * "17 in series_2" of a number in the run; nothing where there is one series alone.
+   *
+   * @param {number | null} number
+   */
   words(number) {
-    if (!this.several || !Number.isFinite(number)) return "";
+    if (!this.several || number === null || !Number.isFinite(number)) return "";
     const { series, frame } = this.locate(number);
-    return `${whole(frame)} in ${shortened(series, MOST_LETTERS)}`;
+    return `${whole(frame)} in ${shortened(series ?? "", MOST_LETTERS)}`;
   }
 
-  /** Draw where series begin, on an axis of frames; where they are too many, nothing. */
+  /**
+   * Draw where series begin, on an axis of frames; where they are too many, nothing.
+   *
+   * @param {CanvasRenderingContext2D} context
+   * @param {Box} box
+   * @param {Scale} scale
+   * @param {string} colour
+   */
   borders(context, box, { x0, across }, colour) {
     const ratio = devicePixelRatio || 1;
     const seen = this.starts.slice(1).map((start) => x0 + (start - 0.5) * across);

@@ -1,7 +1,13 @@
 // The table of tracks: sorted, filtered, chosen from. Only the rows in sight are in the document.
 
+import { around } from "../dom.js";
 import { lineStyle } from "../plot/colours.js";
 import { NONE, fixed, flagWords, measured, whole } from "../numbers.js";
+
+/** @import { Theme, TrackArrays, TracksHeader } from "../link/types" */
+/** @import { View } from "../view.js" */
+
+/** @typedef {{ key: string, words: string, unit: string, cell: (t: TrackArrays, i: number) => string }} Column */
 
 const ROW_PX = 30;
 const SPARE = 6; // rows above and below what is seen
@@ -11,8 +17,13 @@ const MICRO = 1e6;
 const DOUBTFUL = 16 | 32; // flags: not like one peak, out of trusted range
 
 // Hundreds of rows are compared at a glance: one digit of the error is enough.
+/**
+ * @param {number} value
+ * @param {number} sigma
+ */
 const short = (value, sigma) => measured(value, sigma, "", 1);
 
+/** @type {Column[]} */
 const COLUMNS = [
   { key: "track", words: "track", unit: "", cell: (t, i) => String(t.track[i]) },
   { key: "n_frames", words: "frames", unit: "", cell: (t, i) => whole(t.n_frames[i]) },
@@ -30,20 +41,41 @@ const COLUMNS = [
 ];
 
 export class Tracks {
+  /**
+   * @param {HTMLElement} host
+   * @param {View} view
+   * @param {() => Theme} theme
+   */
   constructor(host, view, theme) {
-    Object.assign(this, { host, view, theme, columns: {}, count: 0, order: [], rows: [], active: 0 });
+    this.host = host;
+    this.view = view;
+    this.theme = theme;
+    /** @type {TrackArrays} */
+    this.columns = {};
+    this.count = 0; // tracks
+    /** @type {number[]} */
+    this.order = []; // those that are shown, sorted
+    /** @type {HTMLTableRowElement[]} */
+    this.rows = []; // in the document
+    this.active = 0;
+    this.dirty = false;
     this.proposed = view.get("tracks") === null;
     this.onfull = () => {};
+    /** @type {(shown: number, all: number) => void} */
+    this.onorder = () => {};
+    this.table = this.host.appendChild(document.createElement("table"));
+    this.head = this.table.createTHead().insertRow();
+    this.above = this.table.createTBody().insertRow();
+    this.body = this.table.createTBody();
+    this.below = this.table.createTBody().insertRow();
     this.make();
   }
 
   make() {
-    this.table = this.host.appendChild(document.createElement("table"));
     this.table.setAttribute("role", "grid");
     this.table.setAttribute("aria-label", "Tracks");
     this.table.setAttribute("aria-multiselectable", "true");
-    const head = this.table.createTHead().insertRow();
-    head.append(heading("in plot"));
+    this.head.append(heading("in plot"));
     for (const column of COLUMNS) {
       const cell = heading("");
       cell.dataset.key = column.key;
@@ -52,24 +84,25 @@ export class Tracks {
       button.append(column.words);
       if (column.unit) button.appendChild(document.createElement("small")).textContent = column.unit;
       button.addEventListener("click", () => this.sortBy(column.key));
-      head.append(cell);
+      this.head.append(cell);
     }
-    this.above = this.table.createTBody().insertRow();
-    this.body = this.table.createTBody();
-    this.below = this.table.createTBody().insertRow();
     for (const spacer of [this.above, this.below]) {
       spacer.setAttribute("aria-hidden", "true");
       spacer.className = "spacer";
     }
     this.host.addEventListener("scroll", () => this.fill());
     this.body.addEventListener("click", (event) => {
-      const row = event.target.closest("tr");
+      const row = around(event, "tr");
       if (row) this.activate(Number(row.dataset.place), true);
     });
     this.body.addEventListener("keydown", (event) => this.key(event));
     new ResizeObserver(() => this.fill()).observe(this.host);
   }
 
+  /**
+   * @param {TracksHeader} header
+   * @param {TrackArrays} arrays
+   */
   update(header, arrays) {
     this.columns = arrays;
     this.count = arrays.track?.length ?? 0;
@@ -92,11 +125,16 @@ export class Tracks {
     if (!good) this.view.set({ tracks: wanted });
   }
 
-  /** 1 for what looks like no peak, else 0. */
+  /**
+   * 1 for what looks like no peak, else 0.
+   *
+   * @param {number} i
+   */
   doubt(i) {
     return Number((this.columns.flags?.[i] & DOUBTFUL) > 0);
   }
 
+  /** @param {string} key */
   sortBy(key) {
     const now = this.view.get("sort");
     const down = key !== "track" && key !== "flags";
@@ -112,25 +150,29 @@ export class Tracks {
     const key = COLUMNS.some((column) => column.key === sort.replace("-", "")) ? sort.replace("-", "") : "n_frames";
     const sign = sort.startsWith("-") ? -1 : 1;
     const values = this.columns[key] ?? [];
+    /** @type {(value: number) => number} */
     const size = key === "drift" || key === "rate" || key === "strain" ? Math.abs : Number;
     const frames = this.columns.n_frames ?? [];
     let longest = 0;
     for (const n of frames) longest = Math.max(longest, n);
     const least = this.view.get("long") ? LONG * longest : 0;
+    /** @type {number[]} */
     const order = [];
     for (let i = 0; i < this.count; i += 1) if (frames[i] >= least) order.push(i);
     // What is not known stands at the end, whichever way the column is sorted.
+    /** @param {number} i */
     const place = (i) => (Number.isNaN(values[i]) ? Infinity : sign * size(values[i]));
     // So do hot pixels, which outlast every spot, where it is figures that count.
+    /** @type {(i: number) => number} */
     const doubt = key === "track" || key === "flags" ? () => 0 : (i) => this.doubt(i);
     order.sort(
       (a, b) => doubt(a) - doubt(b) || place(a) - place(b) || this.columns.track[a] - this.columns.track[b] || 0,
     );
     this.order = order;
-    for (const cell of this.table.tHead.rows[0].cells)
+    for (const cell of this.head.cells)
       cell.ariaSort = cell.dataset.key !== key ? "none" : sign < 0 ? "descending" : "ascending";
-    this.table.setAttribute("aria-rowcount", order.length + 1);
-    this.onorder?.(order.length, this.count);
+    this.table.setAttribute("aria-rowcount", String(order.length + 1));
+    this.onorder(order.length, this.count);
     this.fill();
   }
 
@@ -142,7 +184,7 @@ export class Tracks {
     this.above.style.height = `${first * ROW_PX}px`;
     this.below.style.height = `${(this.order.length - last) * ROW_PX}px`;
     while (this.rows.length < last - first) this.rows.push(this.row());
-    while (this.rows.length > last - first) this.rows.pop().remove();
+    while (this.rows.length > last - first) this.rows.pop()?.remove();
     this.active = Math.max(0, Math.min(this.active, this.order.length - 1));
     const reachable = this.active >= first && this.active < last ? this.active : first;
     this.rows.forEach((row, i) => this.write(row, first + i, reachable));
@@ -157,16 +199,21 @@ export class Tracks {
     return row;
   }
 
+  /**
+   * @param {HTMLTableRowElement} row
+   * @param {number} place
+   * @param {number} reachable
+   */
   write(row, place, reachable) {
     const i = this.order[place];
     const track = this.columns.track[i];
     const slot = this.view.slots.get(track);
-    row.dataset.place = place;
-    row.dataset.track = track;
+    row.dataset.place = String(place);
+    row.dataset.track = String(track);
     row.tabIndex = place === reachable ? 0 : -1;
     row.ariaSelected = String(slot !== undefined);
-    row.ariaRowIndex = place + 2;
-    const mark = row.cells[0].firstChild;
+    row.ariaRowIndex = String(place + 2);
+    const mark = /** @type {HTMLElement} */ (row.cells[0].firstElementChild);
     mark.className = slot === undefined ? "box" : "box chosen";
     mark.style.background = slot === undefined ? "" : lineStyle(slot, this.theme()).colour;
     COLUMNS.forEach((column, n) => {
@@ -176,16 +223,21 @@ export class Tracks {
     });
   }
 
-  /** Make a row the one that keys act on, and choose its track if asked to. */
+  /**
+   * Make a row the one that keys act on, and choose its track if asked to.
+   *
+   * @param {number} place
+   * @param {boolean} toggle
+   */
   activate(place, toggle) {
     this.active = Math.min(Math.max(place, 0), this.order.length - 1);
     const top = this.active * ROW_PX;
-    const view = this.host.clientHeight - this.table.tHead.offsetHeight;
+    const view = this.host.clientHeight - (this.table.tHead?.offsetHeight ?? 0);
     if (top < this.host.scrollTop) this.host.scrollTop = top;
     else if (top + ROW_PX > this.host.scrollTop + view) this.host.scrollTop = top + ROW_PX - view;
     if (toggle) this.toggle(this.columns.track[this.order[this.active]]);
     this.fill();
-    this.body.querySelector('tr[tabindex="0"]')?.focus({ preventScroll: true });
+    this.rows.find((row) => row.tabIndex === 0)?.focus({ preventScroll: true });
   }
 
   clear() {
@@ -193,23 +245,27 @@ export class Tracks {
     this.view.set({ tracks: [] });
   }
 
+  /** @param {number} track */
   toggle(track) {
     this.proposed = false;
     if (!this.view.toggle(track)) this.onfull();
   }
 
+  /** @param {KeyboardEvent} event */
   key(event) {
     const page = Math.max(1, Math.floor(this.host.clientHeight / ROW_PX) - 2);
+    const place = Number(around(event, "tr")?.dataset.place);
+    /** @type {Record<string, number>} */
     const steps = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -1e9, End: 1e9 };
-    if (event.key in steps) this.activate(Number(event.target.closest("tr").dataset.place) + steps[event.key], false);
-    else if (event.key === "Enter" || event.key === " ")
-      this.activate(Number(event.target.closest("tr").dataset.place), true);
+    if (event.key in steps) this.activate(place + steps[event.key], false);
+    else if (event.key === "Enter" || event.key === " ") this.activate(place, true);
     else return;
     event.preventDefault();
     event.stopPropagation();
   }
 }
 
+/** @param {string} words */
 function heading(words) {
   const cell = document.createElement("th");
   cell.scope = "col";
