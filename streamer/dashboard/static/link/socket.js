@@ -78,7 +78,8 @@ export class Socket {
    * @param {Request} request
    */
   send(request) {
-    if (this.open) this.socket.send(JSON.stringify(request));
+    // Between the server's leaving and our hearing of it, a browser would complain.
+    if (this.socket.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(request));
   }
 
   /** Seconds until the next try. */
