@@ -21,7 +21,7 @@ from streamer.config import SourceConfig
 from streamer.frames.codecs import decode as decode_pixels
 from streamer.frames.display import display
 from streamer.results.folder import RunFolder
-from streamer.run.sidecar import address_of, beside, listen
+from streamer.run.sidecar import address_of, sidecar, listen
 from streamer.sources import open_source
 from tests.pipeline.conftest import LAUNCH, QUICK, is_alive, run, wait_until
 from tests.unit.streamer.dashboard.test_server import decode
@@ -169,7 +169,7 @@ def run_with_dashboard(uri: str, out: Path, watch, *settings: str) -> dict:
     before = signal.signal(signal.SIGTERM, lambda *_: failed.append(AssertionError("too late")))
     thread.start()
     try:
-        with beside(listener, out, command, lambda url: begun.set()):
+        with sidecar(listener, out, command, lambda url: begun.set()):
             summary = run(uri, out, *settings)
         thread.join()
     finally:
