@@ -20,7 +20,7 @@ from rich.table import Table
 from streamer.config import Config, load_config
 from streamer.run.console import PlainView
 from streamer.run.execute import execute
-from streamer.run.sidecar import address_of, beside, listen, step_back
+from streamer.run.sidecar import address_of, listen, sidecar, step_back
 from streamer.simulator.eiger_files import write_recording
 from streamer.simulator.scene import Scene
 from workers.place.methods import patch_size_of
@@ -86,7 +86,7 @@ def rate(config: Config, path: Path, out: Path, *, watched: bool) -> tuple[float
         clients[0].stdin.write("go\n")
         clients[0].stdin.flush()
 
-    with beside(listener, out, command, announce) if watched else nullcontext():
+    with sidecar(listener, out, command, announce) if watched else nullcontext():
         summary = execute(
             config,
             str(path),

@@ -21,7 +21,7 @@ from streamer.config import SourceConfig
 from streamer.frames.codecs import decode as decode_pixels
 from streamer.frames.display import display
 from streamer.results.folder import RunFolder
-from streamer.run.sidecar import address_of, sidecar, listen
+from streamer.run.sidecar import address_of, listen, sidecar
 from streamer.sources import open_source
 from tests.pipeline.conftest import LAUNCH, QUICK, is_alive, run, wait_until
 from tests.unit.streamer.dashboard.test_server import decode
