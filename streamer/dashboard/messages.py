@@ -55,6 +55,9 @@ starts in the run. With one series both are the same.
 ``problem``
     text, for the user.
 
+What all pages are told alike, as ``tracks`` and ``cell`` are, comes from
+`streamer.dashboard.panels.PANELS`, which may name more types.
+
 **From the page**, JSON text:
 
 ``{"type": "watch", "tracks": [..], "quantity": "radial", "x": "time", "from": null, "to": null,

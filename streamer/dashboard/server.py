@@ -8,52 +8,28 @@ import ipaddress
 import logging
 import os
 import socket
-import time
-from collections.abc import AsyncIterator, Callable, Hashable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Callable, Coroutine
 from functools import cache
 from pathlib import Path
-from queue import SimpleQueue
-from threading import Thread
 from typing import Any
 from urllib.parse import urlsplit
 
-import numpy as np
 import uvicorn
-from numpy.typing import NDArray
 from starlette.applications import Starlette
 from starlette.routing import Mount, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket
 
-from streamer.dashboard.messages import encode
-from streamer.dashboard.requests import read_request
-from streamer.dashboard.view import Key, PeakPatch, RunView
-from streamer.dashboard.viewers import Message, Viewer
-from streamer.frames.display import PATCH_SIZE, Patch
+from streamer.dashboard.hub import Fit, Hub
+from streamer.dashboard.view import RunView
 
-__all__ = ["Fit", "fitted", "is_own", "serve"]
+__all__ = ["STATIC", "application", "is_own", "serve"]
 
 logger = logging.getLogger(__name__)
 
-Fit = Callable[[NDArray[np.float32], NDArray[np.bool_]], "dict[str, float] | None"]
-"""Fits a patch: counts and which of them are valid, (size, size); the answer has row and col from
-the centre of the middle pixel, row_sigma and col_sigma."""
-
-_STATIC = Path(__file__).parent / "static"
-_TICK_S = 0.1
-_IMAGE_S = 0.09
-_HEALTH_S = 0.5
-_TABLES_S = 1.0
-_IMAGE_SHARE = 0.2
-"""Most of the time that may go into making images."""
-_DRIFT_SHARE = 0.1
-"""Most of the time that may go into making drifts anew as they grow."""
-_MOST_VIEWERS = 100
+STATIC = Path(__file__).parent / "static"
+"""The page."""
 _MOST_BYTES = 1 << 16
-_LAST_S, _LAST_TURNS = 2.0, 2
-"""Longest time for viewers to hear how a run ended, and the turns that are made until then."""
-_CACHED = 64
 _HEADERS = [
     ("Cache-Control", "no-cache"),
     ("X-Content-Type-Options", "nosniff"),
@@ -86,26 +62,15 @@ def serve(
     parent
         Process with which this one ends, as with the run, shortly after that has ended.
     """
-    hub = _Hub(view, fit)
+    hub = Hub(view, fit)
 
-    @contextlib.asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        tasks = [asyncio.create_task(hub.run())]
+    async def watch_over() -> None:
         if parent is not None:
-            tasks.append(asyncio.create_task(_end_with(hub, view, parent, server)))
-        yield
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        hub.close()
+            await _end_with(hub, view, parent, server)
 
-    routes = [
-        WebSocketRoute("/ws", hub.attend),
-        Mount("/", StaticFiles(directory=_STATIC, html=True)),
-    ]
     server = uvicorn.Server(
         uvicorn.Config(
-            Starlette(routes=routes, lifespan=lifespan),
+            application(hub, watch_over),
             log_config=None,
             access_log=False,
             loop="asyncio",
@@ -121,6 +86,45 @@ def serve(
     )
     with contextlib.suppress(KeyboardInterrupt):
         server.run(sockets=[listener])
+
+
+def application(
+    hub: Hub, *beside: Callable[[], Coroutine[Any, Any, None]], static: Path = STATIC
+) -> Starlette:
+    """Return what is served: the page with its files, and the hub for each that is open.
+
+    Parameters
+    ----------
+    hub
+        It goes round as long as the application lives, and is closed with it.
+    beside
+        What else goes on meanwhile.
+    static
+        Folder of the page.
+    """
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        tasks = [asyncio.create_task(go_on()) for go_on in (hub.run, *beside)]
+        yield
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        hub.close()
+
+    async def attend(websocket: WebSocket) -> None:
+        headers = websocket.headers
+        if is_own(headers.get("origin"), headers.get("host")):
+            await hub.attend(websocket)
+        else:
+            logger.warning("viewer refused: %s", headers.get("origin"))
+            await websocket.close(1008)
+
+    routes = [
+        WebSocketRoute("/ws", attend),
+        Mount("/", StaticFiles(directory=static, html=True)),
+    ]
+    return Starlette(routes=routes, lifespan=lifespan)
 
 
 def is_own(origin: str | None, host: str | None) -> bool:
@@ -148,238 +152,10 @@ def _own_names() -> set[str]:
     return {"localhost", socket.gethostname().lower(), socket.getfqdn().lower()}
 
 
-async def _end_with(hub: _Hub, view: RunView, parent: int, server: uvicorn.Server) -> None:
+async def _end_with(hub: Hub, view: RunView, parent: int, server: uvicorn.Server) -> None:
     """End the server with the process that started it, or when the run is over."""
     while os.getppid() == parent and view.state.live:
         await asyncio.sleep(0.1)
     if not view.state.live:
         await hub.tell_the_end()
     server.should_exit = True
-
-
-class _Hub:
-    """Brings to each viewer what it wants; what several want is made once.
-
-    All that touches the run is done by one thread, in turns.
-    """
-
-    def __init__(self, view: RunView, fit: Fit | None) -> None:
-        self._view = view
-        self._fit = fit
-        self._viewers: list[Viewer] = []
-        self._thread = ThreadPoolExecutor(1, "view")
-        self._to_fit: SimpleQueue[tuple[Viewer, PeakPatch]] = SimpleQueue()
-        # A thread of its own, which nothing waits for: what it compiles takes a while.
-        Thread(target=self._go_on_fitting, name="fit", daemon=True).start()
-        self._asked = asyncio.Event()
-        self._made: dict[Hashable, bytes] = {}
-        self._health: dict[str, Any] = {}
-        self._next_health = self._next_tables = self._next_image = self._next_drift = 0.0
-        self._newest: Key | None = None
-        self._drift_version: Hashable = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._turns = 0
-
-    async def run(self) -> None:
-        """Go round until cancelled."""
-        self._loop = loop = asyncio.get_running_loop()
-        while True:
-            try:
-                patches = await loop.run_in_executor(self._thread, self._turn, tuple(self._viewers))
-                self._turns += 1
-                for viewer, patch in patches:
-                    self._send_patch(viewer, patch)
-            except Exception:
-                logger.exception("a turn failed")
-                self._tell_all("the dashboard could not read the run: see its log")
-                await asyncio.sleep(1.0)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._asked.wait(), _TICK_S)
-            self._asked.clear()
-
-    async def attend(self, websocket: WebSocket) -> None:
-        """Serve one page."""
-        headers = websocket.headers
-        full = len(self._viewers) >= _MOST_VIEWERS
-        if full or not is_own(headers.get("origin"), headers.get("host")):
-            logger.warning("viewer refused: %s", "too many" if full else headers.get("origin"))
-            await websocket.close(1008)
-            return
-        await websocket.accept()
-        viewer = Viewer(websocket)
-        self._viewers.append(viewer)
-        self._asked.set()
-        sender = asyncio.create_task(viewer.send())
-        try:
-            while True:
-                message = await websocket.receive()
-                if message["type"] == "websocket.disconnect":
-                    return
-                try:
-                    viewer.take(read_request(message.get("text") or ""))
-                except ValueError as error:
-                    viewer.put("problem", _problem(str(error)))
-                self._asked.set()
-        finally:
-            self._viewers.remove(viewer)
-            sender.cancel()
-            await asyncio.gather(sender, return_exceptions=True)
-
-    async def tell_the_end(self) -> None:
-        """Let all viewers hear how the run ended, if they listen."""
-        stop, turns = time.monotonic() + _LAST_S, self._turns
-        while time.monotonic() < stop:
-            await asyncio.sleep(0.1)
-            if self._turns > turns + _LAST_TURNS and all(one.is_idle for one in self._viewers):
-                return
-
-    def close(self) -> None:
-        """Release files and sockets, in the thread that used them."""
-        self._thread.submit(self._view.close)
-        self._thread.shutdown()
-
-    def _turn(self, viewers: tuple[Viewer, ...]) -> list[tuple[Viewer, PeakPatch]]:
-        """Read what is new and put before each viewer what it has not got."""
-        view, now = self._view, time.monotonic()
-        is_time = now >= self._next_health
-        if is_time:
-            self._next_health = now + _HEALTH_S
-            was_live = view.state.live
-            view.state.refresh()
-            if was_live and not view.state.live:  # all is there, and may be the last that is shown
-                self._next_tables = self._next_drift = 0.0
-        view.refresh()
-        if now >= self._next_tables:
-            self._next_tables = now + _TABLES_S
-            view.refresh_tables()
-        if is_time:
-            self._health = view.state.health(view.archive)
-            if now >= self._next_drift:
-                self._drift_version = view.drift_version
-        patches: list[tuple[Viewer, PeakPatch]] = []
-        if not viewers:
-            return patches
-        if now >= self._next_image:
-            self._newest = view.newest()
-            self._next_image = now + _IMAGE_S
-        hello = view.hello()
-        known = str(hello | {"n_frames": 0})  # which alone is no news: other messages have it
-        health = self._health | {"viewers": len(viewers)}
-        for viewer in viewers:
-            try:
-                self._offer(viewer, "hello", known, lambda: encode("hello", hello))
-                if is_time or "health" not in viewer.sent:
-                    viewer.sent["health"] = True
-                    message = encode("health", health | {"dropped": viewer.dropped})
-                    self._put(viewer, "health", message)
-                if not viewer.hold:
-                    patches += self._offer_all(viewer, now)
-            except Exception:  # what one asked for must not be the end of all
-                logger.exception("a viewer cannot be served")
-                viewer.forget()
-                self._put(viewer, "problem", _problem("that could not be shown: see the log"))
-        return patches
-
-    def _offer_all(self, viewer: Viewer, now: float) -> list[tuple[Viewer, PeakPatch]]:
-        view, watch, wanted = self._view, viewer.watch, viewer.patch
-        self._offer_image(viewer)
-        self._offer(viewer, "tracks", view.tracks_version, view.tracks)
-        if view.cell_version:
-            self._offer(viewer, "cell", view.cell_version, view.cell)
-        if watch is not None and watch.tracks:
-            begin = time.monotonic()
-            version = (watch, self._drift_version)
-            if viewer.sent.get("drift") != version:
-                viewer.sent["drift"] = version
-                self._put(viewer, "drift", view.drift(watch))
-            took = time.monotonic() - begin
-            self._next_drift = max(self._next_drift, now) + took / _DRIFT_SHARE
-        if wanted is None:
-            return []
-        viewer.patch = None
-        return [(viewer, view.patch(wanted))]
-
-    def _offer_image(self, viewer: Viewer) -> None:
-        view, show = self._view, viewer.show
-        newest = show.frame is None
-        key = self._newest if show.frame is None else view.key_of(show.series, show.frame)
-        if key is None:
-            return
-        version = (newest, view.image_version(key))
-        if viewer.sent.get("image") == version:
-            return
-        if not newest and not view.is_known(key):
-            viewer.sent["image"] = version
-            name = f" of {key[0]}" if key[0] else ""
-            self._put(viewer, "problem", _problem(f"there is no frame {key[1]}{name}, by now"))
-            return
-        now = time.monotonic()
-        self._offer(viewer, "image", version, lambda: view.image(key, newest=newest))
-        took = time.monotonic() - now
-        self._next_image = max(self._next_image, now + took / _IMAGE_SHARE)
-
-    def _offer(
-        self, viewer: Viewer, kind: str, version: Hashable, make: Callable[[], bytes]
-    ) -> None:
-        if viewer.sent.get(kind) == version:
-            return
-        message = self._made.get((kind, version))
-        if message is None:
-            message = make()
-            self._made[kind, version] = message
-            while len(self._made) > _CACHED:
-                del self._made[next(iter(self._made))]
-        viewer.sent[kind] = version
-        self._put(viewer, kind, message)
-
-    def _put(self, viewer: Viewer, kind: str, message: Message) -> None:
-        """Hand a message to the thread that sends."""
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(viewer.put, kind, message)
-
-    def _send_patch(self, viewer: Viewer, found: PeakPatch) -> None:
-        """Send the pixels at once, and again with the fit, which may have to be compiled."""
-        viewer.examined = found
-        header = found.header | {"fitted": found.patch is None or self._fit is None}
-        viewer.put("patch", _patch_message(header, found.patch))
-        if not header["fitted"]:
-            self._to_fit.put((viewer, found))
-
-    def _go_on_fitting(self) -> None:
-        while True:
-            viewer, found = self._to_fit.get()
-            if viewer.examined is not found or found.patch is None or self._fit is None:
-                continue
-            fit = None
-            try:
-                fit = fitted(found.patch, self._fit)
-            except Exception:
-                logger.exception("a patch could not be fitted")
-            header = found.header | {"fitted": True, "fit": fit}
-            self._put(viewer, "patch", _patch_message(header, found.patch))
-
-    def _tell_all(self, text: str) -> None:
-        for viewer in self._viewers:
-            viewer.put("problem", _problem(text))
-
-
-def fitted(patch: Patch, fit: Fit) -> dict[str, float] | None:
-    """Return where on the detector a fit places the peak of a patch."""
-    valid = np.isfinite(patch.counts)
-    found = fit(np.where(valid, patch.counts, 0).astype(np.float32), valid) if valid.any() else None
-    if found is None:
-        return None
-    half = PATCH_SIZE // 2
-    return found | {
-        "row": found["row"] + patch.row + half,
-        "col": found["col"] + patch.col + half,
-    }
-
-
-def _patch_message(header: dict[str, Any], patch: Patch | None) -> bytes:
-    none = np.full((PATCH_SIZE, PATCH_SIZE), np.nan, np.float32)
-    return encode("patch", header, {"pixels": none if patch is None else patch.counts})
-
-
-def _problem(text: str) -> bytes:
-    return encode("problem", {"text": text})

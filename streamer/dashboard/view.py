@@ -1,4 +1,4 @@
-"""All that can be shown of a run, as messages to the page. Everything here is for one thread."""
+"""All that can be shown of a run. Everything here is for one thread."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 
 from streamer.config import Config, load_config
 from streamer.dashboard.archive import Archive
-from streamer.dashboard.cell import cell_message
-from streamer.dashboard.drifts import Drifts, Plot, units
+from streamer.dashboard.drifts import Drifts, Plot
 from streamer.dashboard.fallback import tracks_of
 from streamer.dashboard.gallery import Gallery, Key
 from streamer.dashboard.messages import Lines, encode
@@ -43,8 +42,6 @@ _RAW_PICTURES = 30
 """So far peaks may be behind the newest images; else these are shown without."""
 _QUEUE = 8
 _TRACKS_S = 3.0
-_MOMENTS = 200
-"""Frames whose times a page knows, so that a click on a moment finds those between."""
 _SAME_PEAK_PX = 3.0
 _PEAK_ARRAYS = ("row", "col", "row_sigma", "col_sigma", "score", "flags", "track")
 
@@ -77,7 +74,7 @@ class RunView:
         self.state = RunState(RunFolder.open(folder).path)
         self.archive = Archive(folder)
         self._drifts = Drifts(self.archive)
-        self._folder = RunFolder(folder)
+        self.folder = RunFolder(folder)
         self.config = _config_of(folder)
         self._gallery = Gallery(
             str(self.state.summary.get("source", "")),
@@ -86,8 +83,8 @@ class RunView:
         )
         self._relayed = self._gallery.relayed
         self._shown: Key | None = None
-        self._geometry: Geometry | None = None
-        self._tracks: pa.Table = pa.table({})
+        self.geometry: Geometry | None = None
+        self.track_table: pa.Table = pa.table({})
         self._references: dict[int, tuple[float, float, float]] = {}
         self._stamps: dict[str, Hashable] = {}
         self._is_behind = True
@@ -115,27 +112,29 @@ class RunView:
         if is_whole:
             self._n_whole = n_frames
         if self._is_new("geometry.json"):
-            self._geometry = self._folder.read_geometry()
+            self.geometry = self.folder.read_geometry()
         if self._is_new("cell.parquet") or (is_whole and self.cell_version):
             self.cell_version += 1
         if self._is_new("tracks.parquet"):
-            self._tracks = pq.read_table(self._folder.path / "tracks.parquet")
+            self.track_table = pq.read_table(self.folder.path / "tracks.parquet")
         elif not self._stamps.get("tracks.parquet") and self._is_time_for_tracks():
             tracks = self.config.tracks
-            self._tracks = tracks_of(self.archive, tracks.confirm_frames, tracks.reference_frames)
+            self.track_table = tracks_of(
+                self.archive, tracks.confirm_frames, tracks.reference_frames
+            )
         elif not is_whole:
             return
-        self._references = references(self._tracks)
+        self._references = references(self.track_table)
         self.tracks_version += 1
 
     def hello(self) -> dict[str, Any]:
         """Say what there is: the content of ``hello``."""
         summary = self.state.summary
-        kinds = available(self._geometry)
+        kinds = available(self.geometry)
         starts, n_frames = self._places()
         shape = self._gallery.shapes.get(self.archive.series[-1]) if self.archive.series else None
         return {
-            "run": self._folder.path.resolve().name,
+            "run": self.folder.path.resolve().name,
             "source": summary.get("source", ""),
             "live": self.state.live,
             "state": summary.get("state", ""),
@@ -146,7 +145,7 @@ class RunView:
             "quantities": kinds,
             "labels": {kind: QUANTITIES[kind][0] for kind in kinds},
             "units": {kind: QUANTITIES[kind][1] for kind in kinds},
-            "beam": None if self._geometry is None else list(self._geometry.beam),
+            "beam": None if self.geometry is None else list(self.geometry.beam),
             "n_frames": n_frames,
             "has_cell": self.cell_version > 0,
             "shape": None if shape is None else list(shape),
@@ -223,36 +222,14 @@ class RunView:
             pixels = np.zeros((0, 0), np.uint8)
         return encode("image", header | more, {"pixels": pixels, **arrays})
 
-    def tracks(self) -> bytes:
-        """Show the table of tracks."""
-        arrays: dict[str, NDArray[Any]] = {}
-        for name in self._tracks.column_names:
-            column = self._tracks[name]
-            if name == "series":
-                places = {name: place for place, name in enumerate(self.archive.series)}
-                arrays[name] = np.array([places.get(one, -1) for one in column.to_pylist()], "i4")
-            elif pa.types.is_int32(column.type):
-                arrays[name] = column.to_numpy().astype(np.int32)
-            elif pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
-                arrays[name] = column.to_numpy().astype(np.float64)
-        frames, times = self.archive.timeline(_MOMENTS)
-        header = {
-            "n_frames": self.archive.n_frames,
-            "timeline": [frames.tolist(), (times * 1e-9).tolist()],
-            "n": self._tracks.num_rows,
-            "radial": self._geometry is not None,
-            "units": units(list(arrays)),
-        }
-        return encode("tracks", header, arrays)
-
     def drift(self, watch: Watch) -> Lines | bytes:
         """Return how tracks drift, or a message that says why not."""
         quantity = watch.quantity
-        if quantity == "radial" and self._geometry is None:
+        if quantity == "radial" and self.geometry is None:
             quantity = "distance"
-        if quantity not in (*available(self._geometry), "distance"):
+        if quantity not in (*available(self.geometry), "distance"):
             what = QUANTITIES[quantity][0].lower()
-            need = "wavelength" if self._geometry is not None else "place of the detector"
+            need = "wavelength" if self.geometry is not None else "place of the detector"
             text = f"no {what}: the {need} is not known; set geometry.poni for the next run"
             return encode("problem", {"text": text})
         plot = Plot(
@@ -261,20 +238,13 @@ class RunView:
             begin=watch.begin,
             end=watch.end,
             points=watch.points,
-            geometry=self._geometry,
+            geometry=self.geometry,
             reference_frames=self.config.tracks.reference_frames,
         )
         label, unit = QUANTITIES[quantity]
         header = {"quantity": quantity, "label": label, "unit": unit, "x": watch.x,
                   "request": watch.request}  # fmt: skip
         return Lines(header, self._drifts.curves(plot, watch.tracks, self._references))
-
-    def cell(self) -> bytes:
-        """Show the cell's channel."""
-        archive = self.archive
-        return cell_message(
-            self._folder.read_cell(), archive.frames["time_ns"], archive.run_frames()
-        )
 
     def patch(self, wanted: PatchOf) -> PeakPatch:
         """Return the surroundings of a peak."""
@@ -344,7 +314,7 @@ class RunView:
 
     def _is_new(self, name: str) -> bool:
         try:
-            status = (self._folder.path / name).stat()
+            status = (self.folder.path / name).stat()
         except OSError:
             return False
         stamp = (status.st_mtime_ns, status.st_size)

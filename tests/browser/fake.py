@@ -4,32 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
-import threading
-import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
-import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import Mount, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 import streamer.dashboard.messages as wire
+from streamer.dashboard.server import STATIC
 from streamer.results.curves import Curve
+from tests.served import Served
 
 __all__ = ["START_S", "FakeRun", "FakeServer"]
 
-STATIC = Path(wire.__file__).parent / "static"
 POLICY = "default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'"
 """As of the real server, or stricter."""
 START_S = 1_750_000_000.0
 
 
-class FakeServer:
+class FakeServer(Served):
     """Serves the page and answers what it asks for.
 
     Parameters
@@ -48,35 +44,13 @@ class FakeServer:
     ) -> None:
         self.answer, self.greeting = answer, greeting
         self.requests: list[dict[str, Any]] = []
-        self.socket = socket.create_server(("127.0.0.1", port))
-        self.port = self.socket.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}/"
         self._pages: set[WebSocket] = set()
-
-    def __enter__(self) -> Self:
         routes = [
             WebSocketRoute("/ws", self._attend),
             Mount("/", StaticFiles(directory=STATIC, html=True)),
         ]
-        config = uvicorn.Config(
-            Starlette(routes=routes),
-            log_config=None,
-            ws="websockets-sansio",
-            ws_per_message_deflate=False,
-            timeout_graceful_shutdown=1,
-            headers=[("Content-Security-Policy", POLICY), ("Cache-Control", "no-cache")],
-        )
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=asyncio.run, args=(self._serve(),), daemon=True)
-        self._thread.start()
-        while not self._server.started:
-            time.sleep(0.01)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.should_exit = True
-        self._thread.join(10)
-        self.socket.close()
+        headers = [("Content-Security-Policy", POLICY), ("Cache-Control", "no-cache")]
+        super().__init__(Starlette(routes=routes), port, headers=headers)
 
     def send(self, *messages: bytes | str) -> None:
         """Send messages to each page that is there."""
@@ -86,14 +60,6 @@ class FakeServer:
     def wanted(self, kind: str) -> list[dict[str, Any]]:
         """Return what was asked for of a kind, the newest last."""
         return [request for request in self.requests if request["type"] == kind]
-
-    async def _serve(self) -> None:
-        await self._server.serve(sockets=[self.socket])
-        # A page that is slow to go leaves its connection behind.
-        while connections := list(self._server.server_state.connections):
-            for connection in connections:
-                connection.transport.abort()
-            await asyncio.sleep(0.01)
 
     async def _put(self, page: WebSocket, *messages: bytes | str) -> None:
         for message in messages:

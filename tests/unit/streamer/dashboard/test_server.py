@@ -13,11 +13,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from streamer.config import Config
+from streamer.dashboard import panels
 from streamer.dashboard.archive import Archive
 from streamer.dashboard.cell import cell_message
+from streamer.dashboard.hub import fitted
 from streamer.dashboard.messages import DriftWriter, encode
 from streamer.dashboard.requests import PatchOf, Show, Watch, read_request
-from streamer.dashboard.server import fitted, is_own
+from streamer.dashboard.server import is_own
 from streamer.dashboard.state import RunState
 from streamer.dashboard.view import RunView
 from streamer.dashboard.viewers import Viewer
@@ -421,7 +423,7 @@ def test_a_run_that_has_gone_silent_is_stale_and_rates_are_those_of_late(tmp_pat
 
 
 @pytest.fixture
-def showing(tmp_path):
+def view(tmp_path):
     """A run of 20 frames with its recording, 60 x 100 pixels."""
     rng = np.random.default_rng(8)
     stack = rng.integers(0, 50, (20, 60, 100)).astype(np.uint16)
@@ -469,7 +471,7 @@ def test_without_the_recording_the_peaks_are_shown_and_why(view, tmp_path):
 
 
 def test_tracks_of_a_run_without_their_table_are_told_from_its_peaks(view):
-    header, arrays = decode(view.tracks())
+    header, arrays = decode(panels.tracks(view))
     assert header["n"] == 1
     assert header["units"]["drift_row_sigma"] == "px"
     assert arrays["track"].tolist() == [7.0]
@@ -562,11 +564,11 @@ def test_series_stand_one_behind_the_other(two_series, tmp_path):
     # The track goes on from one series to the other, along one axis.
     _, lines = decode(DriftWriter().write(one.drift(Watch(tracks=(7,), x="frame"))))
     assert lines["x"].tolist() == list(range(35))
-    header, _ = decode(one.tracks())
+    header, _ = decode(panels.tracks(one))
     frames, moments = header["timeline"]
     assert {0, 19, 20, 34} <= set(frames)
     assert moments[frames.index(20)] - moments[frames.index(0)] == pytest.approx(10.0)
-    _, cell = decode(one.cell())
+    _, cell = decode(panels.cell(one))
     known = np.isfinite(cell["frame"])
     assert np.flatnonzero(known).tolist() == list(range(1, 12))
     assert cell["frame"][known].tolist() == [0.0, *[19.0] * 9, 20.0]
