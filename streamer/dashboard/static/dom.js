@@ -35,3 +35,21 @@ export function pen(canvas, settings) {
 export function around(event, selector) {
   return event.target instanceof Element ? event.target.closest(selector) : null;
 }
+
+/**
+ * Put a section with a title at the end of the page.
+ *
+ * @param {string} name it and its title have as id, before `-section` and `-title`
+ * @param {string} title
+ */
+export function section(name, title) {
+  const made = part("panels").appendChild(document.createElement("section"));
+  made.id = `${name}-section`;
+  made.setAttribute("aria-labelledby", `${name}-title`);
+  const bar = made.appendChild(document.createElement("div"));
+  bar.className = "bar";
+  const head = bar.appendChild(document.createElement("h2"));
+  head.id = `${name}-title`;
+  head.textContent = title;
+  return { section: made, bar };
+}

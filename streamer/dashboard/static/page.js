@@ -1,11 +1,11 @@
 // The page: what comes is handed to its parts, which draw themselves when the browser is ready.
 
 import { part } from "./dom.js";
+import { PANELS } from "./panels.js";
 import { Cell } from "./panels/cell.js";
 import { Controls } from "./panels/controls.js";
 import { Drift, QUANTITIES } from "./panels/drift.js";
 import { Frames } from "./panels/frames.js";
-import { Health } from "./panels/health.js";
 import { Image } from "./panels/image.js";
 import { decode } from "./link/message.js";
 import { Moments } from "./link/moments.js";
@@ -17,7 +17,6 @@ import { csv, driftCanvas, imageCanvas, save } from "./panels/saving.js";
 import { Series } from "./panels/series.js";
 import { Socket } from "./link/socket.js";
 import { Stats } from "./link/stats.js";
-import { Tracks } from "./panels/tracks.js";
 import { View } from "./view.js";
 
 /** @import { Hello, Place, Receivers, Send, Theme } from "./link/types" */
@@ -55,22 +54,20 @@ const stats = new Stats(socket);
 const cell = new Cell();
 const series = new Series();
 const moments = new Moments();
-const health = new Health(part("health"), socket, stats);
 const image = new Image(part("image"), view, theme);
 const peaks = new Peaks(image, view, theme);
 const patch = new Patch(view, series, send);
 const frames = new Frames(view, series, send);
 const drift = new Drift(part("plot"), view, cell, series, theme);
 const readout = new Readout(part("readout"), drift, view, theme);
-const tracks = new Tracks(part("tracks"), view, theme);
-const parts = [health, image, peaks, patch, frames, drift, tracks];
+const panels = PANELS.map((Kind) => new Kind({ view, theme, socket, stats, send, choose, schedule }));
+const parts = [image, peaks, patch, frames, drift, ...panels];
 
 /** @param {...string} words */
 const fileName = (...words) => [hello?.run ?? "run", ...words].join("_").replace(/[^\w.-]+/g, "_");
 /** @param {{ series: string, frame: number }} header */
 const nameOfFrame = ({ series: name, frame }) => `${series.several ? `${name}_` : ""}frame_${frame}.png`;
 const controls = new Controls(view, image, frames, theme, {
-  none: () => tracks.clear(),
   csv: () => save(fileName(`${drift.quantity}.csv`), csv(drift, series)),
   "drift-png": () => save(fileName(`${drift.quantity}.png`), driftCanvas(drift, hello?.run ?? "", theme())),
   "image-png": () => save(fileName(image.header ? nameOfFrame(image.header) : "frame_none.png"), imageCanvas(image, peaks)),
@@ -104,8 +101,9 @@ function round() {
 function receive(type, { buffer, at }) {
   try {
     const { header, arrays } = decode(buffer);
-    if (header.type !== type || !(type in receivers)) throw new Error(`type ${header.type}`);
-    /** @type {Record<string, any>} */ (receivers)[type](header, arrays);
+    const takers = [wired, ...panels.map((panel) => panel.receivers)].filter((one) => type in one);
+    if (header.type !== type || !takers.length) throw new Error(`type ${header.type}`);
+    for (const taker of takers) taker[type](header, arrays);
     if (type === "image" || type === "drift") arrived = Math.min(arrived, at);
   } catch (error) {
     stats.bad += 1;
@@ -113,11 +111,14 @@ function receive(type, { buffer, at }) {
   }
 }
 
-/** @type {Receivers} */
-const receivers = {
+/**
+ * What goes to the parts that work upon each other.
+ *
+ * @type {Partial<Receivers> & Record<string, any>}
+ */
+const wired = {
   hello(header) {
     hello = header;
-    health.greet(header);
     series.greet(header);
     frames.greet(header);
     drift.dirty = patch.dirty = true;
@@ -129,7 +130,6 @@ const receivers = {
     if (!watched) watch();
   },
   health(header) {
-    health.update(header);
     frames.grow(header.n_frames ?? 0);
   },
   image(header, arrays) {
@@ -145,10 +145,9 @@ const receivers = {
     part("empty").textContent = header.why || "The pixels of this frame are not at hand";
     controls.levels();
   },
-  tracks(header, arrays) {
+  tracks(header) {
     frames.grow(header.n_frames);
     moments.update(header.timeline);
-    tracks.update(header, arrays);
   },
   drift(header, arrays) {
     if (header.request < request) return;
@@ -171,7 +170,7 @@ function mark() {
 }
 
 function connected() {
-  health.dirty = true;
+  for (const panel of panels) panel.dirty = true;
   watched = false;
   schedule();
   if (!socket.open) return;
@@ -196,6 +195,15 @@ function watch() {
   send({ type: "watch", tracks: chosen ?? [], quantity, x, from, to, points: POINTS, request });
 }
 
+/**
+ * Take a track into the plot, or out of it.
+ *
+ * @param {number} track
+ */
+function choose(track) {
+  if (!view.toggle(track)) problem("The plot holds no more tracks: take one out first.");
+}
+
 /** @param {string} text */
 function problem(text) {
   part("problem").hidden = false;
@@ -214,7 +222,7 @@ view.onchange((names) => {
   if (any("theme")) retheme();
   if (any("colours", "low", "high", "zoom", "row", "col")) image.dirty = peaks.dirty = patch.dirty = true;
   if (any("peaks", "tracks")) peaks.dirty = true;
-  if (any("tracks", "long", "sort")) tracks.dirty = true;
+  for (const panel of panels) if (any(...(panel.follows ?? []))) panel.dirty = true;
   if (any("frame")) frames.dirty = true;
   if (any("tracks", "quantity", "x", "span", "from", "to") || (any("frame") && view.get("span") !== null)) watch();
   if (any("tracks", "x", "span", "from", "to", "frame")) drift.dirty = true;
@@ -242,23 +250,12 @@ drift.onshow = (x) => {
 };
 /** @type {Drift["onselect"]} */
 drift.onselect = (from, to) => view.set({ from, to });
-tracks.onfull = () => problem("The plot holds no more tracks: take one out first.");
-/** @type {Tracks["onorder"]} */
-tracks.onorder = (shown, all) => {
-  part("tracks-words").textContent = shown === all ? `${all}` : `${shown} of ${all}`;
-};
-/** @type {Peaks["onchoose"]} */
-peaks.onchoose = (track) => tracks.toggle(track);
+peaks.onchoose = choose;
 dark.addEventListener("change", retheme);
 part("problem-dismiss").addEventListener("click", () => {
   part("problem").hidden = true;
 });
 document.addEventListener("visibilitychange", () => send({ type: "hold", hold: document.hidden }));
-// The strip counts seconds even when nothing comes.
-setInterval(() => {
-  health.dirty = true;
-  schedule();
-}, 1000);
 schedule();
 
 Object.defineProperty(window, "stats", { get: () => stats.report() });
@@ -276,7 +273,7 @@ Object.defineProperty(window, "view", {
     place: (row, col) => [image.x(col), image.y(row)],
     drift: { ...drift.report(), values: drift.values() },
     cell: { time: [...cell.time], voltage: [...cell.voltage], halfCycles: cell.halfCycles },
-    table: tracks.order.map((i) => tracks.columns.track[i]),
     readout: readout.element.textContent,
+    ...Object.assign({}, ...panels.map((panel) => panel.report?.())),
   }),
 });

@@ -18,7 +18,6 @@ const SPANS = {
   frame: [[100, "last 100"], [1000, "last 1,000"], [10_000, "last 10,000"]],
 };
 const LISTS = /** @type {const} */ (["colours", "quantity", "x"]);
-const CHECKS = /** @type {const} */ (["peaks", "long"]);
 
 /** @param {string} name */
 const list = (name) => part(name, HTMLSelectElement);
@@ -93,10 +92,9 @@ export class Controls {
       const span = list("span").value;
       view.set({ span: span ? Number(span) : null, from: null, to: null });
     });
-    for (const name of CHECKS) {
-      input(name).checked = view.get(name);
-      input(name).addEventListener("change", () => view.set({ [name]: input(name).checked }));
-    }
+    const peaks = input("peaks");
+    peaks.checked = view.get("peaks");
+    peaks.addEventListener("change", () => view.set({ peaks: peaks.checked }));
   }
 
   sliders() {

@@ -1,33 +1,68 @@
 // The strip on top: whether frames come, and whether any is lost. Words first, colour beside them.
 
 import { part } from "../dom.js";
-import { fixed, rate, span, whole } from "../numbers.js";
+import { NONE, fixed, rate, span, whole } from "../numbers.js";
 
 /** @import { Health as HealthNow, Hello } from "../link/types" */
-/** @import { Socket } from "../link/socket.js" */
+/** @import { Page } from "../panels.js" */
 /** @import { Stats } from "../link/stats.js" */
 
 const SILENT_S = 5; // a run says something every second
 const SLOW = ["failed", "missing", "shed"];
 
+/**
+ * @typedef {object} Figure
+ * @property {string} name id of what shows it
+ * @property {string} words
+ * @property {string} [unit]
+ * @property {string} [title]
+ * @property {string} [kind]
+ * @property {(health: HealthNow, stats: Stats) => string} text
+ */
+
+/** @type {Figure[]} */
+const FIGURES = [
+  { name: "in", words: "frames in", unit: "/s", text: (health) => rate(health.frames_in_hz) },
+  { name: "out", words: "frames out", unit: "/s", text: (health) => rate(health.frames_out_hz) },
+  { name: "latency", words: "latency", unit: "ms", text: (health) => fixed(health.latency_ms, 0) },
+  { name: "backlog", words: "backlog", unit: "frames", text: (health) => whole(health.backlog) },
+  { name: "disagreement", words: "model to fit", unit: "px", text: (health) => fixed(health.disagreement_px, 3) },
+  { name: "done", words: "frames done", text: (health) => whole(health.frames?.done) },
+  {
+    name: "dropped",
+    words: "page missed",
+    title: "Messages that this page was too slow to take or to draw",
+    text: (health, stats) => whole((health.dropped ?? 0) + stats.missed),
+  },
+  { name: "elapsed", words: "elapsed", kind: "wide", text: (health) => span(health.elapsed_s) },
+];
+
 /** @param {{ phase?: string }} health */
 const how = ({ phase }) => (phase === "done" ? "ended" : `ended: ${phase ?? "unknown"}`);
 
 export class Health {
-  /**
-   * @param {HTMLElement} element
-   * @param {Socket} socket
-   * @param {Stats} stats
-   */
-  constructor(element, socket, stats) {
-    this.element = element;
+  /** @param {Page} page */
+  constructor({ socket, stats, schedule }) {
+    this.element = part("health");
     this.socket = socket;
     this.stats = stats;
+    this.receivers = {
+      /** @param {Hello} header */
+      hello: (header) => this.greet(header),
+      /** @param {HealthNow} header */
+      health: (header) => this.update(header),
+    };
     /** @type {Hello | null} */
     this.hello = null;
     /** @type {HealthNow | null} */
     this.health = null;
     this.dirty = false;
+    part("figures").append(...FIGURES.map(figure));
+    // The strip counts seconds even when nothing comes.
+    setInterval(() => {
+      this.dirty = true;
+      schedule();
+    }, 1000);
   }
 
   /** @param {Hello} hello */
@@ -79,14 +114,7 @@ export class Health {
     if (!health) return;
     const known = this.socket.open;
     this.element.dataset.stale = String(!known);
-    this.write("in", rate(health.frames_in_hz));
-    this.write("out", rate(health.frames_out_hz));
-    this.write("latency", fixed(health.latency_ms, 0));
-    this.write("backlog", whole(health.backlog));
-    this.write("disagreement", fixed(health.disagreement_px, 3));
-    this.write("done", whole(health.frames?.done));
-    this.write("elapsed", span(health.elapsed_s));
-    this.write("dropped", whole((health.dropped ?? 0) + this.stats.missed));
+    for (const { name, text } of FIGURES) this.write(name, text(health, this.stats));
     const lost = SLOW.some((name) => (health.frames?.[name] ?? 0) > 0);
     this.write("lost-words", health.lost || "nothing lost");
     part("lost").dataset.level = lost ? "bad" : health.lost ? "warn" : "good";
@@ -100,4 +128,17 @@ export class Health {
     const output = part(name);
     if (output.textContent !== text) output.textContent = text;
   }
+}
+
+/** @param {Figure} about */
+function figure({ name, words, unit, title = "", kind = "" }) {
+  const element = document.createElement("div");
+  [element.title, element.className] = [title, kind];
+  const output = document.createElement("output");
+  [output.id, output.textContent] = [name, NONE];
+  element.appendChild(document.createElement("dt")).textContent = words;
+  const value = element.appendChild(document.createElement("dd"));
+  value.append(output);
+  if (unit) value.appendChild(document.createElement("i")).textContent = unit;
+  return element;
 }

@@ -1,14 +1,19 @@
 // The table of tracks: sorted, filtered, chosen from. Only the rows in sight are in the document.
 
-import { around } from "../dom.js";
+import { around, part, section } from "../dom.js";
 import { lineStyle } from "../plot/colours.js";
 import { NONE, fixed, flagWords, measured, whole } from "../numbers.js";
 
-/** @import { Theme, TrackArrays, TracksHeader } from "../link/types" */
-/** @import { View } from "../view.js" */
+/** @import { TrackArrays, TracksHeader } from "../link/types" */
+/** @import { Page } from "../panels.js" */
 
 /** @typedef {{ key: string, words: string, unit: string, cell: (t: TrackArrays, i: number) => string }} Column */
 
+const BAR = `
+  <span id="tracks-words"></span>
+  <span class="push"></span>
+  <label class="check"><input type="checkbox" id="long"> long tracks only</label>
+  <button type="button" id="none" title="Take every track out of the plot">Clear</button>`;
 const ROW_PX = 30;
 const SPARE = 6; // rows above and below what is seen
 const PROPOSED = 6;
@@ -41,15 +46,21 @@ const COLUMNS = [
 ];
 
 export class Tracks {
-  /**
-   * @param {HTMLElement} host
-   * @param {View} view
-   * @param {() => Theme} theme
-   */
-  constructor(host, view, theme) {
-    this.host = host;
+  /** @param {Page} page */
+  constructor({ view, theme, choose }) {
     this.view = view;
     this.theme = theme;
+    this.choose = choose;
+    this.follows = ["tracks", "long", "sort"];
+    this.receivers = {
+      /** @type {(header: TracksHeader, arrays: TrackArrays) => void} */
+      tracks: (_, arrays) => this.update(arrays),
+    };
+    const { section: around, bar } = section("tracks", "Tracks");
+    bar.insertAdjacentHTML("beforeend", BAR);
+    this.host = around.appendChild(document.createElement("div"));
+    this.host.id = "tracks";
+    this.host.tabIndex = -1;
     /** @type {TrackArrays} */
     this.columns = {};
     this.count = 0; // tracks
@@ -60,15 +71,14 @@ export class Tracks {
     this.active = 0;
     this.dirty = false;
     this.proposed = view.get("tracks") === null;
-    this.onfull = () => {};
-    /** @type {(shown: number, all: number) => void} */
-    this.onorder = () => {};
+    this.proposing = false;
     this.table = this.host.appendChild(document.createElement("table"));
     this.head = this.table.createTHead().insertRow();
     this.above = this.table.createTBody().insertRow();
     this.body = this.table.createTBody();
     this.below = this.table.createTBody().insertRow();
     this.make();
+    this.listen();
   }
 
   make() {
@@ -90,6 +100,17 @@ export class Tracks {
       spacer.setAttribute("aria-hidden", "true");
       spacer.className = "spacer";
     }
+  }
+
+  listen() {
+    const { view } = this;
+    view.onchange((names) => {
+      if (names.has("tracks") && !this.proposing) this.proposed = false;
+    });
+    const long = part("long", HTMLInputElement);
+    long.checked = view.get("long");
+    long.addEventListener("change", () => view.set({ long: long.checked }));
+    part("none").addEventListener("click", () => this.clear());
     this.host.addEventListener("scroll", () => this.fill());
     this.body.addEventListener("click", (event) => {
       const row = around(event, "tr");
@@ -99,11 +120,8 @@ export class Tracks {
     new ResizeObserver(() => this.fill()).observe(this.host);
   }
 
-  /**
-   * @param {TracksHeader} header
-   * @param {TrackArrays} arrays
-   */
-  update(header, arrays) {
+  /** @param {TrackArrays} arrays */
+  update(arrays) {
     this.columns = arrays;
     this.count = arrays.track?.length ?? 0;
     this.propose();
@@ -122,7 +140,10 @@ export class Tracks {
     const lengths = now.map((one) => frames[track.indexOf(one)] ?? 0);
     // What was proposed first stays as long as it is not outgrown: lines that jump help nobody.
     const good = now.length === wanted.length && lengths.every((n) => n >= 0.8 * frames[best[0]]);
-    if (!good) this.view.set({ tracks: wanted });
+    if (good) return;
+    this.proposing = true;
+    this.view.set({ tracks: wanted });
+    this.proposing = false;
   }
 
   /**
@@ -172,7 +193,7 @@ export class Tracks {
     for (const cell of this.head.cells)
       cell.ariaSort = cell.dataset.key !== key ? "none" : sign < 0 ? "descending" : "ascending";
     this.table.setAttribute("aria-rowcount", String(order.length + 1));
-    this.onorder(order.length, this.count);
+    part("tracks-words").textContent = order.length === this.count ? `${this.count}` : `${order.length} of ${this.count}`;
     this.fill();
   }
 
@@ -235,7 +256,7 @@ export class Tracks {
     const view = this.host.clientHeight - (this.table.tHead?.offsetHeight ?? 0);
     if (top < this.host.scrollTop) this.host.scrollTop = top;
     else if (top + ROW_PX > this.host.scrollTop + view) this.host.scrollTop = top + ROW_PX - view;
-    if (toggle) this.toggle(this.columns.track[this.order[this.active]]);
+    if (toggle) this.choose(this.columns.track[this.order[this.active]]);
     this.fill();
     this.rows.find((row) => row.tabIndex === 0)?.focus({ preventScroll: true });
   }
@@ -245,10 +266,8 @@ export class Tracks {
     this.view.set({ tracks: [] });
   }
 
-  /** @param {number} track */
-  toggle(track) {
-    this.proposed = false;
-    if (!this.view.toggle(track)) this.onfull();
+  report() {
+    return { table: this.order.map((i) => this.columns.track[i]) };
   }
 
   /** @param {KeyboardEvent} event */

@@ -1,0 +1,37 @@
+// The panels that stand by themselves, in the order in which they come onto the page. Whoever adds
+// one names it here; `streamer/dashboard/panels.py` makes what it is told.
+
+import { Health } from "./panels/health.js";
+import { Tracks } from "./panels/tracks.js";
+
+/** @import { Send, Theme } from "./link/types" */
+/** @import { Stats } from "./link/stats.js" */
+/** @import { Socket } from "./link/socket.js" */
+/** @import { View } from "./view.js" */
+
+/**
+ * What a panel may use of the page.
+ *
+ * @typedef {object} Page
+ * @property {View} view what the user chose to see
+ * @property {() => Theme} theme
+ * @property {Socket} socket
+ * @property {Stats} stats
+ * @property {Send} send
+ * @property {(track: number) => void} choose take a track into the plot, or out of it
+ * @property {() => void} schedule have what is dirty drawn
+ */
+
+/**
+ * What the page does with a panel.
+ *
+ * @typedef {object} Panel
+ * @property {Record<string, (header: any, arrays: any) => void>} receivers by the type of a message
+ * @property {string[]} [follows] choices of the view that make it dirty
+ * @property {boolean} dirty whether it is to be drawn anew
+ * @property {() => void} draw called for each picture that the browser makes
+ * @property {() => object} [report] what it shows, for the console and for tests
+ */
+
+/** @type {(new (page: Page) => Panel)[]} */
+export const PANELS = [Health, Tracks];
