@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import urllib.request
+from pathlib import Path
 
 import pytest
 import zmq
@@ -85,8 +86,8 @@ SCRIPT = """
 
 
 def start(stubborn: bool) -> subprocess.Popen[str]:
-    root = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
-    script = textwrap.dedent(SCRIPT).format(root=root, stubborn=stubborn)
+    root = Path(__file__).parents[4]
+    script = textwrap.dedent(SCRIPT).format(root=str(root), stubborn=stubborn)
     process = subprocess.Popen(
         [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, start_new_session=True
     )
