@@ -1,23 +1,33 @@
 # `make demo` and `make test` need Python 3.11+, make, a C compiler and a package index; nothing else.
 PYTHON ?= python3
 BIN := .venv/bin
-# Without an NVIDIA GPU the CPU build of torch is wanted, not gigabytes of CUDA.
+# Without an NVIDIA GPU the CPU build of torch is wanted, not gigabytes of CUDA: from the package index
+# that pip knows, else from torch's own, else the plain build after all. On a Mac the plain one is it.
 TORCH := $(shell sed -n 's/^torch==//p' constraints.txt)
+TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 GPU := $(shell command -v nvidia-smi 2>/dev/null)
+PLAIN_TORCH := $(GPU)$(filter Darwin,$(shell uname -s))
 
-.PHONY: install demo test peers bench docs lint page format clean
+.PHONY: install torch demo test peers bench docs lint page format clean
 
 install: .venv/installed
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-ifeq ($(GPU),)
-	$(BIN)/python -m pip install --quiet "torch==$(TORCH)+cpu" || \
-		{ echo "No CPU build of torch $(TORCH) in your package index: see 'Installing' in README.md"; exit 1; }
-endif
+	@$(MAKE) --no-print-directory torch
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[test,lint]"
 	$(BIN)/python -m workers.kernels
 	touch $@
+
+torch:
+	@:
+ifeq ($(PLAIN_TORCH),)
+	@$(BIN)/python -c "import importlib.metadata as m; raise SystemExit(m.version('torch').split('+')[0] != '$(TORCH)')" 2>/dev/null || \
+	$(BIN)/python -m pip install --quiet "torch==$(TORCH)+cpu" 2>/dev/null || \
+	$(BIN)/python -m pip install --quiet --no-deps --retries 0 --timeout 20 \
+		--index-url $(TORCH_CPU_INDEX) "torch==$(TORCH)+cpu" 2>/dev/null || \
+	echo "No CPU build of torch $(TORCH) can be had: taking the plain one, several gigabytes (about 3 GB to download, 6 GB on disk)"
+endif
 
 demo: install
 	$(BIN)/python launch.py demo
