@@ -27,7 +27,7 @@ def test_a_run_is_learnt_from_with_its_own_settings_and_its_weights_are_used(tmp
     assert card["recording"] == "odd.npy"
     assert card["detect"]["minval"] == 120
     assert card["noise"]["gain"] == 4.0
-    before, after = (card["standings"][name]["held_out"] for name in ("before", "after"))
+    before, after = (card["assessments"][name]["held_out"] for name in ("before", "after"))
     assert after["rmse"] < before["rmse"]
 
     spoilt = launch(
