@@ -8,28 +8,25 @@ import logging
 import time
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from queue import SimpleQueue
-from threading import Thread
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from starlette.websockets import WebSocket
 
+from streamer.dashboard.fitter import Fit, PatchFitter
+from streamer.dashboard.frames import PeakPatch
+from streamer.dashboard.gallery import Key
 from streamer.dashboard.messages import encode
 from streamer.dashboard.panels import PANELS, Panel
 from streamer.dashboard.requests import read_request
-from streamer.dashboard.view import Key, PeakPatch, RunView
+from streamer.dashboard.view import RunView
 from streamer.dashboard.viewers import Message, Viewer
 from streamer.frames.display import PATCH_SIZE, Patch
 
-__all__ = ["Fit", "Hub", "fitted"]
+__all__ = ["Hub"]
 
 logger = logging.getLogger(__name__)
-
-Fit = Callable[[NDArray[np.float32], NDArray[np.bool_]], "dict[str, float] | None"]
-"""Fits a patch: counts and which of them are valid, (size, size); the answer has row and col from
-the centre of the middle pixel, row_sigma and col_sigma."""
 
 _TICK_S = 0.1
 _IMAGE_S = 0.09
@@ -45,6 +42,16 @@ _LAST_S, _LAST_TURNS = 2.0, 2
 _CACHED = 64
 _FAILED = "failed"
 """In place of a version that could not be told."""
+
+
+@dataclass(slots=True)
+class _Next:
+    """When what is made from time to time is made next, in seconds of the monotonic clock."""
+
+    health: float = 0.0
+    tables: float = 0.0
+    image: float = 0.0
+    drift: float = 0.0
 
 
 class Hub:
@@ -66,18 +73,15 @@ class Hub:
         self, view: RunView, fit: Fit | None = None, panels: Sequence[Panel] = PANELS
     ) -> None:
         self._view = view
-        self._fit = fit
+        self._fitter = None if fit is None else PatchFitter(fit)
         self._panels = panels
         self._versions: dict[str, Hashable] = {}
         self._viewers: list[Viewer] = []
         self._thread = ThreadPoolExecutor(1, "view")
-        self._to_fit: SimpleQueue[tuple[Viewer, PeakPatch]] = SimpleQueue()
-        # A thread of its own, which nothing waits for: what it compiles takes a while.
-        Thread(target=self._go_on_fitting, name="fit", daemon=True).start()
         self._asked = asyncio.Event()
         self._made: dict[Hashable, bytes] = {}
         self._health: dict[str, Any] = {}
-        self._next_health = self._next_tables = self._next_image = self._next_drift = 0.0
+        self._next = _Next()
         self._newest: Key | None = None
         self._drift_version: Hashable = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -142,29 +146,29 @@ class Hub:
     def _turn(self, viewers: tuple[Viewer, ...]) -> list[tuple[Viewer, PeakPatch]]:
         """Read what is new and put before each viewer what it has not got."""
         view, now = self._view, time.monotonic()
-        is_time = now >= self._next_health
+        is_time = now >= self._next.health
         if is_time:
-            self._next_health = now + _HEALTH_S
+            self._next.health = now + _HEALTH_S
             was_live = view.state.live
             view.state.refresh()
             # All is there, and may be the last that is shown.
             if was_live and not view.state.live:
-                self._next_tables = self._next_drift = 0.0
+                self._next.tables = self._next.drift = 0.0
         view.refresh()
-        if now >= self._next_tables:
-            self._next_tables = now + _TABLES_S
+        if now >= self._next.tables:
+            self._next.tables = now + _TABLES_S
             view.refresh_tables()
             self._versions = {panel.name: self._version(panel) for panel in self._panels}
         if is_time:
             self._health = view.state.health(view.archive)
-            if now >= self._next_drift:
+            if now >= self._next.drift:
                 self._drift_version = view.drift_version
         patches: list[tuple[Viewer, PeakPatch]] = []
         if not viewers:
             return patches
-        if now >= self._next_image:
-            self._newest = view.newest()
-            self._next_image = now + _IMAGE_S
+        if now >= self._next.image:
+            self._newest = view.frames.newest()
+            self._next.image = now + _IMAGE_S
         hello = view.hello()
         known = str(hello | {"n_frames": 0})  # which alone is no news: other messages have it
         health = self._health | {"viewers": len(viewers)}
@@ -195,11 +199,11 @@ class Hub:
                 viewer.sent["drift"] = version
                 self._put(viewer, "drift", view.drift(watch))
             took = time.monotonic() - begin
-            self._next_drift = max(self._next_drift, now) + took / _DRIFT_SHARE
+            self._next.drift = max(self._next.drift, now) + took / _DRIFT_SHARE
         if wanted is None:
             return []
         viewer.patch = None
-        return [(viewer, view.patch(wanted))]
+        return [(viewer, view.frames.patch(wanted))]
 
     def _version(self, panel: Panel) -> Hashable:
         try:
@@ -226,21 +230,21 @@ class Hub:
     def _offer_image(self, viewer: Viewer) -> None:
         view, show = self._view, viewer.show
         newest = show.frame is None
-        key = self._newest if show.frame is None else view.key_of(show.series, show.frame)
+        key = self._newest if show.frame is None else view.frames.key_of(show.series, show.frame)
         if key is None:
             return
-        version = (newest, view.image_version(key))
+        version = (newest, view.frames.image_version(key))
         if viewer.sent.get("image") == version:
             return
-        if not newest and not view.is_known(key):
+        if not newest and not view.frames.is_known(key):
             viewer.sent["image"] = version
             name = f" of {key[0]}" if key[0] else ""
             self._put(viewer, "problem", _problem(f"there is no frame {key[1]}{name}, by now"))
             return
         now = time.monotonic()
-        self._offer(viewer, "image", version, lambda: view.image(key, newest=newest))
+        self._offer(viewer, "image", version, lambda: view.frames.image(key, newest=newest))
         took = time.monotonic() - now
-        self._next_image = max(self._next_image, now + took / _IMAGE_SHARE)
+        self._next.image = max(self._next.image, now + took / _IMAGE_SHARE)
 
     def _offer(
         self, viewer: Viewer, kind: str, version: Hashable, make: Callable[[], bytes]
@@ -264,40 +268,21 @@ class Hub:
     def _send_patch(self, viewer: Viewer, found: PeakPatch) -> None:
         """Send the pixels at once, and again with the fit, which may have to be compiled."""
         viewer.examined = found
-        header = found.header | {"fitted": found.patch is None or self._fit is None}
-        viewer.put("patch", _patch_message(header, found.patch))
-        if not header["fitted"]:
-            self._to_fit.put((viewer, found))
+        patch, fitter = found.patch, self._fitter
+        if patch is None or fitter is None:
+            viewer.put("patch", _patch_message(found.header | {"fitted": True}, patch))
+            return
+        viewer.put("patch", _patch_message(found.header | {"fitted": False}, patch))
 
-    def _go_on_fitting(self) -> None:
-        while True:
-            viewer, found = self._to_fit.get()
-            if viewer.examined is not found or found.patch is None or self._fit is None:
-                continue
-            fit = None
-            try:
-                fit = fitted(found.patch, self._fit)
-            except Exception:
-                logger.exception("a patch could not be fitted")
+        def done(fit: dict[str, float] | None) -> None:
             header = found.header | {"fitted": True, "fit": fit}
-            self._put(viewer, "patch", _patch_message(header, found.patch))
+            self._put(viewer, "patch", _patch_message(header, patch))
+
+        fitter.put(patch, lambda: viewer.examined is found, done)
 
     def _tell_all(self, text: str) -> None:
         for viewer in self._viewers:
             viewer.put("problem", _problem(text))
-
-
-def fitted(patch: Patch, fit: Fit) -> dict[str, float] | None:
-    """Return where on the detector a fit places the peak of a patch."""
-    valid = np.isfinite(patch.counts)
-    found = fit(np.where(valid, patch.counts, 0).astype(np.float32), valid) if valid.any() else None
-    if found is None:
-        return None
-    half = PATCH_SIZE // 2
-    return found | {
-        "row": found["row"] + patch.row + half,
-        "col": found["col"] + patch.col + half,
-    }
 
 
 def _patch_message(header: dict[str, Any], patch: Patch | None) -> bytes:

@@ -40,7 +40,7 @@ class Panel:
 
 def tracks(run: RunView) -> bytes:
     """Tell the table of tracks."""
-    archive, table = run.archive, run.track_table
+    archive, table = run.archive, run.tables.tracks
     arrays: dict[str, NDArray[Any]] = {}
     for name in table.column_names:
         column = table[name]
@@ -56,7 +56,7 @@ def tracks(run: RunView) -> bytes:
         "n_frames": archive.n_frames,
         "timeline": [frames.tolist(), (times * 1e-9).tolist()],
         "n": table.num_rows,
-        "radial": run.geometry is not None,
+        "radial": run.tables.geometry is not None,
         "units": units(list(arrays)),
     }
     return encode("tracks", header, arrays)
@@ -65,11 +65,11 @@ def tracks(run: RunView) -> bytes:
 def cell(run: RunView) -> bytes:
     """Tell the cell's channel."""
     archive = run.archive
-    return cell_message(run.folder.read_cell(), archive.frames["time_ns"], archive.run_frames())
+    return cell_message(run.tables.cell(), archive.frames["time_ns"], archive.run_frames())
 
 
 PANELS = (
-    Panel("tracks", lambda run: run.tracks_version, tracks),
-    Panel("cell", lambda run: run.cell_version or None, cell),
+    Panel("tracks", lambda run: run.tables.tracks_version, tracks),
+    Panel("cell", lambda run: run.tables.cell_version or None, cell),
 )
 """In the order in which they are told."""

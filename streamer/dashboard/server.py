@@ -20,7 +20,8 @@ from starlette.routing import Mount, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket
 
-from streamer.dashboard.hub import Fit, Hub
+from streamer.dashboard.fitter import Fit
+from streamer.dashboard.hub import Hub
 from streamer.dashboard.view import RunView
 
 __all__ = ["STATIC", "application", "is_own", "serve"]

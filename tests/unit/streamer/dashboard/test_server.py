@@ -16,7 +16,7 @@ from streamer.config import Config
 from streamer.dashboard import panels
 from streamer.dashboard.archive import Archive
 from streamer.dashboard.cell import cell_message
-from streamer.dashboard.hub import fitted
+from streamer.dashboard.fitter import fitted
 from streamer.dashboard.messages import DriftWriter, encode
 from streamer.dashboard.requests import PatchOf, Show, Watch, read_request
 from streamer.dashboard.server import is_own
@@ -441,9 +441,9 @@ def view(tmp_path):
 
 
 def test_frames_of_a_run_that_is_over_come_from_its_recording(view, tmp_path):
-    key = view.newest()
+    key = view.frames.newest()
     assert key == ("a", 19)
-    header, arrays = decode(view.image(key, newest=True))
+    header, arrays = decode(view.frames.image(key, newest=True))
     stack = np.load(tmp_path / "a.npy")
     assert header["shape"] == [60, 100]
     assert header["has_pixels"]
@@ -451,7 +451,7 @@ def test_frames_of_a_run_that_is_over_come_from_its_recording(view, tmp_path):
     np.testing.assert_array_equal(arrays["pixels"], display(stack[19], None).pixels)
     assert arrays["row"] == pytest.approx([30.19])
     assert arrays["track"].tolist() == [7.0]
-    found = view.patch(PatchOf(frame=3, row=30.4, col=80.0))
+    found = view.frames.patch(PatchOf(frame=3, row=30.4, col=80.0))
     assert found.header["track"] == 7
     assert found.header["origin"] == [25, 75]
     np.testing.assert_array_equal(found.patch.counts, stack[3, 25:36, 75:86])
@@ -459,29 +459,15 @@ def test_frames_of_a_run_that_is_over_come_from_its_recording(view, tmp_path):
 
 def test_without_the_recording_the_peaks_are_shown_and_why(view, tmp_path):
     (tmp_path / "a.npy").unlink()
-    header, arrays = decode(view.image(("a", 4), newest=False))
+    header, arrays = decode(view.frames.image(("a", 4), newest=False))
     assert not header["has_pixels"]
     assert "does not exist" in header["why"]
     assert len(arrays["row"]) == 1
     assert header["shape"][0] > 30
     assert header["shape"][1] > 80
-    patch = view.patch(PatchOf(frame=4, row=30, col=80))
+    patch = view.frames.patch(PatchOf(frame=4, row=30, col=80))
     assert patch.patch is None
     assert "does not exist" in patch.header["why"]
-
-
-def test_tracks_of_a_run_without_their_table_are_told_from_its_peaks(view):
-    header, arrays = decode(panels.tracks(view))
-    assert header["n"] == 1
-    assert header["units"]["drift_row_sigma"] == "px"
-    assert arrays["track"].tolist() == [7.0]
-    assert arrays["series"].tolist() == [0]
-    assert arrays["n_frames"].tolist() == [20.0]
-    assert 0.05 < arrays["drift_row"][0] < 0.15
-    seen = view.archive.peaks
-    weight = seen["row_sigma"][:10].astype(float) ** -2
-    mean = np.sum(weight * seen["row"][:10]) / weight.sum()
-    assert arrays["ref_row"][0] == pytest.approx(mean)
 
 
 def test_without_geometry_drifts_are_distances_and_spacings_a_problem(view):
@@ -502,28 +488,28 @@ def test_the_newest_images_are_shown_in_turn_when_their_peaks_are_there(view):
     def relay(frames):
         for frame in frames:
             pixels = np.full((60, 100), frame, np.uint16)
-            view._relayed._keep(
+            view.frames._relayed._keep(
                 Frame(series="a", frame=frame, time_ns=0, shape=(60, 100), dtype="<u2",
                       encoding="raw", data=pixels.tobytes())
             )  # fmt: skip
 
     relay([30, 40])  # beyond what is on disk
-    assert view.newest() is None
+    assert view.frames.newest() is None
     relay([3, 5, 6])
-    view._relayed.frames.move_to_end(("a", 30))
-    view._relayed.frames.move_to_end(("a", 40))
-    shown = [view.newest() for _ in range(4)]
+    view.frames._relayed.frames.move_to_end(("a", 30))
+    view.frames._relayed.frames.move_to_end(("a", 40))
+    shown = [view.frames.newest() for _ in range(4)]
     assert [frame for _, frame in shown] == [3, 5, 6, 6]
-    header, arrays = decode(view.image(("a", 5), newest=True))
+    header, arrays = decode(view.frames.image(("a", 5), newest=True))
     assert header["newest"]
     assert header["settled"]
     relay(range(100, 140))  # far ahead of the peaks: shown without
-    assert view.newest() == ("a", 139)
-    header, arrays = decode(view.image(("a", 139), newest=True))
+    assert view.frames.newest() == ("a", 139)
+    header, arrays = decode(view.frames.image(("a", 139), newest=True))
     assert not header["settled"]
     assert len(arrays["row"]) == 0
     relay(range(1000, 1300))
-    assert len(view._relayed.frames) == 200
+    assert len(view.frames._relayed.frames) == 200
 
 
 @pytest.fixture
@@ -551,13 +537,13 @@ def test_series_stand_one_behind_the_other(two_series, tmp_path):
     pq.write_table(pa.table(readings, schema=CELL), tmp_path / "run" / "cell.parquet")
     one = two_series
     one.refresh_tables()  # before there is any frame
-    early = one.cell_version, one.tracks_version
+    early = one.tables.cell_version, one.tables.tracks_version
     while one.archive.refresh(1.0):
         pass
     one.refresh()
     one.refresh_tables()
-    assert one.cell_version > early[0]
-    assert one.tracks_version > early[1]
+    assert one.tables.cell_version > early[0]
+    assert one.tables.tracks_version > early[1]
     hello = one.hello()
     assert (hello["series"], hello["starts"], hello["n_frames"]) == (["a", "b"], [0, 20], 35)
     assert one.state.health(one.archive)["n_frames"] == 35
@@ -575,9 +561,9 @@ def test_series_stand_one_behind_the_other(two_series, tmp_path):
     # A frame is shown by its number in its series.
     header, _ = decode(one.image(("b", 3), newest=False))
     assert (header["series"], header["frame"], header["settled"]) == ("b", 3, True)
-    told = one.tracks_version
+    told = one.tables.tracks_version
     one.refresh_tables()
-    assert one.tracks_version == told  # once is enough
+    assert one.tables.tracks_version == told  # once is enough
 
 
 def test_series_of_which_there_are_images_alone_come_last(two_series):
@@ -585,7 +571,7 @@ def test_series_of_which_there_are_images_alone_come_last(two_series):
     while one.archive.refresh(1.0):
         pass
     for key in [("b", 17), ("c", 0), ("c", 4), ("d", 2)]:  # newer than what is settled
-        one._relayed.frames[key] = None
+        one.frames._relayed.frames[key] = None
     hello = one.hello()
     assert dict(zip(hello["series"], hello["starts"], strict=True)) == {
         "a": 0, "b": 20, "c": 38, "d": 43,

@@ -1,0 +1,202 @@
+"""The frames of a run as they are shown: pixels with their peaks, and patches around one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamer.dashboard.archive import Archive
+from streamer.dashboard.gallery import Gallery, Key
+from streamer.dashboard.messages import encode
+from streamer.dashboard.requests import PatchOf
+from streamer.dashboard.state import RunState
+from streamer.frames.display import Display, Patch
+
+__all__ = ["PeakPatch", "ShownFrames"]
+
+_RAW_PICTURES = 30
+"""So far peaks may be behind the newest images; else these are shown without."""
+_QUEUE = 8
+_SAME_PEAK_PX = 3.0
+_PEAK_ARRAYS = ("row", "col", "row_sigma", "col_sigma", "score", "flags", "track")
+
+
+@dataclass(frozen=True, slots=True)
+class PeakPatch:
+    """The surroundings of a peak, before it is fitted."""
+
+    header: dict[str, Any]
+    patch: Patch | None
+
+
+class ShownFrames:
+    """Finds and shows frames: the newest as they come, any other on demand.
+
+    Parameters
+    ----------
+    archive
+        Frames and peaks on disk.
+    state
+        Whether the run goes on, and where its newest frames are published.
+    gallery
+        The frames' pixels.
+    """
+
+    def __init__(self, archive: Archive, state: RunState, gallery: Gallery) -> None:
+        self._archive = archive
+        self._state = state
+        self._gallery = gallery
+        self._relayed = gallery.relayed
+        self._shown: Key | None = None
+
+    def refresh(self) -> None:
+        """Take in frames that are new."""
+        self._relayed.listen(self._state.relay)
+        self._relayed.take()
+
+    def newest(self) -> Key | None:
+        """Return the frame to show to who wants the newest; None when there is none.
+
+        Images come before their peaks, which come several frames at a time: each is shown when its
+        peaks are there, one after the other.
+        """
+        if not (self._state.live and self._relayed.frames):
+            return self._last()
+        keys: list[Key | None] = list(self._relayed.frames)
+        behind = next(
+            (
+                n
+                for n, key in enumerate(keys[: -_RAW_PICTURES - 1 : -1])
+                if key and self._is_settled(key)
+            ),
+            None,
+        )
+        if behind is None:
+            if len(keys) >= _RAW_PICTURES:
+                self._shown = keys[-1]
+            return self._shown
+        newest = len(keys) - 1 - behind
+        shown = keys.index(self._shown) if self._shown in keys else -1
+        if shown < newest:
+            self._shown = keys[max(shown + 1, newest - _QUEUE)]
+        return self._shown
+
+    def key_of(self, series: str | None, frame: int) -> Key:
+        """Return what a page means that may not say the series."""
+        names = self._archive.series
+        return series or (self._shown[0] if self._shown else names[-1] if names else ""), frame
+
+    def is_known(self, key: Key) -> bool:
+        """Tell whether there is anything to show of a frame."""
+        return self._is_settled(key) or key in self._relayed.frames
+
+    def image_version(self, key: Key) -> Hashable:
+        """Return what changes when a frame has to be sent anew."""
+        return key, self._is_settled(key)
+
+    def image(self, key: Key, *, newest: bool) -> bytes:
+        """Show a frame with its peaks."""
+        row = self._archive.find(*key)
+        time_ns = self._time_ns(row)
+        shown = self._gallery.display(key, time_ns)
+        peaks = self._archive.peaks_of(row) if row is not None else slice(0, 0)
+        arrays: dict[str, NDArray[Any]] = {
+            name: self._archive.peaks[name][peaks].astype(
+                {"flags": np.int32, "track": np.float64}.get(name, np.float32)
+            )
+            for name in _PEAK_ARRAYS
+        }
+        picture = self._relayed.frames.get(key)
+        header: dict[str, Any] = {
+            "series": key[0],
+            "frame": key[1],
+            "time_ns": picture.time_ns if time_ns is None and picture is not None else time_ns,
+            "settled": row is not None,
+            "newest": newest and self._state.live,
+            "shape": list(self._shape(key[0])),
+            "has_pixels": isinstance(shown, Display),
+        }
+        if isinstance(shown, Display):
+            more = {"binning": shown.binning, "low": shown.low, "high": shown.high,
+                    "knee": shown.knee, "why": ""}  # fmt: skip
+            pixels = shown.pixels
+        else:
+            more = {"binning": 1, "low": 0.0, "high": 1.0, "knee": 1.0, "why": shown}
+            pixels = np.zeros((0, 0), np.uint8)
+        return encode("image", header | more, {"pixels": pixels, **arrays})
+
+    def patch(self, wanted: PatchOf) -> PeakPatch:
+        """Return the surroundings of a peak."""
+        key = self.key_of(wanted.series, wanted.frame)
+        place = (wanted.row, wanted.col)
+        header: dict[str, Any] = {
+            **{"series": key[0], "frame": key[1], "row": wanted.row, "col": wanted.col},
+            **{"track": -1, "origin": None, "placed": None, "sigma": None, "fit": None, "why": ""},
+        }
+        row = self._archive.find(*key)
+        if row is not None:
+            rows = self._archive.peaks_of(row)
+            near = {name: self._archive.peaks[name][rows] for name in _PEAK_ARRAYS}
+            distance = np.hypot(near["row"] - wanted.row, near["col"] - wanted.col)
+            if len(distance) and distance.min() <= _SAME_PEAK_PX:
+                at = int(distance.argmin())
+                place = (float(near["row"][at]), float(near["col"][at]))
+                sigma = [float(near["row_sigma"][at]), float(near["col_sigma"][at])]
+                header |= {"track": int(near["track"][at]), "placed": list(place), "sigma": sigma}
+        patch = self._gallery.patch(key, self._time_ns(row), *place)
+        if isinstance(patch, str):
+            return PeakPatch(header | {"why": patch}, None)
+        return PeakPatch(header | {"origin": [patch.row, patch.col]}, patch)
+
+    def shape(self) -> tuple[int, int] | None:
+        """Return rows and columns of the frames of the newest series, once one was looked at."""
+        series = self._archive.series
+        return self._gallery.shapes.get(series[-1]) if series else None
+
+    def places(self) -> tuple[dict[str, int], int]:
+        """Return at which of the run's frames each series starts, and how many there are.
+
+        A series of which there are images alone, by now, comes behind the others.
+        """
+        archive = self._archive
+        starts = dict(zip(archive.series, archive.starts.tolist(), strict=True))
+        n_frames = archive.n_frames
+        for name, number in self._relayed.frames:
+            start = starts.setdefault(name, n_frames)
+            n_frames = max(n_frames, start + number + 1)
+        return starts, n_frames
+
+    def close(self) -> None:
+        """Release files and sockets."""
+        self._gallery.close()
+
+    def _last(self) -> Key | None:
+        """Return the last frame with a result."""
+        done = np.flatnonzero(self._archive.frames["state"] == 0)
+        if not len(done):
+            return None
+        frames = self._archive.frames
+        self._shown = (
+            self._archive.series[int(frames["series"][done[-1]])],
+            int(frames["frame"][done[-1]]),
+        )
+        return self._shown
+
+    def _time_ns(self, row: int | None) -> int | None:
+        return None if row is None else int(self._archive.frames["time_ns"][row])
+
+    def _is_settled(self, key: Key) -> bool:
+        return self._archive.find(*key) is not None
+
+    def _shape(self, series: str) -> tuple[int, int]:
+        """Return that of the frames of a series; of one never seen, what holds its peaks."""
+        shapes = self._gallery.shapes
+        if series in shapes or not len(self._archive.peaks):
+            return shapes.get(series, (1, 1))
+        rows, cols = (float(np.nanmax(self._archive.peaks[axis])) for axis in ("row", "col"))
+        return math.ceil(rows) + 6, math.ceil(cols) + 6

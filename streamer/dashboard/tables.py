@@ -1,0 +1,74 @@
+"""What a run rewrites every few seconds: its tracks, its geometry, its cell's channel."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from streamer.frames.geometry import Geometry
+from streamer.results.curves import references
+from streamer.results.folder import RunFolder
+
+__all__ = ["RunTables"]
+
+
+class RunTables:
+    """The tables of a run folder that are replaced as a whole, read again when they were.
+
+    Parameters
+    ----------
+    folder
+        Run folder.
+    """
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._folder = folder
+        self.geometry: Geometry | None = None
+        self.tracks: pa.Table = pa.table({})
+        """As in `streamer.results.schema.TRACKS`."""
+        self.references: dict[int, tuple[float, float, float]] = {}
+        """Row, column and spacing that the drift of each track counts from."""
+        self.tracks_version = 0
+        self.cell_version = 0
+        self._stamps: dict[str, Hashable] = {}
+        self._n_whole = 0
+
+    def cell(self) -> pa.Table:
+        """Read the cell's channel."""
+        return self._folder.read_cell()
+
+    def refresh(self, n_frames: int, *, growing: bool) -> None:
+        """Read what was rewritten.
+
+        Parameters
+        ----------
+        n_frames
+            Frames that were read so far.
+        growing
+            True while there may be more: the tables of a run that is over may be read before all
+            the frames that they tell of, and are told again then.
+        """
+        is_whole = not growing and self._n_whole != n_frames
+        if is_whole:
+            self._n_whole = n_frames
+        if self._is_new("geometry.json"):
+            self.geometry = self._folder.read_geometry()
+        if self._is_new("cell.parquet") or (is_whole and self.cell_version):
+            self.cell_version += 1
+        if self._is_new("tracks.parquet"):
+            self.tracks = pq.read_table(self._folder.path / "tracks.parquet")
+        elif not is_whole:
+            return
+        self.references = references(self.tracks)
+        self.tracks_version += 1
+
+    def _is_new(self, name: str) -> bool:
+        try:
+            status = (self._folder.path / name).stat()
+        except OSError:
+            return False
+        stamp = (status.st_mtime_ns, status.st_size)
+        was, self._stamps[name] = self._stamps.get(name), stamp
+        return was != stamp
