@@ -189,11 +189,11 @@ def metrics_page() -> str:
     """Return the page that explains every metric."""
     metrics = Metrics()
     # What has labels shows them once it has been used.
-    metrics.expect("read")
-    metrics.note_latency("commit", [0])
-    metrics.show_workers({"detector-0": 0})
-    metrics.show_tracks(0, [])
-    metrics.count_incidents({})
+    metrics.stages.expect("read")
+    metrics.stages.note_latency("commit", [0])
+    metrics.queues.show_workers({"detector-0": 0})
+    metrics.science.show_tracks(0, [])
+    metrics.flow.count_incidents({})
     lines = [_MADE.format(module="streamer/transport/metrics.py"), _METRICS, "## Of every node\n"]
     lines += _table(_families(metrics.registry.collect()))
     lines.append(

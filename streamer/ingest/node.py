@@ -77,9 +77,9 @@ class Ingest:
     ) -> None:
         self._source = source
         self._metrics = metrics
-        metrics.expect("read")
-        metrics.live.set(source.live)
-        metrics.window_limit.set(config.transport.window_frames)
+        metrics.stages.expect("read")
+        metrics.flow.live.set(source.live)
+        metrics.queues.window_limit.set(config.transport.window_frames)
         self._out = out
         self._failed = FailedFrames(out / "failed")
         self._info = dict(info or {})
@@ -140,7 +140,7 @@ class Ingest:
                 self._set_aside(parcel, seq, reason)
         self._acks.commit()
         self._publisher.pump()
-        self._metrics.count_redelivered(self._publisher.redelivered)
+        self._metrics.flow.count_redelivered(self._publisher.redelivered)
         self._shrink_window()
         moved = self._drain_backlog()
         if not self._stopping and (self._source.live or self._publisher.members(DETECTORS)):
@@ -179,12 +179,14 @@ class Ingest:
             "backlog": float(self._waiting),
             "workers": float(workers),
         }
-        self._metrics.window.set(stats["window"])
-        self._metrics.backlog.set(stats["backlog"])
-        self._metrics.spool.set(self._backlog.size if isinstance(self._backlog, Spool) else 0)
-        self._metrics.show_workers(self._publisher.loads(DETECTORS))
-        self._metrics.show_series([self._books[name] for name in self._open])
-        self._metrics.count_incidents(self._source.counters)
+        self._metrics.queues.window.set(stats["window"])
+        self._metrics.queues.backlog.set(stats["backlog"])
+        self._metrics.queues.spool.set(
+            self._backlog.size if isinstance(self._backlog, Spool) else 0
+        )
+        self._metrics.queues.show_workers(self._publisher.loads(DETECTORS))
+        self._metrics.queues.show_series([self._books[name] for name in self._open])
+        self._metrics.flow.count_incidents(self._source.counters)
         ignored = {name: count for name, count in self._source.counters.items() if count}
         stats["ignored"] = float(sum(ignored.values()))
         words = ", ".join(f"{count:,} {name}" for name, count in ignored.items())
@@ -249,8 +251,8 @@ class Ingest:
         now = time.time_ns()
         if events:
             self._heard = time.monotonic()
-            self._metrics.last_frame.set_to_current_time()
-            self._metrics.busy.labels("read").observe(time.perf_counter() - begun)
+            self._metrics.flow.last_frame.set_to_current_time()
+            self._metrics.stages.busy.labels("read").observe(time.perf_counter() - begun)
         batch: list[Item] = []
         for event in events:
             if isinstance(event, Frame):
@@ -282,8 +284,8 @@ class Ingest:
         )
         self._books[event.series]["received"] += 1
         data = event.data.buffer if isinstance(event.data, zmq.Frame) else memoryview(event.data)
-        self._metrics.frames.labels("received").inc()
-        self._metrics.bytes.inc(data.nbytes)
+        self._metrics.flow.frames.labels("received").inc()
+        self._metrics.flow.bytes.inc(data.nbytes)
         if self._backlog is None or (not self._waiting and self._has_room):
             batch.append((frame, data))
             return
@@ -353,7 +355,7 @@ class Ingest:
         for open_series in list(self._open):
             self._close(open_series, "new series")
         self._open.append(series.name)
-        self._metrics.series.inc()
+        self._metrics.flow.series.inc()
         self._books.setdefault(series.name, {"announced": series.n_frames, "received": 0})
         self._leave()
         buffers: list[Buffer] = []

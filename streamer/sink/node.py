@@ -66,7 +66,7 @@ class Sink:
     ) -> None:
         self._folder = folder
         self._metrics = metrics
-        metrics.expect("commit")
+        metrics.stages.expect("commit")
         if config.cell.file is not None:
             CellGauges(metrics.registry, folder.path)
         self._commit_s = config.sink.commit_s
@@ -158,8 +158,8 @@ class Sink:
         stats["span_s"] = (self._last_ns - self._first_ns) / 1e9 if self._first_ns else 0.0
         stats["tracks"] = float(self.catalogue.n_confirmed)
         held = len(self._buffer)
-        self._metrics.backlog.set(held + len(self._rows))
-        self._metrics.show_tracks(self.catalogue.n_confirmed, self.catalogue.top(RANKS))
+        self._metrics.queues.backlog.set(held + len(self._rows))
+        self._metrics.science.show_tracks(self.catalogue.n_confirmed, self.catalogue.top(RANKS))
         doing = "putting results on disk" if not held else f"{held} results wait for an earlier one"
         return doing, stats, {"feed": self.feed.address}
 
@@ -190,12 +190,12 @@ class Sink:
             if state == "done":
                 linked.append(self._place(series, frame))
         for state, count in counts.items():
-            self._metrics.frames.labels(state).inc(count)
-        self._metrics.peaks.inc(sum(frames["n_peaks"]))
+            self._metrics.flow.frames.labels(state).inc(count)
+        self._metrics.flow.peaks.inc(sum(frames["n_peaks"]))
         self._tracking.resume(linked, self._place, last.next_track)
 
     def _take(self, parts: list[Any]) -> None:
-        with self._metrics.refusing():
+        with self._metrics.flow.refusing():
             header, buffers = unpack(parts)
             if isinstance(header, Positions):
                 peaks = np.frombuffer(buffers[0], PEAK)
@@ -215,7 +215,7 @@ class Sink:
 
     def _arrive(self, seq: int, item: Result | Record) -> None:
         if seq < self._next or seq in self._buffer:
-            self._metrics.frames.labels("duplicate").inc()
+            self._metrics.flow.frames.labels("duplicate").inc()
             if seq >= self._next:
                 self._received.append(seq)
             return
@@ -278,7 +278,7 @@ class Sink:
 
     def _enter(self, row: Row) -> bool:
         if not self._ledger.enter(row.series, row.frame):
-            self._metrics.frames.labels("duplicate").inc()
+            self._metrics.flow.frames.labels("duplicate").inc()
             return False
         self._open.add(row.series)
         self._ordinal = max(self._ordinal, self._place(row.series, row.frame))
@@ -303,7 +303,7 @@ class Sink:
     def _commit(self) -> None:
         rows, self._rows = self._rows, []
         names = list(dict.fromkeys(row.series for row in rows))
-        with self._metrics.timed("commit"):
+        with self._metrics.stages.timed("commit"):
             frames, peaks = frame_columns(rows, names), peak_columns(rows, names)
             peaks |= self._tracking.locate(peaks)
             self._folder.write_part(
@@ -318,11 +318,13 @@ class Sink:
         self._part += 1
         self._committed = self._next
         for row in rows:
-            self._metrics.frames.labels(row.state).inc()
-        self._metrics.peaks.inc(len(peaks["frame"]))
+            self._metrics.flow.frames.labels(row.state).inc()
+        self._metrics.flow.peaks.inc(len(peaks["frame"]))
         latency = frames["latency_ms"][np.isfinite(frames["latency_ms"])]
-        self._metrics.note_latency("commit", (row.received_ns for row in rows if row.received_ns))
-        self._metrics.last_frame.set_to_current_time()
+        self._metrics.stages.note_latency(
+            "commit", (row.received_ns for row in rows if row.received_ns)
+        )
+        self._metrics.flow.last_frame.set_to_current_time()
         if len(latency):
             first = min(row.received_ns for row in rows if row.received_ns)
             self._first_ns = min(self._first_ns or first, first)

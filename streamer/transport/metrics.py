@@ -30,7 +30,15 @@ from prometheus_client.metrics import disable_created_metrics
 from streamer.errors import UserError
 from streamer.transport.messages import MessageError
 
-__all__ = ["INCIDENTS", "RANKS", "Metrics"]
+__all__ = [
+    "INCIDENTS",
+    "RANKS",
+    "FlowMetrics",
+    "Metrics",
+    "QueueMetrics",
+    "ScienceMetrics",
+    "StageMetrics",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -57,115 +65,38 @@ RANKS = 10
 _NO_TRACK = (0, math.nan, math.nan, math.nan)
 
 
-class Metrics:
-    """The metrics every role has; a role leaves at zero what it has no use for.
+class FlowMetrics:
+    """What came and what became of it."""
 
-    Parameters
-    ----------
-    registry
-        Where they are registered; a new one when not given.
-    """
-
-    def __init__(self, registry: CollectorRegistry | None = None) -> None:
-        disable_created_metrics()  # type: ignore[no-untyped-call]
-        self.registry = registry or CollectorRegistry()
-        self._totals: dict[str, int] = {}
-        self._workers: set[str] = set()
-        # Tells when the process began, what memory it has and what it uses of the processor.
-        ProcessCollector(registry=self.registry)
-        Info("braggstream_build", "What is running", registry=self.registry).info(
-            {"version": version("braggstream"), "python": platform.python_version()}
-        )
-        self._add_flow()
-        self._add_depths()
-        self._add_times()
-        self._add_science()
-
-    def _add_flow(self) -> None:
-        """Add what came and what became of it."""
-        self.frames = self._counter("frames", "Frames by state", "state")
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.frames = _counter(registry, "frames", "Frames by state", "state")
         for state in _STATES:
             # A series that starts at zero has a rate from the first event.
             self.frames.labels(state)
-        self.peaks = self._counter("peaks", "Peaks handled")
-        self.bytes = self._counter("received_bytes", "Coded pixels taken in")
-        self.series = self._counter("series", "Series that began")
-        self.messages_refused = self._counter(
-            "messages_refused", "Messages that did not fit their schema"
+        self.peaks = _counter(registry, "peaks", "Peaks handled")
+        self.bytes = _counter(registry, "received_bytes", "Coded pixels taken in")
+        self.series = _counter(registry, "series", "Series that began")
+        self.messages_refused = _counter(
+            registry, "messages_refused", "Messages that did not fit their schema"
         )
-        self.decode_errors = self._counter(
-            "decode_errors", "Frames whose coded pixels could not be read"
+        self.decode_errors = _counter(
+            registry, "decode_errors", "Frames whose coded pixels could not be read"
         )
-        self.redelivered = self._counter(
-            "redelivered_frames", "Frames sent again after a worker was lost or late"
+        self.redelivered = _counter(
+            registry, "redelivered_frames", "Frames sent again after a worker was lost or late"
         )
-        self.incidents = self._counter(
-            "source_incidents", "What the source met that gave no frame", "reason"
+        self.incidents = _counter(
+            registry, "source_incidents", "What the source met that gave no frame", "reason"
         )
-        self.live = self._gauge(
-            "source_live", "1 where frames not taken in time are lost, 0 for a recording"
+        self.live = _gauge(
+            registry, "source_live", "1 where frames not taken in time are lost, 0 for a recording"
         )
-        self.last_frame = self._gauge(
-            "last_frame_timestamp_seconds", "When this node last had a frame or a series began"
+        self.last_frame = _gauge(
+            registry,
+            "last_frame_timestamp_seconds",
+            "When this node last had a frame or a series began",
         )
-
-    def _add_depths(self) -> None:
-        """Add what waits, and where."""
-        self.window = self._gauge("window_frames", "Frames on their way that are not yet on disk")
-        self.window_limit = self._gauge("window_limit_frames", "Most that may be on their way")
-        self.backlog = self._gauge("backlog_frames", "Frames waiting in this node")
-        self.spool = self._gauge("spool_bytes", "Frames waiting on disk")
-        self.workers = self._gauge("workers", "Workers that take what this node sends")
-        self.outstanding = self._gauge(
-            "worker_outstanding_frames", "Frames a worker has before it", "worker"
-        )
-        self.open_series = self._gauge("open_series", "Series that have begun and not ended")
-        self.announced = self._gauge(
-            "open_series_announced_frames", "Frames that the source said the open series have"
-        )
-        self.received = self._gauge(
-            "open_series_received_frames", "Frames of the open series that have come"
-        )
-
-    def _add_times(self) -> None:
-        """Add how long things take."""
-        self.busy = self._histogram(
-            "stage_duration_seconds", "Time spent on one frame, message or batch", _WORK_S, "stage"
-        )
-        self.latency = self._histogram(
-            "frame_latency_seconds",
-            "From a frame's arrival until a stage was done with it; after `commit` it is on disk",
-            _LATENCY_S,
-            "stage",
-        )
-
-    def _add_science(self) -> None:
-        """Add what the answers are like."""
-        self.batch = self._histogram("batch_size_patches", "Patches in one batch", _PATCHES)
-        self.disagreement_px = self._histogram(
-            "model_disagreement_pixels",
-            "Distance of the model's position from that of a fit, for a share of the peaks",
-            _PIXELS,
-        )
-        self.disagreement_sigmas = self._histogram(
-            "model_disagreement_sigmas", "The same in standard deviations of the fit", _SIGMAS
-        )
-        self.tracks = self._gauge("tracks", "Tracks seen often enough to count")
-        self._drift = [
-            self._gauge(name, f"{what}, for the tracks of the most significant drifts", "rank")
-            for name, what in (
-                ("track_drift_pixels", "Drift on the detector"),
-                ("track_drift_sigma_pixels", "Its standard deviation"),
-                ("track_strain_microstrain", "Relative change of the spacing, in millionths"),
-            )
-        ]
-
-    @contextmanager
-    def timed(self, stage: str) -> Iterator[None]:
-        """Observe the time a block takes as that of `stage`."""
-        start = perf_counter()
-        yield
-        self.busy.labels(stage).observe(perf_counter() - start)
+        self._totals: dict[Counter, int] = {}
 
     @contextmanager
     def refusing(self) -> Iterator[None]:
@@ -176,20 +107,9 @@ class Metrics:
             self.messages_refused.inc()
             logger.warning("message refused: %s", error)
 
-    def expect(self, *stages: str) -> None:
-        """Name stages that will be timed, so that they are there from the start."""
-        for stage in stages:
-            self.busy.labels(stage)
-
-    def note_latency(self, stage: str, received_ns: Iterable[int]) -> None:
-        """Observe how long ago frames came in that `stage` is done with: Unix times in ns."""
-        now, latency = time.time_ns(), self.latency.labels(stage)
-        for received in received_ns:
-            latency.observe((now - received) / 1e9)
-
     def count_redelivered(self, total: int) -> None:
         """Bring the counter of redelivered frames up to a publisher's own total."""
-        self._raise(self.redelivered, "redelivered", total)
+        self._follow(self.redelivered, total)
 
     def count_incidents(self, totals: Mapping[str, int]) -> None:
         """Bring the counters of what gave no frame up to a source's own totals."""
@@ -198,16 +118,47 @@ class Metrics:
             reason = name.replace(" ", "_")
             sums[reason if reason in sums else "other"] += total
         for reason, total in sums.items():
-            self._raise(self.incidents.labels(reason), reason, total)
+            self._follow(self.incidents.labels(reason), total)
+
+    def _follow(self, counter: Counter, total: int) -> None:
+        before = self._totals.get(counter, 0)
+        counter.inc(max(0, total - before))
+        self._totals[counter] = max(total, before)
+
+
+class QueueMetrics:
+    """What waits, and where."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.window = _gauge(
+            registry, "window_frames", "Frames on their way that are not yet on disk"
+        )
+        self.window_limit = _gauge(registry, "window_limit_frames", "Most that may be on their way")
+        self.backlog = _gauge(registry, "backlog_frames", "Frames waiting in this node")
+        self.spool = _gauge(registry, "spool_bytes", "Frames waiting on disk")
+        self.workers = _gauge(registry, "workers", "Workers that take what this node sends")
+        self.outstanding = _gauge(
+            registry, "worker_outstanding_frames", "Frames a worker has before it", "worker"
+        )
+        self.open_series = _gauge(registry, "open_series", "Series that have begun and not ended")
+        self.announced = _gauge(
+            registry,
+            "open_series_announced_frames",
+            "Frames that the source said the open series have",
+        )
+        self.received = _gauge(
+            registry, "open_series_received_frames", "Frames of the open series that have come"
+        )
+        self._shown: set[str] = set()
 
     def show_workers(self, loads: Mapping[str, int]) -> None:
         """Show how many frames each of the workers has before it that there are now."""
         self.workers.set(len(loads))
-        for gone in self._workers - loads.keys():
+        for gone in self._shown - loads.keys():
             self.outstanding.remove(gone)
         for worker, load in loads.items():
             self.outstanding.labels(worker).set(load)
-        self._workers = set(loads)
+        self._shown = set(loads)
 
     def show_series(self, books: Iterable[Mapping[str, int | None]]) -> None:
         """Show the books of the open series: frames ``announced`` (None: unknown), ``received``."""
@@ -215,6 +166,72 @@ class Metrics:
         self.open_series.set(len(books))
         self.announced.set(sum(book["announced"] or 0 for book in books))
         self.received.set(sum(book["received"] or 0 for book in books))
+
+
+class StageMetrics:
+    """How long things take."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.busy = _histogram(
+            registry,
+            "stage_duration_seconds",
+            "Time spent on one frame, message or batch",
+            _WORK_S,
+            "stage",
+        )
+        self.latency = _histogram(
+            registry,
+            "frame_latency_seconds",
+            "From a frame's arrival until a stage was done with it; after `commit` it is on disk",
+            _LATENCY_S,
+            "stage",
+        )
+
+    def expect(self, *stages: str) -> None:
+        """Name stages that will be timed, so that they are there from the start."""
+        for stage in stages:
+            self.busy.labels(stage)
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Observe the time a block takes as that of `stage`."""
+        start = perf_counter()
+        yield
+        self.busy.labels(stage).observe(perf_counter() - start)
+
+    def note_latency(self, stage: str, received_ns: Iterable[int]) -> None:
+        """Observe how long ago frames came in that `stage` is done with: Unix times in ns."""
+        now, latency = time.time_ns(), self.latency.labels(stage)
+        for received in received_ns:
+            latency.observe((now - received) / 1e9)
+
+
+class ScienceMetrics:
+    """What the answers are like."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.batch = _histogram(registry, "batch_size_patches", "Patches in one batch", _PATCHES)
+        self.disagreement_px = _histogram(
+            registry,
+            "model_disagreement_pixels",
+            "Distance of the model's position from that of a fit, for a share of the peaks",
+            _PIXELS,
+        )
+        self.disagreement_sigmas = _histogram(
+            registry,
+            "model_disagreement_sigmas",
+            "The same in standard deviations of the fit",
+            _SIGMAS,
+        )
+        self.tracks = _gauge(registry, "tracks", "Tracks seen often enough to count")
+        self._drift = [
+            _gauge(registry, name, f"{what}, for the tracks of the most significant drifts", "rank")
+            for name, what in (
+                ("track_drift_pixels", "Drift on the detector"),
+                ("track_drift_sigma_pixels", "Its standard deviation"),
+                ("track_strain_microstrain", "Relative change of the spacing, in millionths"),
+            )
+        ]
 
     def show_tracks(self, count: int, top: Sequence[tuple[int, float, float, float]]) -> None:
         """Show the number of tracks and the drift of the first `RANKS` of them.
@@ -232,6 +249,29 @@ class Metrics:
             _, drift, sigma, strain = row
             for gauge, value in zip(self._drift, (drift, sigma, strain * 1e6), strict=True):
                 gauge.labels(str(rank)).set(value)
+
+
+class Metrics:
+    """The metrics every role has, in groups; a role leaves at zero what it has no use for.
+
+    Parameters
+    ----------
+    registry
+        Where they are registered; a new one when not given.
+    """
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self.registry = registry or CollectorRegistry()
+        # Tells when the process began, what memory it has and what it uses of the processor.
+        ProcessCollector(registry=self.registry)
+        Info("braggstream_build", "What is running", registry=self.registry).info(
+            {"version": version("braggstream"), "python": platform.python_version()}
+        )
+        self.flow = FlowMetrics(self.registry)
+        self.queues = QueueMetrics(self.registry)
+        self.stages = StageMetrics(self.registry)
+        self.science = ScienceMetrics(self.registry)
 
     def value(self, name: str, **labels: str) -> float:
         """Return the present value of a sample; 0 when there is none."""
@@ -254,17 +294,16 @@ class Metrics:
             ) from None
         return int(server.server_port)
 
-    def _raise(self, counter: Counter, name: str, total: int) -> None:
-        counter.inc(max(0, total - self._totals.get(name, 0)))
-        self._totals[name] = max(total, self._totals.get(name, 0))
 
-    def _counter(self, name: str, what: str, *labels: str) -> Counter:
-        return Counter(f"braggstream_{name}", what, labels, registry=self.registry)
+def _counter(registry: CollectorRegistry, name: str, what: str, *labels: str) -> Counter:
+    return Counter(f"braggstream_{name}", what, labels, registry=registry)
 
-    def _gauge(self, name: str, what: str, *labels: str) -> Gauge:
-        return Gauge(f"braggstream_{name}", what, labels, registry=self.registry)
 
-    def _histogram(self, name: str, what: str, buckets: Sequence[float], *labels: str) -> Histogram:
-        return Histogram(
-            f"braggstream_{name}", what, labels, buckets=buckets, registry=self.registry
-        )
+def _gauge(registry: CollectorRegistry, name: str, what: str, *labels: str) -> Gauge:
+    return Gauge(f"braggstream_{name}", what, labels, registry=registry)
+
+
+def _histogram(
+    registry: CollectorRegistry, name: str, what: str, buckets: Sequence[float], *labels: str
+) -> Histogram:
+    return Histogram(f"braggstream_{name}", what, labels, buckets=buckets, registry=registry)

@@ -96,7 +96,7 @@ class DetectorWorker:
     ) -> None:
         self._detect = config.detect
         self._metrics = metrics
-        metrics.expect("detect", "decode")
+        metrics.stages.expect("detect", "decode")
         self._finder = finder
         self._patch_size = patch_size
         self._mask, self._dark = mask, dark
@@ -134,7 +134,7 @@ class DetectorWorker:
         self._acks.listen()
         self._acks.commit()
         self._publisher.pump()
-        self._metrics.count_redelivered(self._publisher.redelivered)
+        self._metrics.flow.count_redelivered(self._publisher.redelivered)
         if self._subscriber is None and not self._stopping and self._publisher.members(GPUS):
             # Only now: frames are better off with a worker that can pass on what it finds.
             self._subscriber = self._subscribe()
@@ -163,8 +163,8 @@ class DetectorWorker:
             "redelivered": value("braggstream_redelivered_frames_total"),
             "busy_s": value("braggstream_stage_duration_seconds_sum", stage="detect"),
         }
-        self._metrics.backlog.set(self._publisher.waiting)
-        self._metrics.show_workers(self._publisher.loads(GPUS))
+        self._metrics.queues.backlog.set(self._publisher.waiting)
+        self._metrics.queues.show_workers(self._publisher.loads(GPUS))
         return doing, stats, {}
 
     def close(self) -> None:
@@ -175,12 +175,12 @@ class DetectorWorker:
         self._publisher.close()
 
     def _take(self, parts: list[Any]) -> None:
-        with self._metrics.refusing():
+        with self._metrics.flow.refusing():
             header, buffers = unpack(parts)
             if isinstance(header, SeriesHeader):
                 self._begin(header, buffers)
             elif isinstance(header, Frames):
-                with self._metrics.timed("detect"):
+                with self._metrics.stages.timed("detect"):
                     self._work(header.frames, buffers)
             else:
                 raise MessageError(f"no use for {type(header).__name__}")
@@ -236,8 +236,8 @@ class DetectorWorker:
                     reason,
                 )
             )
-            self._metrics.frames.labels("failed" if reason else "done").inc()
-        self._metrics.note_latency("detect", (frame.received_ns for frame in frames))
+            self._metrics.flow.frames.labels("failed" if reason else "done").inc()
+        self._metrics.stages.note_latency("detect", (frame.received_ns for frame in frames))
         size = self._patch_size
         peaks = np.concatenate([np.empty(0, PEAK), *(peaks for peaks, _ in tables)])
         counts = np.concatenate(
@@ -246,7 +246,7 @@ class DetectorWorker:
         valid = np.concatenate(
             [np.empty((0, size, size), np.bool_), *(patches.valid for _, patches in tables)]
         )
-        self._metrics.peaks.inc(len(peaks))
+        self._metrics.flow.peaks.inc(len(peaks))
         # A structured array and a bool array have no buffer format that ZeroMQ takes as bytes.
         parts = pack(
             PatchesHeader(heads, size),
@@ -268,7 +268,10 @@ class DetectorWorker:
             raise ValueError(f"series {frame.series} was not announced")
         if isinstance(correction, str):
             raise ValueError(correction)
-        with self._metrics.timed("decode"), self._metrics.decode_errors.count_exceptions():
+        with (
+            self._metrics.stages.timed("decode"),
+            self._metrics.flow.decode_errors.count_exceptions(),
+        ):
             pixels = decode(buffer, frame.encoding, frame.dtype, frame.shape)
         return find_in_frame(pixels, correction, self._finder, self._patch_size)
 

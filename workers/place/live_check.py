@@ -66,6 +66,6 @@ class LiveCheck:
         sigmas = np.hypot(row / fitted.row_sigma[clean], col / fitted.col_sigma[clean])
         for px, sigma in zip(np.hypot(row, col).tolist(), sigmas.tolist(), strict=True):
             self._distances.append(px)
-            self._metrics.disagreement_px.observe(px)
+            self._metrics.science.disagreement_px.observe(px)
             if np.isfinite(sigma):
-                self._metrics.disagreement_sigmas.observe(sigma)
+                self._metrics.science.disagreement_sigmas.observe(sigma)

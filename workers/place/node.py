@@ -109,7 +109,7 @@ class GpuWorker:
         self._info = {"method": method.name, **(info or {})}
         self._metrics = metrics
         GpuGauges(metrics.registry)
-        metrics.expect("place", "refit", "check")
+        metrics.stages.expect("place", "refit", "check")
         self._binning = config.detect.binning
         self._most = config.positions.batch_patches
         self._wait_s = config.positions.batch_wait_ms / 1000.0
@@ -174,7 +174,7 @@ class GpuWorker:
         }
         if self._check is not None and np.isfinite(self._check.median_px):
             stats["disagreement_px"] = self._check.median_px
-        self._metrics.backlog.set(sum(len(one.header.frames) for one in self._waiting))
+        self._metrics.queues.backlog.set(sum(len(one.header.frames) for one in self._waiting))
         return "placing peaks", stats, self._info
 
     def close(self) -> None:
@@ -184,7 +184,7 @@ class GpuWorker:
         self._publisher.close()
 
     def _take(self, parts: list[Any]) -> None:
-        with self._metrics.refusing():
+        with self._metrics.flow.refusing():
             header, buffers = unpack(parts)
             if not isinstance(header, Patches):
                 raise MessageError(f"no use for {type(header).__name__}")
@@ -214,22 +214,22 @@ class GpuWorker:
             counts = np.concatenate([one.counts for one in waiting])
             valid = np.concatenate([one.valid for one in waiting])
         frames = [frame for one in waiting for frame in one.header.frames]
-        with self._metrics.timed("place"):
+        with self._metrics.stages.timed("place"):
             placed = self._method.place(counts, valid)
         if self._refit is not None:
-            with self._metrics.timed("refit"):
+            with self._metrics.stages.timed("refit"):
                 sizes = [frame.n_peaks for frame in frames]
                 size = self._method.patch_size
                 again = doubtful(placed, peaks, sizes, self._binning, size)
                 placed = refit(placed, counts, valid, again, self._refit)
         if self._check is not None:
-            with self._metrics.timed("check"):
+            with self._metrics.stages.timed("check"):
                 self._check.look(counts, valid, placed)
         positions = place_peaks(peaks, placed, self._binning)
-        self._metrics.batch.observe(len(peaks))
-        self._metrics.peaks.inc(len(peaks))
-        self._metrics.frames.labels("done").inc(len(frames))
-        self._metrics.note_latency("place", (frame.received_ns for frame in frames))
+        self._metrics.science.batch.observe(len(peaks))
+        self._metrics.flow.peaks.inc(len(peaks))
+        self._metrics.flow.frames.labels("done").inc(len(frames))
+        self._metrics.stages.note_latency("place", (frame.received_ns for frame in frames))
         parts = pack(
             PositionsHeader(frames), peaks.view(np.uint8).data, positions.view(np.uint8).data
         )

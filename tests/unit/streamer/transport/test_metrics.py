@@ -32,11 +32,11 @@ PROMTOOL = shutil.which("promtool")
 def in_use() -> Metrics:
     """Metrics of a node that has done a bit of everything."""
     metrics = Metrics()
-    metrics.expect("read", "commit")
-    metrics.note_latency("commit", [time.time_ns()])
-    metrics.count_incidents({"stray": 1})
-    metrics.show_workers({"detector-0": 3})
-    metrics.show_tracks(12, [(1, 0.5, 0.1, 1e-4)])
+    metrics.stages.expect("read", "commit")
+    metrics.stages.note_latency("commit", [time.time_ns()])
+    metrics.flow.count_incidents({"stray": 1})
+    metrics.queues.show_workers({"detector-0": 3})
+    metrics.science.show_tracks(12, [(1, 0.5, 0.1, 1e-4)])
     return metrics
 
 
@@ -68,8 +68,8 @@ def test_labels_are_few_and_leave_the_node_to_the_target_list():
 
 def test_what_is_counted_is_there_at_zero():
     metrics = Metrics()
-    metrics.count_incidents({})
-    metrics.expect("detect")
+    metrics.flow.count_incidents({})
+    metrics.stages.expect("detect")
     assert set(samples(metrics.registry, "braggstream_frames_total").values()) == {0.0}
     incidents = samples(metrics.registry, "braggstream_source_incidents_total")
     assert incidents == {(reason,): 0.0 for reason in INCIDENTS}
@@ -80,9 +80,9 @@ def test_what_is_counted_is_there_at_zero():
 
 def test_incidents_follow_the_sources_totals_under_a_few_names():
     metrics = Metrics()
-    metrics.count_incidents({"stray": 2, "not recorded": 1, "eaten": 3, "lost in the post": 4})
-    metrics.count_incidents({"stray": 5, "not recorded": 1, "eaten": 3, "lost in the post": 4})
-    metrics.count_incidents({"stray": 4})  # a source that was opened again begins anew
+    metrics.flow.count_incidents({"stray": 2, "not recorded": 1, "eaten": 3, "lost in the post": 4})
+    metrics.flow.count_incidents({"stray": 5, "not recorded": 1, "eaten": 3, "lost in the post": 4})
+    metrics.flow.count_incidents({"stray": 4})  # a source that was opened again begins anew
     incidents = samples(metrics.registry, "braggstream_source_incidents_total")
     assert {reason: value for (reason,), value in incidents.items() if value} == {
         "stray": 5.0, "not_recorded": 1.0, "other": 7.0,
@@ -92,21 +92,23 @@ def test_incidents_follow_the_sources_totals_under_a_few_names():
 def test_redelivered_frames_follow_the_publishers_total():
     metrics = Metrics()
     for total in (0, 3, 3, 7):
-        metrics.count_redelivered(total)
+        metrics.flow.count_redelivered(total)
     assert metrics.value("braggstream_redelivered_frames_total") == 7
 
 
 def test_a_worker_that_is_gone_is_not_shown():
     metrics = Metrics()
-    metrics.show_workers({"gpu-0": 4, "gpu-1": 5})
-    metrics.show_workers({"gpu-1": 2})
+    metrics.queues.show_workers({"gpu-0": 4, "gpu-1": 5})
+    metrics.queues.show_workers({"gpu-1": 2})
     assert samples(metrics.registry, "braggstream_worker_outstanding_frames") == {("gpu-1",): 2.0}
     assert metrics.value("braggstream_workers") == 1
 
 
 def test_the_books_of_open_series_are_summed():
     metrics = Metrics()
-    metrics.show_series([{"announced": 10, "received": 4}, {"announced": None, "received": 3}])
+    metrics.queues.show_series(
+        [{"announced": 10, "received": 4}, {"announced": None, "received": 3}]
+    )
     assert metrics.value("braggstream_open_series") == 2
     assert metrics.value("braggstream_open_series_announced_frames") == 10
     assert metrics.value("braggstream_open_series_received_frames") == 7
@@ -114,12 +116,12 @@ def test_the_books_of_open_series_are_summed():
 
 def test_drift_has_so_many_ranks_whatever_the_number_of_tracks():
     metrics = Metrics()
-    metrics.show_tracks(50, [(i + 1, float(i), 0.1, 2e-6 * i) for i in range(50)])
+    metrics.science.show_tracks(50, [(i + 1, float(i), 0.1, 2e-6 * i) for i in range(50)])
     drift = samples(metrics.registry, "braggstream_track_drift_pixels")
     assert drift == {(str(i + 1),): float(i) for i in range(RANKS)}
     strain = samples(metrics.registry, "braggstream_track_strain_microstrain")
     assert strain[("4",)] == pytest.approx(6.0)
-    metrics.show_tracks(1, [(1, 7.0, 0.1, math.nan)])
+    metrics.science.show_tracks(1, [(1, 7.0, 0.1, math.nan)])
     drift = samples(metrics.registry, "braggstream_track_drift_pixels")
     assert drift.pop(("1",)) == 7.0
     assert len(drift) == RANKS - 1
@@ -128,7 +130,7 @@ def test_drift_has_so_many_ranks_whatever_the_number_of_tracks():
 
 def test_latency_is_that_since_arrival_and_the_budget_is_a_bound_of_its_buckets():
     metrics = Metrics()
-    metrics.note_latency("commit", [time.time_ns() - 7_000_000_000] * 3)
+    metrics.stages.note_latency("commit", [time.time_ns() - 7_000_000_000] * 3)
     buckets = samples(metrics.registry, "braggstream_frame_latency_seconds_bucket")
     # A limit within a bucket could not be told from its bounds.
     assert buckets[("commit", "5.0")] == 0

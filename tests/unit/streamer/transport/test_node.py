@@ -115,8 +115,8 @@ def test_a_second_signal_ends_at_once():
 def test_metrics_are_served_and_start_at_zero():
     metrics = Metrics()
     port = metrics.serve("127.0.0.1", 0)
-    metrics.frames.labels("done").inc(3)
-    with metrics.timed("detect"):
+    metrics.flow.frames.labels("done").inc(3)
+    with metrics.stages.timed("detect"):
         pass
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as page:
         text = page.read().decode()
@@ -131,7 +131,7 @@ def test_metrics_are_served_and_start_at_zero():
 def test_redelivered_frames_are_counted_once():
     metrics = Metrics()
     for total in (3, 3, 8):
-        metrics.count_redelivered(total)
+        metrics.flow.count_redelivered(total)
     assert metrics.value("braggstream_redelivered_frames_total") == 8
 
 
