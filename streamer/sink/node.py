@@ -20,6 +20,7 @@ from streamer.sink.ledger import Ledger
 from streamer.sink.tables import Result, Row, as_table, frame_columns, peak_columns
 from streamer.tracks.catalogue import TrackCatalogue
 from streamer.tracks.linking import Tracking
+from streamer.transport.counts import Counts
 from streamer.transport.messages import (
     EPOCH,
     Acks,
@@ -65,6 +66,7 @@ class Sink:
         acks_address: str,
     ) -> None:
         self._folder = folder
+        self._counts = Counts()
         self._metrics = metrics
         metrics.stages.expect("commit")
         if config.cell.file is not None:
@@ -147,17 +149,18 @@ class Sink:
 
     def report(self) -> tuple[str, dict[str, float], dict[str, str]]:
         """Return what the sink does, in words and figures."""
-        value = self._metrics.value
+        counts = self._counts
         stats = {
-            state: value("braggstream_frames_total", state=state)
+            state: float(counts.frames[state])
             for state in ("done", "failed", "missing", "shed", "duplicate")
         }
-        stats["peaks"] = value("braggstream_peaks_total")
-        stats["refused"] = value("braggstream_messages_refused_total")
+        stats["peaks"] = float(counts.peaks)
+        stats["refused"] = float(counts.refused)
         stats["latency_ms"] = self._latency_ms
         stats["span_s"] = (self._last_ns - self._first_ns) / 1e9 if self._first_ns else 0.0
         stats["tracks"] = float(self.catalogue.n_confirmed)
         held = len(self._buffer)
+        self._metrics.flow.show(counts)
         self._metrics.queues.backlog.set(held + len(self._rows))
         self._metrics.science.show_tracks(self.catalogue.n_confirmed, self.catalogue.top(RANKS))
         doing = "putting results on disk" if not held else f"{held} results wait for an earlier one"
@@ -178,7 +181,6 @@ class Sink:
             return
         logger.info("going on after part %d", last.index)
         frames = self._folder.read("frames", ["series", "frame", "state", "n_peaks"]).to_pydict()
-        counts: dict[str, int] = {}
         linked: list[int] = []
         for series, frame, state in zip(
             frames["series"], frames["frame"], frames["state"], strict=True
@@ -186,16 +188,14 @@ class Sink:
             self._ledger.enter(series, frame)
             self._open.add(series)
             self._ordinal = max(self._ordinal, self._place(series, frame))
-            counts[state] = counts.get(state, 0) + 1
+            self._counts.frames[state] += 1
             if state == "done":
                 linked.append(self._place(series, frame))
-        for state, count in counts.items():
-            self._metrics.flow.frames.labels(state).inc(count)
-        self._metrics.flow.peaks.inc(sum(frames["n_peaks"]))
+        self._counts.peaks += sum(frames["n_peaks"])
         self._tracking.resume(linked, self._place, last.next_track)
 
     def _take(self, parts: list[Any]) -> None:
-        with self._metrics.flow.refusing():
+        with self._counts.refusing():
             header, buffers = unpack(parts)
             if isinstance(header, Positions):
                 peaks = np.frombuffer(buffers[0], PEAK)
@@ -215,7 +215,7 @@ class Sink:
 
     def _arrive(self, seq: int, item: Result | Record) -> None:
         if seq < self._next or seq in self._buffer:
-            self._metrics.flow.frames.labels("duplicate").inc()
+            self._counts.frames["duplicate"] += 1
             if seq >= self._next:
                 self._received.append(seq)
             return
@@ -278,7 +278,7 @@ class Sink:
 
     def _enter(self, row: Row) -> bool:
         if not self._ledger.enter(row.series, row.frame):
-            self._metrics.flow.frames.labels("duplicate").inc()
+            self._counts.frames["duplicate"] += 1
             return False
         self._open.add(row.series)
         self._ordinal = max(self._ordinal, self._place(row.series, row.frame))
@@ -317,9 +317,8 @@ class Sink:
             self._tracking.commit(names, peaks)
         self._part += 1
         self._committed = self._next
-        for row in rows:
-            self._metrics.flow.frames.labels(row.state).inc()
-        self._metrics.flow.peaks.inc(len(peaks["frame"]))
+        self._counts.frames.update(row.state for row in rows)
+        self._counts.peaks += len(peaks["frame"])
         latency = frames["latency_ms"][np.isfinite(frames["latency_ms"])]
         self._metrics.stages.note_latency(
             "commit", (row.received_ns for row in rows if row.received_ns)

@@ -6,12 +6,12 @@ list of targets that the launcher keeps, see `streamer.run.targets`.
 
 from __future__ import annotations
 
-import logging
 import math
 import platform
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import chain, repeat
 from time import perf_counter
@@ -28,19 +28,18 @@ from prometheus_client import (
 from prometheus_client.metrics import disable_created_metrics
 
 from streamer.errors import UserError
-from streamer.transport.messages import MessageError
+from streamer.transport.counts import Counts
 
 __all__ = [
     "INCIDENTS",
     "RANKS",
     "FlowMetrics",
+    "Lap",
     "Metrics",
     "QueueMetrics",
     "ScienceMetrics",
     "StageMetrics",
 ]
-
-logger = logging.getLogger(__name__)
 
 # Frames come every 100 us (10 kHz) to every few seconds: what a stage takes compares with that.
 _WORK_S = (
@@ -98,14 +97,12 @@ class FlowMetrics:
         )
         self._totals: dict[Counter, int] = {}
 
-    @contextmanager
-    def refusing(self) -> Iterator[None]:
-        """Count a message that a block finds to be none, and say why in the log."""
-        try:
-            yield
-        except MessageError as error:
-            self.messages_refused.inc()
-            logger.warning("message refused: %s", error)
+    def show(self, counts: Counts) -> None:
+        """Bring frames, peaks and refused messages up to what the node itself counted."""
+        for state, count in counts.frames.items():
+            self._follow(self.frames.labels(state), count)
+        self._follow(self.peaks, counts.peaks)
+        self._follow(self.messages_refused, counts.refused)
 
     def count_redelivered(self, total: int) -> None:
         """Bring the counter of redelivered frames up to a publisher's own total."""
@@ -168,6 +165,14 @@ class QueueMetrics:
         self.received.set(sum(book["received"] or 0 for book in books))
 
 
+@dataclass(slots=True)
+class Lap:
+    """One piece of work."""
+
+    seconds: float = 0.0
+    """What it took, once it is done."""
+
+
 class StageMetrics:
     """How long things take."""
 
@@ -193,11 +198,12 @@ class StageMetrics:
             self.busy.labels(stage)
 
     @contextmanager
-    def timed(self, stage: str) -> Iterator[None]:
-        """Observe the time a block takes as that of `stage`."""
-        start = perf_counter()
-        yield
-        self.busy.labels(stage).observe(perf_counter() - start)
+    def timed(self, stage: str) -> Iterator[Lap]:
+        """Observe the time a block takes as that of `stage`, and say it."""
+        lap, start = Lap(), perf_counter()
+        yield lap
+        lap.seconds = perf_counter() - start
+        self.busy.labels(stage).observe(lap.seconds)
 
     def note_latency(self, stage: str, received_ns: Iterable[int]) -> None:
         """Observe how long ago frames came in that `stage` is done with: Unix times in ns."""

@@ -16,6 +16,7 @@ from streamer.errors import UserError
 from streamer.frames.codecs import decode
 from streamer.frames.peaks import PEAK
 from streamer.transport.acks import AckListener
+from streamer.transport.counts import Counts
 from streamer.transport.messages import (
     CodedFrame,
     FramePeaks,
@@ -95,6 +96,7 @@ class DetectorWorker:
         dark: NDArray[np.float32] | None = None,
     ) -> None:
         self._detect = config.detect
+        self._counts = Counts()
         self._metrics = metrics
         metrics.stages.expect("detect", "decode")
         self._finder = finder
@@ -134,7 +136,6 @@ class DetectorWorker:
         self._acks.listen()
         self._acks.commit()
         self._publisher.pump()
-        self._metrics.flow.count_redelivered(self._publisher.redelivered)
         if self._subscriber is None and not self._stopping and self._publisher.members(GPUS):
             # Only now: frames are better off with a worker that can pass on what it finds.
             self._subscriber = self._subscribe()
@@ -152,17 +153,19 @@ class DetectorWorker:
 
     def report(self) -> tuple[str, dict[str, float], dict[str, str]]:
         """Return what the worker does, in words and figures."""
-        value = self._metrics.value
+        counts = self._counts
         gpus = len(self._publisher.members(GPUS))
         doing = "finding peaks" if gpus else "waiting for GPU workers"
         stats = {
-            "frames": value("braggstream_frames_total", state="done"),
-            "failed": value("braggstream_frames_total", state="failed"),
-            "peaks": value("braggstream_peaks_total"),
-            "refused": value("braggstream_messages_refused_total"),
-            "redelivered": value("braggstream_redelivered_frames_total"),
-            "busy_s": value("braggstream_stage_duration_seconds_sum", stage="detect"),
+            "frames": float(counts.frames["done"]),
+            "failed": float(counts.frames["failed"]),
+            "peaks": float(counts.peaks),
+            "refused": float(counts.refused),
+            "redelivered": float(self._publisher.redelivered),
+            "busy_s": counts.busy_s,
         }
+        self._metrics.flow.show(counts)
+        self._metrics.flow.count_redelivered(self._publisher.redelivered)
         self._metrics.queues.backlog.set(self._publisher.waiting)
         self._metrics.queues.show_workers(self._publisher.loads(GPUS))
         return doing, stats, {}
@@ -175,13 +178,14 @@ class DetectorWorker:
         self._publisher.close()
 
     def _take(self, parts: list[Any]) -> None:
-        with self._metrics.flow.refusing():
+        with self._counts.refusing():
             header, buffers = unpack(parts)
             if isinstance(header, SeriesHeader):
                 self._begin(header, buffers)
             elif isinstance(header, Frames):
-                with self._metrics.stages.timed("detect"):
+                with self._metrics.stages.timed("detect") as lap:
                     self._work(header.frames, buffers)
+                self._counts.busy_s += lap.seconds
             else:
                 raise MessageError(f"no use for {type(header).__name__}")
 
@@ -236,7 +240,7 @@ class DetectorWorker:
                     reason,
                 )
             )
-            self._metrics.flow.frames.labels("failed" if reason else "done").inc()
+            self._counts.frames["failed" if reason else "done"] += 1
         self._metrics.stages.note_latency("detect", (frame.received_ns for frame in frames))
         size = self._patch_size
         peaks = np.concatenate([np.empty(0, PEAK), *(peaks for peaks, _ in tables)])
@@ -246,7 +250,7 @@ class DetectorWorker:
         valid = np.concatenate(
             [np.empty((0, size, size), np.bool_), *(patches.valid for _, patches in tables)]
         )
-        self._metrics.flow.peaks.inc(len(peaks))
+        self._counts.peaks += len(peaks)
         # A structured array and a bool array have no buffer format that ZeroMQ takes as bytes.
         parts = pack(
             PatchesHeader(heads, size),

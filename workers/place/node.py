@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,8 +10,9 @@ import zmq
 from numpy.typing import NDArray
 
 from streamer.config import Config
-from streamer.frames.peaks import PEAK, POSITION
+from streamer.frames.peaks import POSITION
 from streamer.transport.acks import AckListener
+from streamer.transport.counts import Counts
 from streamer.transport.messages import MessageError, Patches, pack, unpack
 from streamer.transport.messages import Positions as PositionsHeader
 from streamer.transport.metrics import Metrics
@@ -21,21 +20,12 @@ from streamer.transport.publisher import Parcel, Publisher
 from streamer.transport.sockets import FAR_END, GPUS
 from streamer.transport.subscriber import Subscriber
 from workers.place.base import PositionMethod, Positions
+from workers.place.batch import Batch, Batcher
 from workers.place.gauges import GpuGauges
 from workers.place.live_check import LiveCheck
 from workers.place.refit import doubtful, refit
 
 __all__ = ["GpuWorker", "place_peaks"]
-
-
-@dataclass(frozen=True, slots=True)
-class _Waiting:
-    """A message whose patches wait for their batch."""
-
-    header: Patches
-    peaks: NDArray[np.void]
-    counts: NDArray[np.float32]
-    valid: NDArray[np.bool_]
 
 
 def place_peaks(peaks: NDArray[np.void], placed: Positions, binning: int = 1) -> NDArray[np.void]:
@@ -107,21 +97,20 @@ class GpuWorker:
         self._refit = second
         self._check = check
         self._info = {"method": method.name, **(info or {})}
+        self._counts = Counts()
         self._metrics = metrics
         GpuGauges(metrics.registry)
         metrics.stages.expect("place", "refit", "check")
         self._binning = config.detect.binning
-        self._most = config.positions.batch_patches
-        self._wait_s = config.positions.batch_wait_ms / 1000.0
+        self._batcher = Batcher(
+            config.positions.batch_patches, config.positions.batch_wait_ms / 1000.0
+        )
         heartbeat = config.transport.heartbeat_ms
         self._publisher = Publisher(context, positions_address, heartbeat_ms=heartbeat)
         self._acks = AckListener(context, acks_address, self._publisher)
         self._subscriber = Subscriber(
             context, patches_addresses, GPUS, name, heartbeat_ms=heartbeat
         )
-        self._waiting: list[_Waiting] = []
-        self._patches = 0
-        self._deadline = 0.0
         self._stopping = False
 
     @property
@@ -132,23 +121,23 @@ class GpuWorker:
     @property
     def finished(self) -> bool:
         """True once asked to stop and all that was placed is on disk."""
-        return self._stopping and not self._waiting and self._publisher.outstanding == 0
+        return self._stopping and self._batcher.empty and self._publisher.outstanding == 0
 
     def step(self) -> float:
         """Gather what has come and run the batch when it is time."""
         self._acks.listen()
         self._acks.commit()
         self._publisher.pump()
-        while not self._stopping and self._patches < self._most:
+        while not self._stopping and not self._batcher.full:
             parts = self._subscriber.receive()
             if parts is None:
                 break
             self._take(parts)
-        if not self._waiting:
+        if self._batcher.empty:
             return 1.0
-        left = self._deadline - time.monotonic()
-        if self._patches >= self._most or left <= 0 or self._stopping:
-            self._run()
+        left = self._batcher.left_s
+        if left <= 0 or self._stopping:
+            self._run(self._batcher.take())
             return 0.0
         return left
 
@@ -159,22 +148,18 @@ class GpuWorker:
 
     def report(self) -> tuple[str, dict[str, float], dict[str, str]]:
         """Return what the worker does, in words and figures."""
-        value = self._metrics.value
-        batches = value("braggstream_batch_size_patches_count")
-        peaks = value("braggstream_peaks_total")
+        counts = self._counts
         stats = {
-            "frames": value("braggstream_frames_total", state="done"),
-            "peaks": peaks,
-            "batch": peaks / batches if batches else 0.0,
-            "refused": value("braggstream_messages_refused_total"),
-            "busy_s": sum(
-                value("braggstream_stage_duration_seconds_sum", stage=stage)
-                for stage in ("place", "refit")
-            ),
+            "frames": float(counts.frames["done"]),
+            "peaks": float(counts.peaks),
+            "batch": counts.peaks / counts.batches if counts.batches else 0.0,
+            "refused": float(counts.refused),
+            "busy_s": counts.busy_s,
         }
         if self._check is not None and np.isfinite(self._check.median_px):
             stats["disagreement_px"] = self._check.median_px
-        self._metrics.queues.backlog.set(sum(len(one.header.frames) for one in self._waiting))
+        self._metrics.flow.show(counts)
+        self._metrics.queues.backlog.set(self._batcher.frames)
         return "placing peaks", stats, self._info
 
     def close(self) -> None:
@@ -184,7 +169,7 @@ class GpuWorker:
         self._publisher.close()
 
     def _take(self, parts: list[Any]) -> None:
-        with self._metrics.flow.refusing():
+        with self._counts.refusing():
             header, buffers = unpack(parts)
             if not isinstance(header, Patches):
                 raise MessageError(f"no use for {type(header).__name__}")
@@ -192,43 +177,28 @@ class GpuWorker:
                 raise MessageError(
                     f"patches of {header.size} pixels where {self._method.patch_size} are placed"
                 )
-            shape = (-1, header.size, header.size)
-            if not self._waiting:
-                self._deadline = time.monotonic() + self._wait_s
-            self._waiting.append(
-                _Waiting(
-                    header,
-                    np.frombuffer(buffers[0], PEAK),
-                    np.frombuffer(buffers[1], np.float32).reshape(shape),
-                    np.frombuffer(buffers[2], np.bool_).reshape(shape),
-                )
-            )
-            self._patches += len(self._waiting[-1].peaks)
+            self._batcher.add(header, buffers)
 
-    def _run(self) -> None:
-        waiting, self._waiting, self._patches = self._waiting, [], 0
-        if len(waiting) == 1:
-            peaks, counts, valid = waiting[0].peaks, waiting[0].counts, waiting[0].valid
-        else:
-            peaks = np.concatenate([one.peaks for one in waiting])
-            counts = np.concatenate([one.counts for one in waiting])
-            valid = np.concatenate([one.valid for one in waiting])
-        frames = [frame for one in waiting for frame in one.header.frames]
-        with self._metrics.stages.timed("place"):
+    def _run(self, batch: Batch) -> None:
+        frames, peaks, counts, valid = batch.frames, batch.peaks, batch.counts, batch.valid
+        with self._metrics.stages.timed("place") as lap:
             placed = self._method.place(counts, valid)
+        self._counts.busy_s += lap.seconds
         if self._refit is not None:
-            with self._metrics.stages.timed("refit"):
+            with self._metrics.stages.timed("refit") as lap:
                 sizes = [frame.n_peaks for frame in frames]
                 size = self._method.patch_size
                 again = doubtful(placed, peaks, sizes, self._binning, size)
                 placed = refit(placed, counts, valid, again, self._refit)
+            self._counts.busy_s += lap.seconds
         if self._check is not None:
             with self._metrics.stages.timed("check"):
                 self._check.look(counts, valid, placed)
         positions = place_peaks(peaks, placed, self._binning)
+        self._counts.frames["done"] += len(frames)
+        self._counts.peaks += len(peaks)
+        self._counts.batches += 1
         self._metrics.science.batch.observe(len(peaks))
-        self._metrics.flow.peaks.inc(len(peaks))
-        self._metrics.flow.frames.labels("done").inc(len(frames))
         self._metrics.stages.note_latency("place", (frame.received_ns for frame in frames))
         parts = pack(
             PositionsHeader(frames), peaks.view(np.uint8).data, positions.view(np.uint8).data

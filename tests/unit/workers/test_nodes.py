@@ -70,7 +70,7 @@ class Line:
 
     @property
     def refused(self):
-        return self.metrics.value("braggstream_messages_refused_total")
+        return self.worker.report()[1]["refused"]
 
     def close(self):
         self.worker.close()
@@ -181,7 +181,7 @@ def test_a_detector_worker_finds_peaks_and_cuts_their_patches(detector):
         row, col = peak["row"], peak["col"]
         np.testing.assert_array_equal(patch, frame[row - 5 : row + 6, col - 5 : col + 6])
     assert np.frombuffer(valid, np.bool_).all()
-    assert line.metrics.value("braggstream_peaks_total") == 3
+    assert line.worker.report()[1]["peaks"] == 3
 
 
 def test_a_frame_that_cannot_be_decoded_fails_alone(detector):
@@ -197,7 +197,7 @@ def test_a_frame_that_cannot_be_decoded_fails_alone(detector):
         (3, False),
     ]
     assert "100" in header.frames[1].reason
-    assert line.metrics.value("braggstream_frames_total", state="failed") == 1
+    assert line.worker.report()[1]["failed"] == 1
 
 
 def test_frames_of_a_series_that_was_not_announced_fail(detector):
@@ -275,7 +275,7 @@ def test_a_full_batch_does_not_wait_and_a_part_of_one_does_not_wait_for_ever(gpu
     send_patches(line, [[(10, 10, 0, 0)], [(10, 10, 0, 0)], [(10, 10, 0, 0)]])
     line.run(lambda: line.received)
     assert line.worker.method.batches == [2]
-    line.run(lambda: line.worker._waiting)
+    line.run(lambda: not line.worker._batcher.empty)
     line.worker.stop()
     line.run(lambda: len(positions(line)[0]) == 3)
     assert line.worker.method.batches == [2, 1]
@@ -330,6 +330,10 @@ class Both:
     def step(self):
         for worker in self.workers:
             worker.step()
+
+    def report(self):
+        refused = sum(worker.report()[1]["refused"] for worker in self.workers)
+        return "", {"refused": refused}, {}
 
     def close(self):
         for worker in self.workers:

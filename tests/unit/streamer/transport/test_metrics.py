@@ -22,7 +22,8 @@ from streamer.results.schema import CELL
 from streamer.run.supervisor import NodeProcess
 from streamer.run.targets import TARGETS_FILE, Targets
 from streamer.run.topology import NodeSpec
-from streamer.transport.messages import CodedFrame, Status
+from streamer.transport.counts import Counts
+from streamer.transport.messages import CodedFrame, MessageError, Status
 from streamer.transport.metrics import INCIDENTS, RANKS, Metrics
 from workers.place.gauges import GpuGauges
 
@@ -87,6 +88,30 @@ def test_incidents_follow_the_sources_totals_under_a_few_names():
     assert {reason: value for (reason,), value in incidents.items() if value} == {
         "stray": 5.0, "not_recorded": 1.0, "other": 7.0,
     }  # fmt: skip
+
+
+def test_metrics_follow_what_a_node_counted():
+    metrics, counts = Metrics(), Counts()
+    for peaks in (3, 4):
+        counts.frames["done"] += 1
+        counts.peaks += peaks
+        metrics.flow.show(counts)
+        metrics.flow.show(counts)
+    with counts.refusing():
+        raise MessageError("rubbish")
+    metrics.flow.show(counts)
+    assert metrics.value("braggstream_frames_total", state="done") == 2
+    assert metrics.value("braggstream_frames_total", state="failed") == 0
+    assert metrics.value("braggstream_peaks_total") == 7
+    assert metrics.value("braggstream_messages_refused_total") == 1
+
+
+def test_a_stage_says_what_it_took():
+    metrics = Metrics()
+    with metrics.stages.timed("detect") as lap:
+        pass
+    assert lap.seconds == metrics.value("braggstream_stage_duration_seconds_sum", stage="detect")
+    assert lap.seconds > 0
 
 
 def test_redelivered_frames_follow_the_publishers_total():
