@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 import pyarrow as pa
@@ -11,9 +13,9 @@ from numpy.typing import NDArray
 
 from streamer.frames.peaks import PEAK, POSITION
 from streamer.results.schema import Columns
-from streamer.transport.messages import FramePeaks
+from streamer.transport.messages import FramePeaks, Positions
 
-__all__ = ["Result", "Row", "as_table", "frame_columns", "peak_columns"]
+__all__ = ["Result", "Row", "as_table", "frame_columns", "peak_columns", "read_results"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,26 @@ class Row:
     received_ns: int
     result: Result | None = None
     tracks: NDArray[np.int64] | None = None
+
+    @classmethod
+    def of(cls, result: Result) -> Row:
+        """Return the row of a frame that was worked on."""
+        head = result.head
+        state = "failed" if head.reason else "done"
+        return cls(
+            head.series, head.frame, head.time_ns, state, head.reason, head.received_ns, result
+        )
+
+
+def read_results(header: Positions, buffers: Sequence[memoryview]) -> list[Result]:
+    """Return the frames of a message."""
+    peaks = np.frombuffer(buffers[0], PEAK)
+    positions = np.frombuffer(buffers[1], POSITION)
+    stops = list(accumulate(head.n_peaks for head in header.frames))
+    return [
+        Result(head, peaks[stop - head.n_peaks : stop], positions[stop - head.n_peaks : stop])
+        for head, stop in zip(header.frames, stops, strict=True)
+    ]
 
 
 def frame_columns(rows: list[Row], names: list[str]) -> Columns:

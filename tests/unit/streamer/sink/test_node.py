@@ -98,7 +98,7 @@ class Rig:
                 self.failed += acks.failed
                 # An acknowledgement follows what is on disk, never precedes it.
                 last = self.folder.last_part()
-                assert acks.upto <= (last.upto if last else 0) or not self.sink._rows
+                assert acks.upto <= (last.upto if last else 0) or not len(self.sink._committer)
         self.publisher.committed(self.upto)
 
     def frames(self):
@@ -240,7 +240,7 @@ def test_a_message_that_does_not_fit_is_counted_and_dropped(rig):
 def test_stopping_commits_what_is_there(rig):
     rig.send((0, 0, [(1, 1)]))
     rig.sink.step()
-    while not rig.sink._rows:
+    while not len(rig.sink._committer):
         rig.publisher.pump()
         rig.sink.step()
         assert not rig.folder.parts("frames") or rig.frames()["frame"] == [0]

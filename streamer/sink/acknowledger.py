@@ -1,0 +1,65 @@
+"""Says to all nodes before the sink what has reached it and what is on disk."""
+
+from __future__ import annotations
+
+import zmq
+
+from streamer.transport.messages import Acks, pack
+from streamer.transport.sockets import bind
+
+__all__ = ["Acknowledger"]
+
+_INTERVAL_S = 0.2
+
+
+class Acknowledger:
+    """Publishes acknowledgements, at least every fifth of a second.
+
+    Parameters
+    ----------
+    address
+        Where to bind.
+    upto
+        Every number below is on disk.
+
+    Raises
+    ------
+    UserError
+        The address is in use.
+    """
+
+    def __init__(
+        self, context: zmq.Context[zmq.Socket[bytes]], address: str, upto: int = 0
+    ) -> None:
+        self.due = 0.0
+        """When the next one is to be published, by the clock of who calls."""
+        self._upto = upto
+        self._received: list[int] = []
+        self._failed: list[tuple[int, str]] = []
+        self._socket = context.socket(zmq.PUB)
+        self._socket.set(zmq.SNDHWM, 0)
+        self._socket.set(zmq.LINGER, 1000)
+        self.address = bind(self._socket, address)
+
+    def received(self, seq: int, reason: str = "") -> None:
+        """Note a number that has come, and why its frame failed if it did; it is said at once."""
+        self._received.append(seq)
+        if reason:
+            self._failed.append((seq, reason))
+        self.due = 0.0
+
+    def committed(self, upto: int) -> None:
+        """Note that every number below `upto` is on disk; it is said at once."""
+        self._upto = upto
+        self.due = 0.0
+
+    def publish(self, now: float) -> None:
+        """Say what was noted, whether or not it was said before."""
+        acks = Acks(self._upto, self._received, self._failed)
+        self._socket.send_multipart(pack(acks))
+        self._received, self._failed = [], []
+        self.due = now + _INTERVAL_S
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()

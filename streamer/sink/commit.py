@@ -1,0 +1,130 @@
+"""Rows become parts of the run folder."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from streamer.results.folder import RunFolder
+from streamer.results.schema import FRAMES, PEAKS, Columns
+from streamer.sink.tables import Row, as_table, frame_columns, peak_columns
+from streamer.tracks.linking import Tracking
+
+__all__ = ["Committer", "Part"]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What was put on disk at once."""
+
+    rows: list[Row]
+    series: list[str]
+    """Names that the column ``series`` of both tables indexes."""
+    frames: Columns
+    peaks: Columns
+
+
+class Committer:
+    """Collects rows and writes them when there are enough or the first has waited long enough.
+
+    Parameters
+    ----------
+    folder
+        Where parts are written.
+    tracking
+        Adds what is known of each peak's place, and learns what is on disk.
+    first
+        Number of the first part.
+    commit_s
+        Longest time in seconds that a row waits for others.
+    most_rows
+        Rows that make a part.
+    clock
+        Returns a monotonic time in seconds.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        tracking: Tracking,
+        *,
+        first: int,
+        commit_s: float,
+        most_rows: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.latency_ms = 0.0
+        """Median time from a frame's arrival to the disk, of the newest part that had any."""
+        self._folder = folder
+        self._tracking = tracking
+        self._next = first
+        self._commit_s = commit_s
+        self._most_rows = most_rows
+        self._clock = clock
+        self._rows: list[Row] = []
+        self._due = math.inf
+        self._first_ns = self._last_ns = 0
+
+    def __len__(self) -> int:
+        """Rows that are not on disk."""
+        return len(self._rows)
+
+    @property
+    def full(self) -> bool:
+        """True when there are enough rows for a part."""
+        return len(self._rows) >= self._most_rows
+
+    @property
+    def due(self) -> float:
+        """When the rows are to be written at the latest, by the clock; infinity without rows."""
+        return -math.inf if self.full else self._due
+
+    @property
+    def span_s(self) -> float:
+        """Seconds from the arrival of the first frame until the last part was on disk."""
+        return (self._last_ns - self._first_ns) / 1e9 if self._first_ns else 0.0
+
+    def add(self, row: Row) -> None:
+        """Take a row."""
+        if not self._rows:
+            self._due = self._clock() + self._commit_s
+        self._rows.append(row)
+
+    def hurry(self) -> None:
+        """Let the rows wait for no others."""
+        if self._rows:
+            self._due = -math.inf
+
+    def write(self, upto: int) -> Part:
+        """Write the rows as the next part, with the number that a successor goes on from.
+
+        Raises
+        ------
+        RunError
+            Another sink wrote that part.
+        """
+        rows, self._rows, self._due = self._rows, [], math.inf
+        series = list(dict.fromkeys(row.series for row in rows))
+        frames, peaks = frame_columns(rows, series), peak_columns(rows, series)
+        peaks |= self._tracking.locate(peaks)
+        self._folder.write_part(
+            self._next,
+            as_table(frames, series, FRAMES, reason=[row.reason for row in rows]),
+            as_table(peaks, series, PEAKS),
+            upto=upto,
+            next_track=self._tracking.next_track,
+            note=self._tracking.note(),
+        )
+        self._tracking.commit(series, peaks)
+        self._next += 1
+        arrivals = [row.received_ns for row in rows if row.received_ns]
+        if arrivals:
+            first = min(arrivals)
+            self._first_ns = min(self._first_ns or first, first)
+            self._last_ns = time.time_ns()
+            self.latency_ms = float(np.nanmedian(frames["latency_ms"]))
+        return Part(rows, series, frames, peaks)

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamer.sink.order import Order
+from streamer.transport.messages import EPOCH
+
+
+@given(st.permutations(range(8)), st.integers(0, 8))
+def test_items_come_in_turn_however_they_arrive(numbers, upto):
+    order, given_out = Order[int](upto), []
+    for number in numbers:
+        if number not in order:
+            order.add(number, number)
+        given_out += order.in_turn()
+    assert given_out == list(range(upto, 8))
+    assert order.upto == 8
+    assert not len(order)
+
+
+def test_a_number_came_before_when_it_waits_or_had_its_turn():
+    order = Order[str](5)
+    order.add(5, "five")
+    order.add(7, "seven")
+    assert [seq for seq in range(3, 9) if seq in order] == [3, 4, 5, 7]
+    assert list(order.in_turn()) == ["five"]
+    assert [seq for seq in range(3, 9) if seq in order] == [3, 4, 5, 7]
+    assert len(order) == 1
+
+
+def test_who_handles_an_item_knows_up_to_where_all_had_their_turn():
+    order = Order[str]()
+    for seq in (0, 1, 3):
+        order.add(seq, str(seq))
+    assert [(item, order.upto) for item in order.in_turn()] == [("0", 1), ("1", 2)]
+    assert [(item, order.upto) for item in order.rest()] == [("3", 4)]
+
+
+def test_the_rest_comes_in_order_whatever_it_waits_for():
+    order = Order[int]()
+    for seq in (9, 2, 8, 5):
+        order.add(seq, seq)
+    assert list(order.rest()) == [2, 5, 8, 9]
+    assert order.upto == 10
+
+
+@pytest.mark.parametrize("seq", [EPOCH, EPOCH + 3])
+def test_a_later_epoch_waits_for_nothing_of_an_earlier_one(seq, caplog):
+    order = Order[int]()
+    for early in (1, 4):
+        order.add(early, early)
+    assert list(order.before_epoch_of(6)) == []
+    assert list(order.before_epoch_of(seq)) == [1, 4]
+    assert order.upto == EPOCH
+    assert "started again" in caplog.text
+    assert 2 in order, "it is not waited for any more"
+    order.add(seq, seq)
+    assert list(order.before_epoch_of(seq)) == []
+    assert list(order.in_turn()) == ([EPOCH] if seq == EPOCH else [])
