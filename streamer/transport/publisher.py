@@ -10,69 +10,15 @@ the far end of the pipeline, so a publisher needs no answer from the next hop.
 from __future__ import annotations
 
 import time
-from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
 
 import zmq
 
 from streamer.frames.events import Buffer
+from streamer.transport.pool import Member, Parcel, Pool
 from streamer.transport.sockets import FAR_END, bind, harden
 
-__all__ = ["Member", "Parcel", "Publisher"]
-
-
-@dataclass(slots=True, kw_only=True)
-class Parcel:
-    """A message on its way, with the frames it answers for."""
-
-    keys: Sequence[int]
-    """Numbers that the far end acknowledges one by one."""
-    parts: list[Buffer]
-    split: Callable[[], list[Parcel]] | None = None
-    """Makes one parcel of each number, so that a bad frame does not take others with it."""
-    tries: int = 0
-    member: Member | None = None
-    """Who has it now; None while it waits or once all of it has reached the far end."""
-    sent: float = 0.0
-    on_its_way: set[int] = field(default_factory=set)
-    """Keys that have not reached the far end."""
-    pool: str = ""
-    """Pool it goes to."""
-
-    @property
-    def final(self) -> bool:
-        """True when the far end itself is whom it goes to."""
-        return self.pool == FAR_END
-
-
-@dataclass(slots=True, eq=False)
-class Member:
-    """A subscriber that takes parcels."""
-
-    topic: bytes
-    parcels: dict[int, Parcel] = field(default_factory=dict)
-    """What it was sent and has not passed on to the far end, by the first key."""
-    load: int = 0
-    """Frames in those parcels."""
-    suspects: int = 0
-    """Parcels among them that were sent twice before."""
-    progress: float = 0.0
-    """When something of what it had last reached the far end."""
-    late: bool = False
-    """True while it has brought nothing for too long: others are asked first."""
-
-    @property
-    def name(self) -> str:
-        """Name of the node behind it."""
-        return self.topic.split(b"/")[1].decode()
-
-
-@dataclass(slots=True)
-class _Pool:
-    members: dict[bytes, Member] = field(default_factory=dict)
-    waiting: deque[Parcel] = field(default_factory=deque)
-    welcome: OrderedDict[str, list[Buffer]] = field(default_factory=OrderedDict)
+__all__ = ["Publisher"]
 
 
 class Publisher:
@@ -124,7 +70,7 @@ class Publisher:
         self._max_tries = max_tries
         self._on_failed = on_failed
         self._clock = clock
-        self._pools: dict[str, _Pool] = {}
+        self._pools: dict[str, Pool] = {}
         self._parcels: dict[int, Parcel] = {}
         self._upto = 0
         self._next_check = 0.0
@@ -142,7 +88,7 @@ class Publisher:
 
     def members(self, pool: str) -> list[Member]:
         """Return the members of a pool."""
-        return list(self._pool(pool).members.values())
+        return self._pool(pool).members
 
     def loads(self, pool: str) -> dict[str, int]:
         """Return how many frames each member of a pool has before it, by the node's name."""
@@ -154,14 +100,11 @@ class Publisher:
 
     def announce(self, pool: str, name: str, parts: list[Buffer]) -> None:
         """Send a message to every member of a pool, and to each that joins later."""
-        members = self._pool(pool)
-        members.welcome[name] = parts
-        for topic in members.members:
-            self._transmit(topic, parts)
+        self._pool(pool).announce(name, parts)
 
     def forget(self, pool: str, name: str) -> None:
         """Announce a message to newcomers no more."""
-        self._pool(pool).welcome.pop(name, None)
+        self._pool(pool).forget(name)
 
     def send(self, pool: str, parcel: Parcel) -> None:
         """Take charge of a parcel; it leaves as soon as a member has room.
@@ -176,14 +119,14 @@ class Publisher:
             self._parcels[key] = parcel
         members = self._pool(pool)
         members.waiting.append(parcel)
-        self._dispatch(members)
+        members.dispatch()
 
     def received(self, keys: Iterable[int]) -> None:
         """Note numbers that reached the far end: their worker is free for others."""
         for key in keys:
             parcel = self._parcels.get(key)
             if parcel is not None and not parcel.final:
-                self._arrived(parcel, key)
+                parcel.arrived(key, self._clock())
 
     def committed(self, upto: int) -> None:
         """Forget every number below `upto`: the far end has it on disk."""
@@ -197,7 +140,7 @@ class Publisher:
         for key in keys:
             parcel = self._parcels.pop(key, None)
             if parcel is not None:
-                self._arrived(parcel, key)
+                parcel.arrived(key, self._clock())
         self._upto = upto
 
     def pump(self) -> None:
@@ -213,14 +156,17 @@ class Publisher:
             self._next_check = now + min(1.0, self._timeout / 4)
             self._retry_overdue(now - self._timeout)
         for pool in self._pools.values():
-            self._dispatch(pool)
+            pool.dispatch()
 
     def close(self) -> None:
         """Close the socket at once; nothing is waited for."""
         self.socket.close(linger=0)
 
-    def _pool(self, name: str) -> _Pool:
-        return self._pools.setdefault(name, _Pool())
+    def _pool(self, name: str) -> Pool:
+        pool = self._pools.get(name)
+        if pool is None:
+            pool = self._pools[name] = Pool(self._transmit, self._prefetch, self._clock)
+        return pool
 
     def _on_membership(self, event: bytes) -> None:
         joins, topic = event[:1] == b"\x01", event[1:]
@@ -228,11 +174,9 @@ class Publisher:
             return  # a stranger's subscription is no membership
         pool = self._pool(topic.split(b"/")[0].decode())
         if joins:
-            pool.members.setdefault(topic, Member(topic))
-            for parts in pool.welcome.values():
-                self._transmit(topic, parts)
+            pool.join(topic)
         else:
-            member = pool.members.pop(topic, None)
+            member = pool.leave(topic)
             if member is None:
                 return
             self._retry(pool, list(member.parcels.values()))
@@ -248,17 +192,14 @@ class Publisher:
         now = self._clock()
         for key, parcel in self._parcels.items():
             if parcel.tries and not parcel.final and key not in parcel.on_its_way:
-                parcel.on_its_way.add(key)
-                parcel.sent = now
-                if parcel.member is not None:
-                    parcel.member.load += 1
+                parcel.arrived_in_vain(key, now)
 
     def _retry_overdue(self, before: float) -> None:
         waiting = {id(parcel) for pool in self._pools.values() for parcel in pool.waiting}
         overdue = {
             id(parcel): parcel
             for parcel in self._parcels.values()
-            if parcel.on_its_way and not parcel.final and _last_sign(parcel) < before
+            if parcel.on_its_way and not parcel.final and parcel.last_sign < before
         }
         lost = [parcel for identity, parcel in overdue.items() if identity not in waiting]
         for parcel in lost:
@@ -267,21 +208,10 @@ class Publisher:
         for name, pool in self._pools.items():
             self._retry(pool, [parcel for parcel in lost if parcel.pool == name])
 
-    def _arrived(self, parcel: Parcel, key: int) -> None:
-        if key not in parcel.on_its_way:
-            return
-        parcel.on_its_way.discard(key)
-        if parcel.member is not None:
-            parcel.member.load -= 1
-            parcel.member.progress = self._clock()
-            parcel.member.late = False
-            if not parcel.on_its_way:
-                self._release(parcel)
-
-    def _retry(self, pool: _Pool, parcels: list[Parcel]) -> None:
+    def _retry(self, pool: Pool, parcels: list[Parcel]) -> None:
         """Put parcels that were lost in front of the others, frame by frame."""
         for parcel in reversed(parcels):
-            self._release(parcel)
+            parcel.release()
             tries = parcel.tries
             left = [parcel]
             if parcel.split is not None and len(parcel.keys) > 1:
@@ -305,45 +235,6 @@ class Publisher:
         if self._on_failed is not None:
             self._on_failed(parcel)
 
-    def _release(self, parcel: Parcel) -> None:
-        member, parcel.member = parcel.member, None
-        if member is not None:
-            member.parcels.pop(parcel.keys[0], None)
-            member.load -= len(parcel.on_its_way)
-            member.suspects -= parcel.tries > 2
-
-    def _dispatch(self, pool: _Pool) -> None:
-        now = self._clock()
-        while pool.waiting:
-            parcel = pool.waiting[0]
-            # What was lost twice may be what killed its workers: one such parcel to a member,
-            # so that its neighbours are not counted as lost with it a third time.
-            suspect = parcel.tries >= 2
-            member = min(
-                (m for m in pool.members.values() if not (suspect and m.suspects)),
-                key=lambda m: (m.late, m.load),
-                default=None,
-            )
-            if member is None:
-                return
-            if member.load >= self._prefetch and not parcel.final:
-                return
-            pool.waiting.popleft()
-            if not parcel.on_its_way:
-                continue  # it arrived by another way while it waited
-            parcel.tries += 1
-            parcel.member = member
-            parcel.sent = now
-            member.parcels[parcel.keys[0]] = parcel
-            member.load += len(parcel.on_its_way)
-            member.suspects += suspect
-            self._transmit(member.topic, parcel.parts)
-
     def _transmit(self, topic: bytes, parts: list[Buffer]) -> None:
         # Without a peer XPUB drops the message; the unsubscription that follows sends it again.
         self.socket.send_multipart([topic, *parts], copy=False)
-
-
-def _last_sign(parcel: Parcel) -> float:
-    """Return when there was last a sign that a parcel is being worked on."""
-    return parcel.sent if parcel.member is None else max(parcel.sent, parcel.member.progress)

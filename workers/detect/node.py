@@ -28,7 +28,8 @@ from streamer.transport.messages import (
 )
 from streamer.transport.messages import Patches as PatchesHeader
 from streamer.transport.metrics import Metrics
-from streamer.transport.publisher import Parcel, Publisher
+from streamer.transport.pool import Parcel
+from streamer.transport.publisher import Publisher
 from streamer.transport.sockets import DETECTORS, GPUS
 from streamer.transport.subscriber import Subscriber
 from workers.detect.base import Finder

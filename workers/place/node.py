@@ -16,7 +16,8 @@ from streamer.transport.counts import Counts
 from streamer.transport.messages import MessageError, Patches, pack, unpack
 from streamer.transport.messages import Positions as PositionsHeader
 from streamer.transport.metrics import Metrics
-from streamer.transport.publisher import Parcel, Publisher
+from streamer.transport.pool import Parcel
+from streamer.transport.publisher import Publisher
 from streamer.transport.sockets import FAR_END, GPUS
 from streamer.transport.subscriber import Subscriber
 from workers.place.base import PositionMethod, Positions

@@ -25,7 +25,8 @@ from streamer.transport.messages import (
     unpack,
 )
 from streamer.transport.metrics import Metrics
-from streamer.transport.publisher import Parcel, Publisher
+from streamer.transport.pool import Parcel
+from streamer.transport.publisher import Publisher
 from streamer.transport.sockets import DETECTORS, FAR_END, GPUS
 from streamer.transport.subscriber import Subscriber
 from workers.detect.choice import make_finder

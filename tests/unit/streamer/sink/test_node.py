@@ -26,7 +26,8 @@ from streamer.transport.messages import (
     unpack,
 )
 from streamer.transport.metrics import Metrics
-from streamer.transport.publisher import Parcel, Publisher
+from streamer.transport.pool import Parcel
+from streamer.transport.publisher import Publisher
 from streamer.transport.sockets import FAR_END
 
 CONFIG = Config.model_validate({"sink": {"commit_s": 0.01}})

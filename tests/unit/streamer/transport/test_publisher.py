@@ -4,7 +4,8 @@ import pytest
 import zmq
 
 from streamer.errors import UserError
-from streamer.transport.publisher import Parcel, Publisher
+from streamer.transport.pool import Parcel
+from streamer.transport.publisher import Publisher
 from streamer.transport.sockets import DETECTORS, FAR_END
 from streamer.transport.subscriber import Subscriber
 

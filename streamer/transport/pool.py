@@ -1,0 +1,174 @@
+"""Who takes what a publisher sends: parcels, the members of a pool, and what waits for them."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from streamer.frames.events import Buffer
+from streamer.transport.sockets import FAR_END
+
+__all__ = ["Member", "Parcel", "Pool"]
+
+_SUSPECT_TRIES = 2
+"""What was lost so often may be what killed its workers."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Parcel:
+    """A message on its way, with the frames it answers for."""
+
+    keys: Sequence[int]
+    """Numbers that the far end acknowledges one by one."""
+    parts: list[Buffer]
+    split: Callable[[], list[Parcel]] | None = None
+    """Makes one parcel of each number, so that a bad frame does not take others with it."""
+    tries: int = 0
+    member: Member | None = None
+    """Who has it now; None while it waits or once all of it has reached the far end."""
+    sent: float = 0.0
+    on_its_way: set[int] = field(default_factory=set)
+    """Keys that have not reached the far end."""
+    pool: str = ""
+    """Pool it goes to."""
+
+    @property
+    def final(self) -> bool:
+        """True when the far end itself is whom it goes to."""
+        return self.pool == FAR_END
+
+    @property
+    def last_sign(self) -> float:
+        """When there was last a sign that it is being worked on."""
+        return self.sent if self.member is None else max(self.sent, self.member.progress)
+
+    def arrived(self, key: int, now: float) -> None:
+        """Note that one of its numbers reached the far end."""
+        if key not in self.on_its_way:
+            return
+        self.on_its_way.discard(key)
+        if self.member is not None:
+            self.member.load -= 1
+            self.member.progress = now
+            self.member.late = False
+            if not self.on_its_way:
+                self.release()
+
+    def arrived_in_vain(self, key: int, now: float) -> None:
+        """Take back that a number reached the far end: what it reached is no more."""
+        self.on_its_way.add(key)
+        self.sent = now
+        if self.member is not None:
+            self.member.load += 1
+
+    def release(self) -> None:
+        """Take it from the member that has it, if one has."""
+        member, self.member = self.member, None
+        if member is not None:
+            member.parcels.pop(self.keys[0], None)
+            member.load -= len(self.on_its_way)
+            member.suspects -= self.tries > _SUSPECT_TRIES
+
+
+@dataclass(slots=True, eq=False)
+class Member:
+    """A subscriber that takes parcels."""
+
+    topic: bytes
+    parcels: dict[int, Parcel] = field(default_factory=dict)
+    """What it was sent and has not passed on to the far end, by the first key."""
+    load: int = 0
+    """Frames in those parcels."""
+    suspects: int = 0
+    """Parcels among them that were sent twice before."""
+    progress: float = 0.0
+    """When something of what it had last reached the far end."""
+    late: bool = False
+    """True while it has brought nothing for too long: others are asked first."""
+
+    @property
+    def name(self) -> str:
+        """Name of the node behind it."""
+        return self.topic.split(b"/")[1].decode()
+
+
+class Pool:
+    """Members that share the work, and the parcels for which none of them has had room.
+
+    Parameters
+    ----------
+    transmit
+        Sends the parts of a message to the member with a topic.
+    prefetch
+        Frames that one member may have before it.
+    clock
+        Returns a monotonic time in seconds.
+    """
+
+    def __init__(
+        self,
+        transmit: Callable[[bytes, list[Buffer]], None],
+        prefetch: int,
+        clock: Callable[[], float],
+    ) -> None:
+        self.waiting: deque[Parcel] = deque()
+        """Parcels that no member has, those first that go first."""
+        self._transmit = transmit
+        self._prefetch = prefetch
+        self._clock = clock
+        self._members: dict[bytes, Member] = {}
+        self._welcome: OrderedDict[str, list[Buffer]] = OrderedDict()
+
+    @property
+    def members(self) -> list[Member]:
+        """Who is there."""
+        return list(self._members.values())
+
+    def join(self, topic: bytes) -> None:
+        """Let a member in and tell it what was announced."""
+        self._members.setdefault(topic, Member(topic))
+        for parts in self._welcome.values():
+            self._transmit(topic, parts)
+
+    def leave(self, topic: bytes) -> Member | None:
+        """Let a member go; None if there is no such member."""
+        return self._members.pop(topic, None)
+
+    def announce(self, name: str, parts: list[Buffer]) -> None:
+        """Send a message to every member, and to each that joins later."""
+        self._welcome[name] = parts
+        for topic in self._members:
+            self._transmit(topic, parts)
+
+    def forget(self, name: str) -> None:
+        """Announce a message to newcomers no more."""
+        self._welcome.pop(name, None)
+
+    def dispatch(self) -> None:
+        """Send what waits, as long as there is a member with room."""
+        now = self._clock()
+        while self.waiting:
+            parcel = self.waiting[0]
+            # One suspect to a member, so that its neighbours are not counted as lost with it a
+            # third time.
+            suspect = parcel.tries >= _SUSPECT_TRIES
+            member = min(
+                (m for m in self._members.values() if not (suspect and m.suspects)),
+                key=lambda m: (m.late, m.load),
+                default=None,
+            )
+            if member is None:
+                return
+            if member.load >= self._prefetch and not parcel.final:
+                return
+            self.waiting.popleft()
+            if not parcel.on_its_way:
+                continue  # it arrived by another way while it waited
+            parcel.tries += 1
+            parcel.member = member
+            parcel.sent = now
+            member.parcels[parcel.keys[0]] = parcel
+            member.load += len(parcel.on_its_way)
+            member.suspects += suspect
+            self._transmit(member.topic, parcel.parts)

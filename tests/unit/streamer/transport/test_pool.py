@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import pytest
+
+from streamer.transport.pool import Parcel, Pool
+from streamer.transport.sockets import FAR_END
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def parcel(*keys: int, tries: int = 0, pool: str = "workers") -> Parcel:
+    return Parcel(keys=keys, parts=[b"p"], on_its_way=set(keys), tries=tries, pool=pool)
+
+
+@pytest.fixture
+def sent():
+    """What was sent, as (name of the member, parts)."""
+    return []
+
+
+@pytest.fixture
+def pool(sent):
+    def transmit(topic, parts):
+        sent.append((topic.split(b"/")[1].decode(), parts))
+
+    return Pool(transmit, 4, Clock())
+
+
+def put(pool, *parcels):
+    pool.waiting.extend(parcels)
+    pool.dispatch()
+
+
+def test_each_parcel_goes_to_whom_has_the_least_before_it(pool):
+    for name in (b"a", b"b"):
+        pool.join(b"workers/%s/1" % name)
+    parcels = [parcel(0, 1, 2), parcel(3), parcel(4), parcel(5)]
+    put(pool, *parcels)
+    assert [one.member.name for one in parcels] == ["a", "b", "b", "b"]
+    assert [member.load for member in pool.members] == [3, 3]
+
+
+def test_a_member_that_is_late_is_asked_last(pool):
+    for name in (b"a", b"b"):
+        pool.join(b"workers/%s/1" % name)
+    parcels = [parcel(key) for key in range(4)]
+    put(pool, parcels[0])
+    pool.members[0].late = True
+    put(pool, parcels[1], parcels[2])
+    parcels[0].arrived(0, 1.0)
+    put(pool, parcels[3])
+    assert [one.member and one.member.name for one in parcels] == [None, "b", "b", "a"]
+
+
+def test_parcels_wait_in_order_until_a_member_has_room(pool, sent):
+    put(pool, parcel(0, 1, 2, 3), parcel(4))
+    assert sent == []
+    pool.join(b"workers/a/1")
+    pool.dispatch()
+    assert [one.keys for one in pool.waiting] == [(4,)]
+    given = pool.members[0].parcels[0]
+    for key in given.keys:
+        given.arrived(key, 1.0)
+        given.arrived(key, 1.0)  # twice: it counts once
+    assert pool.members[0].load == 0
+    assert pool.members[0].parcels == {}
+    pool.dispatch()
+    assert not pool.waiting
+
+
+def test_the_far_end_has_no_bound(pool, sent):
+    pool.join(b"sink/s/1")
+    put(pool, *(parcel(key, pool=FAR_END) for key in range(10)))
+    assert len(sent) == 10
+
+
+def test_what_arrived_while_it_waited_is_not_sent(pool, sent):
+    late = parcel(0)
+    pool.waiting.append(late)
+    late.arrived(0, 0.0)
+    pool.join(b"workers/a/1")
+    pool.dispatch()
+    assert sent == []
+    assert not pool.waiting
+
+
+def test_a_member_has_one_parcel_that_was_lost_twice(pool):
+    pool.join(b"workers/a/1")
+    suspects = [parcel(0, tries=2), parcel(1, tries=2)]
+    put(pool, *suspects)
+    assert suspects[0].tries == 3
+    assert list(pool.waiting) == [suspects[1]]
+    suspects[0].arrived(0, 1.0)
+    pool.dispatch()
+    assert suspects[1].member is pool.members[0]
+    assert pool.members[0].suspects == 1
+
+
+def test_what_arrived_at_a_sink_that_is_no_more_is_on_its_way_again(pool):
+    pool.join(b"workers/a/1")
+    half = parcel(0, 1)
+    put(pool, half)
+    half.arrived(0, 1.0)
+    half.arrived_in_vain(0, 5.0)
+    assert half.on_its_way == {0, 1}
+    assert half.last_sign == 5.0
+    assert pool.members[0].load == 2
+
+
+def test_a_newcomer_is_told_what_was_announced_and_not_forgotten(pool, sent):
+    pool.join(b"workers/a/1")
+    pool.announce("one", [b"1"])
+    pool.announce("two", [b"2"])
+    pool.forget("one")
+    pool.join(b"workers/b/1")
+    assert sent == [("a", [b"1"]), ("a", [b"2"]), ("b", [b"2"])]
+    assert pool.leave(b"workers/a/1").name == "a"
+    assert pool.leave(b"workers/a/1") is None
