@@ -559,7 +559,7 @@ def test_series_stand_one_behind_the_other(two_series, tmp_path):
     assert np.flatnonzero(known).tolist() == list(range(1, 12))
     assert cell["frame"][known].tolist() == [0.0, *[19.0] * 9, 20.0]
     # A frame is shown by its number in its series.
-    header, _ = decode(one.image(("b", 3), newest=False))
+    header, _ = decode(one.frames.image(("b", 3), newest=False))
     assert (header["series"], header["frame"], header["settled"]) == ("b", 3, True)
     told = one.tables.tracks_version
     one.refresh_tables()
