@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 
-import msgspec
 import numpy as np
 import zmq
 from numpy.typing import NDArray
 
-from streamer.frames.events import Announcement, Frame, Picture
+from streamer.frames.events import Frame, Series
+from streamer.transport.messages import MessageError, unpack
 
 __all__ = ["Relayed"]
 
@@ -61,7 +61,7 @@ class Relayed:
                 return
             try:
                 self._read(parts)
-            except (msgspec.MsgspecError, ValueError, IndexError) as error:
+            except MessageError as error:
                 logger.warning("message of the relay not understood: %s", error)
 
     def close(self) -> None:
@@ -69,23 +69,11 @@ class Relayed:
         self._context.destroy(linger=0)
 
     def _read(self, parts: list[bytes]) -> None:
-        if parts[0] == b"series":
-            about = msgspec.msgpack.decode(parts[1], type=Announcement)
-            if about.mask_shape is not None:
-                self.masks[about.name] = np.frombuffer(parts[2], bool).reshape(about.mask_shape)
-            return
-        picture = msgspec.msgpack.decode(parts[1], type=Picture)
-        self._keep(
-            Frame(
-                series=picture.series,
-                frame=picture.frame,
-                time_ns=picture.time_ns,
-                shape=picture.shape,
-                dtype=picture.dtype,
-                encoding=picture.encoding,
-                data=parts[2],
-            )
-        )
+        record, _ = unpack(parts[1:])
+        if isinstance(record, Frame):
+            self._keep(record)
+        elif isinstance(record, Series) and record.pixel_mask is not None:
+            self.masks[record.name] = record.pixel_mask
 
     def _keep(self, frame: Frame) -> None:
         old = self.frames.pop((frame.series, frame.frame), None)

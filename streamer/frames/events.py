@@ -1,9 +1,12 @@
-"""What happens to a series of frames: its start, its frames, its gaps, its end."""
+"""What happens to a series of frames: its start, its frames, its gaps, its end.
+
+Sources make these records, the ingest node numbers them, and they travel as they are: each record
+is a header of `streamer.transport.messages`, with pixels and images in buffers behind it.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -11,22 +14,27 @@ import zmq
 from numpy.typing import NDArray
 
 __all__ = [
-    "Announcement",
+    "NOTHING",
+    "WIRE_VERSION",
     "Buffer",
-    "Coded",
-    "Ending",
     "Event",
     "Frame",
     "Gap",
-    "Loss",
-    "Picture",
+    "Pixels",
     "Series",
     "SeriesEnd",
 ]
 
+WIRE_VERSION = 2
+"""Of the messages; who speaks another one is refused when a series begins."""
+NOTHING = memoryview(b"")
+"""Instead of pixels that travel beside their `Frame`."""
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Series:
+Buffer = bytes | bytearray | memoryview
+"""One part of a message."""
+
+
+class Series(msgspec.Struct, tag="series", tag_field="kind", frozen=True, kw_only=True):
     """The start of a series of frames, with what a worker needs to read its pixels."""
 
     name: str
@@ -41,12 +49,18 @@ class Series:
     """(rows, cols), factor to multiply each pixel by; None when there is none."""
     saturation: float | None = None
     """Counts from which a pixel is saturated."""
-    metadata: dict[str, Any] = field(default_factory=dict)
+    metadata: dict[str, Any] = {}
     """What else the source said (beam centre, wavelength, ...): plain msgpack types only."""
+    first_seq: int = 0
+    """No frame of the series has a smaller `seq`; from the ingest node."""
+    next_frame: int = 0
+    """Who joins now will get no frame before this one; from the relay."""
+    wire_version: int = WIRE_VERSION
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Frame:
+class Frame(
+    msgspec.Struct, tag="frame", tag_field="kind", frozen=True, kw_only=True, omit_defaults=True
+):
     """One frame as the detector or file stores it: not decoded, not copied."""
 
     series: str
@@ -61,23 +75,42 @@ class Frame:
     encoding: str
     """Name of the pixel coding that `streamer.frames.codecs.decode` knows: ``raw``, ``bslz4``,
     ..."""
-    data: bytes | bytearray | memoryview | zmq.Frame
-    """The coded pixels."""
+    data: memoryview = NOTHING
+    """The coded pixels, as bytes."""
+    seq: int = -1
+    """Number in the stream of this run, what is acknowledged; from the ingest node."""
+    received_ns: int = 0
+    """When the ingest node took it, Unix time in ns."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gap:
-    """Frames that the source knows to exist and cannot give."""
+class Gap(
+    msgspec.Struct, tag="gap", tag_field="kind", frozen=True, kw_only=True, omit_defaults=True
+):
+    """Frames that follow each other and bring no result."""
 
     series: str
-    frames: range
-    """Frame numbers."""
+    first: int
+    """Number of the first of them."""
+    count: int
     reason: str
     """Why, such as ``file series_1_data_000002.h5 is missing``."""
+    state: Literal["missing", "shed", "failed"] = "missing"
+    """``missing`` where the source knows them to exist and cannot give them, ``shed`` where there
+    was no room for them, ``failed`` where no worker could cope with them."""
+    time_ns: int = 0
+    """When that was known, or the start of the exposure of a frame that came; Unix time in ns."""
+    seq: int = -1
+    """As in `Frame`; all of them have the same."""
+
+    @property
+    def frames(self) -> range:
+        """Frame numbers."""
+        return range(self.first, self.first + self.count)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SeriesEnd:
+class SeriesEnd(
+    msgspec.Struct, tag="end", tag_field="kind", frozen=True, kw_only=True, omit_defaults=True
+):
     """The end of a series."""
 
     series: str
@@ -85,58 +118,35 @@ class SeriesEnd:
     """``end`` as announced, ``abort`` when the detector stopped before, ``new series``, ``idle``;
     details may follow after a colon. After an abort, frames that were announced and never taken are
     not missing: no `Gap` tells of them."""
-    counters: dict[str, int] = field(default_factory=dict)
+    counters: dict[str, int] = {}
     """Messages of this series that gave no frame, by the reason."""
+    seq: int = -1
+    """As in `Frame`."""
 
 
 Event = Series | Frame | Gap | SeriesEnd
 
 
-Coded = tuple[bytes | memoryview | zmq.Frame, str, str, tuple[int, int]]
-"""Coded pixels, encoding, dtype and (rows, cols), as in `Frame`."""
+class Pixels(NamedTuple):
+    """The coded pixels of a frame, as a file or message has them; see `Frame`.
 
+    In the order in which `streamer.frames.codecs.decode` takes them.
+    """
 
-class Announcement(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The start of a series; fields as in `streamer.frames.events.Series`."""
-
-    name: str
-    next_frame: int = 0
-    """Who joins now will get no frame before this one."""
-    n_frames: int | None = None
-    frame_time_s: float | None = None
-    saturation: float | None = None
-    mask_shape: tuple[int, int] | None = None
-    """(rows, cols) of the pixel mask, one byte each, if it is there."""
-    flatfield_shape: tuple[int, int] | None = None
-    """(rows, cols) of the flat field, float32, if it is there."""
-    metadata: dict[str, Any] = {}
-
-
-class Picture(msgspec.Struct, frozen=True):
-    """A frame; fields as in `streamer.frames.events.Frame`."""
-
-    series: str
-    frame: int
-    time_ns: int
-    shape: tuple[int, int]
-    dtype: str
+    data: Buffer | zmq.Frame
     encoding: str
+    dtype: str
+    shape: tuple[int, int]
 
-
-class Loss(msgspec.Struct, frozen=True):
-    """Frames that cannot be had."""
-
-    series: str
-    first: int
-    count: int
-    reason: str
-
-
-class Ending(msgspec.Struct, frozen=True):
-    """The end of a series."""
-
-    series: str
-    reason: str
-
-
-Buffer = bytes | bytearray | memoryview | zmq.Frame
+    def as_frame(self, series: str, frame: int, time_ns: int) -> Frame:
+        """Return the frame that they are of."""
+        data = self.data.buffer if isinstance(self.data, zmq.Frame) else memoryview(self.data)
+        return Frame(
+            series=series,
+            frame=frame,
+            time_ns=time_ns,
+            shape=self.shape,
+            dtype=self.dtype,
+            encoding=self.encoding,
+            data=data,
+        )

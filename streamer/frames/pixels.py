@@ -9,7 +9,7 @@ import numpy as np
 import zmq
 from numpy.typing import NDArray
 
-from streamer.frames.events import Coded
+from streamer.frames.events import Pixels
 
 __all__ = ["as_bytes", "is_pixels", "uncoded"]
 
@@ -19,12 +19,12 @@ def is_pixels(dtype: np.dtype[Any]) -> bool:
     return dtype.kind in "iuf" and dtype.itemsize <= 8
 
 
-def uncoded(data: bytes | zmq.Frame, dtype: np.dtype[Any], shape: tuple[int, int]) -> Coded | str:
+def uncoded(data: bytes | zmq.Frame, dtype: np.dtype[Any], shape: tuple[int, int]) -> Pixels | str:
     """Return pixels that a message has without any coding, or what is wrong with their number."""
     n_bytes = math.prod(shape) * dtype.itemsize
     if len(data) != n_bytes:
         return f"{len(data)} bytes of pixels instead of {n_bytes}"
-    return data, "raw", dtype.str, shape
+    return Pixels(data, "raw", dtype.str, shape)
 
 
 def as_bytes(frame: NDArray[Any]) -> memoryview:

@@ -6,15 +6,10 @@ from collections import deque
 from pathlib import Path
 from typing import Protocol
 
-import msgpack
-import msgspec
+from streamer.frames.events import Frame
+from streamer.transport.messages import pack, unpack
 
-from streamer.transport.messages import CodedFrame
-
-__all__ = ["Backlog", "Item", "Newest", "Spool"]
-
-Item = tuple[CodedFrame, bytes | memoryview]
-"""A frame and its coded pixels."""
+__all__ = ["Backlog", "Newest", "Spool"]
 
 
 class Backlog(Protocol):
@@ -22,11 +17,11 @@ class Backlog(Protocol):
 
     def __len__(self) -> int: ...
 
-    def push(self, item: Item) -> list[CodedFrame]:
+    def push(self, frame: Frame) -> list[Frame]:
         """Keep a frame; return those that had to be shed for it."""
         ...
 
-    def pop(self) -> Item:
+    def pop(self) -> Frame:
         """Return the oldest frame."""
         ...
 
@@ -41,31 +36,31 @@ class Newest:
     def __init__(self, most: int, most_bytes: int) -> None:
         self._most, self._most_bytes = most, most_bytes
         self._bytes = 0
-        self._items: deque[Item] = deque()
+        self._frames: deque[Frame] = deque()
 
     def __len__(self) -> int:
-        return len(self._items)
+        return len(self._frames)
 
-    def push(self, item: Item) -> list[CodedFrame]:
+    def push(self, frame: Frame) -> list[Frame]:
         """Keep a frame; return those that had to be shed for it."""
-        self._items.append(item)
-        self._bytes += len(item[1])
+        self._frames.append(frame)
+        self._bytes += len(frame.data)
         shed = []
-        while len(self._items) > self._most or (
-            self._bytes > self._most_bytes and len(self._items) > 1
+        while len(self._frames) > self._most or (
+            self._bytes > self._most_bytes and len(self._frames) > 1
         ):
-            shed.append(self.pop()[0])
+            shed.append(self.pop())
         return shed
 
-    def pop(self) -> Item:
+    def pop(self) -> Frame:
         """Return the oldest frame."""
-        item = self._items.popleft()
-        self._bytes -= len(item[1])
-        return item
+        frame = self._frames.popleft()
+        self._bytes -= len(frame.data)
+        return frame
 
     def close(self) -> None:
         """Forget what is left."""
-        self._items.clear()
+        self._frames.clear()
 
 
 class Spool:
@@ -81,30 +76,27 @@ class Spool:
         self._path = path
         self._write = path.open("wb", buffering=1 << 20)
         self._read = path.open("rb", buffering=1 << 20)
-        self._sizes: deque[tuple[int, int]] = deque()
+        self._sizes: deque[tuple[int, ...]] = deque()
 
     def __len__(self) -> int:
         return len(self._sizes)
 
-    def push(self, item: Item) -> list[CodedFrame]:
+    def push(self, frame: Frame) -> list[Frame]:
         """Write a frame to the file; none is ever shed."""
-        head = msgpack.packb(msgspec.to_builtins(item[0]))
-        self._write.write(head)
-        self._write.write(item[1])
-        self._sizes.append((len(head), len(item[1])))
+        self._sizes.append(tuple(self._write.write(part) for part in pack(frame)))
         return []
 
-    def pop(self) -> Item:
+    def pop(self) -> Frame:
         """Return the oldest frame."""
-        head_size, size = self._sizes.popleft()
         self._write.flush()
-        head = msgspec.convert(msgpack.unpackb(self._read.read(head_size)), CodedFrame)
-        data = self._read.read(size)
+        header, _ = unpack([self._read.read(size) for size in self._sizes.popleft()])
         if not self._sizes:
             self._write.truncate(0)
             self._write.seek(0)
             self._read.seek(0)
-        return head, data
+        if not isinstance(header, Frame):
+            raise OSError(f"{self._path} was changed by somebody else")
+        return header
 
     @property
     def size(self) -> int:

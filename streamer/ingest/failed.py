@@ -8,8 +8,8 @@ import logging
 from pathlib import Path
 from urllib.parse import quote
 
+from streamer.frames.events import Frame
 from streamer.results.folder import write_atomically
-from streamer.transport.messages import CodedFrame
 
 __all__ = ["FailedFrames"]
 
@@ -47,14 +47,14 @@ class FailedFrames:
         self._n_files = sum(1 for _ in folder.glob("*.json"))
         self._said: set[str] = set()
 
-    def keep(self, frame: CodedFrame, data: bytes | memoryview, reason: str) -> None:
+    def keep(self, frame: Frame, reason: str) -> None:
         """Keep what there is room for; a frame that fails again replaces what was kept of it."""
         try:
-            self._write(frame, data, reason)
+            self._write(frame, reason)
         except OSError as error:
             self._say(f"a frame that failed cannot be kept in {self._folder}: {error.strerror}")
 
-    def _write(self, frame: CodedFrame, data: bytes | memoryview, reason: str) -> None:
+    def _write(self, frame: Frame, reason: str) -> None:
         self._folder.mkdir(exist_ok=True)
         name = f"{_file_name(frame.series)}_{frame.frame:08d}"
         pixels, about = self._folder / f"{name}.bin", self._folder / f"{name}.json"
@@ -78,14 +78,14 @@ class FailedFrames:
         if pixels.exists():
             self._n_bytes -= pixels.stat().st_size
             pixels.unlink()
-        if self._n_bytes + len(data) > self._most_bytes:
+        if self._n_bytes + len(frame.data) > self._most_bytes:
             self._say(
                 f"{self._folder} holds no more than {self._most_bytes:,} bytes: of frames that fail"
                 " and do not fit only the reason is kept"
             )
             return
-        write_atomically(pixels, bytes(data))
-        self._n_bytes += len(data)
+        write_atomically(pixels, bytes(frame.data))
+        self._n_bytes += len(frame.data)
 
     def _say(self, what: str) -> None:
         """Log what is so from now on, once."""

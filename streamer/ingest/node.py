@@ -6,30 +6,21 @@ import json
 import logging
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import zmq
+from msgspec.structs import replace
 
 from streamer.config import Config
-from streamer.frames.events import Buffer, Frame, Gap, Series, SeriesEnd
-from streamer.ingest.backlog import Backlog, Item, Newest, Spool
+from streamer.frames.events import Frame, Gap, Series, SeriesEnd
+from streamer.ingest.backlog import Backlog, Newest, Spool
 from streamer.ingest.failed import FailedFrames
 from streamer.ingest.state import StateFile
 from streamer.sources.base import Resumable, Source
 from streamer.transport.acks import AckListener
-from streamer.transport.messages import (
-    EPOCH,
-    CodedFrame,
-    Frames,
-    Record,
-    Records,
-    SeriesHeader,
-    pack,
-    unpack,
-)
+from streamer.transport.messages import EPOCH, Frames, pack, unpack
 from streamer.transport.metrics import Metrics
 from streamer.transport.pool import Parcel
 from streamer.transport.publisher import Publisher
@@ -111,7 +102,8 @@ class Ingest:
         self._state_file = StateFile(out)
         if self._seq:
             # The sink stops waiting for what this node's predecessor had in hand.
-            self._record("", "end", 0, 0, "the ingest node was started again")
+            reason = "the ingest node was started again"
+            self._tell(SeriesEnd(series="", reason=reason, seq=self._next_seq()))
             self._follow()
 
     @property
@@ -254,7 +246,7 @@ class Ingest:
             self._heard = time.monotonic()
             self._metrics.flow.last_frame.set_to_current_time()
             self._metrics.stages.busy.labels("read").observe(time.perf_counter() - begun)
-        batch: list[Item] = []
+        batch: list[Frame] = []
         for event in events:
             if isinstance(event, Frame):
                 self._take(event, now, batch)
@@ -264,64 +256,48 @@ class Ingest:
             if isinstance(event, Series):
                 self._announce(event)
             elif isinstance(event, Gap):
-                self._record(
-                    event.series, "missing", event.frames.start, len(event.frames), event.reason
-                )
+                self._tell(replace(event, seq=self._next_seq(), time_ns=time.time_ns()))
             else:
                 self._end(event)
         self._send(batch)
         return len(events)
 
-    def _take(self, event: Frame, now: int, batch: list[Item]) -> None:
-        frame = CodedFrame(
-            self._next_seq(),
-            event.series,
-            event.frame,
-            event.time_ns,
-            now,
-            event.shape,
-            event.dtype,
-            event.encoding,
-        )
+    def _take(self, event: Frame, now: int, batch: list[Frame]) -> None:
+        frame = replace(event, seq=self._next_seq(), received_ns=now)
         self._books[event.series]["received"] += 1
-        data = event.data.buffer if isinstance(event.data, zmq.Frame) else memoryview(event.data)
         self._metrics.flow.frames.labels("received").inc()
-        self._metrics.flow.bytes.inc(data.nbytes)
+        self._metrics.flow.bytes.inc(len(frame.data))
         if self._backlog is None or (not self._waiting and self._has_room):
-            batch.append((frame, data))
+            batch.append(frame)
             return
-        for shed in self._backlog.push((frame, data)):
-            self._put_record(
-                Record(
-                    shed.seq, shed.series, "shed", shed.frame, 1, shed.time_ns, "newer frames came"
-                )
-            )
+        for shed in self._backlog.push(frame):
+            self._tell(_gap(shed, "shed", "newer frames came"))
 
     def _drain_backlog(self) -> int:
         if self._backlog is None:
             return 0
-        batch: list[Item] = []
+        batch: list[Frame] = []
         while len(self._backlog) and len(batch) < _AT_ONCE and self._has_room:
             batch.append(self._backlog.pop())
         self._send(batch)
         return len(batch)
 
-    def _send(self, batch: list[Item]) -> None:
+    def _send(self, batch: list[Frame]) -> None:
         """Send frames in bundles: what a message costs is shared by all in it."""
-        bundle: list[Item] = []
+        bundle: list[Frame] = []
         size = 0
-        for item in batch:
-            if item[0].seq < self._acks.upto:
+        for frame in batch:
+            if frame.seq < self._acks.upto:
                 continue  # this node was started again; the sink had it already
             if bundle and (
-                len(bundle) >= self._bundle_frames or size + len(item[1]) > _BUNDLE_BYTES
+                len(bundle) >= self._bundle_frames or size + len(frame.data) > _BUNDLE_BYTES
             ):
                 self._publisher.send(DETECTORS, _parcel(bundle))
                 bundle, size = [], 0
-            bundle.append(item)
-            size += len(item[1])
-            self._sizes[item[0].seq] = len(item[1])
-            self._window_bytes += len(item[1])
+            bundle.append(frame)
+            size += len(frame.data)
+            self._sizes[frame.seq] = len(frame.data)
+            self._window_bytes += len(frame.data)
         if bundle:
             self._publisher.send(DETECTORS, _parcel(bundle))
 
@@ -359,23 +335,9 @@ class Ingest:
         self._metrics.flow.series.inc()
         self._books.setdefault(series.name, {"announced": series.n_frames, "received": 0})
         self._leave()
-        buffers: list[Buffer] = []
-        if series.pixel_mask is not None:
-            buffers.append(np.ascontiguousarray(series.pixel_mask, dtype=bool).data)
-        if series.flatfield is not None:
-            buffers.append(np.ascontiguousarray(series.flatfield, dtype=np.float32).data)
-        header = SeriesHeader(
-            name=series.name,
-            first_seq=self._seq,
-            n_frames=series.n_frames,
-            frame_time_s=series.frame_time_s,
-            saturation=series.saturation,
-            mask_shape=_shape(series.pixel_mask),
-            flatfield_shape=_shape(series.flatfield),
-            metadata=series.metadata,
-        )
+        parts = pack(replace(series, first_seq=self._seq))
         for pool in (DETECTORS, FAR_END):
-            self._publisher.announce(pool, series.name, pack(header, *buffers))
+            self._publisher.announce(pool, series.name, parts)
 
     def _end(self, end: SeriesEnd) -> None:
         if end.series in self._open:
@@ -389,55 +351,52 @@ class Ingest:
     def _close(self, series: str, reason: str) -> None:
         self._open.remove(series)
         self._ended.append((series, self._seq))
-        self._record(series, "end", 0, 0, reason)
+        self._tell(SeriesEnd(series=series, reason=reason, seq=self._next_seq()))
         self._leave()
 
-    def _record(
-        self, series: str, state: Literal["missing", "end"], first: int, count: int, reason: str
-    ) -> None:
-        self._put_record(
-            Record(self._next_seq(), series, state, first, count, time.time_ns(), reason)
-        )
-
-    def _put_record(self, record: Record) -> None:
+    def _tell(self, record: Gap | SeriesEnd) -> None:
         if record.seq >= self._acks.upto:
-            self._publisher.send(FAR_END, Parcel(keys=[record.seq], parts=pack(Records([record]))))
+            self._publisher.send(FAR_END, Parcel(keys=[record.seq], parts=pack(record)))
 
     def _give_up(self, parcel: Parcel) -> None:
         """Record a parcel that was sent in vain too often as failed."""
-        for frame, data in _items(parcel):
+        for frame in _frames(parcel):
             reason = f"no result after {parcel.tries} tries"
             logger.error("frame %d of series %s: %s", frame.frame, frame.series, reason)
-            self._failed.keep(frame, data, reason)
-            self._put_record(
-                Record(frame.seq, frame.series, "failed", frame.frame, 1, frame.time_ns, reason)
-            )
+            self._failed.keep(frame, reason)
+            self._tell(_gap(frame, "failed", reason))
 
     def _set_aside(self, parcel: Parcel, seq: int, reason: str) -> None:
-        for frame, data in _items(parcel):
+        for frame in _frames(parcel):
             if frame.seq == seq:
-                self._failed.keep(frame, data, reason)
+                self._failed.keep(frame, reason)
 
     def _next_seq(self) -> int:
         self._seq += 1
         return self._seq - 1
 
 
-def _shape(
-    array: np.ndarray[tuple[int, ...], np.dtype[np.generic]] | None,
-) -> tuple[int, int] | None:
-    return None if array is None else (array.shape[0], array.shape[1])
-
-
-def _parcel(items: Iterable[Item]) -> Parcel:
-    items = list(items)
-    return Parcel(
-        keys=[frame.seq for frame, _ in items],
-        parts=pack(Frames([frame for frame, _ in items]), *(data for _, data in items)),
-        split=lambda: [_parcel([item]) for item in items],
+def _gap(frame: Frame, state: Literal["shed", "failed"], reason: str) -> Gap:
+    """Return that a frame came and brings no result."""
+    return Gap(
+        series=frame.series,
+        first=frame.frame,
+        count=1,
+        reason=reason,
+        state=state,
+        time_ns=frame.time_ns,
+        seq=frame.seq,
     )
 
 
-def _items(parcel: Parcel) -> list[tuple[CodedFrame, memoryview]]:
-    header, buffers = unpack(parcel.parts)
-    return list(zip(header.frames, buffers, strict=True)) if isinstance(header, Frames) else []
+def _parcel(frames: Sequence[Frame]) -> Parcel:
+    return Parcel(
+        keys=[frame.seq for frame in frames],
+        parts=pack(Frames(list(frames))),
+        split=lambda: [_parcel([frame]) for frame in frames],
+    )
+
+
+def _frames(parcel: Parcel) -> list[Frame]:
+    header, _ = unpack(parcel.parts)
+    return header.frames if isinstance(header, Frames) else []

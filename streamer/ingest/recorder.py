@@ -14,7 +14,6 @@ import h5py
 import hdf5plugin
 import msgspec
 import numpy as np
-import zmq
 from numpy.typing import NDArray
 
 from streamer.errors import UserError
@@ -197,9 +196,8 @@ class _SeriesFile:
 
     def _coded(self, frame: Frame) -> tuple[bytes | memoryview, int]:
         """Return the chunk of a frame, and 1 if the dataset's filter does not apply to it."""
-        data = frame.data.buffer if isinstance(frame.data, zmq.Frame) else memoryview(frame.data)
         if frame.encoding == self._encoding:
-            return with_header(data, frame.encoding, frame.dtype, frame.shape), 0
+            return with_header(frame.data, frame.encoding, frame.dtype, frame.shape), 0
         pixels = decode(frame.data, frame.encoding, frame.dtype, frame.shape)
         stored = np.ascontiguousarray(pixels, frame.dtype)
         return stored.reshape(-1).view(np.uint8).data, 0 if self._encoding == "raw" else 1

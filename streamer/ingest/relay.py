@@ -1,16 +1,16 @@
 """Publishes what a source yields, not decoded, for other pipelines and for viewers.
 
-Each message is a topic, a msgpack map and, where there are any, raw buffers:
+Each message is a topic and what `streamer.transport.messages.pack` makes of a record:
 
-========== ====================================================== =========================
-topic      map                                                    buffers
-========== ====================================================== =========================
-``series`` `Announcement`                                         pixel mask, flat field
-``frame``  `Picture`                                              coded pixels
-``newest`` the same, but ten times a second at most, for viewers  coded pixels
-``gap``    ``{"series", "first", "count", "reason"}``             none
-``end``    ``{"series", "reason"}``                               none
-========== ====================================================== =========================
+========== ===========================================================
+topic      record
+========== ===========================================================
+``series`` `Series`
+``frame``  `Frame`
+``newest`` the same, but ten times a second at most, for viewers
+``gap``    `Gap`
+``end``    `SeriesEnd`
+========== ===========================================================
 
 Who subscribes is told of the open series first. Nobody waits for a subscriber: one that is too slow
 misses messages.
@@ -18,15 +18,15 @@ misses messages.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
-import msgspec
-import numpy as np
 import zmq
+from msgspec.structs import replace
 
-from streamer.frames.events import Announcement, Ending, Event, Frame, Gap, Loss, Picture, Series
+from streamer.frames.events import Buffer, Event, Frame, Gap, Series
+from streamer.transport.messages import pack
 from streamer.transport.sockets import bind
 
 __all__ = ["Relay"]
@@ -67,7 +67,7 @@ class Relay:
         self._clock = clock
         self._series: Series | None = None
         self._next_frame = 0
-        self._newest_s = -np.inf
+        self._newest_s = -math.inf
 
     def take(self, events: Sequence[Event]) -> None:
         """Publish events."""
@@ -79,11 +79,10 @@ class Relay:
                 self._series, self._next_frame = event, 0
                 self._announce()
             elif isinstance(event, Gap):
-                loss = Loss(event.series, event.frames.start, len(event.frames), event.reason)
-                self._publish(b"gap", loss)
+                self._publish(b"gap", pack(event))
             else:
                 self._series = None
-                self._publish(b"end", Ending(event.series, event.reason))
+                self._publish(b"end", pack(event))
 
     def welcome(self) -> None:
         """Tell newcomers of the open series."""
@@ -102,36 +101,18 @@ class Relay:
         self._socket.close()
 
     def _announce(self) -> None:
-        series = self._series
-        if series is None:
-            return
-        mask, flat = series.pixel_mask, series.flatfield
-        buffers = [] if mask is None else [np.ascontiguousarray(mask, bool).data]
-        buffers += [] if flat is None else [np.ascontiguousarray(flat, np.float32).data]
-        header = Announcement(
-            name=series.name,
-            next_frame=self._next_frame,
-            n_frames=series.n_frames,
-            frame_time_s=series.frame_time_s,
-            saturation=series.saturation,
-            mask_shape=None if mask is None else (mask.shape[0], mask.shape[1]),
-            flatfield_shape=None if flat is None else (flat.shape[0], flat.shape[1]),
-            metadata=series.metadata,
-        )
-        self._publish(b"series", header, *buffers)
+        if self._series is not None:
+            series = replace(self._series, next_frame=self._next_frame)
+            self._publish(b"series", pack(series))
 
     def _publish_frame(self, frame: Frame) -> None:
         self._next_frame = max(self._next_frame, frame.frame + 1)
-        header = Picture(
-            frame.series, frame.frame, frame.time_ns, frame.shape, frame.dtype, frame.encoding
-        )
-        self._publish(b"frame", header, frame.data)
+        parts = pack(frame)
+        self._publish(b"frame", parts)
         now = self._clock()
         if now - self._newest_s >= _NEWEST_S:
             self._newest_s = now
-            self._publish(b"newest", header, frame.data)
+            self._publish(b"newest", parts)
 
-    def _publish(self, topic: bytes, header: msgspec.Struct, *buffers: Any) -> None:
-        self._socket.send_multipart(
-            [topic, msgspec.msgpack.encode(header), *buffers], flags=zmq.NOBLOCK, copy=False
-        )
+    def _publish(self, topic: bytes, parts: list[Buffer]) -> None:
+        self._socket.send_multipart([topic, *parts], flags=zmq.NOBLOCK, copy=False)

@@ -51,7 +51,7 @@ def record_source(uri: str, config: SourceConfig, path: Path, console: Console) 
                 source.socket.poll(100)
             events = source.read(_AT_ONCE)
             n_frames += sum(isinstance(event, Frame) for event in events)
-            missing += sum(len(event.frames) for event in events if isinstance(event, Gap))
+            missing += sum(event.count for event in events if isinstance(event, Gap))
             if recorder.files:
                 status.update(f"{n_frames:,} frames, {recorder.n_bytes / 1e6:,.0f} MB")
     for file in recorder.files:

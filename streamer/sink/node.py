@@ -10,6 +10,7 @@ import zmq
 
 from streamer.cell.gauges import CellGauges
 from streamer.config import Config
+from streamer.frames.events import Gap, Series, SeriesEnd
 from streamer.results.folder import LastPart, RunFolder
 from streamer.selection import parse_frames
 from streamer.sink.account import Account
@@ -23,9 +24,6 @@ from streamer.transport.counts import Counts
 from streamer.transport.messages import (
     MessageError,
     Positions,
-    Record,
-    Records,
-    SeriesHeader,
     unpack,
 )
 from streamer.transport.metrics import RANKS, Metrics
@@ -68,7 +66,7 @@ class Sink:
         self._counts = Counts()
         self._tracking = Tracking(config, folder)
         self._account = Account(parse_frames(config.source.frames).step or 1)
-        self._order = Order[Result | Record](last.upto if last else 0)
+        self._order = Order[Result | Gap | SeriesEnd](last.upto if last else 0)
         self._committer = Committer(
             folder,
             self._tracking,
@@ -179,15 +177,14 @@ class Sink:
             if isinstance(header, Positions):
                 for result in read_results(header, buffers):
                     self._arrive(result.head.seq, result, result.head.reason)
-            elif isinstance(header, Records):
-                for record in header.records:
-                    self._arrive(record.seq, record)
-            elif isinstance(header, SeriesHeader):
-                self._tracking.begin_series(header, buffers)
+            elif isinstance(header, Gap | SeriesEnd):
+                self._arrive(header.seq, header)
+            elif isinstance(header, Series):
+                self._tracking.begin_series(header)
             else:
                 raise MessageError(f"no use for {type(header).__name__}")
 
-    def _arrive(self, seq: int, item: Result | Record, reason: str = "") -> None:
+    def _arrive(self, seq: int, item: Result | Gap | SeriesEnd, reason: str = "") -> None:
         if seq in self._order:
             self._counts.frames["duplicate"] += 1
             if seq >= self._order.upto:
@@ -198,21 +195,21 @@ class Sink:
         self._order.add(seq, item)
         self._acks.received(seq, reason)
 
-    def _enter(self, item: Result | Record) -> None:
+    def _enter(self, item: Result | Gap | SeriesEnd) -> None:
         """Give an item whose turn has come its rows."""
         if isinstance(item, Result):
             row = Row.of(item)
             if self._enter_row(row):
                 place = self._account.place(row.series, row.frame)
                 row.tracks = self._tracking.link(place, item.peaks, item.positions)
-        elif item.state == "end":
+        elif isinstance(item, SeriesEnd):
             self._end_series(item.series)
             self._committer.hurry()  # nothing more will come to share the part with
         else:
-            for frame in range(item.first, item.first + item.count):
+            for frame in item.frames:
                 self._enter_row(Row(item.series, frame, item.time_ns, item.state, item.reason, 0))
                 if self._committer.full:
-                    self._commit()  # one record can stand for millions of frames
+                    self._commit()  # one gap can stand for millions of frames
 
     def _enter_row(self, row: Row) -> bool:
         if not self._account.enter(row.series, row.frame):

@@ -120,7 +120,7 @@ def watch(source: Source, seconds: float, clock: Callable[[], float] = time.mono
                 findings.series.append(event)
                 findings.numbers.clear()
             elif isinstance(event, Gap):
-                findings.missing[event.reason] += len(event.frames)
+                findings.missing[event.reason] += event.count
             else:
                 findings.ends.append(event)
         if not events and source.socket is None and not source.exhausted:

@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamer.config import Config
+from streamer.frames.events import Series
 from streamer.frames.flags import POOR_FIT
 from streamer.frames.geometry import Geometry
 from streamer.results.folder import RunFolder
 from streamer.results.schema import Columns
 from streamer.tracks.catalogue import TrackCatalogue
 from streamer.tracks.tracker import Tracker
-from streamer.transport.messages import SeriesHeader
 
 __all__ = ["Tracking", "anchors"]
 
@@ -68,13 +68,10 @@ class Tracking:
         """Frames that decide how the next one is linked."""
         return self._tracker.memory_frames
 
-    def begin_series(self, header: SeriesHeader, buffers: Sequence[memoryview]) -> None:
-        """Take from a header where the detector stands and which of its pixels see nothing."""
-        mask = None
-        if header.mask_shape is not None:
-            mask = np.frombuffer(buffers[0], np.bool_).reshape(header.mask_shape)
-        self._tracker.hide(mask)
-        geometry = None if self._given else Geometry.from_metadata(header.metadata)
+    def begin_series(self, series: Series) -> None:
+        """Take from a series where the detector stands and which of its pixels see nothing."""
+        self._tracker.hide(series.pixel_mask)
+        geometry = None if self._given else Geometry.from_metadata(series.metadata)
         if geometry is not None and geometry != self._geometry:
             self._geometry = geometry
             self._folder.write_geometry(geometry)

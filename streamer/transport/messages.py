@@ -1,34 +1,43 @@
 """What travels between nodes: a msgpack header checked against its schema, then raw buffers.
 
 A message is multipart: a topic (added by `streamer.transport.publisher`), one header, the header's
-buffers. The headers below *are* the schema; `unpack` refuses what does not fit.
+buffers. The headers below and the records of `streamer.frames.events` *are* the schema; `unpack`
+refuses what does not fit.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-import msgpack
 import msgspec
+import numpy as np
 import zmq
+from msgspec.structs import replace
+from numpy.typing import NDArray
 
-from streamer.frames.events import Buffer
+from streamer.frames.events import (
+    NOTHING,
+    WIRE_VERSION,
+    Buffer,
+    Frame,
+    Gap,
+    Series,
+    SeriesEnd,
+)
 from streamer.frames.peaks import PEAK, POSITION
+from streamer.frames.pixels import as_bytes
 
 __all__ = [
     "EPOCH",
     "Acks",
-    "CodedFrame",
     "FramePeaks",
     "Frames",
     "Header",
     "MessageError",
     "Patches",
     "Positions",
-    "Record",
-    "Records",
-    "SeriesHeader",
     "Status",
+    "VersionError",
     "pack",
     "unpack",
 ]
@@ -42,52 +51,14 @@ class MessageError(ValueError):
     """A message that does not fit its schema; the text says where."""
 
 
-class SeriesHeader(msgspec.Struct, tag="series", tag_field="kind", frozen=True):
-    """A series begins. Buffers: the pixel mask (bool), the flat field (float32), each if there."""
-
-    name: str
-    first_seq: int = 0
-    """No frame of the series has a smaller number."""
-    n_frames: int | None = None
-    frame_time_s: float | None = None
-    saturation: float | None = None
-    mask_shape: tuple[int, int] | None = None
-    flatfield_shape: tuple[int, int] | None = None
-    metadata: dict[str, Any] = {}
-
-    def sizes(self) -> list[int]:
-        """Bytes of each buffer."""
-        sizes = []
-        if self.mask_shape:
-            sizes.append(self.mask_shape[0] * self.mask_shape[1])
-        if self.flatfield_shape:
-            sizes.append(self.flatfield_shape[0] * self.flatfield_shape[1] * 4)
-        return sizes
-
-
-class CodedFrame(msgspec.Struct, array_like=True, frozen=True):
-    """One frame of a `Frames` message."""
-
-    seq: int
-    """Number in the stream of this run; what is acknowledged."""
-    series: str
-    frame: int
-    time_ns: int
-    received_ns: int
-    """When the ingest node took it, Unix time in ns."""
-    shape: tuple[int, int]
-    dtype: str
-    encoding: str
+class VersionError(MessageError):
+    """A message of a peer of another version."""
 
 
 class Frames(msgspec.Struct, tag="frames", tag_field="kind", frozen=True):
-    """Ingest to detector workers. Buffers: the coded pixels of each frame."""
+    """Ingest to detector workers: several frames at once."""
 
-    frames: list[CodedFrame]
-
-    def sizes(self) -> list[int | None]:
-        """Bytes of each buffer; None where only decoding can tell."""
-        return [None] * len(self.frames)
+    frames: list[Frame]
 
 
 class FramePeaks(msgspec.Struct, array_like=True, frozen=True):
@@ -131,28 +102,6 @@ class Positions(msgspec.Struct, tag="positions", tag_field="kind", frozen=True):
         return [n * PEAK.itemsize, n * POSITION.itemsize]
 
 
-class Record(msgspec.Struct, array_like=True, frozen=True):
-    """A fact about frames that bring no result: `count` of them, from number `first`."""
-
-    seq: int
-    series: str
-    state: Literal["missing", "shed", "failed", "end"]
-    first: int
-    count: int
-    time_ns: int
-    reason: str
-
-
-class Records(msgspec.Struct, tag="records", tag_field="kind", frozen=True):
-    """Ingest to sink. No buffers."""
-
-    records: list[Record]
-
-    def sizes(self) -> list[int]:
-        """Bytes of each buffer."""
-        return []
-
-
 class Acks(msgspec.Struct, tag="acks", tag_field="kind", frozen=True):
     """Sink to everyone. No buffers."""
 
@@ -162,10 +111,6 @@ class Acks(msgspec.Struct, tag="acks", tag_field="kind", frozen=True):
     """Arrived at the sink since the last message; on disk soon."""
     failed: list[tuple[int, str]]
     """Those of `received` whose frame failed, and why."""
-
-    def sizes(self) -> list[int]:
-        """Bytes of each buffer."""
-        return []
 
 
 class Status(msgspec.Struct, tag="status", tag_field="kind", frozen=True):
@@ -180,24 +125,46 @@ class Status(msgspec.Struct, tag="status", tag_field="kind", frozen=True):
     stats: dict[str, float]
     info: dict[str, str] = {}
 
-    def sizes(self) -> list[int]:
-        """Bytes of each buffer."""
-        return []
+
+Header = Series | Frame | Frames | Gap | SeriesEnd | Patches | Positions | Acks | Status
 
 
-Header = SeriesHeader | Frames | Patches | Positions | Records | Acks | Status
+class _Version(msgspec.Struct):
+    """What is read of a header that may be of another version."""
+
+    kind: str = ""
+    wire_version: int = 1
 
 
 def pack(header: Header, *buffers: Buffer) -> list[Buffer]:
-    """Return the parts of a message."""
-    return [msgpack.packb(msgspec.to_builtins(header)), *buffers]
+    """Return the parts of a message; a record's own pixels and images become buffers, not copied.
+
+    Raises
+    ------
+    TypeError
+        What a series says of itself is no plain msgpack type.
+    """
+    own: list[Buffer] = []
+    if isinstance(header, Series):
+        own = [as_bytes(image) for image in _images(header).values()]
+    elif isinstance(header, Frame):
+        own = [header.data]
+        header = replace(header, data=NOTHING)
+    elif isinstance(header, Frames):
+        own = [frame.data for frame in header.frames]
+        header = Frames([replace(frame, data=NOTHING) for frame in header.frames])
+    return [_ENCODER.encode(header), *own, *buffers]
 
 
 def unpack(parts: list[Any]) -> tuple[Header, list[memoryview]]:
     """Check the parts of a message and return its header and buffers, not copied.
 
+    A series has its images back and a frame its pixels; their buffers are not returned.
+
     Raises
     ------
+    VersionError
+        A series was sent by a peer of another version.
     MessageError
         The parts do not fit the schema.
     """
@@ -205,14 +172,72 @@ def unpack(parts: list[Any]) -> tuple[Header, list[memoryview]]:
         raise MessageError("a message without parts")
     views = [memoryview(part.buffer if isinstance(part, zmq.Frame) else part) for part in parts]
     try:
-        header: Header = msgspec.convert(msgpack.unpackb(views[0]), Header)
-        sizes = header.sizes()
-    except (msgspec.ValidationError, ValueError, TypeError, msgpack.UnpackException) as error:
+        header = _DECODER.decode(views[0])
+    except _NOT_READABLE as error:
+        _check_version(views[0])
         raise MessageError(f"header does not fit: {error}") from None
-    buffers = views[1:]
+    if isinstance(header, Series):
+        _check_version(views[0])
+    sizes, buffers = _sizes(header), views[1:]
     if len(buffers) != len(sizes):
         raise MessageError(f"{len(buffers)} buffers where {len(sizes)} are announced")
     for buffer, size in zip(buffers, sizes, strict=True):
         if size is not None and buffer.nbytes != size:
             raise MessageError(f"a buffer of {buffer.nbytes} bytes where {size} are announced")
+    if isinstance(header, Series):
+        images = zip(_images(header).items(), buffers, strict=True)
+        whole = {name: np.frombuffer(b, i.dtype).reshape(i.shape) for (name, i), b in images}
+        return replace(header, **whole), []
+    if isinstance(header, Frame):
+        return replace(header, data=buffers[0]), []
+    if isinstance(header, Frames):
+        pairs = zip(header.frames, buffers, strict=True)
+        return Frames([replace(frame, data=data) for frame, data in pairs]), []
     return header, buffers
+
+
+def _images(series: Series) -> dict[str, NDArray[Any]]:
+    """Return the images of a series by field, in the order of their buffers."""
+    images = {"pixel_mask": series.pixel_mask, "flatfield": series.flatfield}
+    return {name: image for name, image in images.items() if image is not None}
+
+
+def _sizes(header: Header) -> list[int] | list[None]:
+    """Return the bytes of each buffer; None where only decoding can tell."""
+    if isinstance(header, Frame | Frames):
+        return [None] * (1 if isinstance(header, Frame) else len(header.frames))
+    if isinstance(header, Series):
+        return [image.nbytes for image in _images(header).values()]
+    return header.sizes() if isinstance(header, Patches | Positions) else []
+
+
+def _shape(image: Any) -> list[int]:
+    """Return what stands for an image in a header."""
+    if not isinstance(image, np.ndarray):
+        raise TypeError(f"{type(image).__name__} is no plain msgpack type")
+    return list(image.shape)
+
+
+def _of_shape(kind: Any, shape: Any) -> NDArray[Any]:
+    """Return an image, of which only shape and dtype count; `kind` is ``NDArray[...]``."""
+    rows, cols = shape
+    dtype = get_args(get_args(kind)[1])[0]
+    return np.broadcast_to(np.zeros((), dtype), (rows, cols))
+
+
+_ENCODER = msgspec.msgpack.Encoder(enc_hook=_shape)
+_DECODER: msgspec.msgpack.Decoder[Header] = msgspec.msgpack.Decoder(Header, dec_hook=_of_shape)
+_NOT_READABLE = (msgspec.DecodeError, ValueError, RecursionError)
+
+
+def _check_version(header: memoryview) -> None:
+    """Refuse a series of another version, also where it happens to fit."""
+    try:
+        said = msgspec.msgpack.decode(header, type=_Version)
+    except _NOT_READABLE:
+        return
+    if said.kind == "series" and said.wire_version != WIRE_VERSION:
+        raise VersionError(
+            f"a peer speaks version {said.wire_version} of the messages, here it is"
+            f" {WIRE_VERSION}: install the same braggstream at both ends"
+        )

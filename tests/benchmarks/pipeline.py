@@ -26,7 +26,7 @@ from streamer.sink.ledger import Ledger
 from streamer.sink.tables import Result, Row, as_table, frame_columns, peak_columns
 from streamer.sources import open_source
 from streamer.tracks.linking import Tracking
-from streamer.transport.messages import FramePeaks, SeriesHeader
+from streamer.transport.messages import FramePeaks
 from workers.place.methods import patch_size_of
 
 LAUNCH = Path(__file__).parents[2] / "launch.py"
@@ -62,7 +62,7 @@ def plain_loop(config: Config, path: Path, out: Path, share: int, shares: int, b
     mask = events[0].pixel_mask
     if mask is not None:
         correction = Correction(bad=mask)
-        tracking.begin_series(SeriesHeader("1", mask_shape=mask.shape), [memoryview(mask)])
+        tracking.begin_series(events[0])
     find_in_frame(np.zeros((64, 64), np.uint16), correction=Correction(),
                                   finder=finder, patch_size=method.patch_size)  # fmt: skip
     size = method.patch_size
@@ -96,8 +96,7 @@ def plain_loop(config: Config, path: Path, out: Path, share: int, shares: int, b
         numbers = range(begin, min(begin + _BATCH, last))
         found = []
         for number in numbers:
-            data, encoding, dtype, shape = reader.coded(number)
-            frame = decode(data, encoding, dtype, shape)
+            frame = decode(*reader.coded(number))
             found.append(find_in_frame(frame, correction, finder, size))
         peaks = np.concatenate([table for table, _ in found])
         counts = np.concatenate([patches.counts for _, patches in found])

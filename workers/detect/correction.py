@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from streamer.transport.messages import SeriesHeader
+from streamer.frames.events import Series
 
 __all__ = ["Correction", "bin_mask", "binned"]
 
@@ -36,16 +36,14 @@ class Correction:
     @classmethod
     def for_series(
         cls,
-        series: SeriesHeader,
-        source_mask: NDArray[np.bool_] | None,
+        series: Series,
         user_mask: NDArray[np.bool_] | None,
         dark: NDArray[np.float32] | None,
         binning: int,
         saturation: float | None,
-        flatfield: NDArray[np.float32] | None = None,
     ) -> Correction:
         """Combine what the source and the user say of a series' pixels."""
-        masks = [mask for mask in (source_mask, user_mask) if mask is not None]
+        masks = [mask for mask in (series.pixel_mask, user_mask) if mask is not None]
         bad = None
         if masks and all(mask.shape == masks[0].shape for mask in masks):
             bad = np.logical_or.reduce(masks)
@@ -53,7 +51,8 @@ class Correction:
             shapes = " and ".join(str(mask.shape) for mask in masks)
             raise ValueError(f"masks of different shapes, {shapes}")
         limit = saturation if saturation is not None else series.saturation
-        return cls(bad, dark, flatfield, binning, np.inf if limit is None else float(limit))
+        limit = np.inf if limit is None else float(limit)
+        return cls(bad, dark, series.flatfield, binning, limit)
 
     def __call__(
         self, frame: NDArray[np.generic]

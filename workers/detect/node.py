@@ -14,15 +14,14 @@ from numpy.typing import NDArray
 from streamer.config import Config
 from streamer.errors import UserError
 from streamer.frames.codecs import decode
+from streamer.frames.events import Frame, Series
 from streamer.frames.peaks import PEAK
 from streamer.transport.acks import AckListener
 from streamer.transport.counts import Counts
 from streamer.transport.messages import (
-    CodedFrame,
     FramePeaks,
     Frames,
     MessageError,
-    SeriesHeader,
     pack,
     unpack,
 )
@@ -180,32 +179,20 @@ class DetectorWorker:
 
     def _take(self, parts: list[Any]) -> None:
         with self._counts.refusing():
-            header, buffers = unpack(parts)
-            if isinstance(header, SeriesHeader):
-                self._begin(header, buffers)
+            header, _ = unpack(parts)
+            if isinstance(header, Series):
+                self._begin(header)
             elif isinstance(header, Frames):
                 with self._metrics.stages.timed("detect") as lap:
-                    self._work(header.frames, buffers)
+                    self._work(header.frames)
                 self._counts.busy_s += lap.seconds
             else:
                 raise MessageError(f"no use for {type(header).__name__}")
 
-    def _begin(self, series: SeriesHeader, buffers: list[memoryview]) -> None:
-        arrays = iter(buffers)
-        mask = flatfield = None
-        if series.mask_shape is not None:
-            mask = np.frombuffer(next(arrays), np.bool_).reshape(series.mask_shape)
-        if series.flatfield_shape is not None:
-            flatfield = np.frombuffer(next(arrays), np.float32).reshape(series.flatfield_shape)
+    def _begin(self, series: Series) -> None:
         try:
             self._corrections[series.name] = Correction.for_series(
-                series,
-                mask,
-                self._mask,
-                self._dark,
-                self._detect.binning,
-                self._detect.saturation,
-                flatfield,
+                series, self._mask, self._dark, self._detect.binning, self._detect.saturation
             )
         except ValueError as error:
             self._corrections[series.name] = str(error)
@@ -216,13 +203,13 @@ class DetectorWorker:
             if self._begun[after] <= self._acks.upto:
                 del self._begun[over], self._corrections[over]
 
-    def _work(self, frames: list[CodedFrame], buffers: list[memoryview]) -> None:
+    def _work(self, frames: list[Frame]) -> None:
         heads: list[FramePeaks] = []
         tables: list[PeakTable] = []
-        for frame, buffer in zip(frames, buffers, strict=True):
+        for frame in frames:
             reason = ""
             try:
-                tables.append(self._find(frame, buffer))
+                tables.append(self._find(frame))
             except UserError:
                 raise
             except Exception as error:
@@ -261,7 +248,7 @@ class DetectorWorker:
         )
         self._publisher.send(GPUS, Parcel(keys=[head.seq for head in heads], parts=parts))
 
-    def _find(self, frame: CodedFrame, buffer: memoryview) -> PeakTable:
+    def _find(self, frame: Frame) -> PeakTable:
         for key, image in (("detect.mask", self._mask), ("detect.dark", self._dark)):
             if image is not None and image.shape != frame.shape:
                 raise UserError(
@@ -277,7 +264,7 @@ class DetectorWorker:
             self._metrics.stages.timed("decode"),
             self._metrics.flow.decode_errors.count_exceptions(),
         ):
-            pixels = decode(buffer, frame.encoding, frame.dtype, frame.shape)
+            pixels = decode(frame.data, frame.encoding, frame.dtype, frame.shape)
         return find_in_frame(pixels, correction, self._finder, self._patch_size)
 
     def _on_failed(self, parcel: Parcel) -> None:

@@ -23,7 +23,6 @@ from streamer.simulator.stream_v2 import SATURATION
 from streamer.simulator.truth import read_truth, truth_path_for
 from streamer.sources import open_source
 from streamer.sources.images import load_dark, load_mask
-from streamer.transport.messages import SeriesHeader
 from workers.detect.base import Finder
 from workers.detect.choice import make_finder
 from workers.detect.correction import Correction
@@ -94,8 +93,8 @@ class SimulatedFootage:
         self._numbers = _spread(self._scene.n_frames, n)
         self.n_taken = len(self._numbers)
         self.truth = self._scene.truth()
-        series = SeriesHeader(name=self.name, saturation=SATURATION)
-        self._correction = _correction(config.detect, series, self._scene.pixel_mask)
+        series = Series(name=self.name, saturation=SATURATION, pixel_mask=self._scene.pixel_mask)
+        self._correction = _correction(config.detect, series)
 
     def frames(self) -> Iterator[tuple[int, NDArray[np.generic], Correction]]:
         """See `Footage.frames`."""
@@ -145,10 +144,7 @@ class RecordedFootage:
             while not source.exhausted:
                 for event in source.read(1):
                     if isinstance(event, Series):
-                        series = SeriesHeader(name=event.name, saturation=event.saturation)
-                        correction = _correction(
-                            self._detect, series, event.pixel_mask, event.flatfield
-                        )
+                        correction = _correction(self._detect, event)
                     elif isinstance(event, Gap):
                         for number in sorted(self._numbers.intersection(event.frames)):
                             yield number, event.reason, correction
@@ -262,20 +258,13 @@ def _spread(n_frames: int, n: int) -> NDArray[np.int64]:
     return np.unique(np.arange(0, n_frames, max(1, -(-n_frames // n))))
 
 
-def _correction(
-    detect: DetectConfig,
-    series: SeriesHeader,
-    mask: NDArray[np.bool_] | None,
-    flatfield: NDArray[np.float32] | None = None,
-) -> Correction:
+def _correction(detect: DetectConfig, series: Series) -> Correction:
     """Combine what the source and the user say of the pixels, as detector workers do."""
     try:
         return Correction.for_series(
             series,
-            source_mask=mask,
             user_mask=load_mask(detect.mask) if detect.mask else None,
             dark=load_dark(detect.dark) if detect.dark else None,
-            flatfield=flatfield,
             binning=detect.binning,
             saturation=detect.saturation,
         )

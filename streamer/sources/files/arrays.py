@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from streamer.config import SourceConfig
 from streamer.errors import UserError
-from streamer.frames.events import Coded, Series
+from streamer.frames.events import Pixels, Series
 from streamer.frames.pixels import as_bytes, is_pixels
 from streamer.sources.files.plain import check_frames, one_line, plain_frames
 from streamer.sources.files.recording import PlainReader, RecordingReader
@@ -87,8 +87,8 @@ def _of_array(name: str, array: NDArray[Any], config: SourceConfig) -> Recording
     frames = np.asarray(array if array.ndim == 3 else array[None])
     dtype, shape = frames.dtype.str, (int(frames.shape[1]), int(frames.shape[2]))
 
-    def coded(frame: int) -> Coded:
-        return as_bytes(frames[frame]), "raw", dtype, shape
+    def coded(frame: int) -> Pixels:
+        return Pixels(as_bytes(frames[frame]), "raw", dtype, shape)
 
     return PlainReader(_series(name, len(frames), config), len(frames), coded)
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from streamer.config import SourceConfig
 from streamer.errors import UserError
-from streamer.frames.events import Coded, Series
+from streamer.frames.events import Pixels, Series
 from streamer.frames.pixels import as_bytes
 from streamer.sources.files.headers import HeaderMetadata, of_keys, of_pilatus
 from streamer.sources.files.plain import check_frames, one_line
@@ -83,8 +83,8 @@ def open_cbf(path: Path, config: SourceConfig) -> RecordingReader:
         raise _damaged(path, error) from None
     known = of_pilatus(str(header.get("_array_data.header_contents", "")))
 
-    def frame(number: int) -> Coded:
-        return as_bytes(pixels), "raw", pixels.dtype.str, shape
+    def frame(number: int) -> Pixels:
+        return Pixels(as_bytes(pixels), "raw", pixels.dtype.str, shape)
 
     return PlainReader(_series(path, 1, known, config), 1, frame, time_ns=known.time_of_frame)
 
@@ -117,7 +117,7 @@ def open_fabio(path: Path, config: SourceConfig) -> RecordingReader:
     check_frames(str(path), shape, dtype, (2,))
     known = of_keys(header)
 
-    def read(frame: int) -> Coded | str:
+    def read(frame: int) -> Pixels | str:
         try:
             # A copy, or the image keeps the pixels of all frames that were ever read.
             found = copy(image.get_frame(frame))
@@ -127,7 +127,7 @@ def open_fabio(path: Path, config: SourceConfig) -> RecordingReader:
         if getattr(found, "incomplete_data", False):
             return f"{path.name}: frame {frame} is cut off"
         rows, cols = (int(size) for size in pixels.shape)
-        return as_bytes(pixels), "raw", pixels.dtype.str, (rows, cols)
+        return Pixels(as_bytes(pixels), "raw", pixels.dtype.str, (rows, cols))
 
     def time_ns(frame: int) -> int | None:
         own = of_keys(image.get_frame(frame).header).start_ns if frame else None
@@ -138,7 +138,7 @@ def open_fabio(path: Path, config: SourceConfig) -> RecordingReader:
         image.close()
         raise UserError(f"{path} is truncated ({start}): copy it again")
 
-    def coded(frame: int) -> Coded | str:
+    def coded(frame: int) -> Pixels | str:
         return start if frame == 0 else read(frame)
 
     series = _series(path, n_frames, known, config)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from streamer.errors import UserError
-from streamer.frames.events import Coded, Series
+from streamer.frames.events import Pixels, Series
 from streamer.sources.files.recording import RecordingReader
 
 __all__ = ["Growing"]
@@ -77,7 +77,7 @@ class Growing(RecordingReader):
     def __len__(self) -> int:
         return self._n_frames
 
-    def coded(self, frame: int) -> Coded | str:
+    def coded(self, frame: int) -> Pixels | str:
         """Return the pixels of a frame, or the reason why they cannot be had by now."""
         if self._reader is None:
             return "the file cannot be read"

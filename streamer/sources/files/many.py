@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from streamer.errors import UserError
-from streamer.frames.events import Coded
+from streamer.frames.events import Pixels
 from streamer.sources.files.recording import RecordingReader
 
 __all__ = ["Files", "natural_order", "without_holes"]
@@ -57,14 +58,14 @@ class Files(RecordingReader):
         first = self._first()
         self._n_first = len(first)
         coded = first.coded(0)
-        self._shape = None if isinstance(coded, str) else coded[3]
+        self._shape = None if isinstance(coded, str) else coded.shape
         self._starts = self._count()
         self.series = replace(first.series, name=name, n_frames=len(self) if complete else None)
 
     def __len__(self) -> int:
         return self._starts[-1]
 
-    def coded(self, frame: int) -> Coded | str:
+    def coded(self, frame: int) -> Pixels | str:
         """Return the pixels of a frame, or the reason why they cannot be had."""
         reader, number = self._find(frame)
         if isinstance(reader, str):
@@ -73,9 +74,9 @@ class Files(RecordingReader):
         if self._n_first == 1 and len(reader) != 1:
             return f"{name} has {len(reader)} frames, the first file has one"
         coded = reader.coded(number)
-        if isinstance(coded, str) or self._shape in (None, coded[3]):
+        if isinstance(coded, str) or self._shape in (None, coded.shape):
             return coded
-        return f"{name} has shape {coded[3]}, the first file {self._shape}"
+        return f"{name} has shape {coded.shape}, the first file {self._shape}"
 
     def time_ns(self, frame: int) -> int | None:
         """Return the start of the exposure as Unix time in ns, None when not known."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from streamer.errors import UserError
-from streamer.frames.events import Coded
+from streamer.frames.events import Pixels
 from streamer.frames.pixels import is_pixels
 
 __all__ = ["check_frames", "one_line", "plain_frames"]
@@ -18,7 +18,7 @@ __all__ = ["check_frames", "one_line", "plain_frames"]
 
 def plain_frames(
     path: Path, offset: int, n_frames: int, shape: tuple[int, int], dtype: np.dtype[Any]
-) -> Callable[[int], Coded | str]:
+) -> Callable[[int], Pixels | str]:
     """Return what reads the frames of a file, mapped into memory and not copied.
 
     Parameters
@@ -40,11 +40,11 @@ def plain_frames(
     view = np.memmap(path, np.uint8, "r").data
     cut_off = f"{path.name} is truncated: it has {n_there} of {n_frames} frames"
 
-    def coded(frame: int) -> Coded | str:
+    def coded(frame: int) -> Pixels | str:
         if frame >= n_there:
             return cut_off
         start = offset + frame * size
-        return view[start : start + size], "raw", dtype.str, shape
+        return Pixels(view[start : start + size], "raw", dtype.str, shape)
 
     return coded
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Protocol
 
 import zmq
+from msgspec.structs import replace
 
-from streamer.frames.events import Coded, Event, Frame, Gap, Series, SeriesEnd
+from streamer.frames.events import Event, Frame, Gap, Pixels, Series, SeriesEnd
 
 __all__ = ["PlainReader", "Recording", "RecordingReader"]
 
@@ -27,7 +27,7 @@ class RecordingReader(Protocol):
 
     def __len__(self) -> int: ...
 
-    def coded(self, frame: int) -> Coded | str:
+    def coded(self, frame: int) -> Pixels | str:
         """Return the pixels of a frame, or the reason why they cannot be had."""
         ...
 
@@ -56,7 +56,7 @@ class PlainReader(RecordingReader):
         self,
         series: Series,
         n_frames: int,
-        coded: Callable[[int], Coded | str],
+        coded: Callable[[int], Pixels | str],
         *,
         time_ns: Callable[[int], int | None] | None = None,
         close: Callable[[], None] | None = None,
@@ -70,7 +70,7 @@ class PlainReader(RecordingReader):
     def __len__(self) -> int:
         return self._n_frames
 
-    def coded(self, frame: int) -> Coded | str:
+    def coded(self, frame: int) -> Pixels | str:
         """Return the pixels of a frame, or the reason why they cannot be had."""
         return self._coded(frame)
 
@@ -162,8 +162,8 @@ class Recording:
             else "there is no such frame"
         )
         if isinstance(coded, str):
-            return Gap(series=name, frames=range(frame, frame + 1), reason=coded)
-        return replace(self._frame(frame, coded), series=name)
+            return Gap(series=name, first=frame, count=1, reason=coded)
+        return self._frame(name, frame, coded)
 
     def close(self) -> None:
         """Release the files; nothing more comes."""
@@ -187,17 +187,15 @@ class Recording:
         coded = self._reader.coded(frame)
         if not isinstance(coded, str):
             self._place += 1
-            return self._frame(frame, coded)
+            return self._frame(self._name, frame, coded)
         if self._reader.awaits(frame):
             return None
+        first = self._place
         self._place += 1
         if self._merge_gaps and numbers.step == 1:
             while self._place < len(numbers) and self._reader.coded(numbers[self._place]) == coded:
                 self._place += 1
-            return Gap(
-                series=self._name, frames=range(frame, numbers[0] + self._place), reason=coded
-            )
-        return Gap(series=self._name, frames=range(frame, frame + 1), reason=coded)
+        return Gap(series=self._name, first=frame, count=self._place - first, reason=coded)
 
     def _announce(self) -> Event | None:
         if len(self._reader) == 0 and self._reader.awaits(0):
@@ -216,15 +214,6 @@ class Recording:
             self._place = -1
         return SeriesEnd(series=self._name, reason=self._reader.end_reason)
 
-    def _frame(self, frame: int, coded: Coded) -> Frame:
-        data, encoding, dtype, shape = coded
+    def _frame(self, series: str, frame: int, coded: Pixels) -> Frame:
         time_ns = self._reader.time_ns(frame)
-        return Frame(
-            series=self._name,
-            frame=frame,
-            time_ns=time.time_ns() if time_ns is None else time_ns,
-            shape=shape,
-            dtype=dtype,
-            encoding=encoding,
-            data=data,
-        )
+        return coded.as_frame(series, frame, time.time_ns() if time_ns is None else time_ns)

@@ -13,7 +13,7 @@ import tifffile
 
 from streamer.config import SourceConfig
 from streamer.errors import UserError
-from streamer.frames.events import Coded, Series
+from streamer.frames.events import Pixels, Series
 from streamer.frames.pixels import as_bytes
 from streamer.sources.files.headers import HeaderMetadata, of_marccd, of_pilatus
 from streamer.sources.files.plain import check_frames, one_line, plain_frames
@@ -65,7 +65,7 @@ def _of_pages(path: Path, tiff: tifffile.TiffFile, config: SourceConfig) -> Reco
         n_frames = n_pages + broken
 
     def reader(
-        coded: Callable[[int], Coded | str], close: Callable[[], None] | None = None
+        coded: Callable[[int], Pixels | str], close: Callable[[], None] | None = None
     ) -> RecordingReader:
         series = Series(
             name=path.stem,
@@ -98,7 +98,7 @@ def _of_pages(path: Path, tiff: tifffile.TiffFile, config: SourceConfig) -> Reco
         tiff.close()
         return reader(_mapped(path, offsets, like, cut_off))
 
-    def coded(frame: int) -> Coded | str:
+    def coded(frame: int) -> Pixels | str:
         found = cut_off if frame >= n_pages else _read_page(tiff, frame)
         return f"page {frame + 1} {found}" if isinstance(found, str) and found != cut_off else found
 
@@ -118,20 +118,19 @@ def _n_stacked(tiff: tifffile.TiffFile, shape: tuple[int, int]) -> int:
 
 
 def _mapped(
-    path: Path, offsets: list[int], like: Coded, cut_off: str
-) -> Callable[[int], Coded | str]:
+    path: Path, offsets: list[int], like: Pixels, cut_off: str
+) -> Callable[[int], Pixels | str]:
     """Read frames that lie plainly in a file without copying them."""
-    _, encoding, dtype, shape = like
-    size = shape[0] * shape[1] * np.dtype(dtype).itemsize
+    size = like.shape[0] * like.shape[1] * np.dtype(like.dtype).itemsize
     view = np.memmap(path, np.uint8, "r").data
 
-    def coded(frame: int) -> Coded | str:
+    def coded(frame: int) -> Pixels | str:
         if frame >= len(offsets):
             return cut_off
         data = view[offsets[frame] : offsets[frame] + size]
         if len(data) < size:
             return f"{path.name}: page {frame + 1} is cut off"
-        return data, encoding, dtype, shape
+        return like._replace(data=data)
 
     return coded
 
@@ -161,14 +160,14 @@ def _chain_is_broken(tiff: tifffile.TiffFile) -> bool:
     return any(tiff.filehandle.read(8 if tiff.is_bigtiff else 4))
 
 
-def _read_page(tiff: tifffile.TiffFile, number: int) -> Coded | str:
+def _read_page(tiff: tifffile.TiffFile, number: int) -> Pixels | str:
     """Return a page undecoded if it is stored plainly, else decoded; or what is wrong with it."""
     try:
         page = tiff.pages[number]
         shape = (int(page.shape[0]), int(page.shape[1]))
         if not page.is_contiguous:
             array = page.asarray()
-            return as_bytes(array), "raw", array.dtype.str, shape
+            return Pixels(as_bytes(array), "raw", array.dtype.str, shape)
         dtype = np.dtype(page.dtype).newbyteorder(tiff.byteorder)
         tiff.filehandle.seek(page.dataoffsets[0])
         data = tiff.filehandle.read(shape[0] * shape[1] * dtype.itemsize)
@@ -176,4 +175,4 @@ def _read_page(tiff: tifffile.TiffFile, number: int) -> Coded | str:
         return f"cannot be read ({one_line(error)})"
     if len(data) < shape[0] * shape[1] * dtype.itemsize:
         return "is cut off"
-    return data, "raw", dtype.str, shape
+    return Pixels(data, "raw", dtype.str, shape)

@@ -7,7 +7,7 @@ from typing import Any
 import zmq
 
 from streamer.config import SourceConfig
-from streamer.frames.events import Coded, Series
+from streamer.frames.events import Pixels, Series
 from streamer.frames.metadata import plain_items
 from streamer.sources.live.address import Sender
 from streamer.sources.live.json_pixels import coded_pixels, json_object
@@ -65,7 +65,7 @@ class _Array10:
             raise ValueError("no image number that can be")
         # The specification spells it in both ways.
         endianness = header.get("endianness", header.get("endianess", "little"))
-        pixels: Coded | str = f"byte order {endianness}"
+        pixels: Pixels | str = f"byte order {endianness}"
         if str(endianness) in _ORDERS:
             pixels = coded_pixels(
                 parts[1] if len(parts) > 1 else None,

@@ -9,7 +9,7 @@ import numpy as np
 import zmq
 
 from streamer.errors import UserError
-from streamer.frames.events import Coded
+from streamer.frames.events import Pixels
 from streamer.frames.pixels import is_pixels, uncoded
 
 __all__ = ["coded_pixels", "json_object", "pixel_dtype", "pixel_sizes"]
@@ -73,7 +73,7 @@ def coded_pixels(
     order: str = "<",
     *,
     complaint: str | None = None,
-) -> Coded | str:
+) -> Pixels | str:
     """Return the pixels of an image whose slow axis comes first, or what is wrong with them.
 
     Parameters
@@ -110,4 +110,4 @@ def coded_pixels(
         return f"pixels of type {name}"
     if encoding == "raw":
         return uncoded(blob, dtype, sizes)
-    return blob, encoding, dtype.str, sizes
+    return Pixels(blob, encoding, dtype.str, sizes)

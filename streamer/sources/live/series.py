@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
 
 from streamer.config import SourceConfig
-from streamer.frames.events import Coded, Event, Frame, Gap, Series, SeriesEnd
+from streamer.frames.events import Event, Gap, Pixels, Series, SeriesEnd
 from streamer.sources.live.arrivals import Arrivals
 from streamer.sources.live.exposures import Exposures
 
@@ -25,7 +27,7 @@ class Image:
 
     number: int
     """As the sender counts."""
-    pixels: Coded | str
+    pixels: Pixels | str
     """Not decoded; or what is wrong with them."""
     time_ns: int | None = None
     """Start of the exposure as Unix time in ns; None when the sender does not say."""
@@ -171,18 +173,8 @@ class SeriesAssembler:
             self._count("malformed")
             self._lose(range(frame, frame + 1), f"malformed: {fault}")
         elif not isinstance(image.pixels, str):
-            data, encoding, dtype, shape = image.pixels
-            self.pending.append(
-                Frame(
-                    series=run.series.name,
-                    frame=frame,
-                    time_ns=run.exposures.book(frame, image.time_ns, self._heard_s),
-                    shape=shape,
-                    dtype=dtype,
-                    encoding=encoding,
-                    data=data,
-                )
-            )
+            time_ns = run.exposures.book(frame, image.time_ns, self._heard_s)
+            self.pending.append(image.pixels.as_frame(run.series.name, frame, time_ns))
         for gap in run.arrivals.take_gaps():
             self._lose(gap, "not received")
 
@@ -265,7 +257,9 @@ class SeriesAssembler:
 
     def _lose(self, frames: range, reason: str) -> None:
         if self._run is not None:
-            self.pending.append(Gap(series=self._run.series.name, frames=frames, reason=reason))
+            name = self._run.series.name
+            gap = Gap(series=name, first=frames.start, count=len(frames), reason=reason)
+            self.pending.append(gap)
 
     def _name(self, stem: str) -> str:
         """Name a series; a detector that was restarted counts from the start again."""
@@ -294,13 +288,13 @@ class _Run:
     kind: tuple[str, tuple[int, int]] | None = None
     """dtype and shape of all its images."""
 
-    def misfit(self, pixels: Coded) -> str | None:
+    def misfit(self, pixels: Pixels) -> str | None:
         """Return what tells an image from those before; the first one decides."""
-        _, _, dtype, shape = pixels
-        self.kind = self.kind or (dtype, shape)
-        if (dtype, shape) == self.kind:
+        kind = pixels.dtype, pixels.shape
+        self.kind = self.kind or kind
+        if kind == self.kind:
             return None
-        return f"{_describe((dtype, shape))}, the frames before are {_describe(self.kind)}"
+        return f"{_describe(kind)}, the frames before are {_describe(self.kind)}"
 
     def is_over(self, image: Image) -> bool:
         """Tell whether an image must be of a new series."""
@@ -308,7 +302,7 @@ class _Run:
             return True
         if isinstance(image.pixels, str) or self.kind is None:
             return False
-        return image.pixels[2:] != self.kind
+        return (image.pixels.dtype, image.pixels.shape) != self.kind
 
 
 def _describe(kind: tuple[str, tuple[int, int]]) -> str:

@@ -10,17 +10,16 @@ import zmq
 
 from streamer.config import Config
 from streamer.errors import UserError
+from streamer.frames.events import Frame, Series
 from streamer.frames.flags import NEIGHBOUR, POOR_FIT
 from streamer.frames.peaks import PEAK, POSITION
 from streamer.run.topology import NodeSpec
 from streamer.transport.messages import (
     Acks,
-    CodedFrame,
     FramePeaks,
     Frames,
     Patches,
     Positions,
-    SeriesHeader,
     pack,
     unpack,
 )
@@ -156,16 +155,26 @@ def a_frame(spots=SPOTS, shape=(64, 64)):
 
 
 def send_frames(line, pictures, series="s", first=0):
-    heads = [
-        CodedFrame(seq, series, seq, 1000 + seq, time.time_ns(), (64, 64), "uint16", "raw")
-        for seq in range(first, first + len(pictures))
+    frames = [
+        Frame(
+            series=series,
+            frame=seq,
+            time_ns=1000 + seq,
+            shape=(64, 64),
+            dtype="uint16",
+            encoding="raw",
+            data=picture,
+            seq=seq,
+            received_ns=time.time_ns(),
+        )
+        for seq, picture in enumerate(pictures, first)
     ]
-    line.send(Frames(heads), *pictures, keys=[head.seq for head in heads])
+    line.send(Frames(frames), keys=[frame.seq for frame in frames])
 
 
 def test_a_detector_worker_finds_peaks_and_cuts_their_patches(detector):
     line = detector()
-    line.publisher.announce(DETECTORS, "s", pack(SeriesHeader("s")))
+    line.publisher.announce(DETECTORS, "s", pack(Series(name="s")))
     frame = a_frame()
     send_frames(line, [frame.tobytes(), a_frame([]).tobytes()])
     line.run(lambda: line.received)
@@ -187,7 +196,7 @@ def test_a_detector_worker_finds_peaks_and_cuts_their_patches(detector):
 
 def test_a_frame_that_cannot_be_decoded_fails_alone(detector):
     line = detector()
-    line.publisher.announce(DETECTORS, "s", pack(SeriesHeader("s")))
+    line.publisher.announce(DETECTORS, "s", pack(Series(name="s")))
     good = a_frame().tobytes()
     send_frames(line, [good, good[:100], good])
     line.run(lambda: line.received)
@@ -210,7 +219,7 @@ def test_frames_of_a_series_that_was_not_announced_fail(detector):
 
 def test_a_mask_of_another_detector_ends_the_worker(detector):
     line = detector(mask=np.zeros((64, 32), bool))
-    line.publisher.announce(DETECTORS, "s", pack(SeriesHeader("s")))
+    line.publisher.announce(DETECTORS, "s", pack(Series(name="s")))
     send_frames(line, [a_frame().tobytes()])
     with pytest.raises(UserError, match=r"detect\.mask has 64 x 32 pixels, the frames of series s"):
         line.run(lambda: line.received)
@@ -218,7 +227,7 @@ def test_a_mask_of_another_detector_ends_the_worker(detector):
 
 def test_a_detector_worker_takes_no_frames_before_there_is_a_gpu_worker(detector):
     line = detector(followed=False)
-    line.publisher.announce(DETECTORS, "s", pack(SeriesHeader("s")))
+    line.publisher.announce(DETECTORS, "s", pack(Series(name="s")))
     for _ in range(50):
         line.publisher.pump()
         line.worker.step()
@@ -356,7 +365,7 @@ def test_patches_are_cut_as_the_method_wants_them(context, address, tmp_path, mo
         return Both(*made), ends["positions-0"]
 
     line = Line(context, address, DETECTORS, FAR_END, make)
-    line.publisher.announce(DETECTORS, "s", pack(SeriesHeader("s")))
+    line.publisher.announce(DETECTORS, "s", pack(Series(name="s")))
     send_frames(line, [a_frame().tobytes() for _ in range(5)])
     line.run(lambda: line.received or line.refused)
     line.close()

@@ -13,7 +13,7 @@ import hdf5plugin  # noqa: F401  (registers the filters that h5py decodes with)
 import numpy as np
 from numpy.typing import NDArray
 
-from streamer.frames.events import Coded
+from streamer.frames.events import Pixels
 from streamer.frames.pixels import as_bytes
 from streamer.sources.files.hdf5.files import is_being_written, is_truncated
 
@@ -27,7 +27,7 @@ _BLOCK_BYTES = 256 << 20
 class FrameStack(Protocol):
     """The frames of one dataset, numbered through all axes but the last two in C order."""
 
-    def coded(self, index: int) -> Coded | str:
+    def coded(self, index: int) -> Pixels | str:
         """Return the pixels of a frame, or the reason why they cannot be had."""
         ...
 
@@ -63,7 +63,7 @@ class _Chunks:
         self._channels = int(dataset.shape[1]) if dataset.ndim == 4 else 0
         self._file = _File(dataset)
 
-    def coded(self, index: int) -> Coded | str:
+    def coded(self, index: int) -> Pixels | str:
         offset: tuple[int, ...] = (index, 0, 0)
         if self._channels:
             offset = (*divmod(index, self._channels), 0, 0)
@@ -81,7 +81,7 @@ class _Chunks:
         if len(data) < chunk.size:
             return f"{self._file.name} is truncated"
         # The lowest bit says that the only filter was not applied to this chunk.
-        return data, "raw" if skipped & 1 else self._encoding, self._dtype, self._shape
+        return Pixels(data, "raw" if skipped & 1 else self._encoding, self._dtype, self._shape)
 
 
 class _Contiguous:
@@ -94,11 +94,11 @@ class _Contiguous:
         self._offset = int(dataset.id.get_offset())
         self._file = _File(dataset)
 
-    def coded(self, index: int) -> Coded | str:
+    def coded(self, index: int) -> Pixels | str:
         data = self._file.read(self._offset + index * self._size, self._size)
         if data is None or len(data) < self._size:
             return f"{self._file.name} is truncated"
-        return data, "raw", self._dtype, self._shape
+        return Pixels(data, "raw", self._dtype, self._shape)
 
 
 class _File:
@@ -149,7 +149,7 @@ class Decoded:
         self._block_at: tuple[int, ...] | None = None
         self._block: NDArray[Any] = np.empty((0, *self._shape))
 
-    def coded(self, index: int) -> Coded | str:
+    def coded(self, index: int) -> Pixels | str:
         """Return the pixels of a frame, or the reason why they cannot be had."""
         position = tuple(int(i) for i in np.unravel_index(index, self._lead)) if self._lead else ()
         first = position[0] // self._together * self._together if position else 0
@@ -165,7 +165,7 @@ class Decoded:
         except (OSError, RuntimeError, ValueError) as error:
             return f"cannot be decoded from {file_name(self._dataset)} ({error})"
         frame = self._block[position[0] - first if position else 0]
-        return as_bytes(frame), "raw", self._dtype, self._shape
+        return Pixels(as_bytes(frame), "raw", self._dtype, self._shape)
 
     def _read(self, first: int, rest: tuple[int, ...]) -> NDArray[Any]:
         if not self._lead:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamer.errors import UserError
-from streamer.frames.events import Coded
+from streamer.frames.events import Pixels
 from streamer.frames.pixels import is_pixels
 from streamer.sources.files.hdf5.chunks import Decoded, FrameStack, file_name, open_stack
 from streamer.sources.files.hdf5.files import is_being_written, is_truncated, open_file
@@ -50,7 +50,7 @@ class Layout:
     def __len__(self) -> int:
         return len(self.where)
 
-    def coded(self, frame: int) -> Coded | str:
+    def coded(self, frame: int) -> Pixels | str:
         """Return the pixels of a frame, or the reason why they cannot be had."""
         where = int(self.where[frame])
         if where < 0:

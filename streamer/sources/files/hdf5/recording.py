@@ -10,7 +10,7 @@ import numpy as np
 
 from streamer.config import SourceConfig
 from streamer.errors import UserError
-from streamer.frames.events import Coded, Series
+from streamer.frames.events import Pixels, Series
 from streamer.frames.pixels import is_pixels
 from streamer.sources.files.hdf5.files import is_being_written, is_truncated, open_file
 from streamer.sources.files.hdf5.layout import Layout, link_numbers, of_dataset, of_links
@@ -100,7 +100,7 @@ class _Hdf5Reader(RecordingReader):
     def __len__(self) -> int:
         return self._n_frames
 
-    def coded(self, frame: int) -> Coded | str:
+    def coded(self, frame: int) -> Pixels | str:
         """Return the pixels of a frame, or the reason why they cannot be had."""
         return self._layout.coded(frame)
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from streamer.config import SourceConfig
 from streamer.errors import UserError
-from streamer.frames.events import Coded, Series
+from streamer.frames.events import Pixels, Series
 from streamer.frames.metadata import plain, plain_items, positive
 from streamer.frames.pixels import uncoded
 from streamer.sources.live.json_pixels import json_object, pixel_dtype, pixel_sizes
@@ -108,7 +108,7 @@ class StreamV1:
         series_id = _series_id(image)
         number: Any = image.get("frame")
         about, blob, times = next(rest, None), next(rest, None), next(rest, None)
-        pixels: Coded | str = "the message has no pixels"
+        pixels: Pixels | str = "the message has no pixels"
         if about is not None and blob is not None:
             pixels = self._pixels(json_object(about), blob, assembler.awaits_first(series_id))
         time_ns = None if times is None else self._exposed_ns(times)
@@ -116,7 +116,7 @@ class StreamV1:
             pass
         assembler.image(Image(number=number, pixels=pixels, time_ns=time_ns), series_id)
 
-    def _pixels(self, about: dict[str, Any], blob: zmq.Frame, is_first: bool) -> Coded | str:
+    def _pixels(self, about: dict[str, Any], blob: zmq.Frame, is_first: bool) -> Pixels | str:
         shape, dtype = _shape(about), pixel_dtype(about.get("type"))
         if shape is None:
             return "its shape is no pair of sizes"
@@ -136,7 +136,7 @@ class StreamV1:
             return uncoded(blob, dtype, shape)
         if codec in _SHUFFLED and _SHUFFLED[codec] != dtype.itemsize:
             return f"coded as {codec}, pixels are {dtype.str}"
-        return blob, "lz4" if codec == "lz4" else "bslz4", dtype.str, shape
+        return Pixels(blob, "lz4" if codec == "lz4" else "bslz4", dtype.str, shape)
 
     def _exposed_ns(self, part: zmq.Frame) -> int | None:
         """Return the start of the exposure as Unix time in ns.

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from streamer.config import SourceConfig
 from streamer.errors import UserError
 from streamer.frames.codecs import ENCODINGS, DecodeError, decode
-from streamer.frames.events import Coded, Series
+from streamer.frames.events import Pixels, Series
 from streamer.frames.metadata import plain_items, positive, time_of
 from streamer.frames.pixels import is_pixels, uncoded
 from streamer.sources.live.dectris.cbor import Array, Compressed, parse
@@ -69,7 +69,7 @@ class StreamV2:
         identity = tuple(str(message.get(k)) for k in ("series_id", "series_unique_id", "arm_date"))
         assembler.start(_series(message, f"series_{series_id}", self._config), series_id, identity)
 
-    def _pixels(self, channels: object, is_first: bool) -> Coded | str:
+    def _pixels(self, channels: object, is_first: bool) -> Pixels | str:
         """Return the pixels of the channel, not decoded, or what is wrong with them.
 
         What is wrong with the first image is so by the settings, and wrong with all.
@@ -106,7 +106,7 @@ class StreamV2:
             )
         if data.algorithm != "lz4" and data.item_bytes != dtype.itemsize:
             return f"compressed as {data.item_bytes}-byte items, pixels are {array.dtype}"
-        return data.data, data.algorithm, array.dtype, shape
+        return Pixels(data.data, data.algorithm, array.dtype, shape)
 
     def _no_channel(self, present: Any) -> UserError:
         return UserError(

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from streamer.frames.events import Coded
+from streamer.frames.events import Pixels
 from streamer.frames.pixels import as_bytes, is_pixels
 from streamer.sources.live.karabo.trains import TrainArray
 
@@ -63,16 +63,16 @@ def image_shape(array: TrainArray, axis: PulseAxis) -> tuple[int, int]:
     return array.shape[-2], array.shape[-1]
 
 
-def images(array: TrainArray, axis: PulseAxis) -> list[Coded]:
+def images(array: TrainArray, axis: PulseAxis) -> list[Pixels]:
     """Return the images of an array, not copied where each lies in one piece."""
     shape, dtype = image_shape(array, axis), array.dtype.str
     if axis == "none":
-        return [(array.data, "raw", dtype, shape)]
+        return [Pixels(array.data, "raw", dtype, shape)]
     if axis == "last":
-        return [(as_bytes(image), "raw", dtype, shape) for image in _pulses_first(array)]
+        return [Pixels(as_bytes(image), "raw", dtype, shape) for image in _pulses_first(array)]
     size = shape[0] * shape[1] * array.dtype.itemsize
     data = array.buffer
-    return [(data[i : i + size], "raw", dtype, shape) for i in range(0, len(data), size)]
+    return [Pixels(data[i : i + size], "raw", dtype, shape) for i in range(0, len(data), size)]
 
 
 def _pulses_first(array: TrainArray) -> NDArray[Any]:

@@ -10,7 +10,7 @@ import zmq
 
 from streamer.config import SourceConfig
 from streamer.errors import UserError
-from streamer.frames.events import Coded, Series
+from streamer.frames.events import Pixels, Series
 from streamer.frames.metadata import plain_items
 from streamer.sources.live.address import Address
 from streamer.sources.live.karabo.pulses import (
@@ -131,7 +131,7 @@ class KaraboBridge:
         self, train: Train, number: int, chosen: tuple[str, str], assembler: SeriesAssembler
     ) -> None:
         array = train.arrays[chosen]
-        found: list[Coded] | str = f"{len(array.data)} bytes for an array of {array}"
+        found: list[Pixels] | str = f"{len(array.data)} bytes for an array of {array}"
         if array.is_whole:
             if not can_be_images(array):
                 raise ValueError(f"an array of {array}")
@@ -153,7 +153,7 @@ class KaraboBridge:
         run.last = max(run.last, number)
         time_ns = train.time_ns(chosen[0])
         for place in range(run.n_images):
-            pixels: Coded | str
+            pixels: Pixels | str
             if isinstance(found, str):
                 pixels = found
             elif place < len(found):

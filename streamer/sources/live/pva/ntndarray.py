@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from streamer.errors import UserError
-from streamer.frames.events import Coded
+from streamer.frames.events import Pixels
 from streamer.frames.metadata import plain
 from streamer.frames.pixels import as_bytes, is_pixels
 
@@ -68,7 +68,7 @@ def exposed_ns(value: Any) -> int | None:
     return None
 
 
-def coded_pixels(value: Any) -> Coded:
+def coded_pixels(value: Any) -> Pixels:
     """Return the pixels of an update, not decoded and not copied.
 
     Raises
@@ -99,7 +99,7 @@ def coded_pixels(value: Any) -> Coded:
         data = _without_padding(value, data, n_bytes)
     elif len(data) != n_bytes:
         raise ValueError(f"{len(data)} bytes of pixels instead of {n_bytes}")
-    return data, _ENCODINGS[codec], dtype.str, shape
+    return Pixels(data, _ENCODINGS[codec], dtype.str, shape)
 
 
 def metadata(value: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import zmq
 
 from streamer.config import SourceConfig
 from streamer.errors import UserError
-from streamer.frames.events import Coded, Event, Series
+from streamer.frames.events import Event, Pixels, Series
 from streamer.sources.live.pva.ntndarray import (
     coded_pixels,
     exposed_ns,
@@ -180,7 +180,7 @@ class PvaSource:
         except ValueError:  # overtaken by the first one that came
             self.counters["stray"] += 1
 
-    def _pixels(self, update: Any) -> Coded | str:
+    def _pixels(self, update: Any) -> Pixels | str:
         try:
             pixels = coded_pixels(update)
         except ValueError as error:

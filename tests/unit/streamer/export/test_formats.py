@@ -29,7 +29,7 @@ def run(tmp_path):
 def small_batches(monkeypatch):
     """Exports see several batches of one part, and batches of several parts."""
     monkeypatch.setattr(rows.batches, "__defaults__", (None, 50))
-    monkeypatch.setattr(rows, "_MOST", 60)
+    monkeypatch.setattr("streamer.results.histories._MOST", 60)
 
 
 def table(run, name):

@@ -6,22 +6,14 @@ from urllib.parse import unquote
 
 import pytest
 import zmq
+from msgspec.structs import replace
 
 from streamer.config import Config
 from streamer.frames.events import Frame, Gap, Series, SeriesEnd
 from streamer.ingest.failed import FailedFrames
 from streamer.ingest.node import Ingest
 from streamer.sources.base import Opening
-from streamer.transport.messages import (
-    EPOCH,
-    Acks,
-    CodedFrame,
-    Frames,
-    Records,
-    SeriesHeader,
-    pack,
-    unpack,
-)
+from streamer.transport.messages import EPOCH, Acks, Frames, pack, unpack
 from streamer.transport.metrics import Metrics
 from streamer.transport.sockets import DETECTORS, FAR_END
 from streamer.transport.subscriber import Subscriber
@@ -106,16 +98,17 @@ class Rig:
             self.ingest.step()
             for subscriber in (self.worker, self.sink) if worker else (self.sink,):
                 while subscriber.socket.poll(1) and (parts := subscriber.receive()):
-                    header, buffers = unpack(parts)
+                    header, _ = unpack(parts)
                     if isinstance(header, Frames):
                         self.bundles.append(len(header.frames))
-                        self.frames += list(
-                            zip(header.frames, [bytes(b) for b in buffers], strict=True)
-                        )
-                    elif isinstance(header, Records):
-                        self.records += header.records
-                    elif isinstance(header, SeriesHeader) and subscriber is self.worker:
+                        self.frames += [(frame, bytes(frame.data)) for frame in header.frames]
+                    elif isinstance(header, Gap | SeriesEnd):
+                        self.records.append(header)
+                    elif isinstance(header, Series) and subscriber is self.worker:
                         self.series.append(header.name)
+
+    def gaps(self, state):
+        return [r for r in self.records if isinstance(r, Gap) and r.state == state]
 
     def acknowledge(self, upto, received=(), failed=()):
         self.acks.send_multipart(pack(Acks(upto, list(received), list(failed))))
@@ -159,7 +152,7 @@ def test_frames_travel_as_they_came_and_in_bundles(make):
     assert [data for _, data in rig.frames] == [bytes([n] * 8) for n in range(40)]
     assert rig.series == ["1"]
     assert max(rig.bundles) == 16
-    assert [record.state for record in rig.records] == ["end"]
+    assert [type(record) for record in rig.records] == [SeriesEnd]
 
 
 def test_a_finder_that_takes_seconds_is_sent_one_frame_at_a_time(make):
@@ -172,7 +165,7 @@ def test_numbers_are_consecutive_over_frames_gaps_and_ends(make):
     events = [
         Series(name="1"),
         *frames(0, 3),
-        Gap(series="1", frames=range(3, 5), reason="file x is missing"),
+        Gap(series="1", first=3, count=2, reason="file x is missing"),
         *frames(5, 6),
         SeriesEnd(series="1"),
     ]
@@ -213,13 +206,13 @@ def test_a_series_goes_on_when_its_only_worker_is_replaced(make, context):
             break
         rig.ingest.sockets[0].poll(10)
     rig.turn_without_worker()
-    assert [record.state for record in rig.records] == []
+    assert rig.records == []
     rig.series.clear()
     rig.worker = Subscriber(context, [rig.frames_address], DETECTORS, "successor")
     rig.settle()
     assert rig.series == ["1"]
     assert {frame.frame for frame, _ in rig.frames} == set(range(100))
-    assert [(record.state, record.reason) for record in rig.records] == [("end", "end")]
+    assert [(type(record), record.reason) for record in rig.records] == [(SeriesEnd, "end")]
 
 
 def test_the_window_holds_a_recording_back(make):
@@ -264,7 +257,7 @@ def test_newest_sheds_the_oldest_and_accounts_for_each(make):
     rig = make(FakeSource(a_series(200), live=True), config)
     rig.settle()
     seen = {frame.frame for frame, _ in rig.frames}
-    shed = {record.first for record in rig.records if record.state == "shed"}
+    shed = {gap.first for gap in rig.gaps("shed")}
     assert seen | shed == set(range(200))
     assert not seen & shed
     assert shed
@@ -294,8 +287,8 @@ def test_the_bytes_of_a_frame_that_failed_are_kept(make):
     assert len(list((rig.out / "failed").iterdir())) == 2
 
 
-def a_failed_frame(series, frame=0):
-    return CodedFrame(0, series, frame, 0, 0, (2, 2), "<u2", "raw")
+def a_failed_frame(series, frame=0, data=bytes(8)):
+    return replace(frames(frame, frame + 1, series)[0], data=data)
 
 
 def test_each_frame_that_failed_has_files_of_its_own(tmp_path):
@@ -303,7 +296,7 @@ def test_each_frame_that_failed_has_files_of_its_own(tmp_path):
     failed = FailedFrames(folder)
     names = ["a-b", "a_b", "a/b", "a%2Fb", "..", "a.b", "x" * 300, "x" * 301, "Ü \ud800"]
     for number, name in enumerate(names):
-        failed.keep(a_failed_frame(name), bytes([number]), name)
+        failed.keep(a_failed_frame(name, data=bytes([number])), name)
     kept = {path.stem: path.read_bytes()[0] for path in folder.glob("*.bin")}
     assert sorted(kept.values()) == list(range(len(names)))
     for stem, number in kept.items():
@@ -318,7 +311,7 @@ def test_the_folder_of_failed_frames_is_bounded_also_after_a_restart(tmp_path, c
     for _ in range(2):  # the second is the successor of the first
         failed = FailedFrames(folder, most_bytes=20, most_files=4)
         for number in range(6):
-            failed.keep(a_failed_frame("s", number), bytes(8), "cannot be decoded")
+            failed.keep(a_failed_frame("s", number), "cannot be decoded")
         assert len(list(folder.glob("*.bin"))) == 2
         assert len(list(folder.glob("*.json"))) == 4
         assert caplog.text.count("only the reason is kept") == 1
@@ -339,11 +332,11 @@ def test_a_frame_without_a_result_after_three_tries_is_recorded_as_failed(make):
     config = {"transport": {"ack_timeout_s": 0.05}}
     rig = make(FakeSource(a_series(1)), config)
     deadline = time.monotonic() + 10
-    while not any(record.state == "failed" for record in rig.records):
+    while not rig.gaps("failed"):
         assert time.monotonic() < deadline
         rig.turn(1)
     assert len(rig.frames) == 3
-    failed = next(record for record in rig.records if record.state == "failed")
+    (failed,) = rig.gaps("failed")
     assert (failed.seq, failed.first, failed.reason) == (0, 0, "no result after 3 tries")
     assert (rig.out / "failed" / "1_00000000.bin").exists()
 
@@ -369,7 +362,7 @@ def test_stopping_ends_the_series_and_finishes_what_was_read(make):
     rig.ingest.stop()
     rig.settle()
     assert source.events
-    assert rig.records[-1].state == "end"
+    assert isinstance(rig.records[-1], SeriesEnd)
     assert rig.records[-1].reason == "stopped"
     assert [frame.frame for frame, _ in rig.frames] == list(range(len(rig.frames)))
 

@@ -138,7 +138,7 @@ def test_others_read_the_file(tmp_path):
 
 
 def test_frames_that_did_not_come_are_missing_in_the_replay(tmp_path):
-    lost = Gap(series="series_7", frames=range(2, 4), reason="not received")
+    lost = Gap(series="series_7", first=2, count=2, reason="not received")
     events = [series(), frame(0), frame(1), lost, frame(4), SeriesEnd(series="series_7")]
     record(tmp_path / "run.h5", events)
     replayed = replay(tmp_path / "run.h5")

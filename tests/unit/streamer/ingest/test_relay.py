@@ -9,10 +9,11 @@ import zmq
 
 from streamer.config import SourceConfig
 from streamer.errors import UserError
-from streamer.frames.events import Frame, Gap, Picture, Series, SeriesEnd
+from streamer.frames.events import WIRE_VERSION, Frame, Gap, Series, SeriesEnd
 from streamer.ingest.relay import Relay
 from streamer.ingest.taps import TeeSource
 from streamer.sources import check_reachable, open_source
+from streamer.transport.messages import pack, unpack
 from tests.unit.streamer.sources.live.senders import gaps, numbers, read
 
 SHAPE = (6, 8)
@@ -71,7 +72,7 @@ def meet(relay, n_topics):
 def test_another_pipeline_gets_what_this_one_took(relay):
     with contextlib.closing(listen(relay)) as source:
         meet(relay, 4)
-        lost = Gap(series="cycle", frames=range(3, 5), reason="the file ends before it")
+        lost = Gap(series="cycle", first=3, count=2, reason="the file ends before it")
         relay.take([SERIES, frame(0), frame(1), frame(2), lost, frame(5)])
         relay.take([frame(6), frame(7), END])
         events = read(source, 9)
@@ -126,7 +127,7 @@ def test_newest_frame_comes_now_and_then(context):
         shown = []
         while len(shown) < 3:
             assert viewer.poll(5000)
-            header = msgspec.msgpack.decode(viewer.recv_multipart()[1], type=Picture)
+            header, _ = unpack(viewer.recv_multipart()[1:])
             shown.append(header.frame)
     assert shown == [0, 3, 6]
 
@@ -142,15 +143,19 @@ def test_damaged_messages_are_counted(context):
         port = socket.bind_to_random_port("tcp://127.0.0.1")
         uri = f"braggstream://127.0.0.1:{port}"
         source = stack.enter_context(contextlib.closing(open_source(uri, SourceConfig())))
-        good = [b"series", msgspec.msgpack.encode({"name": "a"})]
+        good = [b"series", *pack(Series(name="a"))]
+        a_frame, a_gap = (
+            pack(Frame(series="a", frame=0, time_ns=0, shape=(2, 2), dtype="<u2", encoding="raw")),
+            pack(Gap(series="a", first=-5, count=2, reason="why")),
+        )
         while not source.read(10):  # the subscription takes a moment
             socket.send_multipart(good)
         for bad in (
             [b"frame"],
             [b"frame", b"\xc1"],
-            [b"frame", msgspec.msgpack.encode(["a", 0, 0, [2, 2], "<u2", "raw"])],
-            [b"series", msgspec.msgpack.encode({"name": "b", "mask_shape": [2, 2]})],
-            [b"gap", msgspec.msgpack.encode(["a", -5, 2, "why"])],
+            [b"frame", a_frame[0]],
+            [b"series", pack(Series(name="b", pixel_mask=np.eye(2, dtype=bool)))[0]],
+            [b"gap", *a_gap],
             [b"end", b"what"],
         ):
             socket.send_multipart(bad)
@@ -158,6 +163,24 @@ def test_damaged_messages_are_counted(context):
             assert source.socket is not None
             source.socket.poll(5000)
             source.read(10)
+
+
+def test_a_relay_of_another_version_ends_the_run(context):
+    with contextlib.ExitStack() as stack:
+        socket = stack.enter_context(context.socket(zmq.PUB))
+        port = socket.bind_to_random_port("tcp://127.0.0.1")
+        uri = f"braggstream://127.0.0.1:{port}"
+        source = stack.enter_context(contextlib.closing(open_source(uri, SourceConfig())))
+        other = {"kind": "series", "name": "a", "wire_version": WIRE_VERSION + 1}
+
+        def listen():
+            while True:  # the subscription takes a moment
+                socket.send_multipart([b"series", msgspec.msgpack.encode(other)])
+                source.socket.poll(10)
+                source.read(10)
+
+        with pytest.raises(UserError, match=f"{uri} .* version {WIRE_VERSION + 1} of the messages"):
+            listen()
 
 
 class Script:

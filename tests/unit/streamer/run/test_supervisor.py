@@ -41,7 +41,15 @@ def supervisor(context, address, tmp_path, monkeypatch, clock):
     monkeypatch.setattr("streamer.run.supervisor.subprocess.Popen", Process)
     status = address()
     specs = [
-        NodeSpec(name=name, source="", out="", endpoints={"status": status}, detectors=1, gpus=1)
+        NodeSpec(
+            name=name,
+            source="",
+            out="",
+            endpoints={"status": status},
+            detectors=1,
+            gpus=1,
+            patch_size=11,
+        )
         for name in ("sink", "gpu-0", "detector-0", "ingest")
     ]
     made = Supervisor(

@@ -9,6 +9,7 @@ import zmq
 
 from streamer.config import Config
 from streamer.errors import UserError
+from streamer.frames.events import Gap, Series, SeriesEnd
 from streamer.frames.peaks import PEAK, POSITION
 from streamer.results.folder import RunFolder
 from streamer.results.schema import PEAKS, TRACKS
@@ -19,9 +20,6 @@ from streamer.transport.messages import (
     Acks,
     FramePeaks,
     Positions,
-    Record,
-    Records,
-    SeriesHeader,
     pack,
     unpack,
 )
@@ -42,6 +40,10 @@ def a_frame(seq, frame, where, reason=""):
     head = FramePeaks(seq, "1", frame, 1000 + frame, time.time_ns(), len(where), reason)
     parts = pack(Positions([head]), peaks.view(np.uint8).data, positions.view(np.uint8).data)
     return Parcel(keys=[seq], parts=parts)
+
+
+def a_gap(seq, state, first, count, reason):
+    return Gap(series="1", first=first, count=count, reason=reason, state=state, time_ns=7, seq=seq)
 
 
 class Rig:
@@ -77,8 +79,8 @@ class Rig:
     def send(self, *items):
         """Send frames given by (seq, frame, positions) and records."""
         for item in items:
-            if isinstance(item, Record):
-                parcel = Parcel(keys=[item.seq], parts=pack(Records([item])))
+            if isinstance(item, Gap | SeriesEnd):
+                parcel = Parcel(keys=[item.seq], parts=pack(item))
             else:
                 parcel = a_frame(*item)
             self.publisher.send(FAR_END, parcel)
@@ -157,11 +159,11 @@ def test_peaks_are_linked_over_frames_in_order(rig):
 def test_every_frame_that_brings_no_result_has_its_state_and_reason(rig):
     rig.send(
         (0, 0, []),
-        Record(1, "1", "missing", 1, 2, 7, "not received"),
-        Record(2, "1", "shed", 3, 1, 7, "newer frames came"),
+        a_gap(1, "missing", 1, 2, "not received"),
+        a_gap(2, "shed", 3, 1, "newer frames came"),
         (3, 4, [], "cannot be decoded"),
-        Record(4, "1", "failed", 5, 1, 7, "no result after 3 tries"),
-        Record(5, "1", "end", 0, 0, 7, "end"),
+        a_gap(4, "failed", 5, 1, "no result after 3 tries"),
+        SeriesEnd(series="1", seq=5),
     )
     rig.run(6)
     frames = rig.frames()
@@ -198,7 +200,7 @@ def test_a_part_that_was_not_committed_is_written_anew(rig):
 def test_frames_lost_with_an_ingest_node_are_named(rig):
     rig.send((0, 0, []), (2, 2, []))
     rig.run(1)
-    rig.send((EPOCH, 5, []), Record(EPOCH + 1, "1", "end", 0, 0, 7, "end"))
+    rig.send((EPOCH, 5, []), SeriesEnd(series="1", seq=EPOCH + 1))
     rig.run(EPOCH + 2)
     frames = rig.frames()
     assert sorted(zip(frames["frame"], frames["state"], strict=True)) == [
@@ -215,7 +217,7 @@ def test_frames_that_were_not_chosen_are_not_missing(context, address, tmp_path)
     config = Config.model_validate({"source": {"frames": "4::10"}, "tracks": {"memory_frames": 1}})
     rig = Rig(context, address, RunFolder.create(tmp_path / "run"), config)
     rig.send(*((n, 4 + 10 * n, [(1.0, 2.0 + n)]) for n in (0, 1, 3)))
-    rig.send(Record(2, "1", "end", 0, 0, 0, "end"), Record(4, "1", "end", 0, 0, 0, "end"))
+    rig.send(SeriesEnd(series="1", seq=2), SeriesEnd(series="1", seq=4))
     rig.run(5)
     frames = rig.frames()
     assert dict(zip(frames["frame"], frames["state"], strict=True)) == {
@@ -269,7 +271,7 @@ def test_stopping_keeps_what_waits_for_a_frame_that_will_not_come(rig):
 
 
 def test_a_gap_of_any_length_is_entered_in_pieces(rig):
-    rig.send(Record(0, "1", "missing", 0, 5000, 7, "not received"), (1, 5000, []))
+    rig.send(a_gap(0, "missing", 0, 5000, "not received"), (1, 5000, []))
     rig.run(2)
     assert rig.frames()["frame"] == list(range(5001))
     assert len(rig.folder.parts("frames")) >= 4
@@ -309,11 +311,8 @@ HEADER = {
 
 def a_header(rig, name="1", metadata=HEADER, mask=None):
     """Announce a series."""
-    shape = None if mask is None else mask.shape
-    header = SeriesHeader(name=name, mask_shape=shape, metadata=metadata)
-    rig.publisher.announce(
-        FAR_END, name, pack(header, *([] if mask is None else [mask.view(np.uint8).data]))
-    )
+    series = Series(name=name, pixel_mask=mask, metadata=metadata)
+    rig.publisher.announce(FAR_END, name, pack(series))
 
 
 def wait_for_header(rig):

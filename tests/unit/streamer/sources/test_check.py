@@ -80,14 +80,14 @@ def test_all_is_well(say):
 
 
 def test_second_client_is_suspected(say):
-    lost = [Gap(series="s", frames=range(n, n + 1), reason="not received") for n in range(1, 20, 2)]
+    lost = [Gap(series="s", first=n, count=1, reason="not received") for n in range(1, 20, 2)]
     well, text = say(Script(SERIES, *map(frame, range(0, 20, 2)), *lost))
     assert not well
     assert "another client takes its turn" in text
 
 
 def test_single_losses_are_no_second_client(say):
-    lost = Gap(series="s", frames=range(7, 9), reason="not received")
+    lost = Gap(series="s", first=7, count=2, reason="not received")
     numbers = [n for n in range(20) if n not in lost.frames]
     well, text = say(Script(SERIES, *map(frame, numbers), lost, END))
     assert not well

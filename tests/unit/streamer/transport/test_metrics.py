@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from streamer.cell.gauges import CellGauges
 from streamer.config import MetricsConfig
 from streamer.errors import UserError
+from streamer.frames.events import Frame
 from streamer.ingest.backlog import Spool
 from streamer.results.folder import RunFolder
 from streamer.results.schema import CELL
@@ -23,7 +24,7 @@ from streamer.run.supervisor import NodeProcess
 from streamer.run.targets import TARGETS_FILE, Targets
 from streamer.run.topology import NodeSpec
 from streamer.transport.counts import Counts
-from streamer.transport.messages import CodedFrame, MessageError, Status
+from streamer.transport.messages import MessageError, Status
 from streamer.transport.metrics import INCIDENTS, RANKS, Metrics
 from workers.place.gauges import GpuGauges
 
@@ -240,8 +241,10 @@ def test_without_a_gpu_there_are_no_metrics_of_one(monkeypatch):
 def test_the_spool_knows_its_size(tmp_path):
     spool = Spool(tmp_path / "spool.bin")
     assert spool.size == 0
-    frame = CodedFrame(0, "1", 0, 0, 0, (2, 2), "<u2", "raw")
-    spool.push((frame, b"12345678"))
+    frame = Frame(
+        series="1", frame=0, time_ns=0, shape=(2, 2), dtype="<u2", encoding="raw", data=b"12345678"
+    )
+    spool.push(frame)
     assert 8 < spool.size < 200
     spool.pop()
     assert spool.size == 0

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streamer.frames.events import Series
 from streamer.frames.flags import EDGE, MASKED, NEIGHBOUR, POOR_FIT, SATURATED
 from streamer.frames.peaks import PEAK
-from streamer.transport.messages import SeriesHeader
 from workers.detect.choice import make_finder
 from workers.detect.correction import Correction, bin_mask, binned
 from workers.detect.node import find_in_frame
@@ -102,7 +102,8 @@ def test_a_float_is_masked_where_it_is_not_finite_and_not_where_it_is_noise():
 def test_masks_of_the_source_and_the_user_add_up():
     first, second = np.zeros((2, 4, 4), bool)
     first[0, 0] = second[3, 3] = True
-    correction = Correction.for_series(SeriesHeader("1"), first, second, None, 1, None)
+    series = Series(name="1", pixel_mask=first)
+    correction = Correction.for_series(series, second, None, 1, None)
     _, masked, _ = correction(np.zeros((4, 4), np.uint16))
     assert np.argwhere(masked).tolist() == [[0, 0], [3, 3]]
 
@@ -110,17 +111,16 @@ def test_masks_of_the_source_and_the_user_add_up():
 def test_a_mask_of_another_shape_is_refused():
     with pytest.raises(ValueError, match=r"mask of \(4, 4\) for a frame of \(5, 5\)"):
         Correction(bad=np.zeros((4, 4), bool))(np.zeros((5, 5), np.uint16))
+    series = Series(name="1", pixel_mask=np.zeros((2, 2), bool))
     with pytest.raises(ValueError, match="different shapes"):
-        Correction.for_series(
-            SeriesHeader("1"), np.zeros((2, 2), bool), np.zeros((3, 3), bool), None, 1, None
-        )
+        Correction.for_series(series, np.zeros((3, 3), bool), None, 1, None)
 
 
 def test_the_users_saturation_wins_over_the_sources():
-    series = SeriesHeader("1", saturation=1000.0)
-    assert Correction.for_series(series, None, None, None, 1, None).saturation == 1000
-    assert Correction.for_series(series, None, None, None, 1, 50.0).saturation == 50
-    assert Correction.for_series(SeriesHeader("1"), None, None, None, 1, None).saturation == np.inf
+    series = Series(name="1", saturation=1000.0)
+    assert Correction.for_series(series, None, None, 1, None).saturation == 1000
+    assert Correction.for_series(series, None, None, 1, 50.0).saturation == 50
+    assert Correction.for_series(Series(name="1"), None, None, 1, None).saturation == np.inf
 
 
 def test_dark_counts_are_subtracted():

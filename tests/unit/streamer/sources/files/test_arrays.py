@@ -338,7 +338,7 @@ def test_frames_come_when_they_are_due():
 
 def test_a_gap_takes_its_time_and_each_series_starts_anew():
     clock = Clock()
-    gap = Gap(series="a", frames=range(1, 4), reason="missing")
+    gap = Gap(series="a", first=1, count=3, reason="missing")
     again = Series(name="b")
     events = [
         Series(name="a"),

@@ -13,7 +13,7 @@ import tifffile
 from streamer.config import SourceConfig
 from streamer.errors import UserError
 from streamer.frames.codecs import decode
-from streamer.frames.events import Frame, Gap, Series, SeriesEnd
+from streamer.frames.events import Frame, Gap, Pixels, Series, SeriesEnd
 from streamer.sources import open_source
 from streamer.sources.files.growing import Growing
 from streamer.sources.files.recording import PlainReader, Recording
@@ -328,7 +328,7 @@ def test_it_looks_seldom_and_waits_as_long_as_a_file_can_take():
     def reopen():
         looks.append(clock.now)
         clock.now += 0.5
-        reader = PlainReader(Series(name="a"), 1, lambda frame: (b"..", "raw", "|u1", (1, 2)))
+        reader = PlainReader(Series(name="a"), 1, lambda frame: Pixels(b"..", "raw", "|u1", (1, 2)))
         reader.complete, reader.patience_s = False, 30.0
         return reader
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from streamer.config import SourceConfig
-from streamer.frames.events import Series
+from streamer.frames.events import Pixels, Series
 from streamer.sources.live.series import Image, SeriesAssembler
 from tests.unit.streamer.sources.live.senders import gaps, numbers
 
-PIXELS = (b"\0" * 8, "raw", "<u2", (2, 2))
+PIXELS = Pixels(b"\0" * 8, "raw", "<u2", (2, 2))
 
 
 def adopted(n_frames=None, first_frame=0):
