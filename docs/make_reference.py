@@ -21,7 +21,7 @@ from pydantic.fields import FieldInfo
 from streamer.cell.gauges import CellGauges
 from streamer.config import Config
 from streamer.results.folder import RunFolder
-from streamer.results.schema import CELL, COLUMNS, FRAMES, PEAKS, TRACKS
+from streamer.results.schema import CELL, TABLES
 from streamer.transport.metrics import INCIDENTS, Metrics
 
 __all__ = [
@@ -86,22 +86,11 @@ Beside these each node serves `process_...`: memory, processor time, start, open
 _TABLES = """\
 # Tables
 
-The Parquet tables of a run folder. Their columns stand in this order and a name means the same in
-each of them. Read those in parts as one, `pandas.read_parquet("runs/today/peaks")`; parts appear
-whole and are never changed, so that they can be read while the run goes on. `tracks.parquet` and
-`cell.parquet` are replaced every few seconds while it does. NaN stands for what is not known, as
-spacings without the detector's place.
+The Parquet tables of a run folder, with their columns in this order. Read those in parts as one,
+`pandas.read_parquet("runs/today/peaks")`; parts appear whole and are never changed, so that they
+can be read while the run goes on. `tracks.parquet` and `cell.parquet` are replaced every few
+seconds while it does. NaN stands for what is not known, as spacings without the detector's place.
 """
-
-_FILES = {
-    "frames/*.parquet": (FRAMES, "One row for each frame number of each series."),
-    "peaks/*.parquet": (PEAKS, "One row for each peak."),
-    "tracks.parquet": (
-        TRACKS,
-        "One row for each track that was seen on `tracks.confirm_frames` frames or more.",
-    ),
-    "cell.parquet": (CELL, "One row for each reading of the cell, where `cell.file` is given."),
-}
 
 ON_CUDA = {
     "memory_bytes": "Memory this worker has allocated on the device",
@@ -255,17 +244,10 @@ def _table(rows: Iterable[tuple[str, ...]]) -> list[str]:
 def tables_page() -> str:
     """Return the page that explains every column of a run's tables."""
     lines = [_MADE.format(module="streamer/results/schema.py"), _TABLES]
-    for name, (schema, what) in _FILES.items():
-        rows = [
-            (
-                f"`{field.name}`",
-                str(field.type),
-                COLUMNS[field.name].unit,
-                COLUMNS[field.name].meaning,
-            )
-            for field in schema
-        ]
-        lines += [f"## {name}\n", f"{what}\n"]
+    for name, table in TABLES.items():
+        rows = [(f"`{one.name}`", str(one.type), one.unit, one.meaning) for one in table.columns]
+        file = f"{name}/*.parquet" if name in ("frames", "peaks") else f"{name}.parquet"
+        lines += [f"## {file}\n", f"One row for each {table.row}.\n"]
         lines += _table([("column", "type", "unit", "meaning"), *rows])
     return "\n".join(lines).rstrip() + "\n"
 

@@ -24,6 +24,7 @@ from streamer.results.curves import (
     shortest_stretch,
     stretch,
 )
+from streamer.results.schema import TABLES
 
 __all__ = ["Drifts", "Plot", "XAxis", "units"]
 
@@ -194,15 +195,5 @@ def _plain(reference: Reference) -> Reference:
 
 def units(columns: Sequence[str]) -> dict[str, str]:
     """Return the units of columns of the tracks table, where they have one."""
-    lengths = ("row", "col", "drift")
-    known = {"d": "angstrom", "strain": "1", "rate": "px/h"}
-    found = {}
-    for column in columns:
-        base = column.removeprefix("ref_").removesuffix("_sigma")
-        if base in known:
-            found[column] = known[base]
-        elif base in lengths or base.startswith("drift_"):
-            found[column] = "px"
-        elif column.endswith("_time_ns"):
-            found[column] = "ns"
-    return found
+    known = {column.name: column.unit for column in TABLES["tracks"].columns}
+    return {name: known[name] for name in columns if known.get(name)}

@@ -18,7 +18,7 @@ from streamer.results.curves import QUANTITIES, Quantity, displaced, references
 from streamer.results.folder import RunFolder
 from streamer.results.histories import History, histories, main_tracks
 from streamer.results.rows import batches, count_rows
-from streamer.results.schema import COLUMNS, FLAGS, PIXELS
+from streamer.results.schema import FLAGS, PIXELS, TABLES, Table
 
 __all__ = ["write_nexus"]
 
@@ -28,28 +28,29 @@ _MOST_GROUPS = 2000
 _CHUNK = 1 << 16
 _PACKED = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
 
-_FIELDS: dict[str, tuple[str, str, str, str]] = {
-    "observed_px_x": ("col", "f8", "pixels", f"sub-pixel column (fast axis); {PIXELS}"),
-    "observed_px_x_errors": ("col_sigma", "f8", "pixels", "standard deviation of observed_px_x"),
-    "observed_px_y": ("row", "f8", "pixels", f"sub-pixel row (slow axis); {PIXELS}"),
-    "observed_px_y_errors": ("row_sigma", "f8", "pixels", "standard deviation of observed_px_y"),
-    "observed_frame": ("frame", "f8", "", "number of the frame in its series, from 0"),
-    "int_sum": ("intensity", "f8", "counts", COLUMNS["intensity"].meaning),
-    "polar_angle": ("two_theta", "f8", "deg", "scattering angle two theta"),
-    "azimuthal_angle": ("chi", "f8", "deg", COLUMNS["chi"].meaning + " (pyFAI's chi)"),
-    "d": ("d", "f8", "angstrom", "lattice spacing"),
-    "d_errors": ("d_sigma", "f8", "angstrom", "standard deviation of d"),
-    "q": ("q", "f8", "1/angstrom", COLUMNS["q"].meaning),
-    "peak_px_x": ("peak_col", "i4", "pixels", "column of the highest pixel"),
-    "peak_px_y": ("peak_row", "i4", "pixels", "row of the highest pixel"),
-    "time_ns": ("time_ns", "i8", "ns", "start of the exposure, Unix time (UTC), exact"),
-    "timestamp": ("time_ns", "f8", "s", "the same in seconds, rounded to a microsecond"),
-    "track": ("track", "i8", "", "track that the peak belongs to, -1 for none"),
-    "score": ("score", "f8", "counts", COLUMNS["score"].meaning),
-    "quality": ("flags", "i4", "", f"{FLAGS}; these are not DIALS flags"),
+_PEAKS = TABLES["peaks"]
+_FIELDS: dict[str, tuple[str, str, str]] = {
+    "observed_px_x": ("col", "f8", f"sub-pixel column (fast axis); {PIXELS}"),
+    "observed_px_x_errors": ("col_sigma", "f8", "standard deviation of observed_px_x"),
+    "observed_px_y": ("row", "f8", f"sub-pixel row (slow axis); {PIXELS}"),
+    "observed_px_y_errors": ("row_sigma", "f8", "standard deviation of observed_px_y"),
+    "observed_frame": ("frame", "f8", ""),
+    "int_sum": ("intensity", "f8", ""),
+    "polar_angle": ("two_theta", "f8", "scattering angle two theta"),
+    "azimuthal_angle": ("chi", "f8", f"{_PEAKS['chi'].meaning} (pyFAI's chi)"),
+    "d": ("d", "f8", ""),
+    "d_errors": ("d_sigma", "f8", ""),
+    "q": ("q", "f8", ""),
+    "peak_px_x": ("peak_col", "i4", "column of the highest pixel"),
+    "peak_px_y": ("peak_row", "i4", "row of the highest pixel"),
+    "time_ns": ("time_ns", "i8", f"{_PEAKS['time_ns'].meaning}, exact"),
+    "timestamp": ("time_ns", "f8", "time_ns in seconds, rounded to a microsecond"),
+    "track": ("track", "i8", "track that the peak belongs to, -1 for none"),
+    "score": ("score", "f8", ""),
+    "quality": ("flags", "i4", f"{FLAGS}; these are not DIALS flags"),
 }
-"""By name: our column, type, units and description. Those that the class does not know are
-described as all others."""
+"""By name: our column, type and description, where it is not our own. Those that the class does not
+know are described as all others."""
 
 
 def write_nexus(folder: RunFolder, out: Path) -> None:
@@ -119,10 +120,10 @@ def _write_peaks(entry: h5py.Group, folder: RunFolder) -> int:
         "class are not there"
     )
     more = {"chunks": (min(n, _CHUNK),), **_PACKED} if n else {}
-    for name, (_, dtype, units, description) in _FIELDS.items():
+    for name, (column, dtype, description) in _FIELDS.items():
         field = peaks.create_dataset(name, (n,), dtype, **more)
-        field.attrs["description"] = description
-        if units:
+        field.attrs["description"] = description or _PEAKS[column].meaning
+        if units := "s" if name == "timestamp" else _units(_PEAKS, column):
             field.attrs["units"] = units
     number = peaks.create_dataset("id", (n,), "i4", **more)
     number.attrs["description"] = "series of the peak: its place in experiments"
@@ -130,7 +131,7 @@ def _write_peaks(entry: h5py.Group, folder: RunFolder) -> int:
     start = 0
     for table in batches(folder, "peaks"):
         stop = start + len(table)
-        for name, (column, dtype, _, _) in _FIELDS.items():
+        for name, (column, dtype, _) in _FIELDS.items():
             values = table[column].to_numpy()
             if name == "timestamp":
                 values = values * 1e-9
@@ -155,11 +156,12 @@ def _write_cell(entry: h5py.Group, cell: pa.Table) -> None:
     logs = {"voltage": "voltage_v", "current": "current_a", "capacity": "capacity_ah"}
     for name, column in logs.items():
         log = _group(group, name, "NXlog")
-        _put(log, "value", cell[column].to_numpy(), COLUMNS[column].unit, COLUMNS[column].meaning)
+        says = TABLES["cell"][column]
+        _put(log, "value", cell[column].to_numpy(), says.unit, says.meaning)
         _put_time(log, times, int(times[0]))
     half = _group(group, "half_cycle", "NXlog")
     half["value"] = cell["half_cycle"].to_numpy()
-    half["value"].attrs["description"] = COLUMNS["half_cycle"].meaning
+    half["value"].attrs["description"] = TABLES["cell"]["half_cycle"].meaning
     _put_time(half, times, int(times[0]))
 
 
@@ -207,7 +209,8 @@ def _write_tracks(
         values = tracks[name].to_numpy()
         if name == "series":
             values = np.array(tracks[name].to_pylist(), h5py.string_dtype())
-        _put(table, name, values, COLUMNS[name].unit, COLUMNS[name].meaning)
+        says = TABLES["tracks"]
+        _put(table, name, values, _units(says, name), says[name].meaning)
     known = references(tracks)
     longest = np.argsort(-tracks["n_frames"].to_numpy(), kind="stable")
     shown = tracks.take(longest[:_MOST_GROUPS])
@@ -253,6 +256,11 @@ def _put(group: h5py.Group, name: str, value: Any, units: str, description: str 
         group[name].attrs["units"] = units
     if description:
         group[name].attrs["description"] = description
+
+
+def _units(table: Table, column: str) -> str:
+    """Return the unit of a column as NeXus writes it."""
+    return table[column].unit.replace("px", "pixels")
 
 
 def _group(parent: h5py.Group, name: str, nx_class: str) -> h5py.Group:

@@ -12,11 +12,9 @@ import pyarrow.parquet as pq
 
 from streamer.results.folder import RunFolder
 from streamer.results.rows import batches
-from streamer.results.schema import CELL, COLUMNS, FRAMES, PEAKS, PIXELS, TRACKS
+from streamer.results.schema import PIXELS, TABLES, Table
 
 __all__ = ["write_csv", "write_parquet"]
-
-_SCHEMAS = {"frames": FRAMES, "peaks": PEAKS, "tracks": TRACKS, "cell": CELL}
 
 
 def write_parquet(folder: RunFolder, out: Path) -> None:
@@ -25,8 +23,8 @@ def write_parquet(folder: RunFolder, out: Path) -> None:
     Units and meanings are in the metadata of each column. A table without rows is written too.
     """
     out.mkdir()
-    for name, schema in _SCHEMAS.items():
-        schema = _described(schema)
+    for name, described in TABLES.items():
+        schema = _described(described)
         # Series and states repeat; numbers hardly do, and a dictionary of them costs time.
         strings = [field.name for field in schema if pa.types.is_string(field.type)]
         with pq.ParquetWriter(
@@ -43,10 +41,9 @@ def write_csv(folder: RunFolder, out: Path) -> None:
     same one back.
     """
     out.mkdir()
-    for name, schema in _SCHEMAS.items():
-        with pcsv.CSVWriter(
-            out / f"{name}.csv", schema, write_options=pcsv.WriteOptions(quoting_style="needed")
-        ) as writer:
+    options = pcsv.WriteOptions(quoting_style="needed")
+    for name, described in TABLES.items():
+        with pcsv.CSVWriter(out / f"{name}.csv", described.schema, write_options=options) as writer:
             for table in _rows(folder, name):
                 writer.write_table(without_nan(table))
     (out / "README.txt").write_text(_legend(folder), encoding="utf-8")
@@ -73,12 +70,13 @@ def _rows(folder: RunFolder, name: str) -> Iterator[pa.Table]:
     return batches(folder, "frames" if name == "frames" else "peaks")
 
 
-def _described(schema: pa.Schema) -> pa.Schema:
-    fields = []
-    for field in schema:
-        column = COLUMNS[field.name]
-        fields.append(field.with_metadata({"unit": column.unit, "meaning": column.meaning}))
-    return pa.schema(fields)
+def _described(table: Table) -> pa.Schema:
+    return pa.schema(
+        [
+            pa.field(one.name, one.type, metadata={"unit": one.unit, "meaning": one.meaning})
+            for one in table.columns
+        ]
+    )
 
 
 def _legend(folder: RunFolder) -> str:
@@ -90,11 +88,11 @@ def _legend(folder: RunFolder) -> str:
         "",
         f"Rows and columns are {PIXELS}. An empty field is not known.",
     ]
-    width = max(map(len, COLUMNS)) + 2
-    units = max(len(column.unit) for column in COLUMNS.values()) + 2
-    for name, schema in _SCHEMAS.items():
+    columns = [column for table in TABLES.values() for column in table.columns]
+    width = max(len(column.name) for column in columns) + 2
+    units = max(len(column.unit) for column in columns) + 2
+    for name, table in TABLES.items():
         lines += ["", f"{name}.csv", "-" * len(f"{name}.csv")]
-        for field in schema:
-            column = COLUMNS[field.name]
-            lines.append(f"{field.name:<{width}}{column.unit or '-':<{units}}{column.meaning}")
+        for column in table.columns:
+            lines.append(f"{column.name:<{width}}{column.unit or '-':<{units}}{column.meaning}")
     return "\n".join(lines) + "\n"

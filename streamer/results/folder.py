@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from streamer.errors import RunError, UserError
 from streamer.frames.geometry import Geometry
-from streamer.results.schema import CELL, FRAMES, PEAKS, TRACKS, Columns
+from streamer.results.schema import CELL, TABLES, TRACKS, Columns
 
 __all__ = ["LastPart", "RunFolder", "write_atomically"]
 
@@ -143,7 +143,7 @@ class RunFolder:
 
     def read(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
         """Return all rows of ``frames`` or ``peaks``, in the order in which they were committed."""
-        schema = FRAMES if name == "frames" else PEAKS
+        schema = TABLES[name].schema
         wanted = list(columns) if columns is not None else schema.names
         empty = pa.schema([schema.field(column) for column in wanted]).empty_table()
         tables = []

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from streamer.results.folder import RunFolder
-from streamer.results.schema import FRAMES, PEAKS
+from streamer.results.schema import TABLES
 
 __all__ = ["batches", "count_rows"]
 
@@ -33,7 +33,7 @@ def batches(
     rows
         About as many in each table.
     """
-    schema = FRAMES if name == "frames" else PEAKS
+    schema = TABLES[name].schema
     schema = pa.schema([schema.field(one) for one in columns or schema.names])
     gathered: list[pa.Table] = []
     for part in folder.parts("frames"):  # peaks without them were not committed

@@ -1,4 +1,4 @@
-"""What the columns of a run folder mean."""
+"""The tables of a run folder: what their columns are called, hold, are measured in and mean."""
 
 from __future__ import annotations
 
@@ -10,7 +10,18 @@ from numpy.typing import NDArray
 
 from streamer.frames import flags
 
-__all__ = ["CELL", "COLUMNS", "FLAGS", "FRAMES", "PEAKS", "PIXELS", "TRACKS", "Column", "Columns"]
+__all__ = [
+    "CELL",
+    "FLAGS",
+    "FRAMES",
+    "PEAKS",
+    "PIXELS",
+    "TABLES",
+    "TRACKS",
+    "Column",
+    "Columns",
+    "Table",
+]
 
 PIXELS = "pixel indices from 0, an integer is the centre of a pixel"
 FLAGS = (
@@ -24,147 +35,163 @@ FLAGS = (
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column's unit, empty where it has none, and its meaning."""
+    """A column of a table; its unit is empty where it has none."""
 
+    name: str
+    type: pa.DataType
     unit: str
     meaning: str
 
 
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What a row of a table stands for, and its columns in their order."""
+
+    row: str
+    columns: tuple[Column, ...]
+
+    def __getitem__(self, name: str) -> Column:
+        for column in self.columns:
+            if column.name == name:
+                return column
+        raise KeyError(name)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The same for Arrow."""
+        return pa.schema([(column.name, column.type) for column in self.columns])
+
+
+_TEXT, _INT32, _INT64, _FLOAT64 = pa.string(), pa.int32(), pa.int64(), pa.float64()
 _NS = "Unix time (UTC)"
-_OF_TRACK = "weighted mean over the newest observations"
-_OF_REFERENCE = "weighted mean over the first observations, or around the chosen frame"
+_NEWEST = "weighted mean over the newest observations"
+_REFERENCE = "weighted mean over the first observations, or around the chosen frame"
 
-COLUMNS: dict[str, Column] = {
-    "series": Column("", "name of the series"),
-    "frame": Column("", "number of the frame in its series, from 0"),
-    "time_ns": Column("ns", f"start of the exposure or of the reading, {_NS}"),
-    "state": Column("", "done, failed, missing or shed"),
-    "reason": Column("", "why a frame is not done"),
-    "n_peaks": Column("", "peaks found on the frame"),
-    "latency_ms": Column("ms", "from the arrival of the frame to its result on disk"),
-    "peak_row": Column("px", f"row of the peak's highest pixel; {PIXELS}"),
-    "peak_col": Column("px", f"column of the peak's highest pixel; {PIXELS}"),
-    "score": Column("counts", "persistence of the peak; of a track the mean"),
-    "intensity": Column("counts", "sum over the patch above the median of its border"),
-    "row": Column("px", f"sub-pixel row; {PIXELS}; of a track: {_OF_TRACK}"),
-    "col": Column("px", f"sub-pixel column; {PIXELS}; of a track: {_OF_TRACK}"),
-    "row_sigma": Column("px", "standard deviation of row"),
-    "col_sigma": Column("px", "standard deviation of col"),
-    "flags": Column("", f"{FLAGS}; of a track: bits that more than half of its peaks carry"),
-    "track": Column("", "number of the track, -1 for none"),
-    "two_theta": Column("deg", "scattering angle"),
-    "chi": Column("deg", "azimuth around the beam, from the columns' axis towards the rows' axis"),
-    "q": Column("1/angstrom", "momentum transfer, 4 pi sin(theta) / wavelength"),
-    "d": Column("angstrom", f"lattice spacing; of a track: {_OF_TRACK}"),
-    "d_sigma": Column("angstrom", "standard deviation of d"),
-    "parent": Column("", "track that this one split from, -1 for none"),
-    "merged_into": Column("", "track that this one ended beside, -1 for none"),
-    "first_frame": Column("", "first frame of the track"),
-    "last_frame": Column("", "last frame of the track"),
-    "first_time_ns": Column("ns", f"{_NS} of the first frame"),
-    "last_time_ns": Column("ns", f"{_NS} of the last frame"),
-    "n_frames": Column("", "frames the track was seen on"),
-    "ref_row": Column("px", f"row that the drift counts from: {_OF_REFERENCE}"),
-    "ref_col": Column("px", f"column that the drift counts from: {_OF_REFERENCE}"),
-    "ref_row_sigma": Column("px", "standard deviation of ref_row"),
-    "ref_col_sigma": Column("px", "standard deviation of ref_col"),
-    "drift_row": Column("px", "row - ref_row"),
-    "drift_col": Column("px", "col - ref_col"),
-    "drift_row_sigma": Column("px", "standard deviation of drift_row"),
-    "drift_col_sigma": Column("px", "standard deviation of drift_col"),
-    "drift": Column("px", "drift away from the direct beam; its length where no geometry is known"),
-    "drift_sigma": Column("px", "standard deviation of drift"),
-    "significance": Column("", "|drift| / drift_sigma"),
-    "rate": Column("px/h", "slope of a straight line through all observations, along the drift"),
-    "rate_sigma": Column("px/h", "standard deviation of rate"),
-    "ref_d": Column("angstrom", f"spacing that the strain counts from: {_OF_REFERENCE}"),
-    "ref_d_sigma": Column("angstrom", "standard deviation of ref_d"),
-    "strain": Column("", "d / ref_d - 1"),
-    "strain_sigma": Column("", "standard deviation of strain"),
-    "voltage_v": Column("V", "between the cell's terminals"),
-    "current_a": Column("A", "through the cell, positive while charging"),
-    "capacity_ah": Column("Ah", "as the cycler counts it"),
-    "half_cycle": Column("", "charges and discharges counted from 0, -1 at rest"),
-    "kind": Column("", "charge, discharge or rest"),
-}
-"""By name; a name means the same in every table."""
+_SERIES = Column("series", _TEXT, "", "name of the series")
+_FRAME = Column("frame", _INT64, "", "number of the frame in its series, from 0")
+_TIME = Column("time_ns", _INT64, "ns", f"start of the exposure, {_NS}")
 
 
-FRAMES = pa.schema(
-    [
-        ("series", pa.string()),
-        ("frame", pa.int64()),
-        ("time_ns", pa.int64()),
-        ("state", pa.string()),
-        ("reason", pa.string()),
-        ("n_peaks", pa.int32()),
-        ("latency_ms", pa.float64()),
-    ]
-)
-"""One row per frame; `state` is done, failed, missing or shed."""
+def _with_sigma(name: str, unit: str, meaning: str) -> tuple[Column, Column]:
+    """Return the column of a measured quantity and that of its standard deviation."""
+    sigma = f"standard deviation of {name}"
+    return (
+        Column(name, _FLOAT64, unit, meaning),
+        Column(f"{name}_sigma", _FLOAT64, unit, sigma),
+    )
 
 
-PEAKS = pa.schema(
-    [
-        ("series", pa.string()),
-        ("frame", pa.int64()),
-        ("time_ns", pa.int64()),
-        ("peak_row", pa.int32()),
-        ("peak_col", pa.int32()),
-        ("score", pa.float64()),
-        ("intensity", pa.float64()),
-        ("row", pa.float64()),
-        ("col", pa.float64()),
-        ("row_sigma", pa.float64()),
-        ("col_sigma", pa.float64()),
-        ("flags", pa.int32()),
-        ("track", pa.int64()),
-        ("two_theta", pa.float64()),
-        ("chi", pa.float64()),
-        ("q", pa.float64()),
-        ("d", pa.float64()),
-        ("d_sigma", pa.float64()),
-    ]
-)
-"""One row per peak; positions in detector pixels, an integer being the centre of a pixel; angles in
-degrees, `q` in 1/angstrom, `d` in angstroms, NaN where no geometry is known."""
+def _with_sigmas(*quantities: tuple[str, str, str]) -> tuple[Column, ...]:
+    """Return the columns of quantities, and behind them all those of their standard deviations."""
+    values, sigmas = zip(*(_with_sigma(*one) for one in quantities), strict=True)
+    return (*values, *sigmas)
 
 
-TRACKS = pa.schema(
-    [
-        ("series", pa.string()),
-        *((name, pa.int64()) for name in ("track", "parent", "merged_into")),
-        *((name, pa.int64()) for name in ("first_frame", "last_frame")),
-        *((name, pa.int64()) for name in ("first_time_ns", "last_time_ns", "n_frames")),
-        *((name, pa.float64()) for name in ("row", "col", "row_sigma", "col_sigma")),
-        *(
-            (name, pa.float64())
-            for name in ("ref_row", "ref_col", "ref_row_sigma", "ref_col_sigma")
+# A column is added here and to what fills it: `streamer.sink.tables` for frames and peaks,
+# `streamer.tracks.catalogue` for tracks, `streamer.cell.log` for the cell. Files, exports and the
+# reference pages follow from here.
+TABLES: dict[str, Table] = {
+    "frames": Table(
+        "frame number of each series",
+        (
+            _SERIES,
+            _FRAME,
+            _TIME,
+            Column("state", _TEXT, "", "done, failed, missing or shed"),
+            Column("reason", _TEXT, "", "why a frame is not done"),
+            Column("n_peaks", _INT32, "", "peaks found on the frame"),
+            Column(
+                "latency_ms", _FLOAT64, "ms", "from the arrival of the frame to its result on disk"
+            ),
         ),
-        *((name, pa.float64()) for name in ("drift_row", "drift_col")),
-        *((name, pa.float64()) for name in ("drift_row_sigma", "drift_col_sigma")),
-        *((name, pa.float64()) for name in ("drift", "drift_sigma", "significance")),
-        *((name, pa.float64()) for name in ("rate", "rate_sigma")),
-        *((name, pa.float64()) for name in ("d", "d_sigma", "ref_d", "ref_d_sigma")),
-        *((name, pa.float64()) for name in ("strain", "strain_sigma", "score")),
-        ("flags", pa.int32()),
-    ]
-)
-"""One row per track that was seen often enough; see `streamer.tracks.catalogue`."""
+    ),
+    "peaks": Table(
+        "peak",
+        (
+            _SERIES,
+            _FRAME,
+            _TIME,
+            Column("peak_row", _INT32, "px", f"row of the peak's highest pixel; {PIXELS}"),
+            Column("peak_col", _INT32, "px", f"column of the peak's highest pixel; {PIXELS}"),
+            Column("score", _FLOAT64, "counts", "persistence of the peak"),
+            Column(
+                "intensity",
+                _FLOAT64,
+                "counts",
+                "sum over the patch above the median of its border",
+            ),
+            *_with_sigmas(
+                ("row", "px", f"sub-pixel row; {PIXELS}"),
+                ("col", "px", f"sub-pixel column; {PIXELS}"),
+            ),
+            Column("flags", _INT32, "", FLAGS),
+            Column("track", _INT64, "", "number of the track, -1 for none"),
+            Column("two_theta", _FLOAT64, "deg", "scattering angle"),
+            Column(
+                "chi",
+                _FLOAT64,
+                "deg",
+                "azimuth around the beam, from the columns' axis towards the rows' axis",
+            ),
+            Column("q", _FLOAT64, "1/angstrom", "momentum transfer, 4 pi sin(theta) / wavelength"),
+            *_with_sigma("d", "angstrom", "lattice spacing"),
+        ),
+    ),
+    "tracks": Table(
+        "track that was seen on `tracks.confirm_frames` frames or more",
+        (
+            Column("series", _TEXT, "", "name of the series in which the track begins"),
+            Column("track", _INT64, "", "number of the track"),
+            Column("parent", _INT64, "", "track that this one split from, -1 for none"),
+            Column("merged_into", _INT64, "", "track that this one ended beside, -1 for none"),
+            Column("first_frame", _INT64, "", "first frame of the track"),
+            Column("last_frame", _INT64, "", "last frame of the track"),
+            Column("first_time_ns", _INT64, "ns", f"{_NS} of the first frame"),
+            Column("last_time_ns", _INT64, "ns", f"{_NS} of the last frame"),
+            Column("n_frames", _INT64, "", "frames the track was seen on"),
+            *_with_sigmas(
+                ("row", "px", f"sub-pixel row; {PIXELS}; {_NEWEST}"),
+                ("col", "px", f"sub-pixel column; {PIXELS}; {_NEWEST}"),
+            ),
+            *_with_sigmas(
+                ("ref_row", "px", f"row that the drift counts from: {_REFERENCE}"),
+                ("ref_col", "px", f"column that the drift counts from: {_REFERENCE}"),
+            ),
+            *_with_sigmas(
+                ("drift_row", "px", "row - ref_row"), ("drift_col", "px", "col - ref_col")
+            ),
+            *_with_sigma(
+                "drift",
+                "px",
+                "drift away from the direct beam; its length where no geometry is known",
+            ),
+            Column("significance", _FLOAT64, "", "|drift| / drift_sigma"),
+            *_with_sigma(
+                "rate",
+                "px/h",
+                "slope of a straight line through all observations, along the drift",
+            ),
+            *_with_sigma("d", "angstrom", f"lattice spacing; {_NEWEST}"),
+            *_with_sigma("ref_d", "angstrom", f"spacing that the strain counts from: {_REFERENCE}"),
+            *_with_sigma("strain", "", "d / ref_d - 1"),
+            Column("score", _FLOAT64, "counts", "mean persistence of its peaks"),
+            Column("flags", _INT32, "", f"bits that more than half of its peaks carry: {FLAGS}"),
+        ),
+    ),
+    "cell": Table(
+        "reading of the cell, where `cell.file` is given",
+        (
+            Column("time_ns", _INT64, "ns", f"time of the reading, {_NS}"),
+            Column("voltage_v", _FLOAT64, "V", "between the cell's terminals"),
+            Column("current_a", _FLOAT64, "A", "through the cell, positive while charging"),
+            Column("capacity_ah", _FLOAT64, "Ah", "as the cycler counts it"),
+            Column("half_cycle", _INT32, "", "charges and discharges counted from 0, -1 at rest"),
+            Column("kind", _TEXT, "", "charge, discharge or rest"),
+        ),
+    ),
+}
+"""By name. What is not known, as spacings without the detector's place, is NaN."""
 
-
-CELL = pa.schema(
-    [
-        ("time_ns", pa.int64()),
-        ("voltage_v", pa.float64()),
-        ("current_a", pa.float64()),
-        ("capacity_ah", pa.float64()),
-        ("half_cycle", pa.int32()),
-        ("kind", pa.string()),
-    ]
-)
-"""One row per reading of the cell; `half_cycle` counts charges and discharges from 0, -1 at rest;
-`kind` is charge, discharge or rest."""
-
+FRAMES, PEAKS, TRACKS, CELL = (table.schema for table in TABLES.values())
 
 Columns = dict[str, NDArray[Any]]

@@ -91,8 +91,7 @@ def peak_columns(rows: list[Row], names: list[str]) -> Columns:
         "score": peaks["score"],
         "intensity": peaks["intensity"],
     }
-    for name in ("row", "col", "row_sigma", "col_sigma", "flags"):
-        columns[name] = positions[name]
+    columns |= {name: positions[name] for name in POSITION.names or ()}
     columns["track"] = np.concatenate(
         [np.empty(0, np.int64), *(row.tracks for row in done if row.tracks is not None)]
     )

@@ -20,7 +20,7 @@ from streamer.report.run import write_report
 from streamer.results.curves import references
 from streamer.results.histories import main_tracks
 from streamer.results.pixels import Recorded
-from streamer.results.schema import COLUMNS, TRACKS
+from streamer.results.schema import TRACKS
 from tests.unit.runs import BEGIN, STEP, make_run
 
 SHAPE = (56, 64)
@@ -191,7 +191,6 @@ def test_agreement_leaves_out_what_is_flagged_and_what_was_fitted():
 
 def test_every_track_has_a_reference(run):
     assert set(references(run.read_tracks())) == set(range(10))
-    assert set(TRACKS.names) <= set(COLUMNS)
 
 
 def test_a_gif_has_as_many_frames_as_were_asked_for(run, tmp_path):
