@@ -138,8 +138,13 @@ class RunFolder:
         return bytes((pq.read_schema(part).metadata or {}).get(_NOTE, b"")).decode()
 
     def parts(self, name: str) -> list[Path]:
-        """Return the parts of ``frames`` or ``peaks`` in order."""
-        return sorted((self.path / name).glob("part-*.parquet"))
+        """Return the committed parts of ``frames`` or ``peaks`` in order.
+
+        Together they hold each row once: whoever reads a table asks here which files make it up.
+        """
+        # Peaks appear before their frames, and may be replaced until these are there.
+        committed = sorted(part.name for part in (self.path / "frames").glob("part-*.parquet"))
+        return [self.path / name / part for part in committed]
 
     def read(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
         """Return all rows of ``frames`` or ``peaks``, in the order in which they were committed."""

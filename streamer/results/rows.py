@@ -36,8 +36,8 @@ def batches(
     schema = TABLES[name].schema
     schema = pa.schema([schema.field(one) for one in columns or schema.names])
     gathered: list[pa.Table] = []
-    for part in folder.parts("frames"):  # peaks without them were not committed
-        with pq.ParquetFile(part.parent.parent / name / part.name) as file:
+    for part in folder.parts(name):
+        with pq.ParquetFile(part) as file:
             there = [one for one in schema.names if one in file.schema_arrow.names]
             for batch in file.iter_batches(rows, columns=there):
                 gathered.append(_completed(pa.table(batch), schema))
@@ -50,8 +50,7 @@ def batches(
 
 def count_rows(folder: RunFolder, name: Literal["frames", "peaks"]) -> int:
     """Return how many rows `batches` gives."""
-    parts = (part.parent.parent / name / part.name for part in folder.parts("frames"))
-    return sum(pq.read_metadata(part).num_rows for part in parts)
+    return sum(pq.read_metadata(part).num_rows for part in folder.parts(name))
 
 
 def _completed(table: pa.Table, schema: pa.Schema) -> pa.Table:
