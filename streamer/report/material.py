@@ -17,7 +17,7 @@ from streamer.results.folder import RunFolder
 from streamer.results.histories import History, histories, main_tracks
 from streamer.results.pixels import Recorded, decoded
 from streamer.results.rows import batches
-from streamer.results.schema import FRAMES
+from streamer.results.run import Run
 
 __all__ = ["Fitter", "Material", "Refit", "Shot", "gather", "pixels_of", "spread"]
 
@@ -121,20 +121,18 @@ def gather(
         config = load_config(folder.path / "config.yaml")
     except UserError:
         config = Config()  # of another version; its words are in the folder all the same
-    columns = ("series", "frame", "time_ns", "state", "reason", "n_peaks")
-    empty = FRAMES.empty_table().select(columns)
-    frames = pa.concat_tables([empty, *batches(folder, "frames", columns)])
-    tracks = folder.read_tracks()
+    run = Run(folder)
+    frames, tracks = run.frames, run.tracks
     main = main_tracks(tracks, n_tracks) if tracks.num_rows else tracks
     by_number = {one.track: one for one in histories(folder, main)} if main.num_rows else {}
     material = Material(
         folder=folder,
-        summary=folder.read_summary(),
+        summary=run.summary,
         config=config,
-        geometry=folder.read_geometry(),
+        geometry=run.geometry,
         tracks=tracks,
         main=main,
-        cell=folder.read_cell(),
+        cell=run.cell,
         frames=frames,
         histories=[by_number[one] for one in main["track"].to_pylist() if one in by_number],
     )

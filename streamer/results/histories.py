@@ -14,7 +14,7 @@ from streamer.results.curves import Observations
 from streamer.results.folder import RunFolder
 from streamer.results.rows import batches
 
-__all__ = ["History", "histories", "main_tracks"]
+__all__ = ["History", "histories", "main_tracks", "observations"]
 
 
 _MOST = 2_000_000
@@ -32,6 +32,8 @@ class History:
     """All observations of one track, in the order of its frames; arrays (n,)."""
 
     track: int
+    series: pa.ChunkedArray
+    """Names: a track can go on in the next series."""
     frame: NDArray[np.int64]
     time_ns: NDArray[np.int64]
     seen: Observations
@@ -76,25 +78,36 @@ def histories(folder: RunFolder, tracks: pa.Table) -> Iterator[History]:
     numbers, counts = (tracks[name].to_numpy()[order] for name in ("track", "n_frames"))
     group = np.cumsum(counts) // _MOST
     for one in np.unique(group):
-        yield from _observations(folder, numbers[group == one])
+        yield from observations(folder, numbers[group == one])
 
 
-def _observations(folder: RunFolder, wanted: NDArray[np.int64]) -> Iterator[History]:
-    """Yield the observations of tracks, given by their sorted numbers, after one reading."""
+def observations(
+    folder: RunFolder, wanted: NDArray[np.int64], *, most: int | None = None
+) -> Iterator[History]:
+    """Yield the observations of tracks after one reading; of those without any, nothing.
+
+    Parameters
+    ----------
+    wanted
+        Numbers of the tracks, sorted.
+    most
+        How many peaks of the run to look at; all by default.
+    """
+    if not len(wanted):
+        return
     kept: list[pa.Table] = []
-    for table in batches(folder, "peaks", ["track", "frame", "time_ns", *_SEEN]):
+    columns = ["series", "track", "frame", "time_ns", *_SEEN]
+    for table in batches(folder, "peaks", columns, most=most):
         track = table["track"].to_numpy()
         place = np.minimum(np.searchsorted(wanted, track), len(wanted) - 1)
         kept.append(table.take(np.flatnonzero(wanted[place] == track)))
     if not kept:
         return
     table = pa.concat_tables(kept).combine_chunks()
-    track = table["track"].to_numpy()
-    order = np.argsort(track, kind="stable")
-    columns = {name: table[name].to_numpy()[order] for name in table.column_names}
-    bounds = np.searchsorted(columns["track"], [wanted, wanted + 1])
+    table = table.take(np.argsort(table["track"].to_numpy(), kind="stable"))
+    bounds = np.searchsorted(table["track"].to_numpy(), [wanted, wanted + 1])
     for number, start, stop in zip(wanted.tolist(), *bounds.tolist(), strict=True):
         if stop > start:
-            cut = {name: column[start:stop] for name, column in columns.items()}
-            seen = Observations(*(cut[name] for name in _SEEN))
-            yield History(number, cut["frame"], cut["time_ns"], seen)
+            cut = table.slice(start, stop - start)
+            frame, time_ns, *seen = (cut[name].to_numpy() for name in columns[2:])
+            yield History(number, cut["series"], frame, time_ns, Observations(*seen))

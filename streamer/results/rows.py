@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
@@ -22,6 +23,8 @@ def batches(
     name: Literal["frames", "peaks"],
     columns: Sequence[str] | None = None,
     rows: int = _BATCH,
+    *,
+    most: int | None = None,
 ) -> Iterator[pa.Table]:
     """Yield the rows of ``frames`` or ``peaks`` in the order in which they were committed.
 
@@ -32,15 +35,19 @@ def batches(
         or null.
     rows
         About as many in each table.
+    most
+        As many in all; by default what is there.
     """
     schema = TABLES[name].schema
     schema = pa.schema([schema.field(one) for one in columns or schema.names])
     gathered: list[pa.Table] = []
-    for part in folder.parts(name):
+    left = sys.maxsize if most is None else most
+    for part in folder.parts(name) if left else ():
         with pq.ParquetFile(part) as file:
             there = [one for one in schema.names if one in file.schema_arrow.names]
             for batch in file.iter_batches(rows, columns=there):
-                gathered.append(_completed(pa.table(batch), schema))
+                gathered.append(_completed(pa.table(batch.slice(0, left)), schema))
+                left -= len(gathered[-1])
                 if sum(map(len, gathered)) >= rows:
                     yield pa.concat_tables(gathered).combine_chunks()
                     gathered = []

@@ -1,0 +1,283 @@
+"""A run as a notebook reads it."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from streamer.config import Config, load_config
+from streamer.errors import RunError, UserError
+from streamer.frames.geometry import Geometry
+from streamer.results.curves import QUANTITIES, Quantity, available, displaced, references
+from streamer.results.folder import RunFolder
+from streamer.results.histories import observations
+from streamer.results.reflections import reflections
+from streamer.results.schema import TABLES
+
+if TYPE_CHECKING:
+    from streamer.results.pixels import Recorded
+
+__all__ = ["Run", "open_run"]
+
+_GROWS = ("summary", "geometry", "frames", "peaks", "tracks", "cell")
+"""What a run that goes on adds to or writes anew."""
+
+
+def open_run(path: Path | str) -> Run:
+    """Open the folder of a run, going on or over.
+
+    Parameters
+    ----------
+    path
+        What the run was given as ``--out``.
+
+    Raises
+    ------
+    UserError
+        There is no such folder, or it is not that of a run.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise UserError(f"{path}: there is no such folder; give the one that a run has as --out")
+    return Run(RunFolder.open(path))
+
+
+class Run:
+    """The results of a run.
+
+    What is asked for is read from the folder once, the first time, and kept: what was computed from
+    it stays true to it while the run goes on. `refresh` lets go of it, so that the next access
+    reads what is there by then. Frames and peaks are of one moment, each row is there once, and
+    each frame with all of its peaks; tracks and the cell are as they were last written, seconds
+    before. Tables are Arrow's: ``.to_pandas()`` makes data frames of them where pandas is there.
+
+    Parameters
+    ----------
+    folder
+        Run folder; `open_run` takes its path.
+    """
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._folder = folder
+
+    def __repr__(self) -> str:
+        return f"open_run({str(self.path)!r})"
+
+    @property
+    def path(self) -> Path:
+        """The folder."""
+        return self._folder.path
+
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        """The content of ``run.json``; ``"state"`` is ``"running"`` while the run goes on."""
+        return self._folder.read_summary()
+
+    @cached_property
+    def config(self) -> Config:
+        """The configuration, with defaults filled in.
+
+        Raises
+        ------
+        UserError
+            It has a key that this version does not know.
+        """
+        return load_config(self.path / "config.yaml")
+
+    @cached_property
+    def geometry(self) -> Geometry | None:
+        """Where the detector stands: lengths in m, angles in rad, the wavelength in angstroms.
+
+        None when that is not known, and a wavelength of NaN when that is not.
+        """
+        return self._folder.read_geometry()
+
+    @cached_property
+    def frames(self) -> pa.Table:
+        """One row for each frame number: its state (done, failed, missing, shed), why, its peaks.
+
+        Columns are those of ``streamer.results.schema.TABLES["frames"]``: times in ns since 1970
+        (UTC), latencies in ms.
+        """
+        return self._folder.read("frames")
+
+    @cached_property
+    def peaks(self) -> pa.Table:
+        """One row for each peak, in the order of the frames.
+
+        Columns are those of ``streamer.results.schema.TABLES["peaks"]``: positions in px, an
+        integer being the centre of a pixel, intensities in counts, angles in degrees, ``q`` in
+        1/angstrom, ``d`` in angstroms, times in ns since 1970 (UTC). NaN where not known.
+
+        Raises
+        ------
+        RunError
+            There are fewer than the frames say.
+        """
+        count = self._n_peaks  # first: what comes after is of later frames
+        peaks = self._folder.read("peaks").slice(0, count)
+        if len(peaks) < count:
+            raise RunError(f"{self.path}: {count - len(peaks):,} of {count:,} peaks are not there")
+        return peaks
+
+    @cached_property
+    def tracks(self) -> pa.Table:
+        """One row for each spot that was followed over ``tracks.confirm_frames`` frames or more.
+
+        Columns are those of ``streamer.results.schema.TABLES["tracks"]``: positions and drifts in
+        px, rates in px/h, spacings in angstroms. NaN where not known.
+        """
+        return self._folder.read_tracks()
+
+    @cached_property
+    def cell(self) -> pa.Table:
+        """One row for each reading of the cell, none without ``cell.file``.
+
+        Columns are those of ``streamer.results.schema.TABLES["cell"]``: V, A, Ah, and times in ns
+        since 1970 (UTC).
+        """
+        return self._folder.read_cell()
+
+    def drift(self, track: int, quantity: Quantity | None = None) -> pa.Table:
+        """Return how far a track stood from its reference on each frame that it was seen on.
+
+        It is what the dashboard and the report draw, without averages.
+
+        Parameters
+        ----------
+        track
+            Its number, as in ``tracks`` and ``peaks``; also one that was seen too rarely for the
+            former, which is compared with its first observations.
+        quantity
+            ``"radial"`` (px, away from the direct beam), ``"distance"`` (px), ``"row"``,
+            ``"col"`` (px), ``"d"`` (angstrom, the spacing itself) or ``"strain"``. Default:
+            ``"radial"`` where the detector's place is known, else ``"distance"``.
+
+        Returns
+        -------
+        drift
+            Columns ``series``, ``frame``, ``time_ns``, the quantity and its standard deviation,
+            ``..._sigma``: that of the observation alone, without that of the reference, which is
+            common to all. Units are in the metadata of the fields.
+
+        Raises
+        ------
+        UserError
+            No peak has this track, or the quantity needs a geometry that is not known.
+        """
+        if quantity is None:
+            quantity = "distance" if self.geometry is None else "radial"
+        choices = list(dict.fromkeys([*available(self.geometry), "distance"]))
+        if quantity not in choices:
+            why = (
+                "" if quantity not in QUANTITIES else " without the detector's place or wavelength"
+            )
+            raise UserError(f"no drift as {quantity!r}{why}: take one of {', '.join(choices)}")
+        wanted = np.array([track] if track >= 0 else [], np.int64)  # -1 is no track
+        history = next(observations(self._folder, wanted, most=self._n_peaks), None)
+        if history is None:
+            raise UserError(f"{self.path}: no peak has track {track}")
+        y, sigma = displaced(
+            history.seen,
+            references(self.tracks).get(track),
+            self.geometry,
+            quantity,
+            reference_frames=self.config.tracks.reference_frames,
+        )
+        unit = {"unit": QUANTITIES[quantity][1]}
+        kept = TABLES["peaks"].schema
+        schema = [kept.field(name) for name in ("series", "frame", "time_ns")]
+        schema += [
+            pa.field(name, pa.float64(), metadata=unit) for name in (quantity, f"{quantity}_sigma")
+        ]
+        columns = [history.series, history.frame, history.time_ns, y, sigma]
+        return pa.table(columns, schema=pa.schema(schema))
+
+    def reflection(self, track: int) -> pa.Table:
+        """Return the spots of the reflection that a track belongs to, in the order of their births.
+
+        They are told from the columns ``parent`` and ``merged_into``: all tracks that hang together
+        by splitting from one another and ending beside one another. These say who was near when a
+        spot began or ended, and no more.
+
+        Parameters
+        ----------
+        track
+            Number of any of its spots.
+
+        Returns
+        -------
+        spots
+            Rows of `tracks`.
+
+        Raises
+        ------
+        UserError
+            There is no such row in `tracks`.
+        """
+        numbers = self.tracks["track"].to_numpy()
+        if track not in numbers:
+            raise UserError(f"{self.path}: no track {track} was seen often enough to be in tracks")
+        of_each = reflections(self.tracks)
+        spots = self.tracks.filter(of_each == of_each[numbers == track])
+        return spots.sort_by([("first_time_ns", "ascending"), ("track", "ascending")])
+
+    def pixels(self, series: str, frame: int) -> NDArray[Any]:
+        """Return the counts of a frame, (rows, cols), as the source has them, masked ones too.
+
+        They are read from the files that the run read, or that ``--record`` kept.
+
+        Parameters
+        ----------
+        series
+            Its name, as in `frames`.
+        frame
+            Number in its series.
+
+        Raises
+        ------
+        UserError
+            They cannot be had: the run has no such frame, the stream was not recorded, the files
+            are gone or cannot be read.
+        """
+        # It knows all file formats, which take a while to import.
+        from streamer.results.pixels import decoded
+
+        frames = self.frames
+        here = pc.and_(pc.equal(frames["series"], series), pc.equal(frames["frame"], frame))
+        times = frames.filter(here)["time_ns"].to_pylist()
+        if not times:
+            known = ", ".join(frames["series"].unique().to_pylist()) or "none yet"
+            raise UserError(f"{self.path}: no frame {frame} of series {series}; series: {known}")
+        found = self._recorded.frame(series, frame, times[0])
+        pixels = found if isinstance(found, str) else decoded(found)
+        if isinstance(pixels, str):
+            raise UserError(f"no pixels of frame {frame} of series {series}: {pixels}")
+        return pixels
+
+    def refresh(self) -> None:
+        """Let go of what was read, so that what is asked for next is read anew."""
+        for name in _GROWS:
+            vars(self).pop(name, None)
+
+    def close(self) -> None:
+        """Release the files that pixels were read from."""
+        if "_recorded" in vars(self):
+            self._recorded.close()
+
+    @property
+    def _n_peaks(self) -> int:
+        """How many peaks the frames have."""
+        return int(self.frames["n_peaks"].to_numpy().sum())
+
+    @cached_property
+    def _recorded(self) -> Recorded:
+        from streamer.results.pixels import Recorded
+
+        return Recorded(self.summary["source"], self.config.source)
