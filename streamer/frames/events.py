@@ -82,6 +82,18 @@ class Frame(
     received_ns: int = 0
     """When the ingest node took it, Unix time in ns."""
 
+    def as_gap(self, state: Literal["shed", "failed"], reason: str) -> Gap:
+        """Return that it brings no result."""
+        return Gap(
+            series=self.series,
+            first=self.frame,
+            count=1,
+            reason=reason,
+            state=state,
+            time_ns=self.time_ns,
+            seq=self.seq,
+        )
+
 
 class Gap(
     msgspec.Struct, tag="gap", tag_field="kind", frozen=True, kw_only=True, omit_defaults=True

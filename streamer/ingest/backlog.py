@@ -6,14 +6,23 @@ from collections import deque
 from pathlib import Path
 from typing import Protocol
 
+from streamer.config import Config
 from streamer.frames.events import Frame
 from streamer.transport.messages import pack, unpack
 
-__all__ = ["Backlog", "Newest", "Spool"]
+__all__ = ["Backlog", "Newest", "Spool", "Wait", "make_backlog"]
 
 
 class Backlog(Protocol):
     """Takes frames that cannot be sent on yet and gives them back in order."""
+
+    holds_back: bool
+    """True where the source is not read while there is no room for what it has."""
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk."""
+        ...
 
     def __len__(self) -> int: ...
 
@@ -30,8 +39,37 @@ class Backlog(Protocol):
         ...
 
 
+class Wait:
+    """Has the source wait; keeps in memory the few frames that were read beyond the room."""
+
+    holds_back = True
+    size = 0
+
+    def __init__(self) -> None:
+        self._frames: deque[Frame] = deque()
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def push(self, frame: Frame) -> list[Frame]:
+        """Keep a frame; none is ever shed."""
+        self._frames.append(frame)
+        return []
+
+    def pop(self) -> Frame:
+        """Return the oldest frame."""
+        return self._frames.popleft()
+
+    def close(self) -> None:
+        """Forget what is left."""
+        self._frames.clear()
+
+
 class Newest:
     """Keeps the newest frames in memory, so many and so many bytes at most; sheds older ones."""
+
+    holds_back = False
+    size = 0
 
     def __init__(self, most: int, most_bytes: int) -> None:
         self._most, self._most_bytes = most, most_bytes
@@ -72,6 +110,8 @@ class Spool:
         The file; it is removed on `close`.
     """
 
+    holds_back = False
+
     def __init__(self, path: Path) -> None:
         self._path = path
         self._write = path.open("wb", buffering=1 << 20)
@@ -108,3 +148,24 @@ class Spool:
         self._write.close()
         self._read.close()
         self._path.unlink(missing_ok=True)
+
+
+def make_backlog(config: Config, folder: Path, *, live: bool) -> Backlog:
+    """Return what ``overload`` asks for.
+
+    Parameters
+    ----------
+    folder
+        Run folder.
+    live
+        Whether frames that are not taken in time are lost.
+    """
+    overload = config.overload
+    if overload == "auto":
+        overload = "spool" if live else "wait"
+    if overload == "spool":
+        return Spool(folder / "spool.bin")
+    if overload == "newest":
+        transport = config.transport
+        return Newest(max(1, transport.window_frames // 4), transport.window_mib << 18)
+    return Wait()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
+from streamer.ingest.accounts import SeriesAccount
 from streamer.results.folder import write_atomically
 from streamer.sources.base import Opening
 
@@ -15,14 +15,12 @@ __all__ = ["IngestState", "StateFile"]
 
 logger = logging.getLogger(__name__)
 
-Books = dict[str, dict[str, Any]]
-
 
 class IngestState(msgspec.Struct, frozen=True):
     """What is left."""
 
-    books: Books
-    """Of each series so far: announced and received frames, and how it ended."""
+    accounts: dict[str, SeriesAccount]
+    """Of each series so far."""
     opening: Opening | None
     """Of the series that is open."""
 
@@ -39,10 +37,11 @@ class StateFile:
     def __init__(self, folder: Path) -> None:
         self._path = folder / "ingest_state.msgpack"
 
-    def leave(self, books: Books, opening: Opening | None) -> None:
+    def leave(self, accounts: dict[str, SeriesAccount], opening: Opening | None) -> None:
         """Replace what was left before."""
         try:
-            write_atomically(self._path, msgspec.msgpack.encode(IngestState(books, opening)))
+            state = IngestState(accounts, opening)
+            write_atomically(self._path, msgspec.msgpack.encode(state))
         except OSError as error:
             logger.warning("a successor could not go on with the open series: %s", error)
 

@@ -2,21 +2,19 @@ from __future__ import annotations
 
 import json
 import time
-from urllib.parse import unquote
 
 import pytest
 import zmq
-from msgspec.structs import replace
 
 from streamer.config import Config
 from streamer.frames.events import Frame, Gap, Series, SeriesEnd
-from streamer.ingest.failed import FailedFrames
 from streamer.ingest.node import Ingest
 from streamer.sources.base import Opening
 from streamer.transport.messages import EPOCH, Acks, Frames, pack, unpack
 from streamer.transport.metrics import Metrics
 from streamer.transport.sockets import DETECTORS, FAR_END
 from streamer.transport.subscriber import Subscriber
+from tests.unit.streamer.ingest.frames import frames
 
 
 class FakeSource:
@@ -42,21 +40,6 @@ class FakeSource:
 
     def close(self):
         self.closed = True
-
-
-def frames(first, last, series="1"):
-    return [
-        Frame(
-            series=series,
-            frame=number,
-            time_ns=number,
-            shape=(2, 2),
-            dtype="<u2",
-            encoding="raw",
-            data=bytes([number % 256] * 8),
-        )
-        for number in range(first, last)
-    ]
 
 
 def a_series(count, series="1"):
@@ -120,7 +103,7 @@ class Rig:
             assert time.monotonic() < deadline
             self.turn(1)
             sent = {frame.seq for frame, _ in self.frames} | {r.seq for r in self.records}
-            upto = max(self.ingest._acks.upto, self.first)
+            upto = max(self.ingest._delivery._acks.upto, self.first)
             while upto in sent:
                 upto += 1
             self.acknowledge(upto, sent)
@@ -287,38 +270,6 @@ def test_the_bytes_of_a_frame_that_failed_are_kept(make):
     assert len(list((rig.out / "failed").iterdir())) == 2
 
 
-def a_failed_frame(series, frame=0, data=bytes(8)):
-    return replace(frames(frame, frame + 1, series)[0], data=data)
-
-
-def test_each_frame_that_failed_has_files_of_its_own(tmp_path):
-    folder = tmp_path / "failed"
-    failed = FailedFrames(folder)
-    names = ["a-b", "a_b", "a/b", "a%2Fb", "..", "a.b", "x" * 300, "x" * 301, "Ü \ud800"]
-    for number, name in enumerate(names):
-        failed.keep(a_failed_frame(name, data=bytes([number])), name)
-    kept = {path.stem: path.read_bytes()[0] for path in folder.glob("*.bin")}
-    assert sorted(kept.values()) == list(range(len(names)))
-    for stem, number in kept.items():
-        assert json.loads((folder / f"{stem}.json").read_text())["series"] == names[number]
-        if len(names[number]) < 300:
-            quoted = stem.removesuffix("_00000000")
-            assert unquote(quoted, errors="surrogatepass") == names[number]
-
-
-def test_the_folder_of_failed_frames_is_bounded_also_after_a_restart(tmp_path, caplog):
-    folder = tmp_path / "failed"
-    for _ in range(2):  # the second is the successor of the first
-        failed = FailedFrames(folder, most_bytes=20, most_files=4)
-        for number in range(6):
-            failed.keep(a_failed_frame("s", number), "cannot be decoded")
-        assert len(list(folder.glob("*.bin"))) == 2
-        assert len(list(folder.glob("*.json"))) == 4
-        assert caplog.text.count("only the reason is kept") == 1
-        assert caplog.text.count("nothing is kept but the reason") == 1
-        caplog.clear()
-
-
 def test_a_frame_that_cannot_be_set_aside_ends_nothing(make, caplog):
     rig = make(FakeSource(a_series(3)))
     (rig.out / "failed").write_text("in the way")
@@ -343,7 +294,7 @@ def test_a_frame_without_a_result_after_three_tries_is_recorded_as_failed(make):
 
 def test_a_recording_read_again_skips_what_is_on_disk(make):
     rig = make(FakeSource(a_series(40)), incarnation=1)
-    rig.ingest._acks.upto = 30
+    rig.ingest._delivery._acks.upto = 30
     rig.settle()
     assert [frame.frame for frame, _ in rig.frames] == list(range(30, 40))
 

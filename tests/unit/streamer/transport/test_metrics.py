@@ -16,8 +16,6 @@ from prometheus_client.parser import text_string_to_metric_families
 from streamer.cell.gauges import CellGauges
 from streamer.config import MetricsConfig
 from streamer.errors import UserError
-from streamer.frames.events import Frame
-from streamer.ingest.backlog import Spool
 from streamer.results.folder import RunFolder
 from streamer.results.schema import CELL
 from streamer.run.supervisor import NodeProcess
@@ -236,19 +234,6 @@ def test_without_a_gpu_there_are_no_metrics_of_one(monkeypatch):
     GpuGauges(registry)
     monkeypatch.delitem(sys.modules, "torch", raising=False)
     assert not list(registry.collect())
-
-
-def test_the_spool_knows_its_size(tmp_path):
-    spool = Spool(tmp_path / "spool.bin")
-    assert spool.size == 0
-    frame = Frame(
-        series="1", frame=0, time_ns=0, shape=(2, 2), dtype="<u2", encoding="raw", data=b"12345678"
-    )
-    spool.push(frame)
-    assert 8 < spool.size < 200
-    spool.pop()
-    assert spool.size == 0
-    spool.close()
 
 
 class FakeProcess:

@@ -1,0 +1,67 @@
+"""What came of each series, as the ingest node saw it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from streamer.frames.events import Frame, Series, SeriesEnd
+
+__all__ = ["SeriesAccount", "SeriesAccounts"]
+
+
+class SeriesAccount(msgspec.Struct, kw_only=True):
+    """What came of one series."""
+
+    announced: int | None
+    """Frames that the source said it has; None when it did not say."""
+    received: int = 0
+    """Frames that came."""
+    end: str | None = None
+    """How it ended, as the source said; None when it did not."""
+    counters: dict[str, int] = {}
+    """Messages that gave no frame, by the reason; known at its end."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as ``run.json`` has it."""
+        counts = {"announced": self.announced, "received": self.received}
+        return counts if self.end is None else {**counts, "end": self.end, **self.counters}
+
+
+class SeriesAccounts:
+    """The account of each series, and which series are open."""
+
+    def __init__(self) -> None:
+        self.by_name: dict[str, SeriesAccount] = {}
+        """In the order in which they began."""
+        self.open: list[str] = []
+        """Names, the newest last."""
+        self.n_frames = 0
+        """Frames that came while these accounts were kept."""
+        self.n_bytes = 0
+        """Coded pixels of those frames."""
+
+    def begin(self, series: Series) -> None:
+        """Open an account; one that another node left is gone on with."""
+        self.open.append(series.name)
+        self.by_name.setdefault(series.name, SeriesAccount(announced=series.n_frames))
+
+    def receive(self, frame: Frame) -> None:
+        """Enter a frame."""
+        self.by_name[frame.series].received += 1
+        self.n_frames += 1
+        self.n_bytes += len(frame.data)
+
+    def end(self, end: SeriesEnd) -> None:
+        """Enter how the source ended a series; it is open until `close`."""
+        account = self.by_name[end.series]
+        account.end, account.counters = end.reason, end.counters
+
+    def close(self, name: str) -> None:
+        """Note that nothing more of a series will come."""
+        self.open.remove(name)
+
+    def as_dict(self) -> dict[str, dict[str, Any]]:
+        """Return all as ``run.json`` has them."""
+        return {name: account.as_dict() for name, account in self.by_name.items()}

@@ -1,0 +1,159 @@
+"""Sending what was taken from the source, and keeping it until its result is on disk."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Sequence
+
+import zmq
+
+from streamer.config import Config
+from streamer.frames.events import Frame, Gap, Series, SeriesEnd
+from streamer.ingest.failed import FailedFrames
+from streamer.ingest.window import Window
+from streamer.transport.acks import AckListener
+from streamer.transport.messages import Frames, pack, unpack
+from streamer.transport.pool import Parcel
+from streamer.transport.publisher import Publisher
+from streamer.transport.sockets import DETECTORS, FAR_END
+
+__all__ = ["Delivery"]
+
+logger = logging.getLogger(__name__)
+
+_BUNDLE_BYTES = 8 << 20
+
+
+class Delivery:
+    """Sends each frame to one detector worker, and gaps and ends to the sink.
+
+    A frame that fails, or brings no result however often it is sent, is set aside.
+
+    Parameters
+    ----------
+    failed
+        Where frames are set aside.
+    frames_address
+        Where to publish.
+    acks_address
+        Where the sink publishes its acknowledgements.
+    """
+
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        config: Config,
+        failed: FailedFrames,
+        *,
+        frames_address: str,
+        acks_address: str,
+    ) -> None:
+        transport = config.transport
+        self._publisher = Publisher(
+            context,
+            frames_address,
+            prefetch=transport.prefetch_frames,
+            ack_timeout_s=transport.ack_timeout_s,
+            max_tries=transport.max_tries,
+            on_failed=self._give_up,
+            heartbeat_ms=transport.heartbeat_ms,
+        )
+        self._acks = AckListener(context, acks_address, self._publisher)
+        self.window = Window(self._publisher, transport.window_frames, transport.window_mib << 20)
+        self._failed = failed
+        # The reference finder takes seconds for a frame: no other frame should wait behind it.
+        reference = config.detect.finder == "findpeaks"
+        self._bundle_frames = 1 if reference else transport.bundle_frames
+        self._ended: deque[tuple[str, int]] = deque()
+
+    @property
+    def sockets(self) -> list[zmq.Socket[bytes]]:
+        """Sockets to wake up for."""
+        return [self._publisher.socket, self._acks.socket]
+
+    @property
+    def n_workers(self) -> int:
+        """Detector workers that there are."""
+        return len(self._publisher.members(DETECTORS))
+
+    @property
+    def loads(self) -> dict[str, int]:
+        """How many frames each detector worker has before it, by its name."""
+        return self._publisher.loads(DETECTORS)
+
+    @property
+    def redelivered(self) -> int:
+        """Frames that were sent again."""
+        return self._publisher.redelivered
+
+    def update(self) -> None:
+        """Take in what is on disk and who joined or left, and send what can be sent."""
+        for seq, reason in self._acks.listen():
+            parcel = self._publisher.find(seq)
+            for frame in [] if parcel is None else _frames(parcel):
+                if frame.seq == seq:
+                    self._failed.keep(frame, reason)
+        self._acks.commit()
+        self._publisher.pump()
+        self.window.shrink(self._acks.upto)
+        while self._ended and self._ended[0][1] < self._acks.upto:
+            series, _ = self._ended.popleft()
+            for pool in (DETECTORS, FAR_END):
+                self._publisher.forget(pool, series)
+
+    def announce(self, series: Series) -> None:
+        """Tell everybody of a series, also who joins before its end is on disk."""
+        parts = pack(series)
+        for pool in (DETECTORS, FAR_END):
+            self._publisher.announce(pool, series.name, parts)
+
+    def send(self, frames: Sequence[Frame]) -> None:
+        """Send frames in bundles: what a message costs is shared by all in it."""
+        bundle: list[Frame] = []
+        size = 0
+        for frame in frames:
+            if frame.seq < self._acks.upto:
+                continue  # this node was started again; the sink had it already
+            n_bytes = len(frame.data)
+            if bundle and (len(bundle) >= self._bundle_frames or size + n_bytes > _BUNDLE_BYTES):
+                self._publisher.send(DETECTORS, _parcel(bundle))
+                bundle, size = [], 0
+            bundle.append(frame)
+            size += n_bytes
+            self.window.add(frame)
+        if bundle:
+            self._publisher.send(DETECTORS, _parcel(bundle))
+
+    def tell(self, record: Gap | SeriesEnd) -> None:
+        """Tell the sink of frames that bring no result, or of the end of a series."""
+        if isinstance(record, SeriesEnd):
+            self._ended.append((record.series, record.seq))
+        if record.seq >= self._acks.upto:
+            self._publisher.send(FAR_END, Parcel(keys=[record.seq], parts=pack(record)))
+
+    def close(self) -> None:
+        """Release the sockets."""
+        self._acks.close()
+        self._publisher.close()
+
+    def _give_up(self, parcel: Parcel) -> None:
+        """Record a parcel that was sent in vain too often as failed."""
+        for frame in _frames(parcel):
+            reason = f"no result after {parcel.tries} tries"
+            logger.error("frame %d of series %s: %s", frame.frame, frame.series, reason)
+            self._failed.keep(frame, reason)
+            self.tell(frame.as_gap("failed", reason))
+
+
+def _parcel(frames: Sequence[Frame]) -> Parcel:
+    return Parcel(
+        keys=[frame.seq for frame in frames],
+        parts=pack(Frames(list(frames))),
+        split=lambda: [_parcel([frame]) for frame in frames],
+    )
+
+
+def _frames(parcel: Parcel) -> list[Frame]:
+    header, _ = unpack(parcel.parts)
+    return header.frames if isinstance(header, Frames) else []

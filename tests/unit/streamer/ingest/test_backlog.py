@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import pytest
+
+from streamer.config import Config
+from streamer.ingest.backlog import Newest, Spool, Wait, make_backlog
+from tests.unit.streamer.ingest.frames import frames
+
+
+@pytest.fixture(params=["wait", "spool", "newest"])
+def backlog(request, tmp_path):
+    made = make_backlog(Config(overload=request.param), tmp_path, live=True)
+    yield made
+    made.close()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("overload", "live", "kind", "holds_back"),
+    [
+        ("auto", True, Spool, False),
+        ("auto", False, Wait, True),
+        ("wait", True, Wait, True),
+        ("spool", False, Spool, False),
+        ("newest", True, Newest, False),
+    ],
+)
+def test_overload_chooses_where_frames_wait(tmp_path, overload, live, kind, holds_back):
+    backlog = make_backlog(Config(overload=overload), tmp_path, live=live)
+    assert isinstance(backlog, kind)
+    assert backlog.holds_back == holds_back
+    backlog.close()
+
+
+def test_frames_come_back_as_they_were_and_in_order(backlog):
+    given = frames(0, 5)
+    for frame in given[:3]:
+        assert backlog.push(frame) == []
+    got = [backlog.pop()]
+    for frame in given[3:]:
+        backlog.push(frame)
+    while backlog:
+        got.append(backlog.pop())
+    assert got == given
+    backlog.push(given[0])
+    assert len(backlog) == 1
+    assert backlog.pop() == given[0]
+
+
+def test_the_spool_knows_its_size(tmp_path):
+    spool = Spool(tmp_path / "spool.bin")
+    assert spool.size == 0
+    spool.push(*frames(0, 1))
+    assert 8 < spool.size < 200
+    spool.pop()
+    assert spool.size == 0
+    spool.close()
+
+
+@pytest.mark.parametrize(("most", "most_bytes"), [(3, 1000), (1000, 3 * 8)])
+def test_newest_sheds_the_oldest_by_number_and_by_size(most, most_bytes):
+    backlog = Newest(most, most_bytes)
+    shed = [gone for frame in frames(0, 10) for gone in backlog.push(frame)]
+    assert shed == frames(0, 7)
+    assert [backlog.pop() for _ in range(3)] == frames(7, 10)
+
+
+def test_newest_keeps_one_frame_however_large():
+    backlog = Newest(3, 4)
+    assert backlog.push(*frames(0, 1)) == []
+    assert backlog.push(*frames(1, 2)) == frames(0, 1)
+    assert len(backlog) == 1
