@@ -86,10 +86,10 @@ Beside these each node serves `process_...`: memory, processor time, start, open
 _TABLES = """\
 # Tables
 
-The Parquet tables of a run folder, with their columns in this order. Read those in parts as one,
-`pandas.read_parquet("runs/today/peaks")`; parts appear whole and are never changed, so that they
-can be read while the run goes on. `tracks.parquet` and `cell.parquet` are replaced every few
-seconds while it does. NaN stands for what is not known, as spacings without the detector's place.
+The Parquet tables of a run folder, with their columns in this order.
+[Reading runs](../reading-runs.md) says how to read them, also while the run goes on. Parts appear
+whole and are never changed; `tracks.parquet` and `cell.parquet` are replaced every few seconds. NaN
+stands for what is not known, as spacings without the detector's place.
 """
 
 ON_CUDA = {
