@@ -32,8 +32,12 @@ endif
 demo: install
 	$(BIN)/python launch.py demo
 
+# Ends with how much of each package was run; `make test COVERAGE=` does not count, and is faster.
+COVERAGE := --cov --cov-report=
+
 test: install
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadgroup $(COVERAGE)
+	@$(if $(COVERAGE),$(BIN)/python -m tests.covered)
 
 # Senders and readers that other people wrote, each with its packages in an environment of its own.
 PEERS := $(patsubst tests/peers/requirements/%.txt,.peers/%/installed,$(wildcard tests/peers/requirements/*.txt))
