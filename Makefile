@@ -8,7 +8,7 @@ TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 GPU := $(shell command -v nvidia-smi 2>/dev/null)
 PLAIN_TORCH := $(GPU)$(filter Darwin,$(shell uname -s))
 
-.PHONY: install torch demo test peers bench docs lint page format clean
+.PHONY: install torch demo test peers bench docs lint style types layers script page format clean
 
 install: .venv/installed
 
@@ -59,11 +59,20 @@ bench: install
 docs: install
 	$(BIN)/python docs/make_reference.py --write docs/reference
 
-lint: install
+# What has to hold of every commit; .pre-commit-config.yaml asks for the same, part by part.
+lint: style types layers script
+
+style: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types: install
 	$(BIN)/mypy
+
+layers: install
 	$(BIN)/lint-imports
+
+script:
 	@if $(MAKE) --silent $(PAGE)/node_modules/installed >/dev/null 2>&1; then $(MAKE) --silent page; \
 	else echo "The page's script was not checked: 'make page' says why"; test -z "$(STRICT)"; fi
 
