@@ -196,8 +196,8 @@ def simulate(
         typer.Option(metavar="FILE.csv", help="Where the cycler writes, as frames are sent."),
     ] = None,
     bind: Annotated[
-        str | None, typer.Option(metavar="HOST:PORT", help="Where clients connect; port * = any.")
-    ] = None,
+        str, typer.Option(metavar="HOST:PORT", help="Where clients connect; port * = any.")
+    ] = "127.0.0.1:*",
     rate: Annotated[str | None, typer.Option(metavar="HZ|max", help="Frames a second.")] = None,
     config: ConfigFile = None,
     set_: Overrides = None,
@@ -211,8 +211,6 @@ def simulate(
     from streamer.simulator.truth import truth_path_for, write_truth
 
     overrides = list(set_ or [])
-    if bind is not None:
-        overrides.append(f"simulate.address=tcp://{bind}")
     if rate is not None:
         overrides.append(f"simulate.rate_hz={0.0 if rate == 'max' else _positive(rate)}")
     scene = Scene(load_config(config, overrides).simulate)
@@ -236,7 +234,7 @@ def simulate(
     with (
         stop_event() as stop,
         nullcontext() if cell is None else Cycler(scene, cell) as cycler,
-        Detector(scene, truth, cycler) as detector,
+        Detector(scene, truth, cycler, f"tcp://{bind}") as detector,
     ):
         endpoint = detector.endpoint.removeprefix("tcp://")
         console.print(f"detector at dectris://{endpoint}", highlight=False, soft_wrap=True)
@@ -331,7 +329,7 @@ def report(
     frames: Annotated[
         str | None, typer.Option(metavar="N,N,...", help="Frames to show; default: evenly spread.")
     ] = None,
-    tracks: Annotated[int | None, typer.Option(min=1, max=8, help="Main tracks to draw.")] = None,
+    tracks: Annotated[int, typer.Option(min=1, max=8, help="Main tracks to draw.")] = 8,
     movie: Annotated[
         Path | None, typer.Option(metavar="FILE.mp4|.gif", help="Make a movie of the run too.")
     ] = None,
@@ -356,11 +354,8 @@ def report(
         raise UserError(f"--frames {frames}: write numbers with commas, such as 10,200") from None
     console = Console()
     settings = _settings_of(folder)
-    if tracks is not None:
-        changed = settings.report.model_copy(update={"tracks": tracks})
-        settings = settings.model_copy(update={"report": changed})
     with console.status("drawing the report"):
-        page = _report(settings, folder, out or folder / "report", chosen)
+        page = _report(folder, out or folder / "report", chosen, tracks)
     console.print(f"report {page}", highlight=False, soft_wrap=True)
     if movie is not None:
         source = Recorded(run.read_summary()["source"], settings.source)
@@ -460,7 +455,7 @@ def _run(
         )
     print_summary(console, summary)
     if settings.report.auto:
-        _report_at_end(settings, out, console)
+        _report_at_end(out, console)
     frames = summary["frames"]
     lost = {state: frames[state] for state in ("failed", "missing") if frames[state]}
     if lost:
@@ -468,11 +463,11 @@ def _run(
         raise RunError(f"{words} of {frames['total']:,} frames: reasons in {out / 'frames'}")
 
 
-def _report_at_end(settings: Config, out: Path, console: Console) -> None:
+def _report_at_end(out: Path, console: Console) -> None:
     """Write the report of a run that is over; whatever goes wrong, the run has not failed."""
     try:
         with console.status("drawing the report (Ctrl-C leaves it out)"):
-            page = _report(settings, out, out / "report", patience_s=4.0)
+            page = _report(out, out / "report", patience_s=4.0)
         console.print(f"report {page}", highlight=False, soft_wrap=True)
     except (Exception, KeyboardInterrupt) as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
@@ -485,10 +480,10 @@ def _report_at_end(settings: Config, out: Path, console: Console) -> None:
 
 
 def _report(
-    settings: Config,
     folder: Path,
     out: Path,
     chosen: list[int] | None = None,
+    tracks: int = 8,
     patience_s: float = 15.0,
 ) -> Path:
     from streamer.report.run import write_report
@@ -497,8 +492,7 @@ def _report(
     return write_report(
         folder,
         out,
-        tracks=settings.report.tracks,
-        frames=settings.report.frames,
+        tracks=tracks,
         chosen=chosen,
         make_fitter=lambda material: RunRefitter(material.config),
         patience_s=patience_s,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -17,15 +17,13 @@ __all__ = [
     "Config",
     "DashboardConfig",
     "DetectConfig",
-    "FeedConfig",
     "GeometryConfig",
     "MetricsConfig",
     "NodesConfig",
     "PositionsConfig",
-    "RelayConfig",
+    "PublishConfig",
     "ReportConfig",
     "SimulateConfig",
-    "SinkConfig",
     "SourceConfig",
     "TracksConfig",
     "TrainConfig",
@@ -78,10 +76,6 @@ class PositionsConfig(_Section):
     """`auto` (CUDA when there is one), `cpu`, `cuda` or `cuda:N`."""
     backend: Literal["auto", "eager", "compiled", "openvino", "cuda-graphs"] = "auto"
     """What computes the network; all give the same positions. `auto` is the fastest here."""
-    batch_patches: int = Field(default=512, ge=1)
-    """Most patches in one batch."""
-    batch_wait_ms: float = Field(default=2.0, ge=0)
-    """Longest time a patch waits for its batch to fill."""
 
 
 class NodesConfig(_Section):
@@ -91,34 +85,19 @@ class NodesConfig(_Section):
     """Detector workers; default: half the cores."""
     gpus: int | None = Field(default=None, ge=1)
     """GPU workers; default: one for each CUDA device, or one for each core without CUDA."""
-    restarts: int = Field(default=5, ge=0)
-    """How often a process that died is started again before the run is given up."""
 
 
 class TransportConfig(_Section):
     """Sockets between the nodes."""
 
     scheme: Literal["ipc", "tcp"] = "ipc"
-    """`ipc` on one host; `tcp` on loopback or, with `endpoints`, between hosts."""
-    endpoints: dict[
-        Annotated[str, Field(pattern=r"^(frames|acks|status|(patches|positions)-\d+)$")],
-        Annotated[str, Field(pattern=r"^(tcp|ipc)://.+")],
-    ] = Field(default_factory=dict)
-    """Address of a publisher by name (`frames`, `patches-0`, `positions-0`, `acks`, `status`)."""
+    """`ipc` through files in `/tmp`; `tcp` through the loopback interface."""
     window_frames: int = Field(default=4096, ge=1)
     """Frames that may be on their way at once, from the source to the disk."""
     window_mib: int = Field(default=1024, ge=1)
     """Coded pixels of those frames, in MiB."""
-    bundle_frames: int = Field(default=16, ge=1)
-    """Most frames in one message."""
-    prefetch_frames: int = Field(default=512, ge=1)
-    """Frames that one worker may have before it: enough to work on while the sink writes a part."""
     ack_timeout_s: float = Field(default=60.0, gt=0)
     """The frames of a worker that has brought no result for so long are sent to another."""
-    max_tries: int = Field(default=3, ge=1)
-    """A frame that was sent this often in vain is set aside as failed."""
-    heartbeat_ms: int = Field(default=1000, ge=10, le=1_000_000)
-    """Interval of ZMTP heartbeats; a peer silent for five of them is gone."""
 
 
 class SourceConfig(_Section):
@@ -184,25 +163,14 @@ class TracksConfig(_Section):
     """Frame around which a track's first position is taken; default: where the track begins."""
 
 
-class SinkConfig(_Section):
-    """The run folder."""
+class PublishConfig(_Section):
+    """What others may listen to, each at an address; nobody who listens can hold the run up."""
 
-    commit_s: float = Field(default=0.5, gt=0)
-    """Longest time a result waits before it is on disk."""
-
-
-class RelayConfig(_Section):
-    """The frames as they come in, for other pipelines and for viewers."""
-
-    address: str = "tcp://127.0.0.1:*"
-    """Where they are published; `*` lets the system choose a port, nothing switches it off."""
-
-
-class FeedConfig(_Section):
-    """The public feed of peaks."""
-
-    address: str = "tcp://127.0.0.1:*"
-    """Where it is published; `*` lets the system choose a port."""
+    peaks: str = "tcp://127.0.0.1:*"
+    """Peaks with their positions, once they are on disk; `*` lets the system choose a port, nothing
+    switches it off."""
+    frames: str = "tcp://127.0.0.1:*"
+    """Frames as they come in, for other pipelines and for viewers; written as `publish.peaks`."""
 
 
 class MetricsConfig(_Section):
@@ -231,10 +199,6 @@ class ReportConfig(_Section):
 
     auto: bool = True
     """Write `report/report.html` into the run folder at the end of a run."""
-    tracks: int = Field(default=8, ge=1, le=8)
-    """Main tracks in figures and tables: those followed longest, which show all of the run."""
-    frames: int = Field(default=6, ge=1, le=24)
-    """Frames shown with their peaks, spread over the run."""
 
 
 class CellConfig(_Section):
@@ -271,14 +235,6 @@ class SimulateConfig(_Section):
     """Frames per second; 0 sends as fast as the client takes them."""
     series: int = Field(default=1, ge=1)
     """Times the charge cycle is sent, each as a series of its own."""
-    address: str = "tcp://127.0.0.1:*"
-    """Where the detector is reached; `*` lets the system choose a port."""
-    buffer_frames: int = Field(default=500, ge=1)
-    """Frames the detector keeps for a slow client before it drops them."""
-    prerender: bool = False
-    """Make all frames before the first is sent, for rates that cannot be made on the way."""
-    images_per_file: int = Field(default=1000, ge=1)
-    """Frames in one data file of a recording."""
 
 
 class TrainConfig(_Section):
@@ -299,13 +255,9 @@ class TrainConfig(_Section):
     lr: float = Field(default=2e-3, gt=0)
     """Highest learning rate; it rises over the first steps and falls to 0 along a cosine."""
     seed: int = Field(default=1, ge=0)
-    """Same seed and threads, same weights."""
-    threads: int = Field(default=1, ge=1)
-    """CPU threads for the network; one more simulates patches."""
+    """Same seed, same weights."""
     device: str = "auto"
     """`auto` (CUDA when there is one), `cpu`, `cuda` or `cuda:N`."""
-    save_s: float = Field(default=30.0, gt=0)
-    """How often the state is saved, so that a training that was stopped can go on."""
 
 
 class Config(_Section):
@@ -321,9 +273,7 @@ class Config(_Section):
     transport: TransportConfig = TransportConfig()
     geometry: GeometryConfig = GeometryConfig()
     tracks: TracksConfig = TracksConfig()
-    sink: SinkConfig = SinkConfig()
-    feed: FeedConfig = FeedConfig()
-    relay: RelayConfig = RelayConfig()
+    publish: PublishConfig = PublishConfig()
     metrics: MetricsConfig = MetricsConfig()
     cell: CellConfig = CellConfig()
     dashboard: DashboardConfig = DashboardConfig()

@@ -67,8 +67,8 @@ def _role(
         info = {}
         if settings.source.record is not None:
             taps.append(Recorder(settings.source.record))
-        if settings.relay.address:
-            taps.append(relay := Relay(context, settings.relay.address))
+        if settings.publish.frames:
+            taps.append(relay := Relay(context, settings.publish.frames))
             info["relay"] = relay.address
         return Ingest(
             context,

@@ -22,6 +22,8 @@ __all__ = ["Delivery"]
 
 logger = logging.getLogger(__name__)
 
+_BUNDLE_FRAMES = 16
+"""Most frames in one message."""
 _BUNDLE_BYTES = 8 << 20
 
 
@@ -53,18 +55,15 @@ class Delivery:
         self._publisher = Publisher(
             context,
             frames_address,
-            prefetch=transport.prefetch_frames,
             ack_timeout_s=transport.ack_timeout_s,
-            max_tries=transport.max_tries,
             on_failed=self._give_up,
-            heartbeat_ms=transport.heartbeat_ms,
         )
         self._acks = AckListener(context, acks_address, self._publisher)
         self.window = Window(self._publisher, transport.window_frames, transport.window_mib << 20)
         self._failed = failed
         # The reference finder takes seconds for a frame: no other frame should wait behind it.
         reference = config.detect.finder == "findpeaks"
-        self._bundle_frames = 1 if reference else transport.bundle_frames
+        self._bundle_frames = 1 if reference else _BUNDLE_FRAMES
         self._ended: deque[tuple[str, int]] = deque()
 
     @property

@@ -26,6 +26,7 @@ __all__ = ["write_report"]
 logger = logging.getLogger(__name__)
 
 _COMPARED = 48
+_SHOWN = 6
 _PATCHES = 6
 
 
@@ -34,7 +35,6 @@ def write_report(
     out: Path,
     *,
     tracks: int = 8,
-    frames: int = 6,
     chosen: Sequence[int] | None = None,
     make_fitter: Callable[[Material], Fitter] | None = None,
     patience_s: float = 10.0,
@@ -51,10 +51,8 @@ def write_report(
         Folder to write to, made if it is not there.
     tracks
         Main tracks to draw, at most 8.
-    frames
-        Frames to show, spread over the run, where none are chosen.
     chosen
-        Numbers of the frames to show.
+        Numbers of the frames to show; None: a few, spread over the run.
     make_fitter
         Returns what fits peaks, for patches and errors; without it there are none.
     patience_s
@@ -71,7 +69,7 @@ def write_report(
         It is no run folder, it has no such frame, or the report cannot be written.
     """
     folder = RunFolder.open(path)
-    material, shown, compared = gather(folder, tracks, frames, _COMPARED, chosen)
+    material, shown, compared = gather(folder, tracks, _SHOWN, _COMPARED, chosen)
     figures = out / "figures"
     try:
         figures.mkdir(parents=True, exist_ok=True)

@@ -90,7 +90,6 @@ def execute(
                 command,
                 runtime=runtime,
                 logs=out / "logs",
-                restarts=config.nodes.restarts,
             )
             with _signals(supervisor), Targets(config.metrics, out) as targets:
                 supervisor.start()

@@ -23,6 +23,8 @@ __all__ = ["NodeProcess", "Phase", "Supervisor"]
 
 logger = logging.getLogger(__name__)
 
+_RESTARTS = 5
+"""How often one node may die before the run is given up."""
 _LONGEST_PAUSE_S = 10.0
 _USER_ERROR = 2
 _PATIENCE_S = 30.0
@@ -100,7 +102,7 @@ class Supervisor:
         *,
         runtime: Path,
         logs: Path,
-        restarts: int,
+        restarts: int = _RESTARTS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.nodes = {spec.name: NodeProcess(spec, logs / f"{spec.name}.log") for spec in specs}

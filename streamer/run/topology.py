@@ -77,11 +77,7 @@ class Topology:
             addresses = [f"ipc://{runtime / name}" for name in names]
         else:
             addresses = [f"tcp://127.0.0.1:{port}" for port in _free_ports(len(names))]
-        return cls(
-            detectors,
-            gpus,
-            dict(zip(names, addresses, strict=True)) | config.transport.endpoints,
-        )
+        return cls(detectors, gpus, dict(zip(names, addresses, strict=True)))
 
     @property
     def nodes(self) -> list[str]:

@@ -24,7 +24,9 @@ __all__ = ["write_recording"]
 _SUFFIX = "_master.h5"
 
 
-def write_recording(scene: Scene, path: Path, *, truth: bool = False) -> None:
+def write_recording(
+    scene: Scene, path: Path, *, truth: bool = False, images_per_file: int = 1000
+) -> None:
     """Write a scene as HDF5: a master file and the data files that it links to.
 
     The frames are bitshuffle-LZ4 chunks, one for each. Every file appears under its name only when
@@ -33,11 +35,13 @@ def write_recording(scene: Scene, path: Path, *, truth: bool = False) -> None:
     Parameters
     ----------
     scene
-        What to record; its configuration says how many images go into a file.
+        What to record.
     path
         The master file, `x_master.h5`; its data files are `x_data_000001.h5` and so on.
     truth
         Also write the truth, to `streamer.simulator.truth.truth_path_for(path)`.
+    images_per_file
+        Frames in one data file; the last may have fewer.
 
     Raises
     ------
@@ -54,9 +58,10 @@ def write_recording(scene: Scene, path: Path, *, truth: bool = False) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with coded_frames(scene) as frames:
-            for first in range(0, scene.n_frames, scene.config.images_per_file):
+            for first in range(0, scene.n_frames, images_per_file):
                 names.append(f"{stem}_data_{len(names) + 1:06d}.h5")
-                _write_data(path.with_name(names[-1]), scene, first, frames)
+                count = min(images_per_file, scene.n_frames - first)
+                _write_data(path.with_name(names[-1]), scene, first, islice(frames, count), count)
         if truth:
             write_truth(truth_path_for(path), scene.truth(), scene.metadata())
         _write_master(path, scene, names, started)
@@ -64,8 +69,7 @@ def write_recording(scene: Scene, path: Path, *, truth: bool = False) -> None:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from None
 
 
-def _write_data(path: Path, scene: Scene, first: int, frames: Iterator[bytes]) -> None:
-    count = min(scene.config.images_per_file, scene.n_frames - first)
+def _write_data(path: Path, scene: Scene, first: int, frames: Iterator[bytes], count: int) -> None:
     with _new_file(path) as file:
         _group(file, "entry", "NXentry")
         data = _group(file, "entry/data", "NXdata").create_dataset(
@@ -78,7 +82,7 @@ def _write_data(path: Path, scene: Scene, first: int, frames: Iterator[bytes]) -
         # Images are counted from 1 here.
         data.attrs["image_nr_low"] = first + 1
         data.attrs["image_nr_high"] = first + count
-        for index, coded in enumerate(islice(frames, count)):
+        for index, coded in enumerate(frames):
             data.id.write_direct_chunk((index, 0, 0), coded)
 
 

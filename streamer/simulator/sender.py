@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +22,8 @@ __all__ = ["Detector", "Sent"]
 
 _log = logging.getLogger(__name__)
 
+_BUFFER_FRAMES = 500
+"""Frames kept for a slow client before the next are dropped."""
 _POLL_MS = 100
 """How often a wait for the client looks at the stop event."""
 _PATIENCE_S = 30.0
@@ -59,11 +59,13 @@ class Detector:
     Parameters
     ----------
     scene
-        What to send; its configuration says where, how fast and how often.
+        What to send; its configuration says how fast and how often.
     truth
         File to write the truth to before a client is waited for; None writes none.
     cycler
         Told of each frame that is sent; None for none.
+    address
+        Where clients connect; port ``*`` lets the system choose one.
 
     Raises
     ------
@@ -72,28 +74,30 @@ class Detector:
     """
 
     def __init__(
-        self, scene: Scene, truth: Path | None = None, cycler: Cycler | None = None
+        self,
+        scene: Scene,
+        truth: Path | None = None,
+        cycler: Cycler | None = None,
+        address: str = "tcp://127.0.0.1:*",
     ) -> None:
         self._scene = scene
         self._cycler = cycler
         self._truth = truth
-        self._rendered: list[bytes] = []
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.PUSH)
         # Set from the start: a connection that its client breaks keeps what it has by then.
         self._socket.linger = round(_LINGER_S * 1000)
-        self._socket.sndhwm = scene.config.buffer_frames
-        address = scene.config.address
+        self._socket.sndhwm = _BUFFER_FRAMES
         try:
             self._socket.bind(address)
         except zmq.ZMQError as error:
             self.close()
             if error.errno == zmq.EADDRINUSE:
                 raise UserError(
-                    f"port in use: {address}; stop the other program or set simulate.address"
+                    f"port in use: {address}; stop the other program or choose another port"
                 ) from None
             raise UserError(
-                f"cannot listen at simulate.address={address}: {zmq.strerror(error.errno or 0)}"
+                f"cannot listen at {address}: {zmq.strerror(error.errno or 0)}"
             ) from None
         self.endpoint = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
         """Where a client connects, with the port that was chosen."""
@@ -132,8 +136,6 @@ class Detector:
         """
         stop = stop or threading.Event()
         scene, config = self._scene, self._scene.config
-        if config.prerender:
-            self._prerender(stop)
         if self._truth is not None:
             write_truth(self._truth, scene.truth(), scene.metadata())
         if not self._wait_for_room(stop, client_timeout_s):
@@ -153,7 +155,7 @@ class Detector:
     def _send_series(self, series_id: int, stop: threading.Event) -> tuple[int, int, bool]:
         """Return how many frames were sent and dropped, and whether all had their turn."""
         sent = dropped = 0
-        with self._frames() as frames:
+        with coded_frames(self._scene) as frames:
             if not self._wait_for_room(stop, _PATIENCE_S):
                 return 0, 0, False
             messages = SeriesMessages(self._scene, series_id)
@@ -203,15 +205,3 @@ class Detector:
             if left_ms == 0.0:
                 return False
         return False
-
-    def _frames(self) -> AbstractContextManager[Iterator[bytes]]:
-        if self._rendered:
-            return nullcontext(iter(self._rendered))
-        return coded_frames(self._scene)
-
-    def _prerender(self, stop: threading.Event) -> None:
-        with coded_frames(self._scene) as frames:
-            for coded in frames:
-                if stop.is_set():
-                    return
-                self._rendered.append(coded)

@@ -14,7 +14,10 @@ from streamer.results.schema import FRAMES, PEAKS, Columns
 from streamer.sink.tables import Row, as_table, frame_columns, peak_columns
 from streamer.tracks.linking import Tracking
 
-__all__ = ["Committer", "Part"]
+__all__ = ["COMMIT_S", "Committer", "Part"]
+
+COMMIT_S = 0.5
+"""Longest time in seconds that a row waits before it is on disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +42,10 @@ class Committer:
         Adds what is known of each peak's place, and learns what is on disk.
     first
         Number of the first part.
-    commit_s
-        Longest time in seconds that a row waits for others.
     most_rows
         Rows that make a part.
+    commit_s
+        Longest time in seconds that a row waits for others.
     clock
         Returns a monotonic time in seconds.
     """
@@ -53,8 +56,8 @@ class Committer:
         tracking: Tracking,
         *,
         first: int,
-        commit_s: float,
         most_rows: int,
+        commit_s: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.latency_ms = 0.0

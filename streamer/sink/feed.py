@@ -26,7 +26,8 @@ class Feed:
     Parameters
     ----------
     address
-        Where to bind; ``tcp://127.0.0.1:*`` lets the system choose a port.
+        Where to bind; ``tcp://127.0.0.1:*`` lets the system choose a port. Empty: nowhere, and
+        nobody hears what is published.
 
     Raises
     ------
@@ -37,7 +38,7 @@ class Feed:
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], address: str) -> None:
         self.socket = context.socket(zmq.PUB)
         self.socket.set(zmq.LINGER, 500)  # the last message of a run is worth half a second
-        self.address = bind(self.socket, address)
+        self.address = bind(self.socket, address) if address else ""
 
     def publish(self, topic: str, series: Sequence[str], columns: Columns) -> None:
         """Publish rows; ``columns["series"]`` indexes `series`."""

@@ -15,7 +15,7 @@ from streamer.results.folder import LastPart, RunFolder
 from streamer.selection import parse_frames
 from streamer.sink.account import Account
 from streamer.sink.acknowledger import Acknowledger
-from streamer.sink.commit import Committer
+from streamer.sink.commit import COMMIT_S, Committer
 from streamer.sink.feed import Feed
 from streamer.sink.order import Order
 from streamer.sink.tables import Result, Row, read_results
@@ -71,16 +71,14 @@ class Sink:
             folder,
             self._tracking,
             first=last.index + 1 if last else 0,
-            commit_s=config.sink.commit_s,
+            commit_s=COMMIT_S,
             most_rows=max(1, config.transport.window_frames // 4),
         )
         if last is not None:
             self._resume(folder, last)
         self._acks = Acknowledger(context, acks_address, self._order.upto)
-        self.feed = Feed(context, config.feed.address)
-        self._subscriber = Subscriber(
-            context, addresses, FAR_END, "sink", heartbeat_ms=config.transport.heartbeat_ms
-        )
+        self.feed = Feed(context, config.publish.peaks)
+        self._subscriber = Subscriber(context, addresses, FAR_END, "sink")
         self._stopping = False
 
     @property

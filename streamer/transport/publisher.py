@@ -20,6 +20,10 @@ from streamer.transport.sockets import FAR_END, bind, harden
 
 __all__ = ["Publisher"]
 
+_PREFETCH_FRAMES = 512
+"""Frames one member may have before it: enough to work on while the sink writes a part."""
+_MAX_TRIES = 3
+
 
 class Publisher:
     """Sends each parcel to one member of a pool and keeps it until it is acknowledged.
@@ -39,8 +43,6 @@ class Publisher:
         A parcel sent this often in vain is handed to `on_failed`.
     on_failed
         Called with such a parcel, which is then forgotten.
-    heartbeat_ms
-        Interval of ZMTP heartbeats.
 
     Raises
     ------
@@ -53,15 +55,14 @@ class Publisher:
         context: zmq.Context[zmq.Socket[bytes]],
         address: str,
         *,
-        prefetch: int = 128,
+        prefetch: int = _PREFETCH_FRAMES,
         ack_timeout_s: float | None = None,
-        max_tries: int = 3,
+        max_tries: int = _MAX_TRIES,
         on_failed: Callable[[Parcel], None] | None = None,
-        heartbeat_ms: int = 1000,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.socket = context.socket(zmq.XPUB)
-        harden(self.socket, heartbeat_ms)
+        harden(self.socket)
         self.socket.set(zmq.SNDHWM, 0)
         self.address = bind(self.socket, address)
         self.redelivered = 0

@@ -8,7 +8,6 @@ from streamer.errors import UserError
 
 __all__ = ["DETECTORS", "FAR_END", "GPUS", "bind"]
 
-
 DETECTORS, GPUS = "detectors", "gpus"
 """Pools of workers."""
 
@@ -16,6 +15,10 @@ DETECTORS, GPUS = "detectors", "gpus"
 FAR_END = "sink"
 """The pool of the node that acknowledges. Its member keeps what it was sent until that is on disk,
 so there is no bound on how much it may have before it, and only its death sends anything again."""
+
+
+_HEARTBEAT_MS = 1000
+"""Between two heartbeats; a peer that is silent for five of them is gone."""
 
 
 def bind(socket: zmq.Socket[bytes], address: str) -> str:
@@ -39,9 +42,9 @@ def bind(socket: zmq.Socket[bytes], address: str) -> str:
     return (endpoint.decode() if isinstance(endpoint, bytes) else str(endpoint)).rstrip("\0")
 
 
-def harden(socket: zmq.Socket[bytes], heartbeat_ms: int) -> None:
+def harden(socket: zmq.Socket[bytes]) -> None:
     """Notice a peer that vanished without a word; wait for nobody when closing."""
     socket.set(zmq.LINGER, 0)
-    socket.set(zmq.HEARTBEAT_IVL, heartbeat_ms)
-    socket.set(zmq.HEARTBEAT_TIMEOUT, 5 * heartbeat_ms)
-    socket.set(zmq.HEARTBEAT_TTL, 5 * heartbeat_ms)
+    socket.set(zmq.HEARTBEAT_IVL, _HEARTBEAT_MS)
+    socket.set(zmq.HEARTBEAT_TIMEOUT, 5 * _HEARTBEAT_MS)
+    socket.set(zmq.HEARTBEAT_TTL, 5 * _HEARTBEAT_MS)

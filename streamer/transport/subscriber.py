@@ -32,11 +32,9 @@ class Subscriber:
         addresses: Sequence[str],
         pool: str,
         name: str,
-        *,
-        heartbeat_ms: int = 1000,
     ) -> None:
         self.socket = context.socket(zmq.SUB)
-        harden(self.socket, heartbeat_ms)
+        harden(self.socket)
         self.socket.set(zmq.RCVHWM, 0)
         self.socket.set(zmq.RECONNECT_IVL, 50)
         self.socket.set(zmq.RECONNECT_IVL_MAX, 500)

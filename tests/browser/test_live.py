@@ -18,7 +18,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from streamer.config import load_config
 from streamer.results.folder import RunFolder
+from streamer.simulator.cycler import Cycler
+from streamer.simulator.eiger_files import write_recording
+from streamer.simulator.scene import Scene
 from tests.browser.conftest import shown, until
 
 pytestmark = [
@@ -32,7 +36,6 @@ QUICK = [
     "positions.method=gaussian",
     "positions.check_share=0",
     "nodes.gpus=1",
-    "sink.commit_s=0.1",
 ]
 """Processes start fast without torch; fits give an error bar."""
 
@@ -99,8 +102,11 @@ def ended(tmp_path_factory: pytest.TempPathFactory, browser: Any) -> Iterator[tu
     """Folder and page of a run of a recording of which a file is gone, with its cell."""
     folder = tmp_path_factory.mktemp("ended")
     recording, cell = folder / "cycle_master.h5", folder / "cell.csv"
-    frames = [f"simulate.frames={FRAMES}", f"simulate.images_per_file={PER_FILE}"]
-    call("simulate", "--out", str(recording), "--cell", str(cell), *sets(*SCENE, *frames))
+    scene = Scene(load_config(None, [*SCENE, f"simulate.frames={FRAMES}"]).simulate)
+    write_recording(scene, recording, images_per_file=PER_FILE)
+    with Cycler(scene, cell) as cycler:
+        for frame in range(FRAMES):
+            cycler.note(frame, time.time() + frame * scene.frame_time)
     (folder / "cycle_data_000002.h5").unlink()
     words = ["--out", str(folder / "run"), "--dashboard", "0"]
     said = call("replay", str(recording), *words, *sets(*QUICK, f"cell.file={cell}"))

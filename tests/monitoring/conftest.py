@@ -135,8 +135,6 @@ class Plant:
                 "report.auto=false",
                 "positions.check_share=0.3",
                 "positions.backend=eager",
-                "sink.commit_s=0.2",
-                "transport.heartbeat_ms=200",
             ],
         )
         wait_until(self.prometheus.find)

@@ -23,7 +23,7 @@ from streamer.results.folder import RunFolder
 from streamer.sources import open_source
 
 ROOT = Path(__file__).parents[2]
-QUICK = ["positions.method=centroid", "nodes.detectors=1", "nodes.gpus=1", "sink.commit_s=0.1"]
+QUICK = ["positions.method=centroid", "nodes.detectors=1", "nodes.gpus=1"]
 """Settings of a run whose processes start fast: no torch."""
 
 

@@ -21,7 +21,7 @@ LAUNCH = Path(__file__).parents[2] / "launch.py"
 FRAMES = 120
 SCENE = ["simulate.frames=120", "simulate.rows=256", "simulate.cols=256", "simulate.spots=8"]
 QUICK = [
-    *SCENE, "positions.method=centroid", "nodes.gpus=1", "sink.commit_s=0.1", "report.auto=false",
+    *SCENE, "positions.method=centroid", "nodes.gpus=1", "report.auto=false",
 ]  # fmt: skip
 """Settings of a run whose processes start fast: no torch."""
 

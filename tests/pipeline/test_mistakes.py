@@ -145,7 +145,7 @@ def test_an_address_that_cannot_be_bound_leaves_nothing(tmp_path):
         "--out",
         str(out),
         "--set",
-        "transport.endpoints.status=tcp://nowhere",
+        "publish.frames=tcp://nowhere",
     )
     assert done.returncode == 2, done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
@@ -194,7 +194,7 @@ def test_a_feed_port_in_use_is_named_and_leaves_nothing(tmp_path):
         address = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
         out = tmp_path / "run"
         done = launch(
-            "replay", str(frames), "--out", str(out), "--set", f"feed.address={address}",
+            "replay", str(frames), "--out", str(out), "--set", f"publish.peaks={address}",
             "--set", "positions.method=centroid",
         )  # fmt: skip
     assert done.returncode == 2, done.stderr

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from streamer.config import PositionsConfig
 from streamer.errors import UserError
-from workers.place.base import PositionMethod, Positions
+from workers.place.base import BATCH_PATCHES, PositionMethod, Positions
 from workers.place.methods import make_method
 
 __all__ = ["REFERENCE", "Candidate", "candidates"]
@@ -77,7 +77,7 @@ def candidates(config: PositionsConfig) -> list[Candidate]:
     Parameters
     ----------
     config
-        Checkpoint, device (``auto`` is the CPU here, so that times are of one core) and batch.
+        Checkpoint and device (``auto`` is the CPU here, so that times are of one core).
 
     Raises
     ------
@@ -92,7 +92,7 @@ def candidates(config: PositionsConfig) -> list[Candidate]:
         # What is compiled on first use is no part of the time for a peak.
         shape = (1, method.patch_size, method.patch_size)
         method.place(np.ones(shape, np.float32), np.ones(shape, np.bool_))
-        return Candidate(name, method, config.batch_patches, clock)
+        return Candidate(name, method, BATCH_PATCHES, clock)
 
     made = [make("braggnn", method="braggnn")]
     published = _published(config.checkpoint)

@@ -104,20 +104,10 @@ class DetectorWorker:
         self._mask, self._dark = mask, dark
         self._corrections: dict[str, Correction | str] = {}
         self._begun: dict[str, int] = {}
-        heartbeat = config.transport.heartbeat_ms
-        self._publisher = Publisher(
-            context,
-            patches_address,
-            prefetch=config.transport.prefetch_frames,
-            max_tries=config.transport.max_tries,
-            on_failed=self._on_failed,
-            heartbeat_ms=heartbeat,
-        )
+        self._publisher = Publisher(context, patches_address, on_failed=self._on_failed)
         self._acks = AckListener(context, acks_address, self._publisher)
         self._subscriber: Subscriber | None = None
-        self._subscribe = partial(
-            Subscriber, context, [frames_address], DETECTORS, name, heartbeat_ms=heartbeat
-        )
+        self._subscribe = partial(Subscriber, context, [frames_address], DETECTORS, name)
         self._stopping = False
 
     @property

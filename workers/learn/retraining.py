@@ -44,7 +44,7 @@ from workers.detect.survey import Observations, Pair, RecordedFootage, find_peak
 from workers.learn.assessment import Assessment, Judge, assessment_table, grew_worse
 from workers.learn.examples import Examples, draw_examples, join, measured_examples, simulate
 from workers.learn.labels import Labels, draw_like, held_out, integrated_counts, label
-from workers.learn.training import RANGES, Learner, learn, write_card
+from workers.learn.training import RANGES, THREADS, Learner, learn, write_card
 from workers.place.base import TRAINED_PX
 from workers.place.fit.methods import Noise
 from workers.place.network.backends.device import choose_device
@@ -104,7 +104,7 @@ def retrain(config: Config, recording: str, out: Path, console: Console) -> None
 
     What is compared are peaks of frames that nothing was learnt from, see
     `workers.learn.assessment.grew_worse`: with the network at the start and, where `out` holds one
-    already, with that one. Same recording, configuration and number of threads, same weights.
+    already, with that one. Same recording and configuration, same weights.
 
     Parameters
     ----------
@@ -200,7 +200,7 @@ def _to_replace(path: Path, size: int) -> tuple[BraggNN, Convention]:
 
 def _method(network: BraggNN, convention: Convention, config: TrainConfig) -> NetworkMethod:
     # The same chunks as while training, so that results are the same to the last digit.
-    backend = TorchBackend(network, choose_device(config.device), config.threads, chunk=256)
+    backend = TorchBackend(network, choose_device(config.device), THREADS, chunk=256)
     return NetworkMethod(backend, network.architecture, convention)
 
 
@@ -290,7 +290,7 @@ def _write(
     assessments: Mapping[str, Assessment],
     content: dict[str, Any],
 ) -> None:
-    recipe = config.model_dump(mode="json", exclude={"device", "save_s"})
+    recipe = config.model_dump(mode="json", exclude={"device"})
     out.parent.mkdir(parents=True, exist_ok=True)
     save_network(learner.network, out)
     write_card(

@@ -32,7 +32,7 @@ from workers.place.network.braggnn import ARCHITECTURES, BraggNN, FoldedBraggNN,
 from workers.place.network.checkpoints import read_file, save_network, start_from, write_file
 from workers.place.network.method import NetworkMethod
 
-__all__ = ["RANGES", "Learner", "learn", "train", "write_card"]
+__all__ = ["RANGES", "THREADS", "Learner", "learn", "train", "write_card"]
 
 RANGES = PeakRanges(
     voigt_share=0.3, edge_share=0.25, edge_near_share=0.5, corner_share=0.25, hot_share=0.15
@@ -40,6 +40,11 @@ RANGES = PeakRanges(
 """What the peaks are drawn from that networks learn from."""
 _EVALUATIONS = 20
 _CHUNK = 256
+_SAVE_S = 30.0
+"""How often the state is saved, so that a training that was stopped can go on."""
+THREADS = 1
+"""Of the CPU for the network: sums in another order would make other weights. One more simulates
+patches."""
 _PART = 256 * 64
 """Patches times channels whose gradients are computed at once: activations should stay cached."""
 _MUON_RATE = 2.0
@@ -49,7 +54,7 @@ _MUON_RATE = 2.0
 def train(config: TrainConfig, out: Path, console: Console | None = None) -> list[Figures]:
     """Train a network and write its weights to `out`, with a card of how it was made beside it.
 
-    The state is saved beside `out` with the suffix ``.resume`` every `config.save_s` seconds and on
+    The state is saved beside `out` with the suffix ``.resume`` every half minute and on
     a keyboard interrupt; when that file exists, training goes on from there and ends with the
     weights it would have had without the stop.
 
@@ -90,7 +95,7 @@ def train(config: TrainConfig, out: Path, console: Console | None = None) -> lis
                     completed=learner.step,
                     note=" ".join([f"loss {loss:.3f}  x bound", *(f"{x:.3f}" for x in ratios)]),
                 )
-                if interrupted.is_set() or time.monotonic() - saved > config.save_s:
+                if interrupted.is_set() or time.monotonic() - saved > _SAVE_S:
                     run.save()
                     saved = time.monotonic()
                     if interrupted.is_set():
@@ -106,7 +111,7 @@ class Learner:
     network
         Moved to the device.
     config
-        Device, threads, learning rate and number of patches.
+        Device, learning rate and number of patches.
 
     Raises
     ------
@@ -115,14 +120,13 @@ class Learner:
     """
 
     def __init__(self, network: BraggNN, config: TrainConfig):
-        torch.set_num_threads(config.threads)
+        torch.set_num_threads(THREADS)
         self.device = choose_device(config.device)
         # The layout that evaluations use too: results depend on it in the last digits.
         self.network = channels_last(network).to(self.device)
         self.optimisers = _optimisers(self.network, config.lr)
         self.steps = math.ceil(config.patches / config.batch)
         self.step, self.seconds = 0, 0.0
-        self._threads = config.threads
 
     def advance(self, examples: Examples) -> float:
         """Take one step; return its loss."""
@@ -160,7 +164,7 @@ class Learner:
 
     def method(self) -> NetworkMethod:
         """Return what places peaks with the network as it is now."""
-        backend = TorchBackend(self.network, self.device, self._threads, chunk=_CHUNK)
+        backend = TorchBackend(self.network, self.device, THREADS, chunk=_CHUNK)
         return NetworkMethod(backend, self.network.architecture)
 
 
@@ -264,7 +268,7 @@ class _Training:
 
     def _recipe(self) -> dict[str, Any]:
         """Return what decides which weights come out."""
-        recipe = self.config.model_dump(mode="json", exclude={"device", "save_s"})
+        recipe = self.config.model_dump(mode="json", exclude={"device"})
         return {**recipe, "start": self.config.start and self.config.start.name}
 
     def finish(self) -> list[Figures]:

@@ -12,8 +12,18 @@ from numpy.typing import NDArray
 
 from streamer.frames.flags import POOR_FIT, UNTRUSTED
 
-__all__ = ["PATCH_SIZE", "TRAINED_PX", "PositionMethod", "Positions", "border_level", "flagged"]
+__all__ = [
+    "BATCH_PATCHES",
+    "PATCH_SIZE",
+    "TRAINED_PX",
+    "PositionMethod",
+    "Positions",
+    "border_level",
+    "flagged",
+]
 
+BATCH_PATCHES = 512
+"""Most patches in one batch."""
 PATCH_SIZE = 11
 """Pixels along each axis of the patches of the project's own methods and networks."""
 TRAINED_PX = 1.0

@@ -20,13 +20,15 @@ from streamer.transport.pool import Parcel
 from streamer.transport.publisher import Publisher
 from streamer.transport.sockets import FAR_END, GPUS
 from streamer.transport.subscriber import Subscriber
-from workers.place.base import PositionMethod, Positions
+from workers.place.base import BATCH_PATCHES, PositionMethod, Positions
 from workers.place.batch import Batch, Batcher
 from workers.place.gauges import GpuGauges
 from workers.place.live_check import LiveCheck
 from workers.place.refit import doubtful, refit
 
 __all__ = ["GpuWorker", "place_peaks"]
+
+_BATCH_WAIT_S = 0.002
 
 
 def place_peaks(peaks: NDArray[np.void], placed: Positions, binning: int = 1) -> NDArray[np.void]:
@@ -77,6 +79,10 @@ class GpuWorker:
         Compares some of the positions with those of another method.
     info
         What else to report.
+    most
+        Patches in one batch at most.
+    wait_s
+        Longest time in seconds that a patch waits for its batch to fill.
     """
 
     def __init__(
@@ -93,6 +99,8 @@ class GpuWorker:
         second: PositionMethod | None = None,
         check: LiveCheck | None = None,
         info: Mapping[str, str] | None = None,
+        most: int = BATCH_PATCHES,
+        wait_s: float = _BATCH_WAIT_S,
     ) -> None:
         self._method = method
         self._refit = second
@@ -103,15 +111,10 @@ class GpuWorker:
         GpuGauges(metrics.registry)
         metrics.stages.expect("place", "refit", "check")
         self._binning = config.detect.binning
-        self._batcher = Batcher(
-            config.positions.batch_patches, config.positions.batch_wait_ms / 1000.0
-        )
-        heartbeat = config.transport.heartbeat_ms
-        self._publisher = Publisher(context, positions_address, heartbeat_ms=heartbeat)
+        self._batcher = Batcher(most, wait_s)
+        self._publisher = Publisher(context, positions_address)
         self._acks = AckListener(context, acks_address, self._publisher)
-        self._subscriber = Subscriber(
-            context, patches_addresses, GPUS, name, heartbeat_ms=heartbeat
-        )
+        self._subscriber = Subscriber(context, patches_addresses, GPUS, name)
         self._stopping = False
 
     @property

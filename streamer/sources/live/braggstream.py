@@ -17,7 +17,7 @@ __all__ = ["PIPELINE", "open_braggstream"]
 PIPELINE = Sender(
     "the pipeline",
     "braggstream://192.168.0.20:7000",
-    advice="is it running, and is its relay.address set to that port?",
+    advice="is it running, and is its publish.frames set to that port?",
 )
 
 _TOPICS = (b"series", b"frame", b"gap", b"end")
@@ -31,7 +31,7 @@ def open_braggstream(uri: str, config: SourceConfig) -> LiveSource:
     Parameters
     ----------
     uri
-        ``braggstream://host:port``, the ``relay.address`` of the other pipeline.
+        ``braggstream://host:port``, the ``publish.frames`` of the other pipeline.
 
     Raises
     ------

@@ -35,7 +35,7 @@ from workers.place.base import Positions as Placed
 from workers.place.methods import patch_size_of
 from workers.place.node import GpuWorker
 
-CONFIG = Config.model_validate({"positions": {"batch_wait_ms": 20.0}})
+CONFIG = Config()
 SPOTS = [(20, 30), (40, 12), (45, 50)]
 
 
@@ -131,6 +131,8 @@ def gpu(context, address):
     lines = []
 
     def make(config=CONFIG, **more):
+        more.setdefault("wait_s", 0.02)  # what is sent at once makes one batch
+
         def worker(patches, acks, metrics):
             out, method = address(), Method()
             ends = {"patches_addresses": [patches], "positions_address": out, "acks_address": acks}
@@ -280,8 +282,7 @@ def test_a_gpu_worker_places_peaks_of_several_frames_in_one_batch(gpu):
 
 
 def test_a_full_batch_does_not_wait_and_a_part_of_one_does_not_wait_for_ever(gpu):
-    positions_config = {"batch_patches": 2, "batch_wait_ms": 60_000.0}
-    line = gpu(Config.model_validate({"positions": positions_config}))
+    line = gpu(most=2, wait_s=60.0)
     send_patches(line, [[(10, 10, 0, 0)], [(10, 10, 0, 0)], [(10, 10, 0, 0)]])
     line.run(lambda: line.received)
     assert line.worker.method.batches == [2]

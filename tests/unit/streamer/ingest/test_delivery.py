@@ -35,9 +35,7 @@ class Rig:
         self.seen = {}
 
     def join(self, pool, name):
-        self.subscribers.append(
-            Subscriber(self.context, [self.frames_address], pool, name, heartbeat_ms=1000)
-        )
+        self.subscribers.append(Subscriber(self.context, [self.frames_address], pool, name))
         self.seen[name] = []
         while not self.delivery._publisher.members(pool):
             self.delivery.sockets[0].poll(10)
@@ -90,11 +88,12 @@ def bundles(seen):
 @pytest.mark.parametrize(
     ("config", "sizes"),
     [
-        ({"transport": {"bundle_frames": 4}}, [4, 4, 2]),
+        ({}, [4, 4, 2]),
         ({"detect": {"finder": "findpeaks"}}, [1] * 10),
     ],
 )
-def test_frames_go_in_bundles_as_they_are(make, config, sizes):
+def test_frames_go_in_bundles_as_they_are(make, config, sizes, monkeypatch):
+    monkeypatch.setattr("streamer.ingest.delivery._BUNDLE_FRAMES", 4)
     rig = make(**config)
     seen = rig.join(DETECTORS, "w")
     rig.delivery.send(frames(0, 10))
@@ -161,12 +160,12 @@ def test_a_frame_that_failed_is_set_aside_and_no_other(make):
 
 
 def test_a_frame_that_brings_nothing_however_often_is_told_to_the_sink(make):
-    rig = make(transport={"ack_timeout_s": 0.05, "max_tries": 2})
+    rig = make(transport={"ack_timeout_s": 0.05})
     worker, sink = rig.join(DETECTORS, "w"), rig.join(FAR_END, "sink")
     rig.delivery.send(frames(0, 1))
     rig.until(lambda: sink)
     (frame,) = frames(0, 1)
-    assert sink[0] == frame.as_gap("failed", "no result after 2 tries")
-    assert bundles(worker) == [[0], [0]]
-    assert rig.delivery.redelivered == 1
+    assert sink[0] == frame.as_gap("failed", "no result after 3 tries")
+    assert bundles(worker) == [[0], [0], [0]]
+    assert rig.delivery.redelivered == 2
     assert (rig.folder / "failed" / "1_00000000.bin").exists()

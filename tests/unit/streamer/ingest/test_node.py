@@ -199,7 +199,7 @@ def test_a_series_goes_on_when_its_only_worker_is_replaced(make, context):
 
 
 def test_the_window_holds_a_recording_back(make):
-    config = {"transport": {"window_frames": 20, "prefetch_frames": 1000}}
+    config = {"transport": {"window_frames": 20}}
     source = FakeSource(a_series(300))
     rig = make(source, config)
     rig.turn(30)
@@ -228,7 +228,7 @@ def test_bytes_bound_the_window_too(make):
             ],
         ]
     )
-    rig = make(source, {"transport": {"window_mib": 1, "prefetch_frames": 1000}})
+    rig = make(source, {"transport": {"window_mib": 1}})
     rig.turn(20)
     assert len(rig.frames) < 130
     rig.settle()
@@ -236,8 +236,9 @@ def test_bytes_bound_the_window_too(make):
 
 
 def test_newest_sheds_the_oldest_and_accounts_for_each(make):
-    config = {"overload": "newest", "transport": {"window_frames": 8, "prefetch_frames": 8}}
+    config = {"overload": "newest", "transport": {"window_frames": 8}}
     rig = make(FakeSource(a_series(200), live=True), config)
+    rig.turn(5)  # nothing is acknowledged
     rig.settle()
     seen = {frame.frame for frame, _ in rig.frames}
     shed = {gap.first for gap in rig.gaps("shed")}
@@ -248,7 +249,7 @@ def test_newest_sheds_the_oldest_and_accounts_for_each(make):
 
 
 def test_spool_loses_nothing_and_keeps_the_order(make):
-    config = {"overload": "spool", "transport": {"window_frames": 8, "prefetch_frames": 8}}
+    config = {"overload": "spool", "transport": {"window_frames": 8}}
     rig = make(FakeSource(a_series(200), live=True), config)
     rig.turn(5)
     assert (rig.out / "spool.bin").stat().st_size >= 0

@@ -224,5 +224,5 @@ def test_tap_sees_what_is_read_and_counts_with_the_source():
 
 
 def test_address_where_nothing_listens_is_told():
-    with pytest.raises(UserError, match=r"cannot reach the pipeline .* relay\.address"):
+    with pytest.raises(UserError, match=r"cannot reach the pipeline .* publish\.frames"):
         check_reachable("braggstream://127.0.0.1:1", SourceConfig(connect_s=0.1))

@@ -16,7 +16,7 @@ from streamer.simulator.eiger_files import write_recording
 from streamer.simulator.scene import Scene
 from streamer.simulator.truth import read_truth, truth_path_for, write_truth
 
-CONFIG = SimulateConfig(frames=12, rows=150, cols=170, spots=3, seed=1, images_per_file=5)
+CONFIG = SimulateConfig(frames=12, rows=150, cols=170, spots=3, seed=1)
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def scene() -> Scene:
 @pytest.fixture(scope="module")
 def master(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("recording") / "deep" / "series_1_master.h5"
-    write_recording(scene, path, truth=True)
+    write_recording(scene, path, truth=True, images_per_file=5)
     return path
 
 
@@ -113,7 +113,7 @@ def test_a_recording_that_fails_has_no_master_file(
 
     monkeypatch.setattr(scene, "render", render)
     with pytest.raises(UserError, match=r"cannot write .*: No space left on device"):
-        write_recording(scene, tmp_path / "x_master.h5", truth=True)
+        write_recording(scene, tmp_path / "x_master.h5", truth=True, images_per_file=5)
     assert [path.name for path in tmp_path.iterdir()] == ["x_data_000001.h5"]
 
 

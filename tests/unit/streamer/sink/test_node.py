@@ -28,7 +28,12 @@ from streamer.transport.pool import Parcel
 from streamer.transport.publisher import Publisher
 from streamer.transport.sockets import FAR_END
 
-CONFIG = Config.model_validate({"sink": {"commit_s": 0.01}})
+CONFIG = Config()
+
+
+@pytest.fixture(autouse=True)
+def _commits_are_quick(monkeypatch):
+    monkeypatch.setattr("streamer.sink.node.COMMIT_S", 0.01)
 
 
 def a_frame(seq, frame, where, reason=""):
@@ -362,7 +367,7 @@ def test_without_a_geometry_there_are_no_angles(rig):
 
 def test_what_a_user_says_of_the_geometry_goes_before_the_header(context, address, tmp_path):
     keys = {"distance_m": 0.3, "beam_row": 1.0, "beam_col": 2.0, "pixel_m": 1e-4}
-    config = Config.model_validate({"geometry": keys, "sink": {"commit_s": 0.01}})
+    config = Config.model_validate({"geometry": keys})
     rig = Rig(context, address, RunFolder.create(tmp_path / "run"), config)
     assert rig.folder.read_geometry().beam == pytest.approx((1, 2))
     a_header(rig)

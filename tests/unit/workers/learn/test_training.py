@@ -135,9 +135,8 @@ def test_resumed_training_gives_the_same_weights(tmp_path, monkeypatch):
 
 def test_state_is_saved_on_the_way(tmp_path, monkeypatch):
     """What is killed without warning goes on from the last save."""
-    config = TrainConfig(
-        architecture="compact", patches=16 * 9, batch=16, device="cpu", save_s=1e-9
-    )
+    monkeypatch.setattr(training, "_SAVE_S", 0.0)
+    config = TrainConfig(architecture="compact", patches=16 * 9, batch=16, device="cpu")
     training.train(config, tmp_path / "whole.pt", quiet())
 
     def fail() -> None:
@@ -213,7 +212,7 @@ def test_damaged_state_is_refused(content, tmp_path):
 
 
 def test_state_without_content_is_refused(tmp_path):
-    recipe = SMALL.model_dump(mode="json", exclude={"device", "save_s"})
+    recipe = SMALL.model_dump(mode="json", exclude={"device"})
     torch.save({"recipe": recipe}, tmp_path / "net.pt.resume")
     with pytest.raises(UserError, match="no usable state; delete"):
         training.train(SMALL, tmp_path / "net.pt", quiet())
