@@ -177,18 +177,19 @@ class PlainView:
 
 def _trouble(now: Snapshot) -> str:
     """Return what did not go as it should, in plain words; empty if all did."""
+    delivery = now.delivery
     facts = [
         (now.frames.get("failed", 0), "failed"),
         (now.frames.get("missing", 0), "missing from the source"),
         (now.frames.get("shed", 0), "shed"),
-        (now.redelivered, "sent again"),
-        (now.duplicates, "duplicates dropped"),
-        (now.refused, "messages refused"),
-        (now.restarts, "restarts"),
+        (delivery.redelivered, "sent again"),
+        (delivery.duplicates, "duplicates dropped"),
+        (delivery.refused, "messages refused"),
+        (delivery.restarts, "restarts"),
     ]
     words = [f"{count:,} {what}" for count, what in facts if count]
-    if now.ignored:
-        words.append(f"messages of the source not used: {now.ignored}")
+    if delivery.ignored:
+        words.append(f"messages of the source not used: {delivery.ignored}")
     return ", ".join(words)
 
 

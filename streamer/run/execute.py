@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
 import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -19,25 +19,21 @@ from typing import Any
 import zmq
 
 from streamer.cell.log import CellLog
-from streamer.config import Config
+from streamer.config import CellConfig, Config
 from streamer.errors import RunError, UserError
 from streamer.results.folder import RunFolder, write_atomically
 from streamer.run.console import View
-from streamer.run.snapshot import (
-    LIVE_FILE,
-    take_snapshot,
-)
+from streamer.run.snapshot import LIVE_FILE, Snapshot, take_snapshot
 from streamer.run.summary import summarise
 from streamer.run.supervisor import Phase, Supervisor
 from streamer.run.targets import Targets
-from streamer.run.topology import NodeSpec, Topology
+from streamer.run.topology import Topology
 
 __all__ = ["execute"]
 
 logger = logging.getLogger(__name__)
-
-
 _TICK_S = 0.125
+_NOTE_S = 1.0
 
 
 def execute(
@@ -75,60 +71,72 @@ def execute(
     """
     was_there = out.exists()
     folder = RunFolder.create(out)
+    try:
+        _process(config, source, folder, command, view, patch_size, expected, cuda_devices)
+    except UserError as error:
+        if not _remove(folder, was_there):
+            raise UserError(f"{error} (what came before is in {out})") from None
+        raise
+    return folder.read_summary()
+
+
+def _process(
+    config: Config,
+    source: str,
+    folder: RunFolder,
+    command: Callable[[Path], list[str]],
+    view: View,
+    patch_size: int,
+    expected: int | None,
+    cuda_devices: int,
+) -> None:
+    """Have all nodes at work until the run is over; no node is left, however it ends."""
+    out, started = folder.path, time.time()
     write_atomically(out / "config.yaml", config.to_yaml())
-    started = time.time()
     folder.write_summary(summarise(folder, source, started, None, None, "running"))
-    cell = _open_cell(config, folder, was_there)
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     supervisor: Supervisor | None = None
     try:
-        with _runtime_folder() as runtime:
+        with (
+            _cell_log(config.cell, out) as cell,
+            _context() as context,
+            _runtime_folder() as runtime,
+        ):
             topology = Topology.plan(config, runtime, cuda_devices)
             supervisor = Supervisor(
                 context,
-                _specs(topology, config, source, out, patch_size),
+                topology.specs(source, out, patch_size, config.metrics.base_port),
                 command,
                 runtime=runtime,
                 logs=out / "logs",
             )
-            with _signals(supervisor), Targets(config.metrics, out) as targets:
+            with (
+                closing(supervisor),
+                _signals(supervisor),
+                Targets(config.metrics, out) as targets,
+            ):
                 supervisor.start()
-                _watch(supervisor, view, out, source, started, expected, targets, cell)
-    except UserError as error:
-        if supervisor is not None:
-            supervisor.close()  # so that no part is committed between a look and the removal
-        if not _remove(folder, was_there):
-            raise UserError(f"{error} (what came before is in {out})") from None
-        raise
+                observe = partial(take_snapshot, supervisor, source, started, expected)
+                note = partial(_note, out, supervisor, cell, targets)
+                _watch(supervisor, view, observe, note)
+            if supervisor.mistake:
+                raise UserError(supervisor.reason)
+            if supervisor.phase is not Phase.DONE:
+                raise RunError(
+                    supervisor.reason or "stopped at once; what is in the folder is whole"
+                )
     finally:
-        if supervisor is not None:
-            supervisor.close()
-        context.destroy(linger=0)
-        if cell is not None:
-            cell.close()
-        if folder.path.exists():
-            done = supervisor is not None and supervisor.phase is Phase.DONE
-            stopped = supervisor is not None and supervisor.asked_to_stop
-            state = ("stopped" if stopped else "done") if done else "failed"
+        if out.exists():
+            state = _state_of(supervisor)
             summary = summarise(folder, source, started, time.time(), supervisor, state)
             folder.write_summary(summary)
             (out / LIVE_FILE).unlink(missing_ok=True)
-    if supervisor.mistake:
-        gone = _remove(folder, was_there)
-        raise UserError(supervisor.reason + ("" if gone else f" (what came before is in {out})"))
-    if not done:
-        raise RunError(supervisor.reason or "stopped at once; what is in the folder is whole")
-    return summary
 
 
-def _open_cell(config: Config, folder: RunFolder, was_there: bool) -> CellLog | None:
-    if config.cell.file is None:
-        return None
-    try:
-        return CellLog(config.cell, folder.path)
-    except UserError:
-        _remove(folder, was_there)
-        raise
+def _state_of(supervisor: Supervisor | None) -> str:
+    """Return how a run has ended, in the words of ``run.json``."""
+    if supervisor is None or supervisor.phase is not Phase.DONE:
+        return "failed"
+    return "stopped" if supervisor.asked_to_stop else "done"
 
 
 def _remove(folder: RunFolder, was_there: bool) -> bool:
@@ -142,24 +150,23 @@ def _remove(folder: RunFolder, was_there: bool) -> bool:
     return True
 
 
-def _specs(
-    topology: Topology, config: Config, source: str, out: Path, patch_size: int
-) -> list[NodeSpec]:
-    base = config.metrics.base_port
-    return [
-        NodeSpec(
-            name=name,
-            source=source,
-            out=str(out),
-            endpoints=topology.endpoints,
-            detectors=topology.detectors,
-            gpus=topology.gpus,
-            patch_size=patch_size,
-            metrics_port=base + i if base else 0,
-            launcher=os.getpid(),
-        )
-        for i, name in enumerate(topology.nodes)
-    ]
+@contextmanager
+def _cell_log(config: CellConfig, out: Path) -> Iterator[CellLog | None]:
+    """Yield what keeps the cell's readings, if there are any."""
+    if config.file is None:
+        yield None
+        return
+    with closing(CellLog(config, out)) as cell:
+        yield cell
+
+
+@contextmanager
+def _context() -> Iterator[zmq.Context[zmq.Socket[bytes]]]:
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    try:
+        yield context
+    finally:
+        context.destroy(linger=0)
 
 
 @contextmanager
@@ -190,13 +197,10 @@ def _signals(supervisor: Supervisor) -> Iterator[None]:
 def _watch(
     supervisor: Supervisor,
     view: View,
-    out: Path,
-    source: str,
-    started: float,
-    expected: int | None,
-    targets: Targets,
-    cell: CellLog | None,
+    observe: Callable[[], Snapshot],
+    note: Callable[[Snapshot], None],
 ) -> None:
+    """See to the processes until none is left, showing how the run stands and noting it."""
     next_note, shown = 0.0, True
     with view:
         while not supervisor.over:
@@ -205,7 +209,7 @@ def _watch(
                 supervisor.kill()
             elif supervisor.asked_to_stop:
                 supervisor.stop()
-            now = take_snapshot(supervisor, source, started, expected)
+            now = observe()
             try:
                 if shown:
                     view.update(now)
@@ -213,8 +217,15 @@ def _watch(
                 shown = False  # who reads is gone; the run is not
                 logger.warning("nobody reads what is printed any more: going on in silence")
             if time.monotonic() >= next_note:
-                next_note = time.monotonic() + 1.0
-                if cell is not None:
-                    cell.poll()
-                write_atomically(out / LIVE_FILE, json.dumps(asdict(now)) + "\n")
-                targets.update(supervisor.nodes.values())
+                next_note = time.monotonic() + _NOTE_S
+                note(now)
+
+
+def _note(
+    out: Path, supervisor: Supervisor, cell: CellLog | None, targets: Targets, now: Snapshot
+) -> None:
+    """Let the run folder say how things stand."""
+    if cell is not None:
+        cell.poll()
+    write_atomically(out / LIVE_FILE, json.dumps(asdict(now)) + "\n")
+    targets.update(supervisor.nodes.values())

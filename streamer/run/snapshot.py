@@ -7,7 +7,21 @@ from dataclasses import dataclass
 
 from streamer.run.supervisor import NodeProcess, Supervisor
 
-__all__ = ["LIVE_FILE", "NodeView", "Snapshot"]
+__all__ = [
+    "LIVE_FILE",
+    "STATES",
+    "Delivery",
+    "NodeView",
+    "Snapshot",
+    "disagreement",
+    "take_snapshot",
+]
+
+LIVE_FILE = "live.json"
+"""State of a run that goes on, rewritten every second."""
+
+STATES = ("done", "failed", "missing", "shed")
+"""What becomes of a frame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +34,32 @@ class NodeView:
     restarts: int
     pid: int
     alive: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What the hops between the nodes had to put right, and what could not be used."""
+
+    redelivered: int = 0
+    duplicates: int = 0
+    restarts: int = 0
+    refused: int = 0
+    """Messages between nodes that were not understood."""
+    ignored: str = ""
+    """Messages of the source that gave no frame, in words."""
+
+    @classmethod
+    def of(cls, supervisor: Supervisor) -> Delivery:
+        """Return the figures of a run so far."""
+        nodes = supervisor.nodes
+        ingest = nodes["ingest"].status
+        return cls(
+            redelivered=int(sum(node.stat("redelivered") for node in nodes.values())),
+            duplicates=int(nodes["sink"].stat("duplicate")),
+            restarts=supervisor.restarted,
+            refused=int(sum(node.stat("refused") for node in nodes.values())),
+            ignored=ingest.info.get("ignored", "") if ingest else "",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +80,7 @@ class Snapshot:
     latency_ms: float
     window: int
     backlog: int
-    redelivered: int
-    duplicates: int
-    refused: int
-    ignored: str
-    """Messages of the source that gave no frame, in words."""
-    restarts: int
+    delivery: Delivery
     disagreement_px: float | None
     """Median distance of the model's positions from fits, if any were made."""
     nodes: list[NodeView]
@@ -56,16 +91,10 @@ class Snapshot:
         return sum(self.frames.values())
 
 
-LIVE_FILE = "live.json"
-"""State of a run that goes on, rewritten every second."""
-
-
-STATES = ("done", "failed", "missing", "shed")
-
-
 def take_snapshot(
     supervisor: Supervisor, source: str, started: float, expected: int | None
 ) -> Snapshot:
+    """Return how a run stands, given the Unix time in seconds at which it was started."""
     nodes = supervisor.nodes
     sink, ingest = nodes["sink"], nodes["ingest"]
     return Snapshot(
@@ -81,11 +110,7 @@ def take_snapshot(
         latency_ms=sink.stat("latency_ms"),
         window=int(ingest.stat("window")),
         backlog=int(ingest.stat("backlog")),
-        redelivered=redelivered(supervisor),
-        duplicates=int(sink.stat("duplicate")),
-        refused=int(sum(node.stat("refused") for node in nodes.values())),
-        ignored=ignored(ingest),
-        restarts=supervisor.restarted,
+        delivery=Delivery.of(supervisor),
         disagreement_px=disagreement(supervisor),
         nodes=[_node_view(node) for node in nodes.values()],
     )
@@ -105,14 +130,6 @@ def _node_view(node: NodeProcess) -> NodeView:
         so_far = f"{node.stat('frames'):,.0f} frames, {node.stat('peaks'):,.0f} peaks"
     pid = node.process.pid if node.process else 0
     return NodeView(node.spec.name, doing, so_far, node.restarts, pid, node.alive)
-
-
-def redelivered(supervisor: Supervisor) -> int:
-    return int(sum(node.stat("redelivered") for node in supervisor.nodes.values()))
-
-
-def ignored(ingest: NodeProcess) -> str:
-    return ingest.status.info.get("ignored", "") if ingest.status else ""
 
 
 def disagreement(supervisor: Supervisor) -> float | None:

@@ -56,7 +56,7 @@ def print_status(path: Path, console: Console) -> None:
     table.add_row("peaks", f"{now['peaks']:,}")
     table.add_row("on their way", f"{now['window']:,} frames, {now['backlog']:,} waiting")
     table.add_row("latency", f"{now['latency_ms']:,.0f} ms")
-    table.add_row("sent again", f"{now['redelivered']:,}")
+    table.add_row("sent again", f"{now['delivery']['redelivered']:,}")
     table.add_row("peaks feed", now["feed"])
     table.add_row("frames relay", now["relay"])
     for node in now["nodes"]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
@@ -14,13 +15,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from streamer.results.folder import RunFolder
-from streamer.run.snapshot import (
-    STATES,
-    disagreement,
-    ignored,
-    redelivered,
-)
+from streamer.run.snapshot import STATES, Delivery, disagreement
 from streamer.run.supervisor import NodeProcess, Supervisor
+
+__all__ = ["summarise"]
 
 _RANGES = 1000
 """Most gaps of a series that the summary names; the frames table has all."""
@@ -46,8 +44,8 @@ def summarise(
         "state": state,
         "source": source,
         "out": str(folder.path),
-        "started": utc(started),
-        "ended": utc(ended) if ended is not None else None,
+        "started": _utc(started),
+        "ended": _utc(ended) if ended is not None else None,
         "elapsed_s": (ended or time.time()) - started,
         "frames": {**counts, "total": frames.num_rows},
         "series": _series(frames, supervisor),
@@ -56,7 +54,7 @@ def summarise(
         "rates": {"frames_per_s": 0.0, "peaks_per_s": 0.0, "latency_ms_median": 0.0},
         "stages": {},
         "disagreement_px": None,
-        "delivery": {"redelivered": 0, "duplicates": 0, "restarts": 0, "ignored": ""},
+        "delivery": asdict(Delivery()),
     }
     if len(latency):
         summary["rates"]["latency_ms_median"] = float(np.median(latency))
@@ -121,14 +119,9 @@ def _add_figures(summary: dict[str, Any], supervisor: Supervisor) -> None:
         },
     }
     summary["disagreement_px"] = disagreement(supervisor)
-    summary["delivery"] = {
-        "redelivered": redelivered(supervisor),
-        "duplicates": int(sink.stat("duplicate")),
-        "restarts": supervisor.restarted,
-        "ignored": ignored(ingest),
-    }
+    summary["delivery"] = asdict(Delivery.of(supervisor))
 
 
-def utc(seconds: float) -> str:
+def _utc(seconds: float) -> str:
     """Return Unix seconds as ISO 8601 in UTC, to the millisecond."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")

@@ -255,7 +255,7 @@ class Supervisor:
 
     def _spawn(self, node: NodeProcess) -> None:
         path = self._runtime / f"{node.spec.name}.json"
-        path.write_bytes(msgspec.json.encode(node.spec))
+        node.spec.write(path)
         # One thread each: the processes are the parallelism, and they share the cores.
         threads = dict.fromkeys(
             ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"

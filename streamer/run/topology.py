@@ -11,7 +11,7 @@ import msgspec
 
 from streamer.config import Config
 
-__all__ = ["NodeSpec", "Topology"]
+__all__ = ["NodeSpec", "Topology", "cuda_devices"]
 
 
 class NodeSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,6 +33,15 @@ class NodeSpec(msgspec.Struct, frozen=True, kw_only=True):
     metrics_port: int = 0
     launcher: int = 0
     """Process that looks after the node; 0 for the one that starts it."""
+
+    @classmethod
+    def read(cls, path: Path) -> NodeSpec:
+        """Read what `write` has written."""
+        return msgspec.json.decode(path.read_bytes(), type=cls)
+
+    def write(self, path: Path) -> None:
+        """Write a file that a node's process is started with."""
+        path.write_bytes(msgspec.json.encode(self))
 
     @property
     def role(self) -> str:
@@ -84,6 +93,36 @@ class Topology:
         """Names of all nodes, those first that others need."""
         gpus = [f"gpu-{i}" for i in range(self.gpus)]
         return ["sink", *gpus, *(f"detector-{i}" for i in range(self.detectors)), "ingest"]
+
+    def specs(self, source: str, out: Path, patch_size: int, base_port: int) -> list[NodeSpec]:
+        """Return what each of the nodes is told; this process is the one that looks after them.
+
+        Parameters
+        ----------
+        source, out, patch_size
+            As in `NodeSpec`.
+        base_port
+            Port of the first node's metrics, those of the others follow; 0 lets each choose one.
+        """
+        return [
+            NodeSpec(
+                name=name,
+                source=source,
+                out=str(out),
+                endpoints=self.endpoints,
+                detectors=self.detectors,
+                gpus=self.gpus,
+                patch_size=patch_size,
+                metrics_port=base_port + i if base_port else 0,
+                launcher=os.getpid(),
+            )
+            for i, name in enumerate(self.nodes)
+        ]
+
+
+def cuda_devices() -> int:
+    """Return how many NVIDIA GPUs this machine shows, without the seconds that torch takes."""
+    return len(list(Path("/dev").glob("nvidia[0-9]*")))
 
 
 def _free_ports(count: int) -> list[int]:

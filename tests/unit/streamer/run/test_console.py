@@ -5,7 +5,7 @@ import io
 from rich.console import Console
 
 from streamer.run.console import LiveView, PlainView, view_for
-from streamer.run.snapshot import NodeView, Snapshot
+from streamer.run.snapshot import Delivery, NodeView, Snapshot
 
 
 def snapshot(**changes):
@@ -22,11 +22,7 @@ def snapshot(**changes):
         "latency_ms": 40.0,
         "window": 20,
         "backlog": 0,
-        "redelivered": 0,
-        "duplicates": 0,
-        "refused": 0,
-        "ignored": "",
-        "restarts": 0,
+        "delivery": Delivery(),
         "disagreement_px": 0.012,
         "nodes": [NodeView("sink", "putting results on disk", "100 frames", 0, 4711, True)],
     }
@@ -53,9 +49,7 @@ def test_a_pipe_gets_plain_lines_and_not_too_many():
 def test_what_went_wrong_is_said_in_words():
     bad = snapshot(
         frames={"done": 90, "failed": 2, "missing": 5, "shed": 3},
-        redelivered=7,
-        restarts=1,
-        ignored="4 stray",
+        delivery=Delivery(redelivered=7, restarts=1, ignored="4 stray"),
     )
     for view_class, terminal in ((PlainView, False), (LiveView, True)):
         text = shown(view_class, terminal, bad)

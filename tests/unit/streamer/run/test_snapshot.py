@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import asdict
+
+from rich.console import Console
+
+from streamer.results.folder import RunFolder
+from streamer.run.snapshot import LIVE_FILE, Delivery, take_snapshot
+from streamer.run.status import print_status
+from streamer.run.supervisor import Phase
+from streamer.run.topology import NodeSpec
+from streamer.transport.messages import Status
+
+
+class Node:
+    """A node that has said what it has counted."""
+
+    process, alive, restarts = None, True, 0
+
+    def __init__(self, name, info=None, **stats):
+        self.spec = NodeSpec(
+            name=name, source="", out="", endpoints={}, detectors=1, gpus=1, patch_size=11
+        )
+        self.status = Status(name, 1, "running", "", 0, stats, info or {})
+
+    def stat(self, name):
+        return self.status.stats.get(name, 0.0)
+
+
+class Supervisor:
+    """Looks after nodes that are made up."""
+
+    phase, restarted = Phase.RUNNING, 2
+
+    def __init__(self):
+        self.nodes = {
+            "sink": Node("sink", {"feed": "tcp://x:1"}, done=30, missing=2, duplicate=3, refused=1),
+            "gpu-0": Node("gpu-0", redelivered=5, disagreement_px=0.01),
+            "gpu-1": Node("gpu-1", redelivered=6, disagreement_px=0.02, refused=3),
+            "ingest": Node("ingest", {"ignored": "4 stray"}, redelivered=7, received=40),
+        }
+
+
+def test_a_snapshot_sums_what_the_nodes_have_counted_and_status_reads_it_from_its_file(tmp_path):
+    now = take_snapshot(Supervisor(), "x.h5", 0.0, 480)
+    assert now.delivery == Delivery(
+        redelivered=18, duplicates=3, restarts=2, refused=4, ignored="4 stray"
+    )
+    assert (now.settled, now.received, now.disagreement_px) == (32, 40, 0.02)
+    run = RunFolder.create(tmp_path / "run")
+    run.write_summary({"state": "running"})
+    (run.path / LIVE_FILE).write_text(json.dumps(asdict(now)))
+    said = io.StringIO()
+    print_status(run.path, Console(file=said, width=200))
+    lines = said.getvalue().splitlines()
+    for name, words in (("sent again", " 18 "), ("frames", " 32 of 480 settled ")):
+        assert any(name in line and words in line for line in lines)
