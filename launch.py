@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import logging
 import os
 import sys
-import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import msgspec
-import numpy as np
 import typer
-from numpy.typing import NDArray
 from rich.console import Console
-from rich.markup import escape
 
-from streamer.config import Config, DashboardConfig, PositionsConfig, load_config
+from streamer.config import load_config
 from streamer.errors import RunError, UserError
-from streamer.run.topology import NodeSpec
+
+if TYPE_CHECKING:
+    from streamer.run.session import Session
 
 __all__ = ["app", "main"]
 
@@ -61,25 +54,9 @@ def demo(
     dashboard: DashboardPort = None,
 ) -> None:
     """Watch a simulated charge cycle: live attach, positions, tracks, error against the truth."""
-    from streamer.report import demo as show
+    from streamer.report.demo import show_demo
 
-    settings = load_config(config, set_)
-    console = Console()
-    show.prepare_folder(out)
-    truth, cell = out / "truth.parquet", out / "cell.csv"
-    files = ["--truth", str(truth), "--cell", str(cell)]
-    words = ["simulate", *files, *_words(config, set_)]
-    settings = settings.model_copy(
-        update={
-            "cell": settings.cell.model_copy(update={"file": str(cell)}),
-            "source": settings.source.model_copy(update={"record": out / "stream_master.h5"}),
-        }
-    )
-    with show.simulated_detector(_command(words), out / "simulator.log") as uri:
-        console.print(f"simulated detector at {uri}", highlight=False)
-        expected = settings.simulate.frames
-        _run(settings, uri, out / "run", console, expected=expected, dashboard=dashboard)
-    show.report(settings, out / "run", truth, console, figures=out)
+    show_demo(_session(), out, config, set_ or [], {"dashboard.port": dashboard})
 
 
 @app.command()
@@ -105,22 +82,15 @@ def replay(
     set_: Overrides = None,
 ) -> None:
     """Process a recorded run."""
-    from streamer.sources import open_source
-
-    overrides = list(set_ or [])
-    if speed != "max":
-        overrides.append(f"source.speed={_positive(speed)}")
-    if frames is not None:
-        overrides.append(f"source.frames={json.dumps(frames)}")  # 10:20 is a number in YAML
-    if loop is not None:
-        overrides.append(f"source.loop={loop}")
-    if follow:
-        overrides.append("source.follow=true")
-    settings = load_config(config, overrides)
-    source = open_source(path, settings.source)
-    expected = source.n_frames
-    source.close()
-    _run(settings, path, out, Console(), expected=expected, dashboard=dashboard)
+    options = {
+        "source.speed": _positive(speed, fastest=None),
+        "source.frames": frames,
+        "source.loop": loop,
+        "source.follow": follow or None,
+        "dashboard.port": dashboard,
+    }
+    settings = load_config(config, set_, options)
+    _session().replay(settings, path, out)
 
 
 @app.command()
@@ -136,17 +106,9 @@ def attach(
     set_: Overrides = None,
 ) -> None:
     """Process a live detector stream until its series ends or Ctrl-C is pressed."""
-    from streamer.ingest.recorder import check_path
-    from streamer.sources import check_reachable
-
-    settings = load_config(config, set_)
-    if record is not None:
-        source = settings.source.model_copy(update={"record": record})
-        settings = settings.model_copy(update={"source": source})
-    if settings.source.record is not None:
-        check_path(settings.source.record)
-    check_reachable(uri, settings.source)
-    _run(settings, uri, out, Console(), dashboard=dashboard)
+    options = {"source.record": record, "dashboard.port": dashboard}
+    settings = load_config(config, set_, options)
+    _session().attach(settings, uri, out)
 
 
 @app.command()
@@ -157,14 +119,9 @@ def record(
     set_: Overrides = None,
 ) -> None:
     """Keep a live stream as it comes, without processing it, until it ends or Ctrl-C is pressed."""
-    from streamer.ingest.recorder import check_path
     from streamer.run.record import record_source
-    from streamer.sources import check_reachable
 
-    settings = load_config(config, set_)
-    check_path(out)
-    check_reachable(uri, settings.source)
-    record_source(uri, settings.source, out, Console())
+    record_source(uri, load_config(config, set_).source, out, Console())
 
 
 @app.command()
@@ -177,8 +134,7 @@ def check(
     """Say what a source gives, and what to do if it is not what it should be."""
     from streamer.sources.check import check_source
 
-    settings = load_config(config, set_)
-    if not check_source(uri, settings.source, Console(), seconds):
+    if not check_source(uri, load_config(config, set_).source, Console(), seconds):
         raise typer.Exit(1)
 
 
@@ -204,45 +160,12 @@ def simulate(
 ) -> None:
     """Be a detector: a charge cycle with known truth, as stream v2 or as an Eiger-style file."""
     from streamer.run.signals import stop_event
-    from streamer.simulator.cycler import Cycler, cell_path_for
-    from streamer.simulator.eiger_files import write_recording
-    from streamer.simulator.scene import Scene
-    from streamer.simulator.sender import Detector
-    from streamer.simulator.truth import truth_path_for, write_truth
+    from streamer.simulator.session import simulate as run_detector
 
-    overrides = list(set_ or [])
-    if rate is not None:
-        overrides.append(f"simulate.rate_hz={0.0 if rate == 'max' else _positive(rate)}")
-    scene = Scene(load_config(config, overrides).simulate)
-    console = Console()
-    if out is not None:
-        begin = time.time()
-        with console.status(f"writing {scene.n_frames:,} frames"):
-            write_recording(scene, out)
-            truth = truth or truth_path_for(out)
-            write_truth(truth, scene.truth(), scene.metadata())
-            cell = cell or cell_path_for(out)
-            with Cycler(scene, cell) as recorded:
-                for index in range(scene.n_frames):
-                    recorded.note(index, begin + index * scene.frame_time)
-        console.print(
-            f"recording {out}\ntruth     {truth}\ncell      {cell}",
-            highlight=False,
-            soft_wrap=True,
-        )
-        return
-    with (
-        stop_event() as stop,
-        nullcontext() if cell is None else Cycler(scene, cell) as cycler,
-        Detector(scene, truth, cycler, f"tcp://{bind}") as detector,
-    ):
-        endpoint = detector.endpoint.removeprefix("tcp://")
-        console.print(f"detector at dectris://{endpoint}", highlight=False, soft_wrap=True)
-        sys.stdout.flush()
-        sent = detector.run(stop)
-    console.print(
-        f"sent {sent.sent:,} frames in {sent.seconds:.1f} s, dropped {sent.dropped:,}",
-        highlight=False,
+    rate_hz = None if rate is None else _positive(rate, fastest=0.0)
+    scene = load_config(config, set_, {"simulate.rate_hz": rate_hz}).simulate
+    run_detector(
+        scene, Console(), stop_event, address=f"tcp://{bind}", out=out, truth=truth, cell=cell
     )
 
 
@@ -266,21 +189,10 @@ def train(
 
     It is then used with positions.checkpoint.
     """
-    overrides = list(set_ or [])
-    if architecture is not None:
-        overrides.append(f"train.architecture={architecture}")
-    if patches is not None:
-        overrides.append(f"train.patches={patches}")
-    if from_ is not None:
-        from workers.learn.retraining import recording_of, retrain
+    from workers.learn.session import learn
 
-        recording, of_run = recording_of(from_)
-        retrain(load_config(config or of_run, overrides), recording, out, Console())
-        return
-    settings = load_config(config, overrides)
-    from workers.learn.training import train as train_network
-
-    train_network(settings.train, out, Console())
+    options = {"train.architecture": architecture, "train.patches": patches}
+    learn(from_, out, Console(), config, set_ or [], options)
 
 
 @app.command()
@@ -341,26 +253,13 @@ def report(
     ] = None,
 ) -> None:
     """Write a page with the figures of a run, going on or ended: drift, frames, errors, ledger."""
-    from streamer.report.movie import check_movie, write_movie
-    from streamer.results.folder import RunFolder
-    from streamer.results.pixels import Recorded
+    from streamer.report.session import report_run
+    from workers.compute import run_refitter
 
-    run = RunFolder.open(folder)
-    if movie is not None:
-        check_movie(movie)
-    try:
-        chosen = [int(one) for one in frames.split(",")] if frames is not None else None
-    except ValueError:
-        raise UserError(f"--frames {frames}: write numbers with commas, such as 10,200") from None
-    console = Console()
-    settings = _settings_of(folder)
-    with console.status("drawing the report"):
-        page = _report(folder, out or folder / "report", chosen, tracks)
-    console.print(f"report {page}", highlight=False, soft_wrap=True)
-    if movie is not None:
-        source = Recorded(run.read_summary()["source"], settings.source)
-        count = write_movie(run, source, movie, console, movie_frames)
-        console.print(f"movie  {movie} of {count:,} frames", highlight=False, soft_wrap=True)
+    report_run(
+        folder, Console(), run_refitter,
+        out=out, frames=frames, tracks=tracks, movie=movie, movie_frames=movie_frames,
+    )  # fmt: skip
 
 
 @app.command()
@@ -393,26 +292,10 @@ def show_dashboard(
     parent: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Show a run, going on or ended, as a web page until Ctrl-C."""
-    import socket
+    from streamer.dashboard.session import show_run
+    from workers.compute import patch_fit
 
-    from streamer.dashboard.server import serve
-    from streamer.dashboard.view import RunView
-    from streamer.run.sidecar import address_of, listen, step_back
-
-    logging.basicConfig(
-        level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
-    )
-    view = RunView(folder, load_mask=_load_mask)
-    if listener is not None:
-        step_back()  # the run comes first
-        opened = socket.socket(fileno=listener)
-    else:
-        wanted = view.config.dashboard
-        default = DashboardConfig().port
-        opened = listen(host or wanted.host, port or wanted.port or default)
-        Console().print(f"dashboard {address_of(opened)}", highlight=False, soft_wrap=True)
-    with opened:
-        serve(view, opened, fit=_patch_fit(view.config.positions), parent=parent)
+    show_run(folder, Console(), patch_fit, host=host, port=port, listener=listener, parent=parent)
 
 
 @app.command()
@@ -420,159 +303,26 @@ def node(
     spec: Annotated[Path, typer.Argument(metavar="SPEC.json", help="As the launcher writes it.")],
 ) -> None:
     """Be one node of a run (started by the other commands)."""
+    from streamer.run.topology import NodeSpec
     from workers.nodes import run_node
 
-    run_node(msgspec.json.decode(spec.read_bytes(), type=NodeSpec))
+    run_node(NodeSpec.read(spec))
 
 
-def _run(
-    settings: Config,
-    source: str,
-    out: Path,
-    console: Console,
-    *,
-    expected: int | None = None,
-    dashboard: int | None = None,
-) -> None:
-    """Process a source, with a dashboard beside it, and print the summary."""
-    from streamer.run.console import print_summary, view_for
-    from streamer.run.execute import execute
+def _session() -> Session:
+    """Join those who run sources with those who compute and those who report."""
+    from streamer.run.session import Session
+    from workers import compute
 
-    if dashboard is not None:
-        changed = settings.dashboard.model_copy(update={"port": dashboard})
-        settings = settings.model_copy(update={"dashboard": changed})
-    patch_size = _check_inputs(settings)
-    with _dashboard(settings.dashboard, out, console):
-        summary = execute(
-            settings,
-            source,
-            out,
-            lambda spec: _command(["node", str(spec)]),
-            view_for(console),
-            expected=expected,
-            patch_size=patch_size,
-            cuda_devices=len(list(Path("/dev").glob("nvidia[0-9]*"))),
-        )
-    print_summary(console, summary)
-    if settings.report.auto:
-        _report_at_end(out, console)
-    frames = summary["frames"]
-    lost = {state: frames[state] for state in ("failed", "missing") if frames[state]}
-    if lost:
-        words = ", ".join(f"{count:,} {state}" for state, count in lost.items())
-        raise RunError(f"{words} of {frames['total']:,} frames: reasons in {out / 'frames'}")
+    return Session(compute, _command, _report_at_end, Console())
 
 
-def _report_at_end(out: Path, console: Console) -> None:
-    """Write the report of a run that is over; whatever goes wrong, the run has not failed."""
-    try:
-        with console.status("drawing the report (Ctrl-C leaves it out)"):
-            page = _report(out, out / "report", patience_s=4.0)
-        console.print(f"report {page}", highlight=False, soft_wrap=True)
-    except (Exception, KeyboardInterrupt) as error:
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        logging.getLogger(__name__).debug("no report", exc_info=True)
-        console.print(
-            f"[yellow]no report: {escape(reason)}[/yellow]; launch.py report {out} tries again",
-            highlight=False,
-            soft_wrap=True,
-        )
+def _report_at_end(folder: Path) -> Path:
+    # Whoever has no report does not wait for its imports.
+    from streamer.report.session import report_at_end
+    from workers.compute import run_refitter
 
-
-def _report(
-    folder: Path,
-    out: Path,
-    chosen: list[int] | None = None,
-    tracks: int = 8,
-    patience_s: float = 15.0,
-) -> Path:
-    from streamer.report.run import write_report
-    from workers.compute import RunRefitter
-
-    return write_report(
-        folder,
-        out,
-        tracks=tracks,
-        chosen=chosen,
-        make_fitter=lambda material: RunRefitter(material.config),
-        patience_s=patience_s,
-    )
-
-
-def _settings_of(folder: Path) -> Config:
-    """Return the configuration of a run; of one of another version, the defaults."""
-    try:
-        return load_config(folder / "config.yaml")
-    except UserError:
-        return Config()
-
-
-def _dashboard(
-    config: DashboardConfig, out: Path, console: Console
-) -> AbstractContextManager[None]:
-    """Have a dashboard beside a run, if one is wanted."""
-    from streamer.run.sidecar import listen, sidecar
-
-    if not config.port or (out / "run.json").exists():  # the latter is another run's
-        return nullcontext()
-    words = ["dashboard", str(out), "--parent", str(os.getpid()), "--listener"]
-    return sidecar(
-        listen(config.host, config.port),
-        out,
-        lambda number: _command([*words, str(number)]),
-        lambda url: console.print(f"dashboard {url}", highlight=False, soft_wrap=True),
-    )
-
-
-def _load_mask(path: Path) -> NDArray[np.bool_]:
-    from streamer.sources.images import load_mask
-
-    return load_mask(path)
-
-
-def _patch_fit(
-    positions: PositionsConfig,
-) -> Callable[[NDArray[np.float32], NDArray[np.bool_]], dict[str, float] | None]:
-    """Return what fits one patch, for comparison with where its peak was placed."""
-
-    def fit(counts: NDArray[np.float32], valid: NDArray[np.bool_]) -> dict[str, float] | None:
-        from workers.place.fit.methods import Noise, fit_gaussian
-
-        fits = fit_gaussian(counts[None], valid[None], Noise(positions.gain, positions.read_noise))
-        if not fits.converged[0]:
-            return None
-        row_sigma, col_sigma = np.sqrt(np.diag(fits.covariance[0])).tolist()
-        row, col = float(fits.row[0]), float(fits.col[0])
-        return {"row": row, "col": col, "row_sigma": row_sigma, "col_sigma": col_sigma}
-
-    return fit
-
-
-def _check_inputs(settings: Config) -> int:
-    """Read what the nodes will read, so that a mistake shows before anything is started.
-
-    Returns
-    -------
-    patch_size
-        Pixels along each axis of the patches that the position method wants.
-    """
-    from streamer.frames.geometry import Geometry
-    from streamer.sources.images import load_dark, load_mask
-    from workers.place.methods import make_method, patch_size_of
-
-    Geometry.from_config(settings.geometry)
-    if settings.detect.mask is not None:
-        load_mask(settings.detect.mask)
-    if settings.detect.dark is not None:
-        load_dark(settings.detect.dark)
-    positions = settings.positions
-    if positions.method == "braggnn" and positions.backend != "auto":
-        from workers.place.network.backends.choice import choose_place
-
-        choose_place(positions.backend, positions.device)
-    if positions.method == "braggnn" and positions.device.startswith("cuda"):
-        return make_method(positions, 1).patch_size
-    return patch_size_of(positions)
+    return report_at_end(folder, run_refitter)
 
 
 def _command(words: list[str]) -> list[str]:
@@ -580,14 +330,10 @@ def _command(words: list[str]) -> list[str]:
     return [sys.executable, str(Path(__file__).resolve()), *words]
 
 
-def _words(config: Path | None, overrides: list[str] | None) -> list[str]:
-    words = [] if config is None else ["--config", str(config)]
-    for override in overrides or []:
-        words += ["--set", override]
-    return words
-
-
-def _positive(text: str) -> float:
+def _positive(text: str, *, fastest: float | None) -> float | None:
+    """Return a positive number; for the word ``max``, what means as fast as it goes."""
+    if text == "max":
+        return fastest
     try:
         value = float(text)
     except ValueError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -286,7 +287,11 @@ class Config(_Section):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
 
-def load_config(path: Path | None = None, overrides: list[str] | None = None) -> Config:
+def load_config(
+    path: Path | None = None,
+    overrides: list[str] | None = None,
+    options: Mapping[str, object] | None = None,
+) -> Config:
     """Read a configuration file and apply ``key.path=value`` overrides.
 
     Parameters
@@ -295,6 +300,8 @@ def load_config(path: Path | None = None, overrides: list[str] | None = None) ->
         YAML file; None starts from the defaults.
     overrides
         Each ``key.path=value``, the value written as in YAML.
+    options
+        Values by ``key.path``, which stand above all others; None leaves a key as it is.
 
     Raises
     ------
@@ -313,6 +320,9 @@ def load_config(path: Path | None = None, overrides: list[str] | None = None) ->
         except yaml.YAMLError:
             raise UserError(f"--set {override}: {text!r} is not a YAML value") from None
         _assign(data, key.strip().split("."), value)
+    for key, value in (options or {}).items():
+        if value is not None:
+            _assign(data, key.split("."), value)
     try:
         return Config.model_validate(data)
     except ValidationError as error:

@@ -1,73 +1,64 @@
-"""Conventional fits of peaks that a run has placed, from the pixels of its frames."""
+"""What the commands ask of those who compute; each answer imports only what it needs."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from streamer.config import Config
-from streamer.report.material import Refit
-from streamer.sources.images import load_dark, load_mask
-from workers.detect.correction import Correction
-from workers.detect.patches import cut_patches
-from workers.place.fit.methods import GaussianFit, Noise
+from streamer.config import Config, PositionsConfig
 
-__all__ = ["RunRefitter"]
+if TYPE_CHECKING:  # a run needs no web server, a page no reports
+    from streamer.dashboard.fitter import Fit
+    from streamer.report.material import Fitter
+
+__all__ = ["patch_fit", "patch_size", "run_refitter"]
 
 
-class RunRefitter:
-    """Fits a Gaussian to given peaks of a frame, corrected as the run did; a `Fitter`.
+def patch_size(config: PositionsConfig) -> int:
+    """Return the pixels along each axis of the patches that the position method wants.
 
-    A flat field that the source has not applied itself is left out.
+    Raises
+    ------
+    UserError
+        The method cannot be used here: its checkpoint, its device or its backend.
+    """
+    from workers.place.methods import make_method, patch_size_of
 
-    Parameters
-    ----------
-    config
-        Of the run: its corrections and the noise of its detector.
+    if config.method == "braggnn" and config.backend != "auto":
+        from workers.place.network.backends.choice import choose_place
+
+        choose_place(config.backend, config.device)
+    if config.method == "braggnn" and config.device.startswith("cuda"):
+        return make_method(config, 1).patch_size
+    return patch_size_of(config)
+
+
+def patch_fit(config: PositionsConfig) -> Fit:
+    """Return what fits one patch, for comparison with where its peak was placed."""
+
+    def fit(counts: NDArray[np.float32], valid: NDArray[np.bool_]) -> dict[str, float] | None:
+        from workers.place.fit.methods import Noise, fit_gaussian
+
+        fits = fit_gaussian(counts[None], valid[None], Noise(config.gain, config.read_noise))
+        if not fits.converged[0]:
+            return None
+        row_sigma, col_sigma = np.sqrt(np.diag(fits.covariance[0])).tolist()
+        row, col = float(fits.row[0]), float(fits.col[0])
+        return {"row": row, "col": col, "row_sigma": row_sigma, "col_sigma": col_sigma}
+
+    return fit
+
+
+def run_refitter(config: Config) -> Fitter:
+    """Return what fits peaks of a run's frames, corrected as that run did.
 
     Raises
     ------
     UserError
         The run's mask or dark frame cannot be read any more.
     """
+    from workers.place.run_refitter import RunRefitter
 
-    def __init__(self, config: Config) -> None:
-        detect, positions = config.detect, config.positions
-        self._mask = load_mask(detect.mask) if detect.mask else None
-        self._dark = load_dark(detect.dark) if detect.dark else None
-        self._binning = detect.binning
-        self._fit = GaussianFit(Noise(positions.gain, positions.read_noise))
-
-    def __call__(
-        self,
-        pixels: NDArray[Any],
-        mask: NDArray[np.bool_] | None,
-        rows: NDArray[np.int32],
-        cols: NDArray[np.int32],
-    ) -> Refit:
-        """Fit the peaks whose highest pixels are given, in detector pixels.
-
-        Raises
-        ------
-        ValueError
-            A mask or a dark frame is not of the frame's shape.
-        """
-        masks = [one for one in (mask, self._mask) if one is not None]
-        bad = np.logical_or.reduce(masks) if masks else None
-        n = self._binning
-        frame, masked, saturated = Correction(bad, self._dark, None, n)(pixels)
-        rows, cols = (np.asarray(one, np.int32) // n for one in (rows, cols))
-        patches = cut_patches(frame, masked, saturated, rows, cols, self._fit.patch_size)
-        placed = self._fit.place(patches.counts, patches.valid)
-        return Refit(
-            counts=patches.counts,
-            valid=patches.valid,
-            row=(rows + placed.row + 0.5) * n - 0.5,
-            col=(cols + placed.col + 0.5) * n - 0.5,
-            row_sigma=placed.row_sigma * n,
-            col_sigma=placed.col_sigma * n,
-            flags=patches.flags | placed.flags,
-            binning=n,
-        )
+    return RunRefitter(config)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from streamer.dashboard.tables import RunTables
 from streamer.errors import UserError
 from streamer.results.curves import QUANTITIES, available
 from streamer.results.folder import RunFolder
+from streamer.sources.images import load_mask
 
 __all__ = ["RunView"]
 
@@ -41,8 +42,6 @@ class RunView:
     ----------
     folder
         Run folder.
-    load_mask
-        Reads the file of ``detect.mask``.
 
     Raises
     ------
@@ -50,7 +49,7 @@ class RunView:
         `folder` is not a run folder.
     """
 
-    def __init__(self, folder: Path, load_mask: Callable[[Path], Mask] | None = None) -> None:
+    def __init__(self, folder: Path) -> None:
         opened = RunFolder.open(folder)
         self.name = opened.path.resolve().name
         self.config = _config_of(opened.path)
@@ -60,7 +59,7 @@ class RunView:
         gallery = Gallery(
             str(self.state.summary.get("source", "")),
             self.config.source,
-            _mask_of(self.config, load_mask),
+            _mask_of(self.config),
         )
         self.frames = ShownFrames(self.archive, self.state, gallery)
         self._drifts = Drifts(self.archive)
@@ -142,11 +141,11 @@ def _config_of(folder: Path) -> Config:
         return Config()
 
 
-def _mask_of(config: Config, load: Callable[[Path], Mask] | None) -> Mask | None:
-    if config.detect.mask is None or load is None:
+def _mask_of(config: Config) -> Mask | None:
+    if config.detect.mask is None:
         return None
     try:
-        return load(config.detect.mask)
+        return load_mask(config.detect.mask)
     except UserError as error:
         logger.warning("shown without detect.mask: %s", error)
         return None

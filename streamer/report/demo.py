@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,21 +15,65 @@ import pyarrow.compute as pc
 from rich.console import Console
 from rich.table import Table
 
-from streamer.config import Config
+from streamer.config import Config, load_config
 from streamer.errors import UserError
 from streamer.report.figures import draw_drift, draw_frame
 from streamer.report.track_truth import judge
 from streamer.report.truth import Comparison, compare
 from streamer.results.folder import RunFolder
+from streamer.run.session import Session
 from streamer.simulator.scene import Scene
 from streamer.simulator.truth import read_truth
 
-__all__ = ["prepare_folder", "report", "simulated_detector"]
+__all__ = ["show_demo"]
 
 _MARK = "made-by-demo"
 
 
-def prepare_folder(out: Path) -> None:
+def show_demo(
+    session: Session,
+    out: Path,
+    file: Path | None,
+    overrides: list[str],
+    options: Mapping[str, object],
+) -> None:
+    """Run a simulated charge cycle and show how far its positions are from the truth.
+
+    Parameters
+    ----------
+    session
+        What runs it.
+    out
+        Folder of the demo; that of an earlier one is made anew.
+    file, overrides, options
+        Configuration as for `load_config`; the first two are the simulated detector's too.
+
+    Raises
+    ------
+    UserError
+        Something that the user gave does not fit, or something else is in the folder.
+    RunError
+        The run failed.
+    """
+    config = load_config(file, overrides, options)
+    _prepare_folder(out)
+    truth, cell = out / "truth.parquet", out / "cell.csv"
+    words = ["simulate", "--truth", str(truth), "--cell", str(cell)]
+    words += [] if file is None else ["--config", str(file)]
+    words += [word for override in overrides for word in ("--set", override)]
+    config = config.model_copy(
+        update={
+            "cell": config.cell.model_copy(update={"file": str(cell)}),
+            "source": config.source.model_copy(update={"record": out / "stream_master.h5"}),
+        }
+    )
+    with _simulated_detector(session.command(words), out / "simulator.log") as uri:
+        session.console.print(f"simulated detector at {uri}", highlight=False)
+        session.run(config, uri, out / "run", expected=config.simulate.frames)
+    _compare(config, out / "run", truth, session.console, out)
+
+
+def _prepare_folder(out: Path) -> None:
     """Make the demo's folder anew; what an earlier demo left there is removed.
 
     Raises
@@ -49,7 +93,7 @@ def prepare_folder(out: Path) -> None:
 
 
 @contextmanager
-def simulated_detector(command: list[str], log: Path) -> Iterator[str]:
+def _simulated_detector(command: list[str], log: Path) -> Iterator[str]:
     """Run a simulated detector as a process of its own and yield its URI."""
     with (
         log.open("wb") as errors,
@@ -69,13 +113,9 @@ def simulated_detector(command: list[str], log: Path) -> Iterator[str]:
             process.terminate()
 
 
-def report(
-    config: Config,
-    folder: Path,
-    truth_file: Path,
-    console: Console,
-    figures: Path,
-) -> Comparison:
+def _compare(
+    config: Config, folder: Path, truth_file: Path, console: Console, figures: Path
+) -> None:
     """Compare a run with the truth, draw its figures and say where they are."""
     run = RunFolder.open(folder)
     peaks = run.read("peaks")
@@ -100,7 +140,6 @@ def report(
     console.print(f"drift of the main tracks  {drift}", highlight=False)
     console.print(f"frame {busiest} with its peaks   {frame}", highlight=False)
     console.print(f"run folder                {folder}", highlight=False)
-    return comparison
 
 
 def _busiest_frame(peaks: pa.Table) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from streamer.config import Config, load_config
+from streamer.config import Config
 from streamer.errors import UserError
 from streamer.frames.geometry import Geometry
 from streamer.results.folder import RunFolder
@@ -117,10 +117,6 @@ def gather(
     UserError
         The run has no such frame.
     """
-    try:
-        config = load_config(folder.path / "config.yaml")
-    except UserError:
-        config = Config()  # of another version; its words are in the folder all the same
     run = Run(folder)
     frames, tracks = run.frames, run.tracks
     main = main_tracks(tracks, n_tracks) if tracks.num_rows else tracks
@@ -128,7 +124,7 @@ def gather(
     material = Material(
         folder=folder,
         summary=run.summary,
-        config=config,
+        config=folder.read_config(),
         geometry=run.geometry,
         tracks=tracks,
         main=main,

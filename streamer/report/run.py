@@ -10,6 +10,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from streamer.config import Config
 from streamer.errors import UserError
 from streamer.report.agreement_figure import draw_agreement, measure_agreement
 from streamer.report.contents import METHODS, add_facts, add_ledger, add_run, add_tracks
@@ -25,6 +26,9 @@ __all__ = ["write_report"]
 
 logger = logging.getLogger(__name__)
 
+MakeFitter = Callable[[Config], Fitter]
+"""Returns what fits peaks as a run of that configuration saw them."""
+
 _COMPARED = 48
 _SHOWN = 6
 _PATCHES = 6
@@ -36,7 +40,7 @@ def write_report(
     *,
     tracks: int = 8,
     chosen: Sequence[int] | None = None,
-    make_fitter: Callable[[Material], Fitter] | None = None,
+    make_fitter: MakeFitter | None = None,
     patience_s: float = 10.0,
 ) -> Path:
     """Write ``report.html`` and, in ``figures/``, its figures as PNG and PDF.
@@ -54,7 +58,7 @@ def write_report(
     chosen
         Numbers of the frames to show; None: a few, spread over the run.
     make_fitter
-        Returns what fits peaks, for patches and errors; without it there are none.
+        Gives what patches and errors come from; without it there are none.
     patience_s
         How long to fit at most.
 
@@ -138,7 +142,7 @@ def _add_fits(
     material: Material,
     recorded: Recorded,
     compared: Sequence[Shot],
-    make_fitter: Callable[[Material], Fitter] | None,
+    make_fitter: MakeFitter | None,
     patience_s: float,
 ) -> None:
     """Add what is learnt from fitting a sample of the peaks."""
@@ -147,7 +151,7 @@ def _add_fits(
         page.note("Not compared.")
         return
     try:
-        pairs, why = _fitted(material, recorded, compared, make_fitter(material), patience_s)
+        pairs, why = _fitted(material, recorded, compared, make_fitter(material.config), patience_s)
     except (UserError, ValueError) as error:
         pairs, why = [], str(error)
     if not pairs:

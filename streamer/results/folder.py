@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from streamer.config import Config, load_config
 from streamer.errors import RunError, UserError
 from streamer.frames.geometry import Geometry
 from streamer.results.schema import CELL, TABLES, TRACKS, Columns
@@ -200,6 +201,13 @@ class RunFolder:
             for key, item in asdict(geometry).items()
         }
         write_atomically(self.path / _GEOMETRY, json.dumps(says, indent=2) + "\n")
+
+    def read_config(self) -> Config:
+        """Return the configuration of the run; of a run of another version, the defaults."""
+        try:
+            return load_config(self.path / "config.yaml")
+        except UserError:
+            return Config()  # its words are in the folder all the same
 
     def read_summary(self) -> dict[str, Any]:
         """Return the content of ``run.json``."""

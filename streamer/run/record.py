@@ -10,10 +10,10 @@ from rich.console import Console
 from streamer.config import SourceConfig
 from streamer.errors import RunError
 from streamer.frames.events import Frame, Gap
-from streamer.ingest.recorder import Recorder
+from streamer.ingest.recorder import Recorder, check_path
 from streamer.ingest.taps import TeeSource
 from streamer.run.signals import stop_event
-from streamer.sources import open_source
+from streamer.sources import check_reachable, open_source
 
 __all__ = ["record_source"]
 
@@ -28,17 +28,19 @@ def record_source(uri: str, config: SourceConfig, path: Path, console: Console) 
     Parameters
     ----------
     path
-        File of the first series; see `check_path`.
+        File of the first series.
     console
         Where progress is shown.
 
     Raises
     ------
     UserError
-        The stream cannot be read.
+        The file cannot be written, or the stream cannot be read.
     RunError
         Frames are missing.
     """
+    check_path(path)
+    check_reachable(uri, config)
     recorder = Recorder(path)
     with (
         closing(TeeSource(open_source(uri, config), [recorder])) as source,

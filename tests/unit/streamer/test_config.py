@@ -73,3 +73,12 @@ def test_an_empty_file_means_the_defaults(tmp_path):
     path = tmp_path / "config.yaml"
     path.write_text("")
     assert load_config(path) == Config()
+
+
+def test_options_stand_above_overrides_and_are_taken_as_they_are(tmp_path):
+    options = {"source.frames": "10:20", "source.loop": None, "dashboard.port": 0}
+    config = load_config(None, ["source.loop=3", "dashboard.port=9000"], options)
+    assert config.source.frames == "10:20"  # a number in YAML
+    assert (config.source.loop, config.dashboard.port) == (3, 0)
+    with pytest.raises(UserError, match=r"source\.loop = -1 does not fit"):
+        load_config(None, None, {"source.loop": -1})

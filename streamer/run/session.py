@@ -1,0 +1,154 @@
+"""One run from a command: what is checked before it, what stands beside it, what follows it."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from rich.console import Console
+from rich.markup import escape
+
+from streamer.config import Config, DashboardConfig, PositionsConfig
+from streamer.errors import RunError
+from streamer.frames.geometry import Geometry
+from streamer.ingest.recorder import check_path
+from streamer.run.console import print_summary, view_for
+from streamer.run.execute import execute
+from streamer.run.sidecar import listen, sidecar
+from streamer.run.topology import cuda_devices
+from streamer.sources import check_reachable, open_source
+from streamer.sources.images import load_dark, load_mask
+
+__all__ = ["Compute", "Session"]
+
+logger = logging.getLogger(__name__)
+
+
+class Compute(Protocol):
+    """Those who compute, as far as a run has to know of them before it starts any."""
+
+    def patch_size(self, config: PositionsConfig) -> int:
+        """Return the pixels along each axis of the patches that the position method wants.
+
+        Raises
+        ------
+        UserError
+            The method cannot be used here: its checkpoint, its device or its backend.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Runs sources, with all that a command has around a run."""
+
+    compute: Compute
+    command: Callable[[list[str]], list[str]]
+    """Returns the command line that runs this program with other words."""
+    report: Callable[[Path], Path]
+    """Writes the report of the run in a folder and returns where it is."""
+    console: Console
+
+    def replay(self, config: Config, path: str, out: Path) -> None:
+        """Process a recording; see `run`."""
+        source = open_source(path, config.source)
+        expected = source.n_frames
+        source.close()
+        self.run(config, path, out, expected=expected)
+
+    def attach(self, config: Config, uri: str, out: Path) -> None:
+        """Process a live stream; see `run`."""
+        if config.source.record is not None:
+            check_path(config.source.record)
+        check_reachable(uri, config.source)
+        self.run(config, uri, out)
+
+    def run(self, config: Config, source: str, out: Path, *, expected: int | None = None) -> None:
+        """Process a source, with a dashboard beside it; print the summary and write the report.
+
+        Parameters
+        ----------
+        source
+            URI or path, found to be there.
+        out
+            Run folder, made by the run.
+        expected
+            Number of frames, if known.
+
+        Raises
+        ------
+        UserError
+            Something that the user gave does not fit; nothing was left behind.
+        RunError
+            The run failed, or frames of it have no result.
+        """
+        patch_size = self._checked(config)
+        with self._dashboard(config.dashboard, out):
+            summary = execute(
+                config,
+                source,
+                out,
+                lambda spec: self.command(["node", str(spec)]),
+                view_for(self.console),
+                expected=expected,
+                patch_size=patch_size,
+                cuda_devices=cuda_devices(),
+            )
+        print_summary(self.console, summary)
+        if config.report.auto:
+            self._report(out)
+        _raise_for_lost(summary["frames"], out)
+
+    def _checked(self, config: Config) -> int:
+        """Read what the nodes will read, so that a mistake shows before anything is started.
+
+        Returns
+        -------
+        patch_size
+            See `Compute.patch_size`.
+        """
+        Geometry.from_config(config.geometry)
+        if config.detect.mask is not None:
+            load_mask(config.detect.mask)
+        if config.detect.dark is not None:
+            load_dark(config.detect.dark)
+        return self.compute.patch_size(config.positions)
+
+    def _dashboard(self, config: DashboardConfig, out: Path) -> AbstractContextManager[None]:
+        """Have a dashboard beside a run, if one is wanted."""
+        if not config.port or (out / "run.json").exists():  # the latter is another run's
+            return nullcontext()
+        words = ["dashboard", str(out), "--parent", str(os.getpid()), "--listener"]
+        return sidecar(
+            listen(config.host, config.port),
+            out,
+            lambda number: self.command([*words, str(number)]),
+            lambda url: self.console.print(f"dashboard {url}", highlight=False, soft_wrap=True),
+        )
+
+    def _report(self, out: Path) -> None:
+        """Have the report written; whatever goes wrong, the run has not failed."""
+        try:
+            with self.console.status("drawing the report (Ctrl-C leaves it out)"):
+                page = self.report(out)
+            self.console.print(f"report {page}", highlight=False, soft_wrap=True)
+        except (Exception, KeyboardInterrupt) as error:
+            reason = str(error).partition("\n")[0] or type(error).__name__
+            logger.debug("no report", exc_info=True)
+            self.console.print(
+                f"[yellow]no report: {escape(reason)}[/yellow]; launch.py report {out} tries again",
+                highlight=False,
+                soft_wrap=True,
+            )
+
+
+def _raise_for_lost(frames: dict[str, Any], out: Path) -> None:
+    lost = {state: frames[state] for state in ("failed", "missing") if frames[state]}
+    if lost:
+        words = ", ".join(f"{count:,} {state}" for state, count in lost.items())
+        raise RunError(f"{words} of {frames['total']:,} frames: reasons in {out / 'frames'}")
