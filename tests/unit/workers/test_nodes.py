@@ -194,6 +194,7 @@ def test_a_detector_worker_finds_peaks_and_cuts_their_patches(detector):
         np.testing.assert_array_equal(patch, frame[row - 5 : row + 6, col - 5 : col + 6])
     assert np.frombuffer(valid, np.bool_).all()
     assert line.worker.report()[1]["peaks"] == 3
+    assert line.metrics.value("braggstream_peaks_total") == 3
 
 
 def test_a_frame_that_cannot_be_decoded_fails_alone(detector):
@@ -210,6 +211,7 @@ def test_a_frame_that_cannot_be_decoded_fails_alone(detector):
     ]
     assert "100" in header.frames[1].reason
     assert line.worker.report()[1]["failed"] == 1
+    assert line.metrics.value("braggstream_frames_total", state="failed") == 1
 
 
 def test_frames_of_a_series_that_was_not_announced_fail(detector):
@@ -279,6 +281,10 @@ def test_a_gpu_worker_places_peaks_of_several_frames_in_one_batch(gpu):
     assert where["row"].tolist() == [100.5, 30.25, 200.0]
     assert where["col"].tolist() == [49.5, 69.75, 9.0]
     assert where["flags"].tolist() == [4, 0, 0]
+    stats = line.worker.report()[1]
+    assert (stats["frames"], stats["peaks"], stats["batch"]) == (3, 3, 3)
+    assert stats["busy_s"] > 0
+    assert line.metrics.value("braggstream_peaks_total") == 3
 
 
 def test_a_full_batch_does_not_wait_and_a_part_of_one_does_not_wait_for_ever(gpu):

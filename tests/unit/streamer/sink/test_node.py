@@ -153,6 +153,8 @@ def test_duplicates_are_dropped_and_counted(rig):
     assert rig.frames()["frame"] == [0, 1]
     assert rig.folder.read("peaks").num_rows == 1
     assert rig.sink.report()[1]["duplicate"] == 2
+    assert rig.metrics.value("braggstream_frames_total", state="duplicate") == 2
+    assert rig.metrics.value("braggstream_frames_total", state="done") == 2
 
 
 def test_peaks_are_linked_over_frames_in_order(rig):
