@@ -20,9 +20,11 @@ from pydantic.fields import FieldInfo
 
 from streamer.cell.gauges import CellGauges
 from streamer.config import Config
+from streamer.plugins import Plugins
 from streamer.results.folder import RunFolder
 from streamer.results.schema import CELL, TABLES
 from streamer.transport.metrics import INCIDENTS, Metrics
+from workers.detect.choice import FINDERS
 
 __all__ = [
     "ON_CUDA",
@@ -61,6 +63,10 @@ A value is written as in YAML: `null` is none, `true` and `false` are switches, 
 `'{time: t/s}'` in quotes. A key that does not exist, or a value that does not fit, ends the program
 with exit status 2 and a line that names it. Paths are relative to where the program is started. An
 empty default means none; what happens then is said under *meaning*.
+
+What other packages add is chosen by its name as ours is, and its own parameters stand under that
+name: `--set detect.finder=NAME --set detect.finders.NAME.KEY=VALUE`. They are checked as all others
+are.
 """
 
 _METRICS = """\
@@ -99,6 +105,10 @@ ON_CUDA = {
     "utilisation_ratio": "Share of the time in which the device was busy; with `nvidia-ml-py`",
 }
 """What GPU workers add; the module that knows is not importable from here, a test compares."""
+
+
+_NAMES: dict[str, Plugins[Any]] = {"detect.finder": FINDERS}
+"""Of the keys that name a plugin, where it is looked up."""
 
 
 def configuration_page() -> str:
@@ -140,9 +150,10 @@ def _keys(fields: Mapping[str, FieldInfo], prefix: str) -> Iterator[tuple[str, .
     said = explanations(fields)
     for name, field in fields.items():
         default = field.get_default(call_default_factory=True)
+        plugins = _NAMES.get(f"{prefix}{name}")
         yield (
             f"`{prefix}{name}`",
-            _value(field),
+            _value(field) if plugins is None else _names(plugins),
             "" if default is None or default == {} else f"`{_yaml(default)}`",
             said[name],
         )
@@ -150,6 +161,10 @@ def _keys(fields: Mapping[str, FieldInfo], prefix: str) -> Iterator[tuple[str, .
 
 def _yaml(value: object) -> str:
     return yaml.safe_dump(value, default_flow_style=True).partition("\n")[0]
+
+
+def _names(plugins: Plugins[Any]) -> str:
+    return ", ".join(f"`{name}`" for name in plugins.own) + ", another package's"
 
 
 def _value(field: FieldInfo) -> str:

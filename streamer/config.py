@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from streamer.errors import UserError
+from streamer.errors import UserError, misfit
 
 __all__ = [
     "CellConfig",
@@ -33,6 +32,10 @@ __all__ = [
 ]
 
 
+Parameters = dict[str, dict[str, Any]]
+"""What plugins take beside what stands here, by name; `streamer.plugins` checks it."""
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
@@ -44,8 +47,10 @@ class DetectConfig(_Section):
     """Counts; pixels below are set to 0 before peaks are looked for."""
     minscore: float = Field(default=60.0, gt=0)
     """Counts; persistence a peak must reach."""
-    finder: Literal["topology", "findpeaks"] = "topology"
+    finder: str = "topology"
     """`topology` is fast; `findpeaks` is the reference package, thousands of times slower."""
+    finders: Parameters = Field(default_factory=dict)
+    """What finders of other packages take: `detect.finders.NAME.KEY`."""
     mask: Path | None = None
     """File (.npy, .npz, .tif, .h5::/path) whose non-zero pixels are not used."""
     dark: Path | None = None
@@ -326,7 +331,8 @@ def load_config(
     try:
         return Config.model_validate(data)
     except ValidationError as error:
-        raise UserError(_explain(error, path)) from None
+        where = f"{path}: " if path is not None else ""
+        raise UserError(where + misfit(error, _keys(Config))) from None
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -353,23 +359,6 @@ def _assign(data: dict[str, Any], keys: list[str], value: object) -> None:
             raise UserError(f"--set {'.'.join(keys)}: {key} is not a section")
         data = inner
     data[keys[-1]] = value
-
-
-def _explain(error: ValidationError, path: Path | None) -> str:
-    """Turn pydantic's first complaint into one line."""
-    first = error.errors()[0]
-    keys = [str(part) for part in first["loc"]]
-    name = ".".join(keys)
-    where = f"{path}: " if path is not None else ""
-    if first["type"] == "extra_forbidden":
-        known = _keys(Config)
-        close = difflib.get_close_matches(name, known, n=1, cutoff=0.5) or [
-            key for key in known if key.rpartition(".")[2] == keys[-1]
-        ]
-        hint = f"; did you mean {close[0]}?" if close else f"; known are {', '.join(known)}"
-        return f"{where}unknown configuration key {name}{hint}"
-    message = first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-    return f"{where}{name} = {first['input']!r} does not fit: it should be {message}"
 
 
 def _keys(model: type[BaseModel], prefix: str = "") -> list[str]:

@@ -16,23 +16,27 @@ if TYPE_CHECKING:  # a run needs no web server, a page no reports
 __all__ = ["patch_fit", "patch_size", "run_refitter"]
 
 
-def patch_size(config: PositionsConfig) -> int:
-    """Return the pixels along each axis of the patches that the position method wants.
+def patch_size(config: Config) -> int:
+    """Check finder and position method; return the pixels along each axis of a patch.
 
     Raises
     ------
     UserError
-        The method cannot be used here: its checkpoint, its device or its backend.
+        There is no such finder or method, or it cannot be used here: its parameters, its
+        checkpoint, its device or its backend.
     """
+    from workers.detect.choice import make_finder
     from workers.place.methods import make_method, patch_size_of
 
-    if config.method == "braggnn" and config.backend != "auto":
+    detect, positions = config.detect, config.positions
+    make_finder(detect.finder, detect.minval, detect.minscore, detect.finders)
+    if positions.method == "braggnn" and positions.backend != "auto":
         from workers.place.network.backends.choice import choose_place
 
-        choose_place(config.backend, config.device)
-    if config.method == "braggnn" and config.device.startswith("cuda"):
-        return make_method(config, 1).patch_size
-    return patch_size_of(config)
+        choose_place(positions.backend, positions.device)
+    if positions.method == "braggnn" and positions.device.startswith("cuda"):
+        return make_method(positions, 1).patch_size
+    return patch_size_of(positions)
 
 
 def patch_fit(config: PositionsConfig) -> Fit:

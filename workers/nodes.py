@@ -62,7 +62,9 @@ def _role(
         from streamer.ingest.relay import Relay
         from streamer.ingest.taps import Tap, TeeSource
         from streamer.sources import open_source
+        from workers.detect.choice import FINDERS
 
+        detect = settings.detect
         taps: list[Tap] = []
         info = {}
         if settings.source.record is not None:
@@ -80,6 +82,7 @@ def _role(
             acks_address=ends["acks"],
             out=out,
             incarnation=spec.incarnation,
+            slow=FINDERS.configure(detect.finder, detect.finders).slow,
         )
 
     def detector() -> Any:
@@ -89,7 +92,7 @@ def _role(
         from workers.kernels import compile_finder
 
         detect = settings.detect
-        finder = make_finder(detect.finder, detect.minval, detect.minscore)
+        finder = make_finder(detect.finder, detect.minval, detect.minscore, detect.finders)
         # What is compiled on first use is compiled before frames come, not while they wait.
         compile_finder(spec.patch_size)
         return DetectorWorker(

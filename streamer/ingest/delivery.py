@@ -40,6 +40,8 @@ class Delivery:
         Where to publish.
     acks_address
         Where the sink publishes its acknowledgements.
+    slow
+        A worker takes long for a frame: no other frame should wait behind it in its message.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Delivery:
         *,
         frames_address: str,
         acks_address: str,
+        slow: bool = False,
     ) -> None:
         transport = config.transport
         self._publisher = Publisher(
@@ -61,9 +64,7 @@ class Delivery:
         self._acks = AckListener(context, acks_address, self._publisher)
         self.window = Window(self._publisher, transport.window_frames, transport.window_mib << 20)
         self._failed = failed
-        # The reference finder takes seconds for a frame: no other frame should wait behind it.
-        reference = config.detect.finder == "findpeaks"
-        self._bundle_frames = 1 if reference else _BUNDLE_FRAMES
+        self._bundle_frames = 1 if slow else _BUNDLE_FRAMES
         self._ended: deque[tuple[str, int]] = deque()
 
     @property

@@ -42,6 +42,8 @@ class Ingest:
         Run folder: frames that failed and frames that must wait are kept below it.
     incarnation
         How often this node was started before in this run.
+    slow
+        A worker takes long for a frame: no other frame should wait behind it in its message.
     info
         What else to report.
     """
@@ -57,6 +59,7 @@ class Ingest:
         acks_address: str,
         out: Path,
         incarnation: int = 0,
+        slow: bool = False,
         info: Mapping[str, str] | None = None,
     ) -> None:
         self._source = source
@@ -71,6 +74,7 @@ class Ingest:
             FailedFrames(out / "failed"),
             frames_address=frames_address,
             acks_address=acks_address,
+            slow=slow,
         )
         self._backlog = make_backlog(config, out, live=source.live)
         self._accounts = SeriesAccounts()

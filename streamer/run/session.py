@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from rich.console import Console
 from rich.markup import escape
 
-from streamer.config import Config, DashboardConfig, PositionsConfig
+from streamer.config import Config, DashboardConfig
 from streamer.errors import RunError
 from streamer.frames.geometry import Geometry
 from streamer.ingest.recorder import check_path
@@ -32,13 +32,14 @@ logger = logging.getLogger(__name__)
 class Compute(Protocol):
     """Those who compute, as far as a run has to know of them before it starts any."""
 
-    def patch_size(self, config: PositionsConfig) -> int:
-        """Return the pixels along each axis of the patches that the position method wants.
+    def patch_size(self, config: Config) -> int:
+        """Check finder and position method; return the pixels along each axis of a patch.
 
         Raises
         ------
         UserError
-            The method cannot be used here: its checkpoint, its device or its backend.
+            There is no such finder or method, or it cannot be used here: its parameters, its
+            checkpoint, its device or its backend.
         """
         ...
 
@@ -117,7 +118,7 @@ class Session:
             load_mask(config.detect.mask)
         if config.detect.dark is not None:
             load_dark(config.detect.dark)
-        return self.compute.patch_size(config.positions)
+        return self.compute.patch_size(config)
 
     def _dashboard(self, config: DashboardConfig, out: Path) -> AbstractContextManager[None]:
         """Have a dashboard beside a run, if one is wanted."""

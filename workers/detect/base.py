@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Finder", "Peaks", "check_limits", "check_shapes", "zeroed"]
+from streamer.plugins import Plugin
+
+__all__ = ["Finder", "FinderPlugin", "Peaks", "check_limits", "check_shapes", "zeroed"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,6 +48,30 @@ class Finder(Protocol):
             `frame` is not two-dimensional, the shapes differ, or a pixel that is not masked is NaN.
         """
         ...
+
+
+class FinderPlugin(Plugin):
+    """Makes a finder; its name in the configuration is `detect.finder`."""
+
+    slow: ClassVar[bool] = False
+    """True where a frame takes so long that no other frame should wait in one message with it."""
+
+    def make(self, minval: float, minscore: float) -> Finder:
+        """Make the finder, ready to use.
+
+        Parameters
+        ----------
+        minval
+            Counts; pixels below count as 0.
+        minscore
+            Counts; persistence that a peak must reach, or what the finder takes for it.
+
+        Raises
+        ------
+        UserError
+            It cannot be made; the text says what to do.
+        """
+        raise NotImplementedError
 
 
 def sorted_peaks(

@@ -198,7 +198,9 @@ def find_peaks(
     UserError
         The user's mask or dark frame is not of the frames' shape.
     """
-    finders = [make_finder(detect.finder, pair.minval, pair.minscore) for pair in pairs]
+    finders = [
+        make_finder(detect.finder, pair.minval, pair.minscore, detect.finders) for pair in pairs
+    ]
     found: list[list[tuple[int, NDArray[np.void], list[Patches]]]] = [[] for _ in pairs]
     lost: dict[int, str] = {}
     for number, pixels, correction in frames:

@@ -39,7 +39,7 @@ def test_overrides_win_over_the_file_and_read_as_yaml(tmp_path):
         ("zzz=3", "unknown configuration key zzz; known are source.speed"),
         ("minscore=3", "did you mean detect.minscore"),
         ("detect=3", "detect = 3 does not fit"),
-        ("detect.finder=magic", "detect.finder = 'magic' does not fit: it should be 'topology'"),
+        ("detect.finders=magic", "detect.finders = 'magic' does not fit"),
         ("detect.minscore=0", "detect.minscore = 0 does not fit"),
         ("detect.minval.deep=3", "does not fit"),
         ("detect.minval", "write it as key.path=value"),

@@ -418,3 +418,20 @@ def test_fits_beside_a_network_or_a_warning_why_there_are_none(
         assert compared == 4
         assert "fits" not in info
         assert "off" not in caplog.text
+
+
+@pytest.mark.parametrize(("finder", "slow"), [("topology", False), ("findpeaks", True)])
+def test_the_ingest_node_is_told_of_a_slow_finder(finder, slow, context, tmp_path, monkeypatch):
+    np.save(tmp_path / "frames.npy", np.zeros((2, 32, 32), np.uint16))
+    monkeypatch.setattr("streamer.ingest.node.Ingest", lambda *_, **options: options)
+    settings = Config.model_validate({"detect": {"finder": finder}, "relay": {"address": ""}})
+    spec = NodeSpec(
+        name="ingest",
+        source=str(tmp_path / "frames.npy"),
+        out=str(tmp_path),
+        endpoints={"frames": "", "acks": ""},
+        detectors=1,
+        gpus=1,
+        patch_size=11,
+    )
+    assert _role(spec, settings, context, Metrics())()["slow"] is slow

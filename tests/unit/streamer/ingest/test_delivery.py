@@ -19,7 +19,7 @@ from tests.unit.streamer.ingest.frames import frames
 class Rig:
     """A delivery, and subscribers and an acknowledging socket that are only sockets."""
 
-    def __init__(self, context, address, folder, **config):
+    def __init__(self, context, address, folder, slow=False, **config):
         self.context, self.folder = context, folder
         self.frames_address, acks_address = address(), address()
         self.acks = context.socket(zmq.PUB)
@@ -30,6 +30,7 @@ class Rig:
             FailedFrames(folder / "failed"),
             frames_address=self.frames_address,
             acks_address=acks_address,
+            slow=slow,
         )
         self.subscribers = []
         self.seen = {}
@@ -86,15 +87,15 @@ def bundles(seen):
 
 
 @pytest.mark.parametrize(
-    ("config", "sizes"),
+    ("slow", "sizes"),
     [
-        ({}, [4, 4, 2]),
-        ({"detect": {"finder": "findpeaks"}}, [1] * 10),
+        (False, [4, 4, 2]),
+        (True, [1] * 10),
     ],
 )
-def test_frames_go_in_bundles_as_they_are(make, config, sizes, monkeypatch):
+def test_frames_go_in_bundles_as_they_are(make, slow, sizes, monkeypatch):
     monkeypatch.setattr("streamer.ingest.delivery._BUNDLE_FRAMES", 4)
-    rig = make(**config)
+    rig = make(slow=slow)
     seen = rig.join(DETECTORS, "w")
     rig.delivery.send(frames(0, 10))
     rig.until(lambda: sum(map(len, bundles(seen))) == 10)

@@ -139,7 +139,7 @@ def test_frames_travel_as_they_came_and_in_bundles(make):
 
 
 def test_a_finder_that_takes_seconds_is_sent_one_frame_at_a_time(make):
-    rig = make(FakeSource(a_series(40)), {"detect": {"finder": "findpeaks"}})
+    rig = make(FakeSource(a_series(40)), slow=True)
     rig.settle()
     assert rig.bundles == [1] * 40
 
