@@ -25,6 +25,7 @@ from streamer.results.folder import RunFolder
 from streamer.results.schema import CELL, TABLES
 from streamer.transport.metrics import INCIDENTS, Metrics
 from workers.detect.choice import FINDERS
+from workers.place.methods import METHODS
 
 __all__ = [
     "ON_CUDA",
@@ -107,7 +108,7 @@ ON_CUDA = {
 """What GPU workers add; the module that knows is not importable from here, a test compares."""
 
 
-_NAMES: dict[str, Plugins[Any]] = {"detect.finder": FINDERS}
+_NAMES: dict[str, Plugins[Any]] = {"detect.finder": FINDERS, "positions.method": METHODS}
 """Of the keys that name a plugin, where it is looked up."""
 
 
@@ -120,6 +121,9 @@ def configuration_page() -> str:
         if isinstance(section, type) and issubclass(section, BaseModel):
             lines += [f"## {name}\n", f"{section.__doc__}\n"]
             lines += _table(_keys(section.model_fields, f"{name}."))
+            for key, plugins in _NAMES.items():
+                if key.startswith(f"{name}."):
+                    lines += _parameters(plugins)
         else:
             loose[name] = field
     lines += ["## Outside any section\n", *_table(_keys(loose, ""))]
@@ -161,6 +165,14 @@ def _keys(fields: Mapping[str, FieldInfo], prefix: str) -> Iterator[tuple[str, .
 
 def _yaml(value: object) -> str:
     return yaml.safe_dump(value, default_flow_style=True).partition("\n")[0]
+
+
+def _parameters(plugins: Plugins[Any]) -> Iterator[str]:
+    """Yield the lines on what ours take under their own names."""
+    for name, plugin in plugins.own.items():
+        if plugin.model_fields:
+            yield f"### {plugins.key}.{name}\n"
+            yield from _table(_keys(plugin.model_fields, f"{plugins.key}.{name}."))
 
 
 def _names(plugins: Plugins[Any]) -> str:

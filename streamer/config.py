@@ -64,8 +64,10 @@ class DetectConfig(_Section):
 class PositionsConfig(_Section):
     """The GPU workers."""
 
-    method: Literal["braggnn", "gaussian", "pseudovoigt", "centroid"] = "braggnn"
+    method: str = "braggnn"
     """How a peak is placed within its patch."""
+    methods: Parameters = Field(default_factory=dict)
+    """What methods of other packages take: `positions.methods.NAME.KEY`."""
     gain: float = Field(default=1.0, ge=0)
     """Counts per photon, for fits: 1 for a photon counter; 0 for noise that does not grow."""
     read_noise: float = Field(default=0.0, ge=0)

@@ -114,17 +114,20 @@ def _role(
         from workers.place.base import PATCH_SIZE
         from workers.place.fit.methods import GaussianFit, Noise, PseudoVoigtFit
         from workers.place.live_check import LiveCheck
-        from workers.place.methods import make_method
+        from workers.place.methods import METHODS, make_method
         from workers.place.node import GpuWorker
 
         positions = settings.positions
-        method = make_method(_on_own_device(positions, spec.index), 1)
+        is_network = METHODS.configure(positions.method, positions.methods).is_network
+        if is_network:
+            positions = _on_own_device(positions, spec.index)
+        method = make_method(positions, 1)
         size = method.patch_size
         method.place(np.ones((1, size, size), np.float32), np.ones((1, size, size), np.bool_))
         second = check = None
         info: dict[str, str] = {}
         share = positions.check_share
-        if method.name == "braggnn" and (positions.refit or share):
+        if is_network and (positions.refit or share):
             if size < PATCH_SIZE:
                 info["fits"] = f"off: patches of {size} x {size} pixels are too small for fits"
                 logger.warning(
@@ -174,7 +177,7 @@ def _role(
 def _on_own_device(positions: PositionsConfig, index: int) -> PositionsConfig:
     """Give each GPU worker a CUDA device of its own, where there are any."""
     for_cpu = positions.backend in ("compiled", "openvino")
-    if positions.device != "auto" or positions.method != "braggnn" or for_cpu:
+    if positions.device != "auto" or for_cpu:
         return positions
     import torch
 

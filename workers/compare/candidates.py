@@ -69,7 +69,7 @@ class Candidate:
 
 
 def candidates(config: PositionsConfig) -> list[Candidate]:
-    """Make every method that there is, ready to use, the configured network first.
+    """Make our methods and the configured one, ready to use, the configured network first.
 
     Each uses one CPU thread. The network as published is one more, where the configured one is
     another and the project has weights of it.
@@ -98,7 +98,8 @@ def candidates(config: PositionsConfig) -> list[Candidate]:
     published = _published(config.checkpoint)
     if published is not None:
         made.append(make("published", method="braggnn", checkpoint=published))
-    made += [make(name, method=name) for name in (REFERENCE, "pseudovoigt", "centroid")]
+    others = dict.fromkeys((REFERENCE, "pseudovoigt", "centroid", config.method))
+    made += [make(name, method=name) for name in others if name != "braggnn"]
     return made
 
 

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from streamer.config import PositionsConfig
 from streamer.frames.flags import POOR_FIT, UNTRUSTED
+from streamer.plugins import Plugin
 
 __all__ = [
     "BATCH_PATCHES",
     "PATCH_SIZE",
     "TRAINED_PX",
+    "MethodPlugin",
     "PositionMethod",
     "Positions",
     "border_level",
@@ -71,6 +74,38 @@ class PositionMethod(Protocol):
             Same shape, False where a pixel must not be used.
         """
         ...
+
+
+class MethodPlugin(Plugin):
+    """Makes a position method; its name in the configuration is `positions.method`."""
+
+    is_network: ClassVar[bool] = False
+    """True for what learned to place peaks: it computes on `positions.device`, what it is unsure of
+    is fitted (`positions.refit`), and so are some of its peaks (`positions.check_share`)."""
+
+    def make(self, config: PositionsConfig, n_threads: int) -> PositionMethod:
+        """Make the method, ready to use.
+
+        Parameters
+        ----------
+        config
+            What all methods are told.
+        n_threads
+            CPU threads that it may use.
+
+        Raises
+        ------
+        UserError
+            It cannot be made; the text says what to do.
+        """
+        raise NotImplementedError
+
+    def known_patch_size(self, config: PositionsConfig) -> int | None:
+        """Return the size of its patches; None where it must be made to know.
+
+        For what takes seconds to make: the program asks before the nodes are started.
+        """
+        return None
 
 
 def flagged(

@@ -2,13 +2,62 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from streamer.config import PositionsConfig
-from workers.place.base import PATCH_SIZE, PositionMethod
+from streamer.plugins import Plugins
+from workers.place.base import PATCH_SIZE, MethodPlugin, PositionMethod
 from workers.place.centroid import Centroid
 from workers.place.fit.methods import GaussianFit, Noise, PseudoVoigtFit
 from workers.place.network.method import NetworkMethod
 
-__all__ = ["make_method", "patch_size_of"]
+__all__ = ["METHODS", "make_method", "patch_size_of"]
+
+
+class _BraggNN(MethodPlugin):
+    is_network = True
+
+    def make(self, config: PositionsConfig, n_threads: int) -> PositionMethod:
+        # torch takes seconds to import: only those who need it wait for it.
+        from workers.place.network.backends.choice import choose_place, make_backend
+        from workers.place.network.checkpoints import WEIGHTS, load_network
+
+        device = choose_place(config.backend, config.device)
+        network, convention = load_network(config.checkpoint or WEIGHTS / "compact.pt")
+        backend = make_backend(config.backend, network, convention, device, n_threads)
+        return NetworkMethod(backend, network.architecture, convention)
+
+    def known_patch_size(self, config: PositionsConfig) -> int | None:
+        return PATCH_SIZE if config.checkpoint is None else None
+
+
+class _Gaussian(MethodPlugin):
+    fit: ClassVar[type[GaussianFit]] = GaussianFit
+
+    def make(self, config: PositionsConfig, n_threads: int) -> PositionMethod:
+        return self.fit(Noise(config.gain, config.read_noise))
+
+
+class _PseudoVoigt(_Gaussian):
+    fit = PseudoVoigtFit
+
+
+class _Centroid(MethodPlugin):
+    def make(self, config: PositionsConfig, n_threads: int) -> PositionMethod:
+        return Centroid()
+
+
+METHODS = Plugins(
+    "position method",
+    "positions.methods",
+    MethodPlugin,
+    {
+        "braggnn": _BraggNN,
+        "gaussian": _Gaussian,
+        "pseudovoigt": _PseudoVoigt,
+        "centroid": _Centroid,
+    },
+)
 
 
 def make_method(config: PositionsConfig, n_threads: int) -> PositionMethod:
@@ -17,29 +66,17 @@ def make_method(config: PositionsConfig, n_threads: int) -> PositionMethod:
     Parameters
     ----------
     config
-        Method, checkpoint, device and backend.
+        Method with its parameters, checkpoint, device and backend.
     n_threads
         CPU threads that inference may use; torch is set to it for the whole process.
 
     Raises
     ------
     UserError
-        The checkpoint cannot be used, the device does not exist, or the backend is not for it or
-        not installed.
+        There is no such method, its parameters do not fit, the checkpoint cannot be used, the
+        device does not exist, or the backend is not for it or not installed.
     """
-    if config.method == "centroid":
-        return Centroid()
-    if config.method in ("gaussian", "pseudovoigt"):
-        fit = GaussianFit if config.method == "gaussian" else PseudoVoigtFit
-        return fit(Noise(config.gain, config.read_noise))
-    # torch takes seconds to import: only those who need it wait for it.
-    from workers.place.network.backends.choice import choose_place, make_backend
-    from workers.place.network.checkpoints import WEIGHTS, load_network
-
-    device = choose_place(config.backend, config.device)
-    network, convention = load_network(config.checkpoint or WEIGHTS / "compact.pt")
-    backend = make_backend(config.backend, network, convention, device, n_threads)
-    return NetworkMethod(backend, network.architecture, convention)
+    return METHODS.configure(config.method, config.methods).make(config, n_threads)
 
 
 def patch_size_of(config: PositionsConfig) -> int:
@@ -50,6 +87,5 @@ def patch_size_of(config: PositionsConfig) -> int:
     UserError
         The method cannot be made; without a checkpoint of the user's, a network is not tried.
     """
-    if config.method == "braggnn" and config.checkpoint is None:
-        return PATCH_SIZE  # known without torch, which takes seconds to import
-    return make_method(config, 1).patch_size
+    known = METHODS.configure(config.method, config.methods).known_patch_size(config)
+    return make_method(config, 1).patch_size if known is None else known

@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict
 from streamer.config import Config, load_config
 from streamer.results.schema import CELL, FRAMES, PEAKS, TRACKS
 from tests.conftest import ROOT
+from workers.detect.base import FinderPlugin
+from workers.detect.choice import FINDERS
 from workers.place.gauges import GpuGauges
 
 PAGES = ROOT / "docs" / "reference"
@@ -142,3 +144,16 @@ def test_keys_that_the_documentation_names_exist() -> None:
         named += re.findall(rf"`((?:{sections})\.\w+)`", text)
         wrong = [key for key in named if key not in keys and not re.search("(json|parquet)$", key)]
         assert not wrong, page
+
+
+def test_parameters_of_a_plugin_of_ours_have_their_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Sieve(FinderPlugin):
+        mesh: float = 0.5
+        """Width of its holes."""
+
+    monkeypatch.setattr(FINDERS, "own", {"topology": FINDERS.own["topology"], "sieve": Sieve})
+    page = reference.configuration_page()
+    assert "### detect.finders.sieve\n" in page
+    assert "| `detect.finders.sieve.mesh` | number | `0.5` | Width of its holes. |" in page
+    assert "detect.finders.topology" not in page
+    assert "| `detect.finder` | `topology`, `sieve`, another package's |" in page
