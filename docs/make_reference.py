@@ -67,7 +67,7 @@ empty default means none; what happens then is said under *meaning*.
 
 What other packages add is chosen by its name as ours is, and its own parameters stand under that
 name: `--set detect.finder=NAME --set detect.finders.NAME.KEY=VALUE`. They are checked as all others
-are.
+are. [Working on braggstream](../developing.md#from-a-package-of-your-own) says how to write one.
 """
 
 _METRICS = """\

@@ -132,6 +132,10 @@ class SourceConfig(_Section):
     """How long to try to reach a detector."""
     record: Path | None = None
     """File to keep a live stream in, exactly as it comes, while it is processed."""
+    protocols: Parameters = Field(default_factory=dict)
+    """What protocols of other packages take: `source.protocols.NAME.KEY`."""
+    readers: Parameters = Field(default_factory=dict)
+    """What readers of other packages take, by their files' ending: `source.readers.NAME.KEY`."""
 
 
 class GeometryConfig(_Section):

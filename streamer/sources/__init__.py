@@ -6,9 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from streamer.config import SourceConfig
-from streamer.errors import UserError
-from streamer.sources.base import Source
-from streamer.sources.files.open import open_recording
+from streamer.errors import UserError, did_you_mean
+from streamer.plugins import Plugins
+from streamer.sources.base import ProtocolPlugin, Source
+from streamer.sources.files.open import READERS, open_recording
 from streamer.sources.live.array10 import PUBLISHER, open_array10
 from streamer.sources.live.braggstream import PIPELINE, open_braggstream
 from streamer.sources.live.dectris.source import DectrisSource, reach_dectris
@@ -17,19 +18,37 @@ from streamer.sources.live.pva.source import PvaSource, reach_pva
 from streamer.sources.live.stins import SENDER, open_stins
 from streamer.sources.pacing import Paced
 
-__all__ = ["check_reachable", "open_source"]
+__all__ = ["PROTOCOLS", "check_reachable", "open_source"]
 
-_LIVE: dict[
-    str,
-    tuple[Callable[[str, SourceConfig], Source], Callable[[str, SourceConfig], object]],
-] = {
-    "dectris": (DectrisSource, reach_dectris),
-    "braggstream": (open_braggstream, PIPELINE.reach),
-    "karabo": (open_karabo, BRIDGE.reach),
-    "array10": (open_array10, PUBLISHER.reach),
-    "stins": (open_stins, SENDER.reach),
-    "pva": (PvaSource, reach_pva),
-}
+
+def _protocol(
+    opens: Callable[[str, SourceConfig], Source], reaches: Callable[[str, SourceConfig], object]
+) -> type[ProtocolPlugin]:
+    """Return a protocol without parameters of its own."""
+
+    class Protocol(ProtocolPlugin):
+        def open(self, uri: str, config: SourceConfig) -> Source:
+            return opens(uri, config)
+
+        def reach(self, uri: str, config: SourceConfig) -> None:
+            reaches(uri, config)
+
+    return Protocol
+
+
+PROTOCOLS = Plugins(
+    "protocol",
+    "source.protocols",
+    ProtocolPlugin,
+    {
+        "dectris": _protocol(DectrisSource, reach_dectris),
+        "braggstream": _protocol(open_braggstream, PIPELINE.reach),
+        "karabo": _protocol(open_karabo, BRIDGE.reach),
+        "array10": _protocol(open_array10, PUBLISHER.reach),
+        "stins": _protocol(open_stins, SENDER.reach),
+        "pva": _protocol(PvaSource, reach_pva),
+    },
+)
 
 
 def open_source(uri: str | Path, config: SourceConfig) -> Source:
@@ -49,12 +68,14 @@ def open_source(uri: str | Path, config: SourceConfig) -> Source:
     UserError
         There is nothing that can be read; the text says what to do.
     """
+    PROTOCOLS.check(config.protocols)
+    READERS.check(config.readers)
     text = str(uri)
     scheme = _scheme(text)
     if scheme is not None:
         if config.frames is not None:
             raise UserError(f"{text} is a live stream: source.frames chooses those of a recording")
-        return _LIVE[scheme][0](text, config)
+        return PROTOCOLS.configure(scheme, config.protocols).open(text, config)
     recording = open_recording(text, config)
     if config.speed is None:
         return recording
@@ -76,7 +97,7 @@ def check_reachable(uri: str, config: SourceConfig) -> None:
     scheme = _scheme(uri)
     if scheme is None:
         raise UserError(f"{uri} is not a live stream such as {_known()}: replay reads recordings")
-    _LIVE[scheme][1](uri, config)
+    PROTOCOLS.configure(scheme, config.protocols).reach(uri, config)
 
 
 def _scheme(text: str) -> str | None:
@@ -84,13 +105,15 @@ def _scheme(text: str) -> str | None:
     scheme, separator, _ = text.partition("://")
     if not separator or "/" in scheme:
         return None
-    if scheme.lower() not in _LIVE:
+    if scheme.lower() not in PROTOCOLS:
+        hint = did_you_mean(scheme, PROTOCOLS.names) or ";"
         raise UserError(
-            f"{text}: unknown protocol {scheme}; known are {_known()}, or give a file to replay"
+            f"{text}: unknown protocol {scheme}{hint} known are {_known()},"
+            " or give a file to replay"
         )
     return scheme.lower()
 
 
 def _known() -> str:
-    where = {"pva": "CHANNEL"}
-    return ", ".join(f"{name}://{where.get(name, 'host:port')}" for name in _LIVE)
+    where = dict.fromkeys(PROTOCOLS.own, "host:port") | {"pva": "CHANNEL"}
+    return ", ".join(f"{name}://{where.get(name, '')}" for name in PROTOCOLS.names)

@@ -8,9 +8,11 @@ from typing import Protocol, runtime_checkable
 
 import zmq
 
+from streamer.config import SourceConfig
 from streamer.frames.events import Event
+from streamer.plugins import Plugin
 
-__all__ = ["Opening", "Resumable", "Source"]
+__all__ = ["Opening", "ProtocolPlugin", "Resumable", "Source"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,3 +91,33 @@ class Source(Protocol):
     def close(self) -> None:
         """Release files and sockets."""
         ...
+
+
+class ProtocolPlugin(Plugin):
+    """Opens live streams; its name is what stands before ``://``, in lower case."""
+
+    def open(self, uri: str, config: SourceConfig) -> Source:
+        """Open a stream.
+
+        Parameters
+        ----------
+        uri
+            As the user wrote it.
+        config
+            What all sources are told.
+
+        Raises
+        ------
+        UserError
+            It cannot be opened; the text says what to do.
+        """
+        raise NotImplementedError
+
+    def reach(self, uri: str, config: SourceConfig) -> None:
+        """Check that a stream is there, before a run starts, and take no frame from it.
+
+        Raises
+        ------
+        UserError
+            It is not.
+        """

@@ -35,8 +35,80 @@ from functools import partial
 
 import numpy as np
 
+from streamer.errors import UserError
+from streamer.frames.events import Frame, Series, SeriesEnd
+from streamer.sources.base import ProtocolPlugin
+from streamer.sources.files.recording import PlainReader, ReaderPlugin
 from workers.detect.base import FinderPlugin, Peaks
 from workers.place.base import MethodPlugin, Positions
+
+
+ROWS, COLS = 48, 64
+SPOTS = ((20, 30), (33, 41))
+
+
+def pixels(number):
+    """Return the coded pixels of a frame: two spots, the second one dimmer."""
+    frame = np.full((ROWS, COLS), number % 3, "<u2")
+    for strength, (row, col) in zip((900, 700), SPOTS):
+        frame[row, col] = strength
+        frame[row, col + 1] = strength // 2
+    return frame.tobytes()
+
+
+class Drum:
+    """A detector that sends what it is asked for at once."""
+
+    live = True
+    socket = None
+
+    def __init__(self, uri, frames):
+        self.uri = uri
+        self.counters = {}
+        self.n_frames = frames
+        self.events = [
+            Series(name="roll", n_frames=frames),
+            *(Frame(series="roll", frame=n, time_ns=1_000 + n, shape=(ROWS, COLS), dtype="<u2",
+                    encoding="raw", data=pixels(n)) for n in range(frames)),
+            SeriesEnd(series="roll"),
+        ]
+
+    @property
+    def exhausted(self):
+        return not self.events
+
+    def read(self, limit):
+        taken, self.events = self.events[:limit], self.events[limit:]
+        return taken
+
+    def close(self):
+        pass
+
+
+class DrumProtocol(ProtocolPlugin):
+    frames: int = 6
+
+    def open(self, uri, config):
+        return Drum(uri, self.frames)
+
+    def reach(self, uri, config):
+        if uri.endswith("nobody"):
+            raise UserError(f"{uri}: nobody drums there")
+
+
+class Sheet(ReaderPlugin):
+    """Raw frames one after the other, behind as many bytes as it is told."""
+
+    skip: int = 0
+
+    def open(self, path, config):
+        data = path.read_bytes()[self.skip :]
+        size = 2 * ROWS * COLS
+        return PlainReader(
+            Series(name=path.stem, n_frames=len(data) // size),
+            len(data) // size,
+            lambda n: (data[n * size : (n + 1) * size], "raw", "<u2", (ROWS, COLS)),
+        )
 
 
 def brightest(frame, masked=None, *, most):
@@ -75,7 +147,12 @@ class ShiftedMethod(MethodPlugin):
     def make(self, config, n_threads):
         return Shifted(self.rows)
 '''
-LAB_ENTRIES = {"finders": "brightest = Brightest", "methods": "shifted = ShiftedMethod"}
+LAB_ENTRIES = {
+    "protocols": "drum = DrumProtocol",
+    "readers": "sheet = Sheet",
+    "finders": "brightest = Brightest",
+    "methods": "shifted = ShiftedMethod",
+}
 
 
 def install_lab(folder: Path) -> Path:

@@ -9,6 +9,7 @@ import h5py
 
 from streamer.config import SourceConfig
 from streamer.errors import UserError
+from streamer.plugins import Plugins
 from streamer.selection import parse_frames
 from streamer.sources.files.arrays import open_npy, open_npz
 from streamer.sources.files.fabio import fabio_reads, open_cbf, open_fabio
@@ -16,10 +17,13 @@ from streamer.sources.files.ge import is_ge, open_ge
 from streamer.sources.files.growing import Growing
 from streamer.sources.files.hdf5.recording import open_hdf5
 from streamer.sources.files.many import Files, natural_order, without_holes
-from streamer.sources.files.recording import Recording, RecordingReader
+from streamer.sources.files.recording import ReaderPlugin, Recording, RecordingReader
 from streamer.sources.files.tiff import open_tiff
 
-__all__ = ["open_recording"]
+__all__ = ["READERS", "open_recording"]
+
+READERS: Plugins[ReaderPlugin] = Plugins("file format", "source.readers", ReaderPlugin, {})
+"""By the ending of a file, for endings that are not ours."""
 
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PACKED_MAGIC = (b"BZh", b"\x1f\x8b")
@@ -112,6 +116,8 @@ def _open_file(path: Path, inner: str | None, config: SourceConfig) -> Recording
             return open_ge(path, config)
         case "CBF":
             return open_cbf(path, config)
+        case "plugin":
+            return READERS.configure(_ending(path), config.readers).open(path, config)
     return open_fabio(path, config)
 
 
@@ -150,8 +156,16 @@ def _open_files(path: Path, config: SourceConfig) -> RecordingReader:
     )
 
 
+def _ending(path: Path) -> str:
+    return path.suffix.lower().removeprefix(".")
+
+
 def _family(path: Path) -> str | None:
     """Return what a file is by its name, None for what is no recording."""
+    return _our_family(path) or (path.suffix.lower() if _ending(path) in READERS else None)
+
+
+def _our_family(path: Path) -> str | None:
     suffix = path.suffix.lower()
     if suffix in (".gz", ".bz2"):
         suffix = Path(path.stem).suffix.lower()
@@ -165,7 +179,10 @@ def _family(path: Path) -> str | None:
 
 
 def _kind(path: Path) -> str:
-    """Tell the format of a file by its first bytes; what is of none that has any is for fabio."""
+    """Tell the format of a file by its first bytes; what is of none that has any is for fabio.
+
+    Where others read files of such a name, that decides.
+    """
     try:
         with path.open("rb") as file:
             start = file.read(16)
@@ -175,6 +192,9 @@ def _kind(path: Path) -> str:
         raise UserError(f"{path} cannot be read: {error.strerror}") from None
     if not start:
         raise UserError(f"{path} is empty")
+    ours = _our_family(path)
+    if ours is None and _ending(path) in READERS:
+        return "plugin"
     if start.startswith(b"\x93NUMPY"):
         return "npy"
     if start.startswith((b"PK\x03\x04", b"PK\x05\x06")):
@@ -185,15 +205,15 @@ def _kind(path: Path) -> str:
         return "GE"
     if h5py.is_hdf5(path):
         return "HDF5"
-    family = _family(path)
-    if start.startswith(b"###CBF") or (start.startswith(_PACKED_MAGIC) and family == ".cbf"):
+    if start.startswith(b"###CBF") or (start.startswith(_PACKED_MAGIC) and ours == ".cbf"):
         return "CBF"
-    if family in ("TIFF", ".cbf", *_STACKS.values()):
-        claimed = "CBF" if family == ".cbf" else family
+    if ours in ("TIFF", ".cbf", *_STACKS.values()):
+        claimed = "CBF" if ours == ".cbf" else ours
         raise UserError(f"{path} is not a {claimed} file, whatever its name says: copy it again")
-    if family is None and not start.lstrip(b"\r\n").startswith(b"{"):
+    if ours is None and not start.lstrip(b"\r\n").startswith(b"{"):
         raise UserError(
-            f"{path} is of no known format: HDF5, .npy, .npz, TIFF, CBF, EDF, GE and what fabio"
-            " knows by its name are read"
+            f"{path} is of no known format: HDF5, .npy, .npz, TIFF, CBF, EDF, GE"
+            f"{''.join(f', .{name}' for name in READERS.names)} and what fabio knows by its name"
+            " are read"
         )
     return "fabio"

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Protocol
 
 import zmq
 from msgspec.structs import replace
 
+from streamer.config import SourceConfig
 from streamer.frames.events import Event, Frame, Gap, Pixels, Series, SeriesEnd
+from streamer.plugins import Plugin
 
-__all__ = ["PlainReader", "Recording", "RecordingReader"]
+__all__ = ["PlainReader", "ReaderPlugin", "Recording", "RecordingReader"]
 
 
 class RecordingReader(Protocol):
@@ -82,6 +85,28 @@ class PlainReader(RecordingReader):
         """Release the files; a memory map goes with the last frame that needs it."""
         if self._close is not None:
             self._close()
+
+
+class ReaderPlugin(Plugin):
+    """Opens files of one format; its name is what they end in, without the dot, in lower case.
+
+    Names that are ours or that fabio knows stay ours; behind all others there may be anything.
+    """
+
+    def open(self, path: Path, config: SourceConfig) -> RecordingReader:
+        """Open a file, which is there and is not empty.
+
+        Parameters
+        ----------
+        config
+            What all sources are told.
+
+        Raises
+        ------
+        UserError
+            It cannot be read; the text says what to do.
+        """
+        raise NotImplementedError
 
 
 class Recording:
