@@ -82,7 +82,7 @@ class PositionsConfig(_Section):
     """Weights to use in place of our own; checked against known patches before use."""
     device: str = "auto"
     """`auto` (CUDA when there is one), `cpu`, `cuda` or `cuda:N`."""
-    backend: Literal["auto", "eager", "compiled", "openvino", "cuda-graphs"] = "auto"
+    backend: Literal["auto", "eager", "openvino", "cuda-graphs"] = "auto"
     """What computes the network; all give the same positions. `auto` is the fastest here."""
 
 

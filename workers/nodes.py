@@ -176,8 +176,7 @@ def _role(
 
 def _on_own_device(positions: PositionsConfig, index: int) -> PositionsConfig:
     """Give each GPU worker a CUDA device of its own, where there are any."""
-    for_cpu = positions.backend in ("compiled", "openvino")
-    if positions.device != "auto" or for_cpu:
+    if positions.device != "auto" or positions.backend == "openvino":
         return positions
     import torch
 

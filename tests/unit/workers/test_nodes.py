@@ -424,7 +424,7 @@ def test_fits_beside_a_network_or_a_warning_why_there_are_none(
 def test_the_ingest_node_is_told_of_a_slow_finder(finder, slow, context, tmp_path, monkeypatch):
     np.save(tmp_path / "frames.npy", np.zeros((2, 32, 32), np.uint16))
     monkeypatch.setattr("streamer.ingest.node.Ingest", lambda *_, **options: options)
-    settings = Config.model_validate({"detect": {"finder": finder}, "relay": {"address": ""}})
+    settings = Config.model_validate({"detect": {"finder": finder}, "publish": {"frames": ""}})
     spec = NodeSpec(
         name="ingest",
         source=str(tmp_path / "frames.npy"),

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import os
-import shlex
-import shutil
 from copy import deepcopy
 from functools import partial
 from typing import TYPE_CHECKING
@@ -15,7 +12,6 @@ import torch
 
 from streamer.errors import UserError
 from workers.place.network.backend import InferenceBackend
-from workers.place.network.backends.compiled import CompiledBackend
 from workers.place.network.backends.cuda import CudaGraphsBackend
 from workers.place.network.backends.device import choose_device
 from workers.place.network.backends.eager import TorchBackend
@@ -33,12 +29,11 @@ logger = logging.getLogger(__name__)
 
 _DEVICES = {
     "eager": ("cpu", "cuda"),
-    "compiled": ("cpu",),
     "openvino": ("cpu",),
     "cuda-graphs": ("cuda",),
 }
 _FAILURES = (ImportError, OSError, RuntimeError)
-"""What drivers, compilers and libraries that do not fit this machine raise."""
+"""What drivers and libraries that do not fit this machine raise."""
 
 
 def choose_place(backend: str, device: str) -> torch.device:
@@ -61,11 +56,6 @@ def choose_place(backend: str, device: str) -> torch.device:
     if backend == "openvino" and importlib.util.find_spec("openvino") is None:
         raise UserError(
             "backend 'openvino' is not installed: pip install 'braggstream[openvino]',"
-            " or set positions.backend=auto"
-        )
-    if backend == "compiled" and not _compiler():
-        raise UserError(
-            "backend 'compiled' finds no C++ compiler: install g++ or let CXX name one,"
             " or set positions.backend=auto"
         )
     return chosen
@@ -93,8 +83,7 @@ def make_backend(
     """Make the backend of that name, or the best one that gives the right answers.
 
     ``auto`` is captured graphs on CUDA. On a CPU it is OpenVINO where it is installed and measured
-    to be faster here than torch, which takes a second; never what is compiled first, which takes
-    many and gains less.
+    to be faster here than torch, which takes a second.
 
     Every backend but torch's own on the CPU is compared with float32 on the CPU before it is used.
     One that is off, or fails, is not: the log says so, and torch computes, at worst on the CPU.
@@ -155,8 +144,6 @@ def _build(
         return CudaGraphsBackend(network, device, check)
     if kind == "openvino":
         return OpenVinoBackend(network, n_threads)
-    if kind == "compiled":
-        return CompiledBackend(network)
     return TorchBackend(network, device, n_threads)
 
 
@@ -164,8 +151,3 @@ def _faster(one: InferenceBackend, other: InferenceBackend, check: SelfCheck) ->
     work = {backend: partial(check.place, backend) for backend in (one, other)}
     times = measure(work, cpu_clock(torch.get_num_threads()))
     return min(times, key=lambda backend: times[backend])
-
-
-def _compiler() -> str | None:
-    """Return the path of the compiler that torch would call; None without one."""
-    return shutil.which(shlex.split(os.environ.get("CXX") or "g++")[0])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -19,7 +18,6 @@ from streamer.errors import UserError
 from workers.place.methods import make_method
 from workers.place.network.backends import choice, cuda, pace
 from workers.place.network.backends.choice import available, choose_place, make_backend
-from workers.place.network.backends.compiled import CompiledBackend
 from workers.place.network.backends.cuda import (
     CudaGraphsBackend,
     CudaProgram,
@@ -36,8 +34,6 @@ from workers.place.network.checkpoints import WEIGHTS, load_network
 CPU = torch.device("cpu")
 PUBLISHED = Convention(keep_background=False, relative=True)
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-# torch's own, when its compiler is imported.
-compiles = pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is depr:DeprecationWarning")
 
 
 def network_of(name: str) -> tuple[BraggNN, Convention | None]:
@@ -87,28 +83,6 @@ def test_answers_are_the_callers_own():
         before = answers.copy()
         backend(*inputs(6, network.architecture))
         np.testing.assert_array_equal(answers, before)
-
-
-@compiles
-@pytest.mark.parametrize(
-    "compiler",
-    [
-        "aot_eager",
-        pytest.param(
-            "inductor",
-            marks=pytest.mark.skipif(
-                not os.environ.get("BRAGGSTREAM_COMPILE"),
-                reason="the compiler takes up to a minute: BRAGGSTREAM_COMPILE=1 runs it",
-            ),
-        ),
-    ],
-)
-def test_compiled(compiler):
-    network, convention = network_of("compact")
-    backend = CompiledBackend(network, sizes=(64,), compiler=compiler)
-    for n in (0, 1, 150):
-        assert len(backend(*inputs(n, network.architecture))) == n
-    assert SelfCheck(network, convention).deviation(backend).px < 1e-4
 
 
 def test_openvino_reports_to_nobody():
@@ -293,7 +267,7 @@ def test_auto_does_without_openvino(monkeypatch):
 def test_wrong_answers_are_not_used(monkeypatch, caplog):
     network, _ = network_of("compact")
     monkeypatch.setattr(choice, "_build", lambda *_: Disturbed(network, 0, 0.1))
-    for name in ("openvino", "auto", "compiled"):
+    for name in ("openvino", "auto"):
         caplog.clear()
         with caplog.at_level(logging.WARNING):
             assert isinstance(backend_for(name), TorchBackend)
@@ -340,12 +314,6 @@ def test_no_such_package(monkeypatch):
         make_method(PositionsConfig(backend="openvino", device="cpu"), 1)
 
 
-def test_no_such_compiler(monkeypatch):
-    monkeypatch.setenv("CXX", "no-such-compiler -O2")
-    with pytest.raises(UserError, match="no C\\+\\+ compiler"):
-        make_method(PositionsConfig(backend="compiled", device="cpu"), 1)
-
-
 def test_backends_and_devices(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     for device in ("auto", "cpu"):
@@ -354,10 +322,9 @@ def test_backends_and_devices(monkeypatch):
         assert choose_place("openvino", device) == CPU
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
-    for name in ("openvino", "compiled"):
-        with pytest.raises(UserError, match="computes on the CPU, not on cuda:1: set positions"):
-            choose_place(name, "cuda:1")
-        assert choose_place(name, "auto") == CPU
+    with pytest.raises(UserError, match="computes on the CPU, not on cuda:1: set positions"):
+        choose_place("openvino", "cuda:1")
+    assert choose_place("openvino", "auto") == CPU
     assert choose_place("auto", "auto") == choose_place("cuda-graphs", "auto")
     assert choose_place("eager", "cuda:1") == torch.device("cuda:1")
 
