@@ -1,13 +1,16 @@
-"""Charge and discharge, as the readings tell."""
+"""Charge and discharge: which reading is of which half-cycle, and from when to when those went."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from streamer.cell.base import Readings
 
-__all__ = ["KINDS", "half_cycles"]
+__all__ = ["KINDS", "Span", "half_cycles", "spans"]
 
 KINDS = ("rest", "charge", "discharge")
 """By the sign of the current: 0, 1, -1."""
@@ -19,6 +22,18 @@ _REST_V_PER_H = 0.002
 _SHORTEST = 3
 """Readings that a half-cycle has at least: shorter ones are spikes."""
 _SMOOTH = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One half-cycle."""
+
+    kind: str
+    """charge or discharge."""
+    number: int
+    """Of its kind, from 1."""
+    start_ns: int
+    stop_ns: int
 
 
 def half_cycles(readings: Readings) -> tuple[NDArray[np.int32], NDArray[np.int8]]:
@@ -38,6 +53,19 @@ def half_cycles(readings: Readings) -> tuple[NDArray[np.int32], NDArray[np.int8]
     if len(moving):
         number[moving] = np.cumsum(np.diff(sign[moving], prepend=sign[moving[0]]) != 0)
     return number, sign
+
+
+def spans(cell: pa.Table) -> list[Span]:
+    """Return the half-cycles in a table of `streamer.results.schema.CELL`."""
+    half = cell["half_cycle"].to_numpy()
+    kinds, times = cell["kind"].to_pylist(), cell["time_ns"].to_numpy()
+    found: list[Span] = []
+    for number in np.unique(half[half >= 0]).tolist():
+        rows = np.flatnonzero(half == number)
+        kind = kinds[rows[0]]
+        again = 1 + sum(one.kind == kind for one in found)
+        found.append(Span(kind, again, int(times[rows[0]]), int(times[rows[-1]])))
+    return found
 
 
 def _sign(readings: Readings) -> NDArray[np.int8]:

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from streamer.cell.spans import spans
+from streamer.cell.cycles import spans
 from streamer.report.material import Material
 from streamer.report.style import COLOURS, FAINT, HALF_CYCLES, INK, STYLE
 from streamer.results.curves import QUANTITIES, Quantity, displaced, references, thinned

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from streamer.cell.spans import Span, spans
+from streamer.cell.cycles import Span, spans
 from streamer.config import SourceConfig
 from streamer.errors import UserError
 from streamer.report.agreement_figure import measure_agreement
