@@ -13,7 +13,7 @@ from streamer.sources.files.open import READERS, open_recording
 from streamer.sources.live.array10 import PUBLISHER, open_array10
 from streamer.sources.live.braggstream import PIPELINE, open_braggstream
 from streamer.sources.live.dectris.source import DectrisSource, reach_dectris
-from streamer.sources.live.karabo.karabo import BRIDGE, open_karabo
+from streamer.sources.live.karabo.source import BRIDGE, open_karabo
 from streamer.sources.live.pva.source import PvaSource, reach_pva
 from streamer.sources.live.stins import SENDER, open_stins
 from streamer.sources.pacing import Paced

@@ -1,4 +1,4 @@
-"""What a Karabo bridge says: the images of one array of each train."""
+"""Live stream of the European XFEL: the images of one array of each train of a Karabo bridge."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from streamer.config import SourceConfig
 from streamer.errors import UserError
 from streamer.frames.events import Pixels, Series
 from streamer.frames.metadata import plain_items
-from streamer.sources.live.address import Address
+from streamer.sources.live.address import Address, Sender
 from streamer.sources.live.karabo.pulses import (
     PulseAxis,
     can_be_images,
@@ -23,8 +23,18 @@ from streamer.sources.live.karabo.pulses import (
 )
 from streamer.sources.live.karabo.trains import PickledError, Train, TrainArray, parse_train
 from streamer.sources.live.series import Image, SeriesAssembler
+from streamer.sources.live.source import LiveSource
 
-__all__ = ["KaraboBridge"]
+__all__ = ["BRIDGE", "KaraboBridge", "open_karabo"]
+
+_SOCKETS = {"req": zmq.REQ, "sub": zmq.SUB, "pull": zmq.PULL}
+_WAITING_TRAINS = 2
+
+BRIDGE = Sender(
+    "the bridge",
+    "karabo://192.168.0.10:4545",
+    {"socket": tuple(_SOCKETS), "source": (), "path": (), "pulses": ("first", "last")},
+)
 
 _PICTURES = ("image.data", "data.adc", "data.image", "data.image.data", "data.image.pixels")
 _LEAST_SIDE = 16
@@ -35,6 +45,42 @@ dated too early, by microseconds."""
 _TRAINS_BACK = 64
 _PAUSE_TRAINS = 6000
 _PATIENCE_TRAINS = 10
+
+
+def open_karabo(uri: str, config: SourceConfig) -> LiveSource:
+    """Take the images of the trains of one array, as they come.
+
+    Parameters
+    ----------
+    uri
+        ``karabo://host:port``, and behind it, as in ``?socket=sub&path=image.data``:
+
+        - ``socket`` is ``req`` (for a bridge whose socket is REP; the default), ``sub`` (PUB) or
+          ``pull`` (PUSH);
+        - ``source`` and ``path`` choose one of several arrays. Without them it is the only one of
+          two or three axes whose images can be images, or the only one among several that is called
+          as detectors call their pixels, such as ``image.data``;
+        - ``pulses`` is ``first`` or ``last``, the axis of the pulses of an array of three axes.
+          Without it that is the axis that is as long as the source's list of pulses or cells, or
+          else the shorter one of the two.
+    config
+        Time limits and number of series.
+
+    Raises
+    ------
+    UserError
+        The address is malformed, or nothing answers there; from `read`: what is sent cannot be
+        used, or there is a choice to make.
+    """
+    address = BRIDGE.reach(uri, config)
+    return LiveSource(
+        address,
+        _SOCKETS[address.options.get("socket", "req")],
+        KaraboBridge(address, config),
+        config,
+        # A train can have a gigabyte: the bridge, too, keeps but one for a client.
+        waiting_messages=_WAITING_TRAINS,
+    )
 
 
 class KaraboBridge:
