@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from streamer.errors import UserError, misfit
 
@@ -30,6 +31,8 @@ __all__ = [
     "TransportConfig",
     "load_config",
 ]
+
+_SLICE = re.compile(r"(-?\d+)?:(-?\d+)?(?::([1-9]\d*)?)?")
 
 
 Parameters = dict[str, dict[str, Any]]
@@ -136,6 +139,17 @@ class SourceConfig(_Section):
     """What protocols of other packages take: `source.protocols.NAME.KEY`."""
     readers: Parameters = Field(default_factory=dict)
     """What readers of other packages take, by their files' ending: `source.readers.NAME.KEY`."""
+
+    @field_validator("frames")
+    @classmethod
+    def _check_frames(cls, text: str | None) -> str | None:
+        _slice_of(text)
+        return text
+
+    @property
+    def chosen(self) -> slice:
+        """`frames` as a slice of Python."""
+        return _slice_of(self.frames)
 
 
 class GeometryConfig(_Section):
@@ -339,6 +353,18 @@ def load_config(
     except ValidationError as error:
         where = f"{path}: " if path is not None else ""
         raise UserError(where + misfit(error, _keys(Config))) from None
+
+
+def _slice_of(text: str | None) -> slice:
+    """Return the frames that ``start:stop:step`` means; a single number is that frame."""
+    words = "::" if text is None else text.replace(" ", "")
+    if re.fullmatch(r"-?\d+", words):
+        frame = int(words)
+        return slice(frame, None if frame == -1 else frame + 1)
+    match = _SLICE.fullmatch(words)
+    if match is None:
+        raise ValueError("start:stop:step with a step of 1 or more, such as 100:400:2")
+    return slice(*(int(part) if part else None for part in match.groups()))
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

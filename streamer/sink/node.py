@@ -12,7 +12,6 @@ from streamer.cell.gauges import CellGauges
 from streamer.config import Config
 from streamer.frames.events import Gap, Series, SeriesEnd
 from streamer.results.folder import LastPart, RunFolder
-from streamer.selection import parse_frames
 from streamer.sink.account import Account
 from streamer.sink.acknowledger import Acknowledger
 from streamer.sink.commit import COMMIT_S, Committer
@@ -65,7 +64,7 @@ class Sink:
         last = folder.last_part()
         self._counts = Counts()
         self._tracking = Tracking(config, folder)
-        self._account = Account(parse_frames(config.source.frames).step or 1)
+        self._account = Account(config.source.chosen.step or 1)
         self._order = Order[Result | Gap | SeriesEnd](last.upto if last else 0)
         self._committer = Committer(
             folder,

@@ -10,7 +10,6 @@ import h5py
 from streamer.config import SourceConfig
 from streamer.errors import UserError
 from streamer.plugins import Plugins
-from streamer.selection import parse_frames
 from streamer.sources.files.arrays import open_npy, open_npz
 from streamer.sources.files.fabio import fabio_reads, open_cbf, open_fabio
 from streamer.sources.files.ge import is_ge, open_ge
@@ -54,7 +53,7 @@ def open_recording(text: str, config: SourceConfig) -> Recording:
     UserError
         There is nothing that can be read; the text says what to do.
     """
-    chosen = parse_frames(config.frames)
+    chosen = config.chosen
     if not config.follow:
         reader = _open(text, config)
         if not range(*chosen.indices(len(reader))):

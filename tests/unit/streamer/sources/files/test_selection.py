@@ -5,11 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamer.config import SourceConfig
+from streamer.config import SourceConfig, load_config
 from streamer.errors import UserError
 from streamer.frames.codecs import decode
 from streamer.frames.events import Frame, Gap, Series, SeriesEnd
-from streamer.selection import parse_frames
 from streamer.sources import open_source
 
 DATA = np.random.default_rng(5).poisson(3, (23, 6, 7)).astype("<u2")
@@ -40,7 +39,7 @@ _bound = st.none() | st.integers(-30, 30)
 def test_frames_are_a_slice_of_python(start, stop, step, spaced):
     parts = ["" if part is None else str(part) for part in (start, stop)]
     text = (" : " if spaced else ":").join(parts) + (f":{step}" if step else "")
-    assert parse_frames(text) == slice(start, stop, step)
+    assert SourceConfig(frames=text).chosen == slice(start, stop, step)
 
 
 @pytest.mark.parametrize(
@@ -76,27 +75,22 @@ def test_only_chosen_frames_can_be_missing(recording, frames, gaps):
     recording.write_bytes(whole[: len(whole) - 12 * DATA[0].nbytes])
     events, _ = play(recording, frames=frames)
     assert [e.frames for e in events if isinstance(e, Gap)] == gaps
-    chosen = range(*parse_frames(frames).indices(23))
+    chosen = range(*SourceConfig(frames=frames).chosen.indices(23))
     assert [e.frame for e in events if isinstance(e, Frame)] == [n for n in chosen if n < 11]
 
 
-@pytest.mark.parametrize(
-    ("frames", "says"),
-    [
-        ("a:b", "mean nothing: write start:stop:step"),
-        ("", "mean nothing"),
-        ("1:2:3:4", "mean nothing"),
-        ("10:0:-1", "mean nothing"),
-        ("::0", "the step must be 1 or more"),
-        ("-:3", "- is no number"),
-        ("23:", "has 23 frames, and none of them is in 23:"),
-        ("9:3", "none of them"),
-    ],
-)
-def test_choices_that_mean_nothing(recording, frames, says):
+@pytest.mark.parametrize("frames", ["a:b", "", "1:2:3:4", "10:0:-1", "::0", "-:3"])
+def test_choices_that_mean_nothing(frames):
+    says = f"source.frames = '{frames}' does not fit: it should be start:stop:step"
     with pytest.raises(UserError, match=says) as caught:
-        open_source(recording, SourceConfig(frames=frames))
+        load_config(None, [f"source.frames='{frames}'"])
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("frames", ["23:", "9:3"])
+def test_choices_that_a_recording_has_none_of(recording, frames):
+    with pytest.raises(UserError, match=f"has 23 frames, and none of them is in {frames}"):
+        open_source(recording, SourceConfig(frames=frames))
 
 
 def test_each_round_is_a_series_of_its_own(recording):
