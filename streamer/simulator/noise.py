@@ -1,7 +1,7 @@
 """Counting noise.
 
-Almost all pixels hold a few counts, where numpy's Poisson generator takes longest. Those are drawn
-from tables of the inverse distribution: several times faster for a whole frame.
+Almost all pixels of a frame hold a few counts, where numpy's Poisson generator takes longest. Those
+are drawn from tables of the inverse distribution: several times faster for a whole frame.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ _COUNTS = 96
 """Counts in the tables; a mean of 32 exceeds them once in 1e18 draws."""
 
 
-def poisson(mean: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.uint16]:
+def poisson(mean: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
     """Draw counts of the given means.
 
     Parameters
     ----------
     mean
-        (rows, cols), not negative.
+        Any shape, not negative.
     rng
         The same generator state gives the same counts.
 
     Returns
     -------
     counts
-        (rows, cols), at most 65534, for 65535 is no count.
+        Of the same shape; whole numbers.
     """
     bits = rng.integers(0, 2**32, size=mean.shape, dtype=np.uint32)
-    counts = np.empty(mean.shape, np.uint16)
+    counts = np.empty(mean.shape, np.float32)
     _draw(mean.ravel(), bits.ravel(), *_tables(), counts.ravel())
     bright = np.flatnonzero(mean >= _LIMIT)
-    counts.flat[bright] = np.minimum(rng.poisson(mean.flat[bright]), 65534)
+    counts.flat[bright] = rng.poisson(mean.flat[bright])
     return counts
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from streamer.simulator.cell import CAPACITY_AH, CURRENT_A, cell_state, current
 from streamer.simulator.grains import Grains
 from streamer.simulator.noise import poisson
-from streamer.simulator.panel import Geometry, Panel
+from streamer.simulator.panel import NO_DATA, Geometry, Panel
 from streamer.simulator.profiles import draw_spots, prominences
 
 if TYPE_CHECKING:
@@ -93,7 +93,8 @@ class Scene:
         """Return frame `index`, (rows, cols), counted from 0."""
         expected = self.expected(index)
         seeds = np.random.SeedSequence([self.config.seed, index])
-        counts = poisson(expected, np.random.Generator(np.random.SFC64(seeds)))
+        drawn = poisson(expected, np.random.Generator(np.random.SFC64(seeds)))
+        counts = np.minimum(drawn, NO_DATA - 1).astype(np.uint16)
         self.panel.stamp(counts)
         return counts
 

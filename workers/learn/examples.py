@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from streamer.simulator.counting import draw_counts
+from streamer.simulator.noise import poisson
 from streamer.simulator.patches import PeakRanges, Peaks, draw_peaks, draw_valid, expected_counts
 from workers.place.fit.methods import Noise
 from workers.place.network.normalisation import FLIP_COLS, FLIP_ROWS, SWAP, Inputs, prepare
@@ -118,7 +118,7 @@ def noisy_counts(
     counts = expected.astype(np.float32)
     if noise.gain > 0.0:
         photons = (np.maximum(expected, 0.0) / noise.gain).astype(np.float32)
-        counts = np.float32(noise.gain) * draw_counts(photons, rng)
+        counts = np.float32(noise.gain) * poisson(photons, rng)
     if noise.read_noise > 0.0:
         counts += np.float32(noise.read_noise) * rng.standard_normal(counts.shape, np.float32)
     return counts
