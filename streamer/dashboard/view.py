@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from streamer.config import Config, load_config
+from streamer.config import Config
 from streamer.dashboard.archive import Archive
 from streamer.dashboard.drifts import Drifts, Plot
 from streamer.dashboard.frames import ShownFrames
@@ -46,13 +46,13 @@ class RunView:
     Raises
     ------
     UserError
-        `folder` is not a run folder.
+        `folder` is not a run folder, or its configuration cannot be read.
     """
 
     def __init__(self, folder: Path) -> None:
         opened = RunFolder.open(folder)
         self.name = opened.path.resolve().name
-        self.config = _config_of(opened.path)
+        self.config = opened.read_config()
         self.state = RunState(opened.path)
         self.archive = Archive(folder)
         self.tables = RunTables(opened)
@@ -83,7 +83,6 @@ class RunView:
     def hello(self) -> dict[str, Any]:
         """Say what there is: the content of ``hello``."""
         summary = self.state.summary
-        kinds = available(self.tables.geometry)
         starts, n_frames = self.frames.places()
         shape = self.frames.shape()
         return {
@@ -91,16 +90,11 @@ class RunView:
             "source": summary.get("source", ""),
             "live": self.state.live,
             "state": summary.get("state", ""),
-            "started": summary.get("started"),
             "software": f"braggstream {version('braggstream')}",
             "series": list(starts),
             "starts": list(starts.values()),
-            "quantities": kinds,
-            "labels": {kind: QUANTITIES[kind][0] for kind in kinds},
-            "units": {kind: QUANTITIES[kind][1] for kind in kinds},
-            "beam": None if self.tables.geometry is None else list(self.tables.geometry.beam),
+            "quantities": available(self.tables.geometry),
             "n_frames": n_frames,
-            "has_cell": self.tables.cell_version > 0,
             "shape": None if shape is None else list(shape),
         }
 
@@ -131,14 +125,6 @@ class RunView:
     def close(self) -> None:
         """Release files and sockets."""
         self.frames.close()
-
-
-def _config_of(folder: Path) -> Config:
-    try:
-        return load_config(folder / "config.yaml")
-    except UserError as error:  # of another version: what matters most works without
-        logger.warning("defaults in place of the run's configuration: %s", error)
-        return Config()
 
 
 def _mask_of(config: Config) -> Mask | None:

@@ -115,7 +115,7 @@ def gather(
     Raises
     ------
     UserError
-        The run has no such frame.
+        The run has no such frame, or its configuration cannot be read.
     """
     run = Run(folder)
     frames, tracks = run.frames, run.tracks
@@ -124,7 +124,7 @@ def gather(
     material = Material(
         folder=folder,
         summary=run.summary,
-        config=folder.read_config(),
+        config=run.config,
         geometry=run.geometry,
         tracks=tracks,
         main=main,

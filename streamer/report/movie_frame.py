@@ -59,7 +59,6 @@ class Painter:
         self._begin, self._end = int(times.min()), int(times.max())
         self._levels: Display | None = None
         self._layout: _Layout | None = None
-        self._background: Image.Image | None = None
         self._font = ImageFont.truetype(_font_file(), 14)
         self._small = ImageFont.truetype(_font_file(), 11)
         magma = (255 * mpl.colormaps["magma"](np.linspace(0, 1, 256))[:, :3]).astype(np.uint8)

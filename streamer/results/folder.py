@@ -203,11 +203,14 @@ class RunFolder:
         write_atomically(self.path / _GEOMETRY, json.dumps(says, indent=2) + "\n")
 
     def read_config(self) -> Config:
-        """Return the configuration of the run; of a run of another version, the defaults."""
-        try:
-            return load_config(self.path / "config.yaml")
-        except UserError:
-            return Config()  # its words are in the folder all the same
+        """Return the configuration of the run, with defaults filled in.
+
+        Raises
+        ------
+        UserError
+            It has a key that this version does not know, or cannot be read.
+        """
+        return load_config(self.path / "config.yaml")
 
     def read_summary(self) -> dict[str, Any]:
         """Return the content of ``run.json``."""

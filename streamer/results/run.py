@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from streamer.config import Config, load_config
+from streamer.config import Config
 from streamer.errors import RunError, UserError
 from streamer.frames.geometry import Geometry
 from streamer.results.curves import QUANTITIES, Quantity, available, displaced, references
@@ -88,7 +88,7 @@ class Run:
         UserError
             It has a key that this version does not know.
         """
-        return load_config(self.path / "config.yaml")
+        return self._folder.read_config()
 
     @cached_property
     def geometry(self) -> Geometry | None:

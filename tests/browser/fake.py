@@ -156,7 +156,7 @@ class FakeRun:
             "run": "cycle-17", "source": "dectris://127.0.0.1:31001", "live": True,
             "state": "running", "software": "braggstream 0.1",
             "series": self.series[:len(starts)], "starts": starts, "n_frames": self.n_known,
-            "quantities": self.quantities, "has_cell": True,
+            "quantities": self.quantities,
             "shape": [self.size, self.size],
         }  # fmt: skip
         return wire.encode("hello", about | changes)

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.table import Table
 
 from streamer.frames.flags import POOR_FIT
 from streamer.simulator.patches import (
@@ -19,9 +18,9 @@ from streamer.simulator.patches import (
     draw_valid,
     expected_counts,
 )
-from workers.place.base import PATCH_SIZE, PositionMethod, Positions
+from workers.place.base import PositionMethod
 
-__all__ = ["CASES", "Case", "ConstantAnswer", "Figures", "evaluate", "figures_table"]
+__all__ = ["CASES", "Case", "Figures", "evaluate"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,19 +108,6 @@ class Figures:
         return self.rmse / self.bound
 
 
-class ConstantAnswer:
-    """Says that every peak stands in the middle: what any method must beat."""
-
-    name = "constant"
-    patch_size = PATCH_SIZE
-
-    def place(self, patches: np.ndarray, valid: np.ndarray) -> Positions:
-        """Return zeros."""
-        zeros, unknown = np.zeros(len(patches)), np.full(len(patches), np.nan)
-        flags = np.zeros(len(patches), np.int32)
-        return Positions(zeros, zeros, unknown, unknown, flags, flags > 0)
-
-
 def evaluate(
     method: PositionMethod, cases: Sequence[Case] = CASES, n: int = 4000, seed: int = 1
 ) -> list[Figures]:
@@ -197,39 +183,3 @@ def _second(
 def _spread(pulls: NDArray[np.float64]) -> float:
     known = pulls[np.isfinite(pulls)]
     return float(known.std()) if len(known) else math.nan
-
-
-def figures_table(figures: Sequence[Figures]) -> Table:
-    """Lay figures out for the terminal."""
-    table = Table(title="Error in pixels on simulated peaks")
-    for heading in ("case", "method"):
-        table.add_column(heading)
-    for heading in (
-        "RMSE",
-        "bound",
-        "ratio",
-        "bias row",
-        "col",
-        "p50",
-        "p75",
-        "p95",
-        "> 1 px",
-        "pull",
-        "poor fit",
-    ):
-        table.add_column(heading, justify="right")
-    for row in figures:
-        table.add_row(
-            row.case,
-            row.method,
-            f"{row.rmse:.4f}",
-            f"{row.bound:.4f}",
-            f"{row.ratio:.2f}",
-            f"{row.row_bias:+.4f}",
-            f"{row.col_bias:+.4f}",
-            *(f"{value:.3f}" for value in (row.p50, row.p75, row.p95)),
-            f"{row.outliers:.1%}",
-            "-" if math.isnan(row.pull) else f"{row.pull:.2f}",
-            f"{row.poor:.1%}",
-        )
-    return table

@@ -95,6 +95,12 @@ def test_a_report_tells_of_lost_frames_and_changed_settings(run, tmp_path):
     assert "detect.minscore" not in text
 
 
+def test_no_defaults_stand_in_for_a_configuration_that_cannot_be_read(run, tmp_path):
+    (run.path / "config.yaml").write_text("positions: {gein: 4}\n")
+    with pytest.raises(UserError, match=r"config\.yaml: unknown configuration key positions.gein"):
+        write_report(run.path, tmp_path / "out")
+
+
 def test_without_pixels_peaks_are_shown_and_it_is_said(tmp_path):
     run = make_run(tmp_path / "run", geometry=False, cell=False)
     page = write_report(run.path, tmp_path / "out", make_fitter=lambda material: fit)
