@@ -42,6 +42,8 @@ class Committer:
         Adds what is known of each peak's place, and learns what is on disk.
     first
         Number of the first part.
+    upto
+        Every number below is in the parts before it.
     most_rows
         Rows that make a part.
     commit_s
@@ -56,12 +58,15 @@ class Committer:
         tracking: Tracking,
         *,
         first: int,
+        upto: int,
         most_rows: int,
         commit_s: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.latency_ms = 0.0
         """Median time from a frame's arrival to the disk, of the newest part that had any."""
+        self.upto = upto
+        """Every number below is on disk, for all that a successor can see."""
         self._folder = folder
         self._tracking = tracking
         self._next = first
@@ -105,6 +110,9 @@ class Committer:
     def write(self, upto: int) -> Part:
         """Write the rows as the next part, with the number that a successor goes on from.
 
+        There may be none: what brings no row, such as the end of a series, is waited for for ever
+        by a successor that cannot see that it came.
+
         Raises
         ------
         RunError
@@ -124,6 +132,7 @@ class Committer:
         )
         self._tracking.commit(series, peaks)
         self._next += 1
+        self.upto = upto
         arrivals = [row.received_ns for row in rows if row.received_ns]
         if arrivals:
             first = min(arrivals)

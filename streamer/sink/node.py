@@ -70,6 +70,7 @@ class Sink:
             folder,
             self._tracking,
             first=last.index + 1 if last else 0,
+            upto=self._order.upto,
             commit_s=COMMIT_S,
             most_rows=max(1, config.transport.window_frames // 4),
         )
@@ -96,12 +97,13 @@ class Sink:
         for item in self._order.in_turn():
             self._enter(item)
         now = time.monotonic()
-        if len(self._committer) and (self._stopping or now >= self._committer.due):
-            self._commit()
+        if len(self._committer):
+            is_due = self._stopping or now >= self._committer.due
+        else:
+            is_due = self._order.upto > self._committer.upto  # by what brought no row
+        if is_due:
+            self._commit(self._order.upto)
         if now >= self._acks.due:
-            if not len(self._committer):
-                # Also what brought no row, such as the end of a series.
-                self._acks.committed(self._order.upto)
             self._acks.publish(now)
         self._tracking.write()
         if taken == _AT_ONCE:
@@ -206,7 +208,7 @@ class Sink:
             for frame in item.frames:
                 self._enter_row(Row(item.series, frame, item.time_ns, item.state, item.reason, 0))
                 if self._committer.full:
-                    self._commit()  # one gap can stand for millions of frames
+                    self._commit(item.seq)  # one gap can stand for millions of frames
 
     def _enter_row(self, row: Row) -> bool:
         if not self._account.enter(row.series, row.frame):
@@ -219,16 +221,18 @@ class Sink:
         for frame in self._account.end(series):
             self._committer.add(Row(series, frame, 0, "missing", "lost with a node that died", 0))
 
-    def _commit(self) -> None:
+    def _commit(self, upto: int) -> None:
+        """Write a part after which a successor goes on with the number `upto`."""
         with self._metrics.stages.timed("commit"):
-            part = self._committer.write(self._order.upto)
-        self._acks.committed(self._order.upto)
+            part = self._committer.write(upto)
+        self._acks.committed(upto)
         self._counts.frames.update(row.state for row in part.rows)
         self._counts.peaks += len(part.peaks["frame"])
         arrivals = (row.received_ns for row in part.rows if row.received_ns)
         self._metrics.stages.note_latency("commit", arrivals)
         self._metrics.flow.last_frame.set_to_current_time()
-        self.feed.publish("peaks", part.series, part.peaks)
-        self.feed.publish("frames", part.series, part.frames)
+        if part.rows:
+            self.feed.publish("peaks", part.series, part.peaks)
+            self.feed.publish("frames", part.series, part.frames)
         if self._stopping:
             self._tracking.write(now=True)

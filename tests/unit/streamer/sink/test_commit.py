@@ -40,7 +40,7 @@ def tracking(folder):
 
 @pytest.fixture
 def committer(folder, tracking, clock):
-    return Committer(folder, tracking, first=0, commit_s=2.0, most_rows=3, clock=clock)
+    return Committer(folder, tracking, first=0, upto=0, commit_s=2.0, most_rows=3, clock=clock)
 
 
 def a_row(series="1", frame=0, state="missing", received_ns=0):
@@ -74,7 +74,7 @@ def test_rows_are_due_at_once_when_there_are_enough_or_nothing_more_will_come(co
 
 
 def test_parts_are_numbered_and_say_what_a_successor_goes_on_from(folder, tracking, clock):
-    committer = Committer(folder, tracking, first=4, commit_s=2.0, most_rows=3, clock=clock)
+    committer = Committer(folder, tracking, first=4, upto=9, commit_s=2.0, most_rows=3, clock=clock)
     for frame, upto in ((0, 7), (1, 9)):
         committer.add(a_row(frame=frame))
         committer.write(upto)
@@ -119,7 +119,7 @@ def test_latency_and_span_are_those_of_frames_that_arrived(committer):
 
 
 def test_a_part_that_another_sink_wrote_is_left_alone(folder, tracking, committer, clock):
-    other = Committer(folder, tracking, first=0, commit_s=2.0, most_rows=3, clock=clock)
+    other = Committer(folder, tracking, first=0, upto=0, commit_s=2.0, most_rows=3, clock=clock)
     other.add(a_row(frame=8))
     other.write(upto=9)
     committer.add(a_row(frame=0))
