@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,12 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Geometry", "Location"]
 
-logger = logging.getLogger(__name__)
-
 Floats = NDArray[np.float64]
 
-_HC = 12398.419843320026
-"""Planck's constant times the speed of light in eV angstrom."""
 _SENSIBLE = {
     "distance_m": (1e-4, 1e3),
     "pixel1_m": (1e-7, 1e-2),
@@ -169,39 +163,6 @@ class Geometry:
         )
 
     @classmethod
-    def from_metadata(cls, metadata: Mapping[str, Any]) -> Geometry | None:
-        """Return what the header of a series says, in the names and units of DECTRIS streams.
-
-        None when it does not say enough, or the zeros that a detector sends when nobody told it:
-        beam centre, distance and pixel size are needed.
-        """
-        row, col = _number(metadata, "beam_center_y"), _number(metadata, "beam_center_x")
-        heights = _number(metadata, "pixel_size_y", "y_pixel_size")
-        widths = _number(metadata, "pixel_size_x", "x_pixel_size")
-        distance = _number(metadata, "detector_distance")
-        if not distance:
-            distance = _number({"z": _last(metadata.get("detector_translation"))}, "z")
-        wavelength = _number(metadata, "incident_wavelength", "wavelength")
-        if not wavelength:
-            energy = _number(metadata, "incident_energy", "photon_energy")
-            wavelength = _HC / energy if energy and energy > 0 else None
-        if row is None or col is None or not (row or col):
-            return None
-        if not distance or not heights or not widths:
-            return None
-        try:
-            return cls.from_beam(
-                (row, col),
-                distance_m=distance,
-                pixel_m=(heights, widths),
-                wavelength_a=wavelength or math.nan,
-                source="header of the series",
-            )
-        except UserError as error:
-            logger.warning("no geometry: %s", error)
-            return None
-
-    @classmethod
     def from_poni(cls, path: Path) -> Geometry:
         """Read pyFAI's calibration file, of versions 1 to 3.
 
@@ -307,16 +268,3 @@ class Geometry:
         if abs(z) < 1e-9:
             return math.nan, math.nan
         return float(self.distance_m * y / z), float(self.distance_m * x / z)
-
-
-def _number(metadata: Mapping[str, Any], *names: str) -> float | None:
-    """Return the first of some values that is a number."""
-    for name in names:
-        value = metadata.get(name)
-        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-            return float(value)
-    return None
-
-
-def _last(values: Any) -> Any:
-    return values[-1] if isinstance(values, list | tuple) and len(values) == 3 else None

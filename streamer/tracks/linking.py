@@ -15,6 +15,7 @@ from streamer.config import Config
 from streamer.frames.events import Series
 from streamer.frames.flags import POOR_FIT
 from streamer.frames.geometry import Geometry
+from streamer.frames.header_geometry import geometry_of
 from streamer.results.folder import RunFolder
 from streamer.results.schema import Columns
 from streamer.tracks.catalogue import TrackCatalogue
@@ -71,7 +72,7 @@ class Tracking:
     def begin_series(self, series: Series) -> None:
         """Take from a series where the detector stands and which of its pixels see nothing."""
         self._tracker.hide(series.pixel_mask)
-        geometry = None if self._given else Geometry.from_metadata(series.metadata)
+        geometry = None if self._given else geometry_of(series.metadata)
         if geometry is not None and geometry != self._geometry:
             self._geometry = geometry
             self._folder.write_geometry(geometry)

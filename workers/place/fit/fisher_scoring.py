@@ -114,11 +114,11 @@ def invert(work: Workspace, p: int, first: int) -> tuple[float, float, float]:
     if not _factorise(work, p, 0.0):
         return math.nan, math.nan, math.nan
     for column in (first, first + 1):
-        work.trial[:p] = work.step[:p]
+        work.points.trial[:p] = work.step[:p]
         work.step[:p] = 0.0
         work.step[column] = 1.0
         _solve(work, p)
-    return work.trial[first], work.step[first], work.step[first + 1]
+    return work.points.trial[first], work.step[first], work.step[first + 1]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -203,22 +203,22 @@ def _maximise(
             work.step[i] = 0.0 if work.fixed[i] else work.gradient[i]
         _solve(work, p)
         for i in range(p):
-            work.trial[i] = work.best[i] + work.step[i]
+            work.points.trial[i] = work.best[i] + work.step[i]
             if not work.fixed[i]:
                 expected_gain += work.step[i] * work.gradient[i]
-        _limit(work.trial, n_peaks, each, size, lowest)
+        _limit(work.points.trial, n_peaks, each, size, lowest)
         if expected_gain < _CONVERGED * 2.0 ** (_IMPATIENCE * steps) and damping <= 1.0:
             converged = True
-            if possible(work.trial, n_peaks, each, size):
-                work.best[:p] = work.trial[:p]
+            if possible(work.points.trial, n_peaks, each, size):
+                work.best[:p] = work.points.trial[:p]
             break
-        if not possible(work.trial, n_peaks, each, size):
+        if not possible(work.points.trial, n_peaks, each, size):
             damping *= 10.0
             continue
-        evaluate(work, m, work.trial, n_peaks, each, fine)
-        trial_loss = loss_of(work, m, gain, variance) + prior_loss(work.trial, n_peaks, each)
+        evaluate(work, m, work.points.trial, n_peaks, each, fine)
+        trial_loss = loss_of(work, m, gain, variance) + prior_loss(work.points.trial, n_peaks, each)
         if trial_loss <= loss + 1e-12 * abs(loss):
-            work.best[:p] = work.trial[:p]
+            work.best[:p] = work.points.trial[:p]
             # The Fisher matrix knows nothing of the counts: where they bend the likelihood more
             # than expected, full steps would overshoot for ever.
             share = (loss - trial_loss) / max(expected_gain, 1e-300)

@@ -164,17 +164,17 @@ def add_peak(
     r2 = best[3] * dx * dx + 2.0 * best[4] * dx * dy + best[5] * dy * dy
     # The start that fits where the residual is first; the other only if that leaves doubts.
     beside = n_peaks > 1 or r2 > _BESIDE**2
-    work.saved[: last + 1] = best[: last + 1]
+    work.points.saved[: last + 1] = best[: last + 1]
     lowest, accepted, converged = loss - ACCEPTED, False, False
     for attempt in range(3 if n_peaks == 1 else 1):
         if attempt == 2:
             # A pair that is none, one peak inside the other, tells where to look all the same.
             if accepted:
-                best[:] = work.candidate
+                best[:] = work.points.candidate
             if not converged or not _alike(work, each):
                 break
         else:
-            best[: last + 1] = work.saved[: last + 1]
+            best[: last + 1] = work.points.saved[: last + 1]
             if attempt == 1:
                 if accepted and goodness(work, m, 2 * each + 1, gain, variance)[2] < _EXPLAINED:
                     continue
@@ -187,12 +187,12 @@ def add_peak(
         steps += more
         if converged and found < lowest and _distinct(work, n_peaks + 1, each):
             accepted, lowest = True, found
-            work.candidate[:] = best
+            work.points.candidate[:] = best
     if accepted:
-        best[:] = work.candidate
+        best[:] = work.points.candidate
         n_peaks += 1
     else:
-        best[: last + 1] = work.saved[: last + 1]
+        best[: last + 1] = work.points.saved[: last + 1]
         lowest = loss
     settle(work, m, n_peaks, each, size, gain, variance)
     return accepted, lowest, steps
@@ -239,14 +239,16 @@ def position_covariance(
     angle = 0.5 * math.atan2(2.0 * both, cols - rows)
     dy, dx = math.sin(angle), math.cos(angle)
     along = math.sqrt(rows * dy * dy + 2.0 * both * dx * dy + cols * dx * dx)
-    work.saved[:p] = work.best[:p]
-    work.candidate[:p] = (_AROUND / along) * (dy * work.trial[:p] + dx * work.step[:p])
+    work.points.saved[:p] = work.best[:p]
+    work.points.candidate[:p] = (_AROUND / along) * (
+        dy * work.points.trial[:p] + dx * work.step[:p]
+    )
     for side in (-1.0, 1.0):
-        work.best[:p] = work.saved[:p] + side * work.candidate[:p]
+        work.best[:p] = work.points.saved[:p] + side * work.points.candidate[:p]
         if possible(work.best, n_peaks, each, size) and work.best[: p - 1 : each].min() > 0.0:
             settle(work, m, n_peaks, each, size, gain, variance)
             there = invert(work, p, first + 1)
             if rows + cols < there[0] + there[2] < math.inf:
                 rows, both, cols = there
-    work.best[:p] = work.saved[:p]
+    work.best[:p] = work.points.saved[:p]
     return rows, both, cols

@@ -55,12 +55,10 @@ FITTED = np.dtype(
             "row_variance",
             "covariance",
             "col_variance",
-            "deviance",
-            "mean",
             "excess",
         )
     ]
-    + [(name, np.int64) for name in ("dof", "n_peaks", "converged", "steps")]
+    + [(name, np.int64) for name in ("n_peaks", "converged")]
 )
 """What is known of a fitted patch; see `workers.place.fit.methods.Fits`."""
 
@@ -97,9 +95,9 @@ def fit_patches(
     for i in range(n):
         m = gather(work, patches[i], valid[i], gain > 0.0 and variance == 0.0)
         _start(work, m, border_level(patches[i], valid[i]), gain, variance)
-        converged, loss, steps = fisher_scoring(work, m, 1, GAUSSIAN, size, gain, variance)
+        converged, loss, _ = fisher_scoring(work, m, 1, GAUSSIAN, size, gain, variance)
         n_peaks, kind = 1, each
-        deviance, mean, excess = goodness(work, m, GAUSSIAN + 1, gain, variance)
+        _, _, excess = goodness(work, m, GAUSSIAN + 1, gain, variance)
         suspect = neighbours[i] or not converged or excess > _SUSPECT
         if max_peaks > 1 and each == GAUSSIAN and not suspect and excess > _CLEAR:
             suspect = warp(work, m, gain, variance) > _WARPED
@@ -108,37 +106,33 @@ def fit_patches(
             converged and suspect and max_peaks > 1 and tails(work, m, gain, variance) > _TAILED / 2
         )
         if tailed:
-            work.candidate[:] = best
+            work.points.candidate[:] = best
             best[7], best[6] = best[6], 0.2
-            tailed, other, more = fisher_scoring(work, m, 1, PSEUDO_VOIGT, size, gain, variance)
-            steps += more
+            tailed, other, _ = fisher_scoring(work, m, 1, PSEUDO_VOIGT, size, gain, variance)
             if each == PSEUDO_VOIGT:
                 converged, loss = tailed, other
             elif tailed and loss - other > _TAILED:
                 # Tails are not a second peak: two Gaussians must do better than one pseudo-Voigt.
                 loss, kind = other, PSEUDO_VOIGT
-                work.tailed[:] = best
+                work.points.tailed[:] = best
             if kind == PSEUDO_VOIGT:
-                deviance, mean, excess = goodness(work, m, kind + 1, gain, variance)
+                _, _, excess = goodness(work, m, kind + 1, gain, variance)
                 suspect = excess > _SUSPECT or neighbours[i] or not converged
             if each == GAUSSIAN and (kind == GAUSSIAN or suspect):
-                best[:] = work.candidate
+                best[:] = work.points.candidate
                 settle(work, m, 1, each, size, gain, variance)
         while suspect and n_peaks < max_peaks:
-            accepted, loss, more = add_peak(work, m, n_peaks, each, size, gain, variance, loss)
-            steps += more
+            accepted, loss, _ = add_peak(work, m, n_peaks, each, size, gain, variance, loss)
             if not accepted:
                 break
             converged, n_peaks, kind = True, n_peaks + 1, each
-            deviance, mean, excess = goodness(work, m, n_peaks * each + 1, gain, variance)
+            _, _, excess = goodness(work, m, n_peaks * each + 1, gain, variance)
             suspect = excess > EXCESS
         if n_peaks == 1 and kind != each:
-            best[:] = work.tailed
+            best[:] = work.points.tailed
             settle(work, m, 1, kind, size, gain, variance)
-        p = n_peaks * kind + 1
         row = table[i]
-        row.deviance, row.mean, row.excess = deviance, mean, excess
-        row.dof, row.n_peaks, row.steps = max(m - p, 0), n_peaks, steps
+        row.excess, row.n_peaks = excess, n_peaks
         row.converged = 0
         row.row_variance = row.covariance = row.col_variance = math.nan
         if not converged:
@@ -154,7 +148,7 @@ def fit_patches(
         row.amplitude, row.row, row.col = best[first], best[first + 1], best[first + 2]
         row.a, row.b, row.c = best[first + 3], best[first + 4], best[first + 5]
         row.eta = best[first + 6] if kind == PSEUDO_VOIGT else 0.0
-        row.background = best[p - 1]
+        row.background = best[n_peaks * kind]
         correction = 1.0 + _SECOND_ORDER * faint
         row.row_variance, row.col_variance = correction * along_rows, correction * along_cols
         row.covariance, row.converged = correction * both, 1

@@ -57,6 +57,18 @@ _LANES = 16
 when vectors are full is summed one by one and would take a third of the time."""
 
 
+class Points(NamedTuple):
+    """Other parameters than the best; each (p,)."""
+
+    trial: NDArray[np.float64]
+    """Where a step leads."""
+    saved: NDArray[np.float64]
+    """To go back to."""
+    candidate: NDArray[np.float64]
+    tailed: NDArray[np.float64]
+    """Of peaks with tails."""
+
+
 class Workspace(NamedTuple):
     """Memory for one patch of m pixels and up to p parameters; float64."""
 
@@ -80,11 +92,7 @@ class Workspace(NamedTuple):
     step: NDArray[np.float64]
     best: NDArray[np.float64]
     """(p,), parameters."""
-    trial: NDArray[np.float64]
-    saved: NDArray[np.float64]
-    """(p,), parameters to go back to."""
-    candidate: NDArray[np.float64]
-    tailed: NDArray[np.float64]
+    points: Points
     fixed: NDArray[np.bool_]
     """(p,), parameters that are at a limit which the likelihood would like to cross."""
 
@@ -106,10 +114,7 @@ def workspace(size: int) -> Workspace:
         gradient=np.zeros(parameters),
         step=np.zeros(parameters),
         best=np.zeros(parameters),
-        trial=np.zeros(parameters),
-        saved=np.zeros(parameters),
-        candidate=np.zeros(parameters),
-        tailed=np.zeros(parameters),
+        points=Points(*(np.zeros(parameters) for _ in Points._fields)),
         fixed=np.zeros(parameters, np.bool_),
     )
 

@@ -79,18 +79,12 @@ class Fits:
     """Counts per pixel."""
     covariance: NDArray[np.float64]
     """(n, 2, 2) pixels squared, of row and col; NaN where the fit did not converge."""
-    deviance: NDArray[np.float64]
-    """Poisson deviance, for other noise Pearson's chi-square."""
-    expected_deviance: NDArray[np.float64]
-    """What to expect of it; `dof` where there are many counts."""
     excess: NDArray[np.float64]
-    """Deviance above what is to be expected, in standard deviations: about standard normal."""
-    dof: NDArray[np.int64]
-    """Usable pixels less parameters."""
+    """Poisson deviance, for other noise Pearson's chi-square, above what is to be expected, in
+    standard deviations: about standard normal."""
     n_peaks: NDArray[np.int64]
     converged: NDArray[np.bool_]
     """Whether a maximum was reached that is a peak; nothing else holds where not."""
-    iterations: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.row)
@@ -223,11 +217,7 @@ def _fit(
         eta=table["eta"].copy(),
         background=table["background"].copy(),
         covariance=covariance.reshape(n, 2, 2),
-        deviance=table["deviance"].copy(),
-        expected_deviance=table["mean"].copy(),
         excess=table["excess"].copy(),
-        dof=table["dof"].astype(np.int64),
         n_peaks=table["n_peaks"].astype(np.int64),
         converged=table["converged"] > 0.0,
-        iterations=table["steps"].astype(np.int64),
     )

@@ -11,6 +11,7 @@ from scipy.spatial.transform import Rotation
 from streamer.config import Config, GeometryConfig
 from streamer.errors import UserError
 from streamer.frames.geometry import Geometry
+from streamer.frames.header_geometry import geometry_of
 from streamer.simulator.scene import Scene
 
 TILTED = Geometry(
@@ -225,8 +226,8 @@ HEADER = {
 
 
 def test_headers_of_both_stream_versions_say_the_same():
-    second = Geometry.from_metadata(HEADER)
-    first = Geometry.from_metadata(
+    second = geometry_of(HEADER)
+    first = geometry_of(
         {
             "beam_center_x": 100,
             "beam_center_y": 200,
@@ -238,9 +239,7 @@ def test_headers_of_both_stream_versions_say_the_same():
     )
     assert first == second
     assert second.beam == pytest.approx((200, 100))
-    of_energy = Geometry.from_metadata(
-        {**HEADER, "incident_wavelength": None, "incident_energy": 24796.84}
-    )
+    of_energy = geometry_of({**HEADER, "incident_wavelength": None, "incident_energy": 24796.84})
     assert of_energy.wavelength_a == pytest.approx(0.5, rel=1e-6)
 
 
@@ -257,8 +256,8 @@ def test_headers_of_both_stream_versions_say_the_same():
     ],
 )
 def test_a_header_that_does_not_say_enough_gives_no_geometry(changes):
-    assert Geometry.from_metadata({**HEADER, **changes}) is None
-    assert Geometry.from_metadata({}) is None
+    assert geometry_of({**HEADER, **changes}) is None
+    assert geometry_of({}) is None
 
 
 def test_the_simulated_detector_stands_where_its_header_says():
@@ -266,7 +265,7 @@ def test_the_simulated_detector_stands_where_its_header_says():
         Config.model_validate({"simulate": {"rows": 256, "cols": 256, "spots": 8}}).simulate
     )
     truth = scene.metadata()
-    geometry = Geometry.from_metadata(
+    geometry = geometry_of(
         {
             "beam_center_x": truth["beam_col"],
             "beam_center_y": truth["beam_row"],
