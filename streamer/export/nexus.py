@@ -14,6 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from streamer.frames.geometry import Geometry
+from streamer.frames.nexus import put_field, put_group
 from streamer.results.curves import QUANTITIES, Quantity, displaced, references
 from streamer.results.folder import RunFolder
 from streamer.results.histories import History, histories, main_tracks
@@ -63,9 +64,9 @@ def write_nexus(folder: RunFolder, out: Path) -> None:
     summary = folder.read_summary()
     with h5py.File(out, "w") as file:
         file.attrs.update(NX_class="NXroot", default="entry", creator="braggstream")
-        entry = _group(file, "entry", "NXentry")
+        entry = put_group(file, "entry", "NXentry")
         _head(entry, folder, summary)
-        instrument = _group(entry, "instrument", "NXinstrument")
+        instrument = put_group(entry, "instrument", "NXinstrument")
         if geometry is not None:
             _geometry(instrument, geometry)
         begin_ns = _write_peaks(entry, folder)
@@ -90,7 +91,7 @@ def _head(entry: h5py.Group, folder: RunFolder, summary: Mapping[str, Any]) -> N
 
 
 def _geometry(instrument: h5py.Group, geometry: Geometry) -> None:
-    detector = _group(instrument, "detector", "NXdetector")
+    detector = put_group(instrument, "detector", "NXdetector")
     detector.attrs["source"] = geometry.source
     row, col = geometry.beam
     _put(detector, "distance", geometry.distance_m, "m", "sample to the point of normal incidence")
@@ -99,7 +100,7 @@ def _geometry(instrument: h5py.Group, geometry: Geometry) -> None:
     where = f"where the direct beam meets the detector plane; {PIXELS}"
     _put(detector, "beam_center_x", col, "pixels", f"column {where}")
     _put(detector, "beam_center_y", row, "pixels", f"row {where}")
-    poni = _group(detector, "poni", "NXcollection")
+    poni = put_group(detector, "poni", "NXcollection")
     poni.attrs["description"] = "parameters with pyFAI's meaning; axis 1 is that of the rows"
     for name, unit in (
         *((name, "m") for name in ("distance_m", "poni1_m", "poni2_m", "pixel1_m", "pixel2_m")),
@@ -107,14 +108,14 @@ def _geometry(instrument: h5py.Group, geometry: Geometry) -> None:
     ):
         _put(poni, name, getattr(geometry, name), unit)
     if not math.isnan(geometry.wavelength_a):
-        beam = _group(instrument, "beam", "NXbeam")
+        beam = put_group(instrument, "beam", "NXbeam")
         _put(beam, "incident_wavelength", geometry.wavelength_a, "angstrom")
 
 
 def _write_peaks(entry: h5py.Group, folder: RunFolder) -> int:
     """Write all peaks and return the time of the first frame."""
     n = count_rows(folder, "peaks")
-    peaks = _group(entry, "peaks", "NXreflections")
+    peaks = put_group(entry, "peaks", "NXreflections")
     peaks.attrs["description"] = (
         "peaks found on each frame; without indexing, so that indices and predicted fields of the "
         "class are not there"
@@ -151,15 +152,15 @@ def _write_peaks(entry: h5py.Group, folder: RunFolder) -> int:
 def _write_cell(entry: h5py.Group, cell: pa.Table) -> None:
     if not cell.num_rows:
         return
-    group = _group(entry, "cell", "NXcollection")
+    group = put_group(entry, "cell", "NXcollection")
     times = cell["time_ns"].to_numpy()
     logs = {"voltage": "voltage_v", "current": "current_a", "capacity": "capacity_ah"}
     for name, column in logs.items():
-        log = _group(group, name, "NXlog")
+        log = put_group(group, name, "NXlog")
         says = TABLES["cell"][column]
         _put(log, "value", cell[column].to_numpy(), says.unit, says.meaning)
         _put_time(log, times, int(times[0]))
-    half = _group(group, "half_cycle", "NXlog")
+    half = put_group(group, "half_cycle", "NXlog")
     half["value"] = cell["half_cycle"].to_numpy()
     half["value"].attrs["description"] = TABLES["cell"]["half_cycle"].meaning
     _put_time(half, times, int(times[0]))
@@ -178,7 +179,7 @@ def _write_drift(
     main = {one.track: one for one in histories(folder, chosen)}
     quantity: Quantity = "radial" if geometry is not None else "distance"
     times = np.unique(np.concatenate([one.time_ns for one in main.values()]))
-    group = _group(entry, "drift", "NXdata")
+    group = put_group(entry, "drift", "NXdata")
     names = [f"track_{track}" for track in chosen["track"].to_pylist() if track in main]
     group.attrs.update(signal=names[0], axes=["time"])
     if names[1:]:
@@ -202,8 +203,8 @@ def _write_tracks(
     geometry: Geometry | None,
     begin_ns: int,
 ) -> None:
-    group = _group(entry, "tracks", "NXcollection")
-    table = _group(group, "table", "NXcollection")
+    group = put_group(entry, "tracks", "NXcollection")
+    table = put_group(group, "table", "NXcollection")
     table.attrs["description"] = "a value for each track"
     for name in tracks.column_names:
         values = tracks[name].to_numpy()
@@ -216,7 +217,7 @@ def _write_tracks(
     shown = tracks.take(longest[:_MOST_GROUPS])
     group.attrs["left_out"] = len(tracks) - len(shown)
     for history in histories(folder, shown):
-        one = _group(group, f"track_{history.track}", "NXdata")
+        one = put_group(group, f"track_{history.track}", "NXdata")
         _write_history(one, history, known, geometry, begin_ns)
 
 
@@ -251,9 +252,7 @@ def _put_time(group: h5py.Group, time_ns: NDArray[np.int64], begin_ns: int) -> N
 
 
 def _put(group: h5py.Group, name: str, value: Any, units: str, description: str = "") -> None:
-    group[name] = value
-    if units:
-        group[name].attrs["units"] = units
+    put_field(group, name, value, units)
     if description:
         group[name].attrs["description"] = description
 
@@ -261,9 +260,3 @@ def _put(group: h5py.Group, name: str, value: Any, units: str, description: str 
 def _units(table: Table, column: str) -> str:
     """Return the unit of a column as NeXus writes it."""
     return table[column].unit.replace("px", "pixels")
-
-
-def _group(parent: h5py.Group, name: str, nx_class: str) -> h5py.Group:
-    group = parent.create_group(name)
-    group.attrs["NX_class"] = nx_class
-    return group

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from streamer.errors import UserError
 from streamer.frames.codecs import decode, with_header
 from streamer.frames.events import Event, Frame, Series, SeriesEnd
+from streamer.frames.nexus import put_field, put_group
 from streamer.sources.files.hdf5.kept import around_number
 
 __all__ = ["Recorder", "check_path"]
@@ -236,23 +237,23 @@ class _SeriesFile:
         """Write what the series says where readers look for it."""
         series = self._series
         self._file.attrs["default"] = "entry"
-        entry = _group(self._file, "entry", "NXentry")
+        entry = put_group(self._file, "entry", "NXentry")
         entry.attrs["default"] = "data"
         entry["definition"] = "NXmx"
         entry["title"] = series.name
-        _group(entry, "data", "NXdata").attrs["signal"] = "data"
-        _group(entry, "instrument", "NXinstrument")
-        detector = _group(entry, "instrument/detector", "NXdetector")
-        beam = _group(entry, "instrument/beam", "NXbeam")
-        specific = _group(detector, "detectorSpecific", "NXcollection")
+        put_group(entry, "data", "NXdata").attrs["signal"] = "data"
+        put_group(entry, "instrument", "NXinstrument")
+        detector = put_group(entry, "instrument/detector", "NXdetector")
+        beam = put_group(entry, "instrument/beam", "NXbeam")
+        specific = put_group(detector, "detectorSpecific", "NXcollection")
         specific["stream_header"] = json.dumps(msgspec.to_builtins(series.metadata))
         for group, places in ((detector, _PLACES), (beam, _BEAM_PLACES)):
             for key, (place, units) in places.items():
                 value = series.metadata.get(key)
                 if isinstance(value, int | float | str) and place not in group:
-                    _put(group, place, value, units)
+                    put_field(group, place, value, units)
         if series.frame_time_s is not None:
-            _put(detector, "frame_time", series.frame_time_s, "s")
+            put_field(detector, "frame_time", series.frame_time_s, "s")
         if series.saturation is not None:
             detector["saturation_value"] = series.saturation
         if series.n_frames is not None:
@@ -293,15 +294,3 @@ class _SeriesFile:
 
 def _as_u4(mask: NDArray[np.bool_] | None) -> NDArray[np.uint32] | None:
     return None if mask is None else mask.astype(np.uint32)
-
-
-def _group(parent: h5py.Group, name: str, nx_class: str) -> h5py.Group:
-    group = parent.require_group(name)
-    group.attrs["NX_class"] = nx_class
-    return group
-
-
-def _put(group: h5py.Group, name: str, value: Any, units: str | None) -> None:
-    group[name] = value
-    if units is not None:
-        group[name].attrs["units"] = units

@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import h5py
 import hdf5plugin
 import numpy as np
 
 from streamer.errors import UserError
+from streamer.frames.nexus import put_field, put_group
 from streamer.simulator.rendering import coded_frames
 from streamer.simulator.scene import Scene
 from streamer.simulator.stream_v2 import SATURATION
@@ -71,8 +71,8 @@ def write_recording(
 
 def _write_data(path: Path, scene: Scene, first: int, frames: Iterator[bytes], count: int) -> None:
     with _new_file(path) as file:
-        _group(file, "entry", "NXentry")
-        data = _group(file, "entry/data", "NXdata").create_dataset(
+        put_group(file, "entry", "NXentry")
+        data = put_group(file, "entry/data", "NXdata").create_dataset(
             "data",
             (count, *scene.shape),
             np.uint16,
@@ -90,31 +90,31 @@ def _write_master(path: Path, scene: Scene, names: list[str], started: str) -> N
     geometry = scene.geometry
     rows, cols = scene.shape
     with _new_file(path) as file:
-        entry = _group(file, "entry", "NXentry")
+        entry = put_group(file, "entry", "NXentry")
         entry["definition"] = "NXmx"
         entry["start_time"] = started
-        links = _group(entry, "data", "NXdata")
+        links = put_group(entry, "data", "NXdata")
         for number, name in enumerate(names, start=1):
             links[f"data_{number:06d}"] = h5py.ExternalLink(name, "/entry/data/data")
-        _group(entry, "instrument", "NXinstrument")
-        beam = _group(entry, "instrument/beam", "NXbeam")
-        _put(beam, "incident_wavelength", geometry.wavelength, "angstrom")
-        detector = _group(entry, "instrument/detector", "NXdetector")
+        put_group(entry, "instrument", "NXinstrument")
+        beam = put_group(entry, "instrument/beam", "NXbeam")
+        put_field(beam, "incident_wavelength", geometry.wavelength, "angstrom")
+        detector = put_group(entry, "instrument/detector", "NXdetector")
         detector["description"] = "Simulated detector"
         detector["detector_number"] = f"S-{scene.config.seed:04d}"
         detector["bit_depth_image"] = 16
         detector["saturation_value"] = SATURATION
         detector["sensor_material"] = "Si"
-        _put(detector, "sensor_thickness", 450e-6, "m")
-        _put(detector, "count_time", scene.count_time, "s")
-        _put(detector, "frame_time", scene.frame_time, "s")
-        _put(detector, "beam_center_x", geometry.beam[1], "pixel")
-        _put(detector, "beam_center_y", geometry.beam[0], "pixel")
-        _put(detector, "detector_distance", geometry.distance, "m")
-        _put(detector, "x_pixel_size", geometry.pixel_size, "m")
-        _put(detector, "y_pixel_size", geometry.pixel_size, "m")
+        put_field(detector, "sensor_thickness", 450e-6, "m")
+        put_field(detector, "count_time", scene.count_time, "s")
+        put_field(detector, "frame_time", scene.frame_time, "s")
+        put_field(detector, "beam_center_x", geometry.beam[1], "pixel")
+        put_field(detector, "beam_center_y", geometry.beam[0], "pixel")
+        put_field(detector, "detector_distance", geometry.distance, "m")
+        put_field(detector, "x_pixel_size", geometry.pixel_size, "m")
+        put_field(detector, "y_pixel_size", geometry.pixel_size, "m")
         detector["pixel_mask"] = scene.panel.mask_bits
-        specific = _group(detector, "detectorSpecific", "NXcollection")
+        specific = put_group(detector, "detectorSpecific", "NXcollection")
         specific["nimages"] = scene.n_frames
         specific["ntrigger"] = 1
         specific["x_pixels_in_detector"] = cols
@@ -135,14 +135,3 @@ def _new_file(path: Path) -> Iterator[h5py.File]:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
-
-
-def _group(parent: h5py.Group, name: str, nx_class: str) -> h5py.Group:
-    group = parent.require_group(name)
-    group.attrs["NX_class"] = nx_class
-    return group
-
-
-def _put(group: h5py.Group, name: str, value: Any, units: str) -> None:
-    group[name] = value
-    group[name].attrs["units"] = units
