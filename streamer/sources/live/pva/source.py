@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
@@ -21,10 +22,9 @@ from streamer.sources.live.pva.ntndarray import (
     size_bytes,
 )
 from streamer.sources.live.pva.unique_ids import UniqueIds
-from streamer.sources.live.pva.wake import Wake
 from streamer.sources.live.series import Image, SeriesAssembler
 
-__all__ = ["PvaSource", "reach_pva"]
+__all__ = ["PvaSource", "Wake", "reach_pva"]
 
 _EXAMPLE = "pva://13SIM1:Pva1:Image"
 _SUMMARY = "field(uniqueId,dimension,codec,compressedSize,uncompressedSize,timeStamp,dataTimeStamp)"
@@ -47,6 +47,40 @@ def reach_pva(uri: str, config: SourceConfig) -> None:
         _summary(context, _channel(uri), config.connect_s)
     finally:
         context.close()
+
+
+class Wake:
+    """A socket to wait for, and a bell for threads of libraries that know no sockets."""
+
+    def __init__(self) -> None:
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
+        address = f"inproc://pva-{id(self)}"
+        self.socket: zmq.Socket[bytes] = context.socket(zmq.PAIR)
+        self._bell: zmq.Socket[bytes] = context.socket(zmq.PAIR)
+        self._lock = threading.Lock()  # sockets may change threads, but not be used by two
+        self.socket.bind(address)
+        self._bell.connect(address)
+
+    def ring(self) -> None:
+        """Make the socket readable."""
+        with self._lock:
+            if self._bell.closed:
+                return
+            try:
+                self._bell.send(b"", zmq.NOBLOCK)
+            except zmq.Again:  # it rings
+                return
+
+    def silence(self) -> None:
+        """Make it not readable any more."""
+        while self.socket.poll(0):
+            self.socket.recv()
+
+    def close(self) -> None:
+        """Close both ends."""
+        with self._lock:
+            self._bell.close(linger=0)
+        self.socket.close(linger=0)
 
 
 class PvaSource:

@@ -19,8 +19,8 @@ from streamer.frames.codecs import decode
 from streamer.frames.events import Frame, Series, SeriesEnd
 from streamer.sources import check_reachable, open_source
 from streamer.sources.live.pva.ntndarray import coded_pixels, exposed_ns, holds_image, metadata
+from streamer.sources.live.pva.source import Wake
 from streamer.sources.live.pva.unique_ids import UniqueIds
-from streamer.sources.live.pva.wake import Wake
 from tests.unit.streamer.sources.live import senders as livesource
 from tests.unit.streamer.sources.live.senders import counts, gaps, numbers, pixels
 
