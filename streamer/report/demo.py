@@ -7,22 +7,17 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from rich.console import Console
 from rich.table import Table
 
 from streamer.config import Config, load_config
 from streamer.errors import UserError
-from streamer.report.figures import draw_drift, draw_frame
 from streamer.report.track_truth import judge
 from streamer.report.truth import Comparison, compare
+from streamer.report.truth_figure import draw_drift
 from streamer.results.folder import RunFolder
 from streamer.run.session import Session
-from streamer.simulator.scene import Scene
 from streamer.simulator.truth import read_truth
 
 __all__ = ["show_demo"]
@@ -125,27 +120,10 @@ def _compare(
     for line in judge(truth, peaks, config.tracks, run.read_geometry()).in_words():
         console.print(line, highlight=False, soft_wrap=True)
     beam = (metadata["beam_row"], metadata["beam_col"])
-    drift, frame = figures / "drift.png", figures / "frame.png"
+    drift = figures / "drift.png"
     draw_drift(drift, peaks, truth, comparison, beam)
-    scene = Scene(config.simulate)
-    busiest = _busiest_frame(peaks)
-    method: dict[str, Any] = {"braggnn": "BraggNN", "centroid": "centroid"}
-    draw_frame(
-        frame,
-        scene.render(busiest),
-        scene.pixel_mask,
-        peaks.filter(pc.equal(peaks["frame"], busiest)),
-        method.get(config.positions.method, config.positions.method),
-    )
     console.print(f"drift of the main tracks  {drift}", highlight=False)
-    console.print(f"frame {busiest} with its peaks   {frame}", highlight=False)
     console.print(f"run folder                {folder}", highlight=False)
-
-
-def _busiest_frame(peaks: pa.Table) -> int:
-    """Return the frame with the most peaks, the first of them."""
-    numbers, counts = np.unique(peaks["frame"].to_numpy(), return_counts=True)
-    return int(numbers[np.argmax(counts)]) if len(numbers) else 0
 
 
 def _print_comparison(console: Console, comparison: Comparison) -> None:

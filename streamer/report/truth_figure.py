@@ -1,4 +1,4 @@
-"""Figures of a run."""
+"""The figure of a run's drift with the truth under it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from streamer.frames.flags import POOR_FIT
 from streamer.report.style import INK, STYLE
 from streamer.report.truth import Comparison
 
-__all__ = ["draw_drift", "draw_frame"]
+__all__ = ["draw_drift"]
 
 
 def draw_drift(
@@ -74,65 +74,6 @@ def draw_drift(
         cell.plot(true_frame[first], truth["voltage_v"].to_numpy()[first], color=INK)
         cell.set_ylabel("cell voltage / V")
         cell.set_xlabel("frame")
-        figure.savefig(path)
-
-
-def draw_frame(
-    path: Path,
-    image: NDArray[np.generic],
-    masked: NDArray[np.bool_],
-    peaks: pa.Table,
-    method: str,
-) -> None:
-    """Draw one frame with where findpeaks saw each peak and where it was placed.
-
-    Parameters
-    ----------
-    path
-        PNG to write.
-    image, masked
-        (rows, cols), counts, and which pixels are not used.
-    peaks
-        Rows of the run folder that belong to the frame.
-    method
-        Name of what placed them.
-    """
-    shown = np.log10(np.maximum(np.where(masked, np.nan, image.astype(np.float64)), 1.0))
-    pixel = np.stack([peaks["peak_row"].to_numpy(), peaks["peak_col"].to_numpy()], axis=1)
-    placed, score = _where(peaks), peaks["score"].to_numpy()
-    flags = peaks["flags"].to_numpy()
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(12.5, 6.2), layout="constrained")
-        whole, zooms = figure.subfigures(1, 2, squeeze=False, width_ratios=[1.2, 1])[0]
-        axes = whole.subplots()
-        drawn = axes.imshow(shown, cmap="magma", interpolation="nearest")
-        axes.set_facecolor("#4a5560")
-        axes.scatter(
-            placed[:, 1], placed[:, 0], s=70, facecolors="none", edgecolors="#37d4c3", lw=0.9
-        )
-        axes.set_title(f"{len(placed)} peaks; masked pixels are grey", loc="left")
-        axes.set_xlabel("column / px")
-        axes.set_ylabel("row / px")
-        whole.colorbar(drawn, ax=axes, label="log10 counts", shrink=0.8)
-        panels = zooms.subplots(3, 3).ravel()
-        clean = np.flatnonzero(flags == 0) if (flags == 0).any() else np.arange(len(flags))
-        clean = clean[np.argsort(-score[clean], kind="stable")]
-        # From the strongest to the weakest.
-        shares = np.linspace(0, len(clean) - 1, min(len(panels), len(clean)))
-        clean = clean[np.round(shares).astype(int)]
-        for axes, i in zip(panels, clean, strict=False):
-            row, col = pixel[i]
-            axes.imshow(shown, cmap="magma", interpolation="nearest")
-            axes.set_xlim(col - 5.5, col + 5.5)
-            axes.set_ylim(row + 5.5, row - 5.5)
-            axes.plot(col, row, "s", ms=13, mfc="none", mec="white", mew=1.0)
-            axes.plot(placed[i, 1], placed[i, 0], "+", ms=13, color="#37d4c3", mew=1.8)
-            axes.set_xticks([])
-            axes.set_yticks([])
-            axes.set_title(f"{placed[i, 0]:.2f}, {placed[i, 1]:.2f}", fontsize=8)
-        for axes in panels[len(clean) :]:
-            axes.axis("off")
-        zooms.suptitle(f"white: findpeaks' pixel    +: {method}, row and column in px", fontsize=9)
         figure.savefig(path)
 
 
