@@ -36,7 +36,7 @@ from functools import partial
 import numpy as np
 
 from streamer.errors import UserError
-from streamer.frames.events import Frame, Series, SeriesEnd
+from streamer.frames.events import Frame, Pixels, Series, SeriesEnd
 from streamer.sources.base import ProtocolPlugin
 from streamer.sources.files.recording import PlainReader, ReaderPlugin
 from workers.detect.base import FinderPlugin, Peaks
@@ -107,7 +107,7 @@ class Sheet(ReaderPlugin):
         return PlainReader(
             Series(name=path.stem, n_frames=len(data) // size),
             len(data) // size,
-            lambda n: (data[n * size : (n + 1) * size], "raw", "<u2", (ROWS, COLS)),
+            lambda n: Pixels(data[n * size : (n + 1) * size], "raw", "<u2", (ROWS, COLS)),
         )
 
 

@@ -252,7 +252,7 @@ def test_what_does_not_fit_is_refused(name):
 def test_finders_have_names():
     assert isinstance(make_finder("topology", 1, 1), TopologyFinder)
     assert isinstance(make_finder("findpeaks", 1, 1), FindpeaksFinder)
-    with pytest.raises(UserError, match="choose topology or findpeaks"):
+    with pytest.raises(UserError, match="known are topology, findpeaks"):
         make_finder("peakfinder8", 1, 1)
 
 
