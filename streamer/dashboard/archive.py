@@ -216,10 +216,6 @@ class Archive:
         """Return the rows in `peaks` of a track, in the order of its frames."""
         return self._by_track.rows(self.peaks["track"], track)
 
-    def by_track(self) -> Ints:
-        """Return all rows of `peaks`, ordered by track and then by frame."""
-        return self._by_track.sort(self.peaks["track"])
-
     def _take(self, frames: pa.Table, peaks: pa.Table) -> None:
         if not frames.num_rows:
             return
@@ -277,7 +273,7 @@ def _key(series: Any, frame: Any) -> Any:
 
 
 def _read(path: Path, wanted: Mapping[str, str]) -> pa.Table:
-    """Read those columns that are there; earlier versions wrote fewer."""
+    """Read those columns that are in the file; the archive adds others."""
     with pq.ParquetFile(path) as file:
         there = file.schema_arrow.names
         names = [name for name in ("series", "frame", *wanted) if name in there]

@@ -152,12 +152,8 @@ class RunFolder:
         schema = TABLES[name].schema
         wanted = list(columns) if columns is not None else schema.names
         empty = pa.schema([schema.field(column) for column in wanted]).empty_table()
-        tables = []
-        for part in self.parts(name):  # a part of an earlier version has fewer columns
-            there = set(pq.read_schema(part).names).intersection(wanted)
-            table = pq.read_table(part, columns=[one for one in wanted if one in there])
-            tables.append(table.replace_schema_metadata(None))
-        return pa.concat_tables([empty, *tables], promote_options="default")
+        tables = [pq.read_table(part, columns=wanted) for part in self.parts(name)]
+        return pa.concat_tables([empty, *(one.replace_schema_metadata(None) for one in tables)])
 
     def read_columns(self, part: Path, columns: Sequence[str]) -> tuple[list[str], Columns]:
         """Return the names of the series of a part and its columns, as they were published."""

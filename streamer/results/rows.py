@@ -6,7 +6,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -31,8 +30,7 @@ def batches(
     Parameters
     ----------
     columns
-        Those to read, in this order; all by default. What an earlier version did not write is NaN
-        or null.
+        Those to read, in this order; all by default.
     rows
         About as many in each table.
     most
@@ -44,9 +42,9 @@ def batches(
     left = sys.maxsize if most is None else most
     for part in folder.parts(name) if left else ():
         with pq.ParquetFile(part) as file:
-            there = [one for one in schema.names if one in file.schema_arrow.names]
-            for batch in file.iter_batches(rows, columns=there):
-                gathered.append(_completed(pa.table(batch.slice(0, left)), schema))
+            for batch in file.iter_batches(rows, columns=schema.names):
+                table = pa.table(batch.slice(0, left)).select(schema.names)
+                gathered.append(table.replace_schema_metadata(None).cast(schema))
                 left -= len(gathered[-1])
                 if sum(map(len, gathered)) >= rows:
                     yield pa.concat_tables(gathered).combine_chunks()
@@ -58,15 +56,3 @@ def batches(
 def count_rows(folder: RunFolder, name: Literal["frames", "peaks"]) -> int:
     """Return how many rows `batches` gives."""
     return sum(pq.read_metadata(part).num_rows for part in folder.parts(name))
-
-
-def _completed(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    columns = []
-    for field in schema:
-        if field.name in table.column_names:
-            columns.append(table[field.name].cast(field.type))
-        elif pa.types.is_floating(field.type):
-            columns.append(pa.array(np.full(len(table), np.nan), field.type))
-        else:
-            columns.append(pa.nulls(len(table), field.type))
-    return pa.table(columns, schema=schema)

@@ -31,7 +31,6 @@ WEIGHTS = Path(__file__).parents[2] / "weights"
 """Folder of the weights that come with the project."""
 
 _FORMAT = "braggstream network 2"
-_OLD_FORMATS = ("braggstream network 1",)
 _SELF_TEST = PeakRanges(
     amplitude=(1000.0, 1000.0), background=(10.0, 10.0), width=(1.0, 1.7), offset=0.5, voigt_share=0
 )
@@ -65,8 +64,6 @@ def load_network(path: Path) -> tuple[BraggNN, Convention]:
     """
     content = read_file(path)
     own = content.get("format") == _FORMAT
-    if content.get("format") in _OLD_FORMATS:
-        raise UserError(f"{path} is of an older version, which knew no sigma; train it again")
     try:
         architecture = _own_architecture(content) if own else _infer_architecture(content)
         state = {name: value for name, value in content.items() if isinstance(value, Tensor)}

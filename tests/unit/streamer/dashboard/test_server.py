@@ -206,16 +206,6 @@ def test_a_timeline_holds_the_ends_of_each_series_and_the_times_that_are_known(t
         assert between == pytest.approx(np.arange(len(whole)), abs=1e-6)
 
 
-def test_parts_of_earlier_versions_are_read(tmp_path):
-    frames, peaks = one_track(np.random.default_rng(2), 5)
-    old = peaks.drop_columns(["two_theta", "chi", "q", "d", "d_sigma"])
-    folder = make_run(tmp_path / "run", (frames, old))
-    archive = Archive(folder.path)
-    archive.refresh(1.0)
-    assert np.isnan(archive.peaks["d"]).all()
-    assert archive.peaks["row"].tolist() == peaks["row"].to_pylist()
-
-
 @pytest.mark.parametrize("dtype", ["u1", "u2", "u4", "i2", "i4", "f4", "f8"])
 def test_what_is_shown_of_a_frame(dtype):
     rng = np.random.default_rng(6)

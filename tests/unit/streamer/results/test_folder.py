@@ -145,15 +145,6 @@ def test_a_geometry_is_read_as_it_was_written(tmp_path):
         assert repr(folder.read_geometry()) == repr(geometry)
 
 
-def test_parts_of_an_earlier_version_are_read_with_nothing_in_newer_columns(tmp_path):
-    folder = RunFolder.create(tmp_path / "run")
-    old = a_part(PEAKS, 3).drop(["two_theta", "chi", "q", "d", "d_sigma"])
-    folder.write_part(0, a_part(FRAMES, 1), old, upto=1, next_track=0)
-    table = folder.read("peaks")
-    assert table.schema.equals(PEAKS)
-    assert table["d"].null_count == 3
-
-
 def test_a_part_keeps_a_note_and_gives_its_columns_as_they_were(tmp_path):
     folder = RunFolder.create(tmp_path / "run")
     folder.write_part(0, a_part(FRAMES, 1), a_part(PEAKS, 2), upto=1, next_track=0, note="hello")
