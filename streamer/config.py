@@ -333,9 +333,7 @@ def load_config(
     UserError
         The file is missing or not YAML, a key does not exist or a value does not fit.
     """
-    data: dict[str, Any] = {}
-    if path is not None:
-        data = _read_yaml(path)
+    data = {} if path is None else _read_yaml(path)
     for override in overrides or []:
         key, equals, text = override.partition("=")
         if not equals:
@@ -377,11 +375,9 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         line = getattr(getattr(error, "problem_mark", None), "line", None)
         where = f" (line {line + 1})" if line is not None else ""
         raise UserError(f"{path} is not valid YAML{where}") from None
-    if data is None:
-        return {}
-    if not isinstance(data, dict):
+    if not isinstance(data, dict | None):
         raise UserError(f"{path} must hold sections of keys, such as 'detect:' with 'minval: 40'")
-    return data
+    return data or {}
 
 
 def _assign(data: dict[str, Any], keys: list[str], value: object) -> None:
