@@ -103,7 +103,7 @@ def ended(tmp_path_factory: pytest.TempPathFactory, browser: Any) -> Iterator[tu
     folder = tmp_path_factory.mktemp("ended")
     recording, cell = folder / "cycle_master.h5", folder / "cell.csv"
     scene = Scene(load_config(None, [*SCENE, f"simulate.frames={FRAMES}"]).simulate)
-    write_recording(scene, recording, images_per_file=PER_FILE)
+    write_recording(scene, recording, truth=True, images_per_file=PER_FILE)
     with Cycler(scene, cell) as cycler:
         for frame in range(FRAMES):
             cycler.note(frame, time.time() + frame * scene.frame_time)
