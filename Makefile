@@ -1,4 +1,4 @@
-# `make demo` and `make test` need Python 3.11+, make, a C compiler and a package index; nothing else.
+# `make demo` and `make test` need Python 3.11+, make, a C and C++ compiler and a package index; nothing else.
 PYTHON ?= python3
 BIN := .venv/bin
 # Without an NVIDIA GPU the CPU build of torch is wanted, not gigabytes of CUDA: from the package index
