@@ -32,6 +32,7 @@ _SINK_PATIENCE_S = 300.0
 """The last part and the tables of a long run take a while, in which no figure changes."""
 _GOOD_SPELL_S = 120.0
 """A node that has lived for so long is given all its restarts again."""
+_MOST_COUNTED = 2.0**63
 _COUNTED = ("received", "bytes", "redelivered", "frames", "failed", "peaks", "refused", "busy_s")
 
 
@@ -154,7 +155,7 @@ class Supervisor:
             # A dead predecessor's last words may still be on their way.
             if node and node.process and isinstance(header, Status):
                 if header.pid == node.process.pid:
-                    node.status = header
+                    node.status = _countable(header)
 
     def stop(self) -> None:
         """Ask for an end: what was taken in is finished first."""
@@ -246,10 +247,15 @@ class Supervisor:
             node.due = now + min(0.1 * 2 ** (node.deaths - 1), _LONGEST_PAUSE_S)
             logger.warning("%s died (%s): starting it again", node.spec.name, _how(code))
         elif now >= node.due:
+            node.spec = msgspec.structs.replace(node.spec, incarnation=node.restarts + 1)
+            try:
+                self._spawn(node)
+            except OSError as error:  # no room, no memory, no file left: there may be some soon
+                node.due = now + _LONGEST_PAUSE_S
+                logger.warning("%s cannot be started, trying again: %s", node.spec.name, error)
+                return
             node.restarts += 1
             self.restarted += 1
-            node.spec = msgspec.structs.replace(node.spec, incarnation=node.restarts)
-            self._spawn(node)
             if self.phase is Phase.STOPPING and node.spec.name == "ingest":
                 self._signal("ingest", signal.SIGTERM)
 
@@ -282,6 +288,16 @@ class Supervisor:
         self.reason = last if self.mistake else f"{node.spec.name} {what}; its last words: {last}"
         self.phase = Phase.FAILED
         self.kill()
+
+
+def _countable(status: Status) -> Status:
+    """Return a report without the figures that cannot be counted or shown."""
+    odd = [name for name, figure in status.stats.items() if not abs(figure) < _MOST_COUNTED]
+    if not odd:
+        return status
+    logger.warning("figures of %s left out: %s", status.node, ", ".join(odd))
+    stats = {name: figure for name, figure in status.stats.items() if name not in odd}
+    return msgspec.structs.replace(status, stats=stats)
 
 
 def _how(code: int) -> str:

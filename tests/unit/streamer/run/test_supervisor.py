@@ -5,6 +5,7 @@ import signal
 import pytest
 import zmq
 
+from streamer.run.snapshot import take_snapshot
 from streamer.run.supervisor import Phase, Supervisor
 from streamer.run.topology import NodeSpec
 from streamer.transport.messages import Status, pack
@@ -92,3 +93,35 @@ def test_a_run_is_done_when_its_sink_has_ended(supervisor):
     supervisor.nodes["sink"].process.returncode = 0
     supervisor.poll(0)
     assert supervisor.phase is Phase.DONE
+
+
+@pytest.mark.parametrize("figure", [float("nan"), float("inf"), -1e300])
+def test_a_figure_that_cannot_be_counted_is_left_out(supervisor, figure):
+    sink = supervisor.nodes["sink"]
+    stats = {"done": figure, "peaks": 4.0, "latency_ms": figure}
+    status = Status("sink", sink.process.pid, "running", "", 0, stats, {"series": "no json"})
+    supervisor.reports.send_multipart(pack(status))
+    while sink.status is None:
+        supervisor.poll(0.05)
+    now = take_snapshot(supervisor, "x.h5", 0.0, None)
+    assert (now.frames["done"], now.peaks) == (0, 4)
+
+
+def test_a_node_that_cannot_be_started_again_is_tried_again(supervisor, clock, monkeypatch):
+    supervisor.phase, supervisor._restarts = Phase.RUNNING, 1
+    gpu = supervisor.nodes["gpu-0"]
+    supervisor.nodes["ingest"].process.returncode = None
+    supervisor.nodes["detector-0"].process.returncode = None
+
+    def no_memory(words, **_):
+        raise OSError(12, "Cannot allocate memory")
+
+    with monkeypatch.context() as full:
+        full.setattr("streamer.run.supervisor.subprocess.Popen", no_memory)
+        for _ in range(5):
+            supervisor.poll(0)
+            clock[0] += 20.0
+    assert not gpu.alive
+    supervisor.poll(0)
+    assert gpu.alive
+    assert gpu.restarts == 1
