@@ -111,7 +111,7 @@ class LiveView:
         for node in now.nodes:
             nodes.add_row(
                 Text(node.name, style="" if node.alive else "red"),
-                node.doing,
+                Text(node.doing),
                 node.rate,
                 str(node.pid or ""),
                 Text(str(node.restarts), style="yellow" if node.restarts else "dim"),
@@ -158,7 +158,7 @@ class PlainView:
         addresses = _addresses(now)
         if addresses != self._addresses and now.feed and now.relay:
             self._addresses = addresses
-            self._console.print(addresses, highlight=False, soft_wrap=True)
+            self._say(addresses)
         fps, pps = self._rates.update(now.settled, now.peaks)
         if time.monotonic() < self._next:
             return
@@ -170,9 +170,11 @@ class PlainView:
             f"on their way {now.window:,}"
         )
         trouble = _trouble(now)
-        self._console.print(
-            line + (f"; {trouble}" if trouble else ""), highlight=False, soft_wrap=True
-        )
+        self._say(line + (f"; {trouble}" if trouble else ""))
+
+    def _say(self, line: str) -> None:
+        # What a source is called may look like rich's markup.
+        self._console.print(line, highlight=False, soft_wrap=True, markup=False)
 
 
 def _trouble(now: Snapshot) -> str:
@@ -190,6 +192,7 @@ def _trouble(now: Snapshot) -> str:
     words = [f"{count:,} {what}" for count, what in facts if count]
     if delivery.ignored:
         words.append(f"messages of the source not used: {delivery.ignored}")
+    words += [f"{trouble} ({count:,} times)" for trouble, count in now.troubles.items()]
     return ", ".join(words)
 
 
@@ -230,5 +233,7 @@ def print_summary(console: Console, summary: dict[str, Any]) -> None:
     )
     if delivery["ignored"]:
         table.add_row("  not used", Text(f"{delivery['ignored']} messages of the source", "yellow"))
+    for trouble, count in summary["troubles"].items():
+        table.add_row("  trouble", Text(f"{trouble} ({count:,} times)", "yellow"))
     table.add_row("run folder", summary["out"])
     console.print(table)

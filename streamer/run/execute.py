@@ -9,7 +9,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from streamer.cell.log import CellLog
 from streamer.config import CellConfig, Config
 from streamer.errors import RunError, UserError
 from streamer.results.folder import RunFolder, write_atomically
+from streamer.run.best_effort import BestEffort
 from streamer.run.console import View
 from streamer.run.snapshot import LIVE_FILE, Snapshot, take_snapshot
 from streamer.run.summary import summarise
@@ -34,6 +35,8 @@ __all__ = ["execute"]
 logger = logging.getLogger(__name__)
 _TICK_S = 0.125
 _NOTE_S = 1.0
+_LAST_PAUSES_S = (0.0, 1.0, 2.0, 4.0)
+"""Before each attempt to say how a run has ended."""
 
 
 def execute(
@@ -67,17 +70,17 @@ def execute(
     UserError
         The folder is taken, or a node refused to start for a user's mistake.
     RunError
-        A node died too often, or the run was ended at once.
+        A node died too often, the run was ended at once, or its folder cannot be written to or is
+        gone.
     """
     was_there = out.exists()
     folder = RunFolder.create(out)
     try:
-        _process(config, source, folder, command, view, patch_size, expected, cuda_devices)
+        return _process(config, source, folder, command, view, patch_size, expected, cuda_devices)
     except UserError as error:
         if not _remove(folder, was_there):
             raise UserError(f"{error} (what came before is in {out})") from None
         raise
-    return folder.read_summary()
 
 
 def _process(
@@ -89,12 +92,16 @@ def _process(
     patch_size: int,
     expected: int | None,
     cuda_devices: int,
-) -> None:
+) -> dict[str, Any]:
     """Have all nodes at work until the run is over; no node is left, however it ends."""
-    out, started = folder.path, time.time()
-    write_atomically(out / "config.yaml", config.to_yaml())
-    folder.write_summary(summarise(folder, source, started, None, None, "running"))
+    out, started, beside = folder.path, time.time(), BestEffort()
+    try:
+        write_atomically(out / "config.yaml", config.to_yaml())
+        folder.write_summary(summarise(folder, source, started, None, None, "running"))
+    except OSError as error:
+        raise RunError(f"cannot write to {out}: {error.strerror}") from None
     supervisor: Supervisor | None = None
+    summary: dict[str, Any] = {}
     try:
         with (
             _cell_log(config.cell, out) as cell,
@@ -114,10 +121,15 @@ def _process(
                 _signals(supervisor),
                 Targets(config.metrics, out) as targets,
             ):
-                supervisor.start()
-                observe = partial(take_snapshot, supervisor, source, started, expected)
-                note = partial(_note, out, supervisor, cell, targets)
-                _watch(supervisor, view, observe, note)
+                try:
+                    supervisor.start()
+                except OSError as error:
+                    raise RunError(f"the nodes cannot be started: {error}") from None
+                observe = partial(
+                    take_snapshot, supervisor, source, started, expected, beside.troubles
+                )
+                note = partial(_note, beside, out, supervisor, cell, targets)
+                _watch(supervisor, out, view, beside, observe, note)
             if supervisor.mistake:
                 raise UserError(supervisor.reason)
             if supervisor.phase is not Phase.DONE:
@@ -125,11 +137,32 @@ def _process(
                     supervisor.reason or "stopped at once; what is in the folder is whole"
                 )
     finally:
-        if out.exists():
-            state = _state_of(supervisor)
-            summary = summarise(folder, source, started, time.time(), supervisor, state)
-            folder.write_summary(summary)
-            (out / LIVE_FILE).unlink(missing_ok=True)
+        if not _is_gone(out):
+            conclude = partial(_conclude, folder, source, started, supervisor, beside)
+            for pause_s in _LAST_PAUSES_S:
+                time.sleep(pause_s)
+                if beside("run.json cannot be written", lambda: summary.update(conclude())):
+                    break
+            beside(
+                f"{LIVE_FILE} cannot be removed", partial((out / LIVE_FILE).unlink, missing_ok=True)
+            )
+    if not summary:
+        raise RunError(f"run.json in {out} does not say how the run ended: it cannot be written")
+    return summary
+
+
+def _conclude(
+    folder: RunFolder,
+    source: str,
+    started: float,
+    supervisor: Supervisor | None,
+    beside: BestEffort,
+) -> dict[str, Any]:
+    """Have ``run.json`` say how a run has ended."""
+    summary = summarise(folder, source, started, time.time(), supervisor, _state_of(supervisor))
+    summary["troubles"] = dict(beside.troubles)
+    folder.write_summary(summary)
+    return summary
 
 
 def _state_of(supervisor: Supervisor | None) -> str:
@@ -143,10 +176,13 @@ def _remove(folder: RunFolder, was_there: bool) -> bool:
     """Leave nothing half-made behind where nothing was taken in; False where something was."""
     if folder.parts("frames"):
         return False
-    for path in folder.path.iterdir():
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
-    if not was_there:
-        folder.path.rmdir()
+    try:
+        for path in folder.path.iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        if not was_there:
+            folder.path.rmdir()
+    except OSError as error:
+        logger.warning("%s cannot be removed: %s", folder.path, error)
     return True
 
 
@@ -172,7 +208,9 @@ def _context() -> Iterator[zmq.Context[zmq.Socket[bytes]]]:
 @contextmanager
 def _runtime_folder() -> Iterator[Path]:
     """Yield a folder with a short path: an ipc address holds about 100 characters."""
-    with tempfile.TemporaryDirectory(prefix="bragg-", dir="/tmp") as name:
+    with tempfile.TemporaryDirectory(
+        prefix="bragg-", dir="/tmp", ignore_cleanup_errors=True
+    ) as name:
         yield Path(name)
 
 
@@ -196,36 +234,71 @@ def _signals(supervisor: Supervisor) -> Iterator[None]:
 
 def _watch(
     supervisor: Supervisor,
+    out: Path,
     view: View,
+    beside: BestEffort,
     observe: Callable[[], Snapshot],
     note: Callable[[Snapshot], None],
 ) -> None:
-    """See to the processes until none is left, showing how the run stands and noting it."""
-    next_note, shown = 0.0, True
-    with view:
+    """See to the processes until none is left, showing how the run stands and noting it.
+
+    Raises
+    ------
+    RunError
+        The run folder is gone.
+    """
+    next_note = 0.0
+    with _shown(view, beside):
         while not supervisor.over:
             supervisor.poll(_TICK_S)
             if supervisor.killed:
                 supervisor.kill()
             elif supervisor.asked_to_stop:
                 supervisor.stop()
+            if _is_gone(out):
+                supervisor.kill()
+                raise RunError(f"{out} was removed while the run went on, and its results with it")
             now = observe()
-            try:
-                if shown:
-                    view.update(now)
-            except (OSError, SystemExit):  # the latter is rich's answer to a closed pipe
-                shown = False  # who reads is gone; the run is not
-                logger.warning("nobody reads what is printed any more: going on in silence")
+            beside("the run cannot be shown", partial(view.update, now))
             if time.monotonic() >= next_note:
                 next_note = time.monotonic() + _NOTE_S
                 note(now)
 
 
+@contextmanager
+def _shown(view: View, beside: BestEffort) -> Iterator[None]:
+    """Have a view for as long as there is something to show, if it can be had."""
+    with ExitStack() as stack:
+        beside("the view cannot be opened", lambda: stack.enter_context(view))
+        try:
+            yield
+        finally:
+            beside("the view cannot be closed", stack.pop_all().close)
+
+
+def _is_gone(out: Path) -> bool:
+    """Tell whether a run folder is there no more; one that cannot be reached may be there again."""
+    try:
+        (out / "run.json").stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        pass
+    return False
+
+
 def _note(
-    out: Path, supervisor: Supervisor, cell: CellLog | None, targets: Targets, now: Snapshot
+    beside: BestEffort,
+    out: Path,
+    supervisor: Supervisor,
+    cell: CellLog | None,
+    targets: Targets,
+    now: Snapshot,
 ) -> None:
     """Let the run folder say how things stand."""
     if cell is not None:
-        cell.poll()
-    write_atomically(out / LIVE_FILE, json.dumps(asdict(now)) + "\n")
-    targets.update(supervisor.nodes.values())
+        beside("the cell's readings cannot be kept", cell.poll)
+    live = json.dumps(asdict(now)) + "\n"
+    beside(f"{LIVE_FILE} cannot be written", partial(write_atomically, out / LIVE_FILE, live))
+    nodes = supervisor.nodes.values()
+    beside("the list of metrics ports cannot be written", partial(targets.update, nodes))

@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 _TRIES = 100
 _LIVES = 5
 _POLL_S = 0.1
+_RETRY_S = 10.0
 _NICE = 10
 _PATIENCE_S = 5.0
 
@@ -117,15 +118,19 @@ def _look_after(
     # Whoever reads may be gone: OSError, or what rich makes of it.
     with contextlib.suppress(OSError, SystemExit):
         announce(address_of(listener))
-    for life in range(_LIVES):
+    lives = _LIVES
+    while lives:
         while not select.select([listener], [], [], _POLL_S)[0]:
             if over.is_set():
                 return
         try:
             process = _start(listener, folder, command)
         except OSError as error:
-            logger.warning("no dashboard: %s", error)
-            return
+            logger.warning("no dashboard for now: %s", error)
+            if over.wait(_RETRY_S):
+                return
+            continue
+        lives -= 1
         while process.poll() is None and not over.wait(_POLL_S):
             pass
         if over.is_set():
@@ -134,7 +139,7 @@ def _look_after(
         logger.warning(
             "the dashboard died (exit status %d)%s: see %s",
             process.returncode,
-            "" if life + 1 < _LIVES else " too often and is not started again",
+            "" if lives else " too often and is not started again",
             folder / "logs" / "dashboard.log",
         )
     over.wait()

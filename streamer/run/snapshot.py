@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from streamer.run.supervisor import NodeProcess, Supervisor
@@ -84,6 +85,8 @@ class Snapshot:
     disagreement_px: float | None
     """Median distance of the model's positions from fits, if any were made."""
     nodes: list[NodeView]
+    troubles: dict[str, int]
+    """What went wrong beside the run, and how often."""
 
     @property
     def settled(self) -> int:
@@ -92,7 +95,11 @@ class Snapshot:
 
 
 def take_snapshot(
-    supervisor: Supervisor, source: str, started: float, expected: int | None
+    supervisor: Supervisor,
+    source: str,
+    started: float,
+    expected: int | None,
+    troubles: Mapping[str, int] | None = None,
 ) -> Snapshot:
     """Return how a run stands, given the Unix time in seconds at which it was started."""
     nodes = supervisor.nodes
@@ -113,6 +120,7 @@ def take_snapshot(
         delivery=Delivery.of(supervisor),
         disagreement_px=disagreement(supervisor),
         nodes=[_node_view(node) for node in nodes.values()],
+        troubles=dict(troubles or {}),
     )
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
+import logging
 import time
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,6 +20,8 @@ from streamer.run.snapshot import STATES, Delivery, disagreement
 from streamer.run.supervisor import NodeProcess, Supervisor
 
 __all__ = ["summarise"]
+
+logger = logging.getLogger(__name__)
 
 _RANGES = 1000
 """Most gaps of a series that the summary names; the frames table has all."""
@@ -55,6 +58,7 @@ def summarise(
         "stages": {},
         "disagreement_px": None,
         "delivery": asdict(Delivery()),
+        "troubles": {},
     }
     if len(latency):
         summary["rates"]["latency_ms_median"] = float(np.median(latency))
@@ -66,9 +70,7 @@ def summarise(
 def _series(frames: pa.Table, supervisor: Supervisor | None) -> dict[str, dict[str, Any]]:
     """Return the books of each series: announced, received and lost frames."""
     status = supervisor.nodes["ingest"].status if supervisor is not None else None
-    books: dict[str, dict[str, Any]] = json.loads(
-        status.info.get("series", "{}") if status else "{}"
-    )
+    books = _read_books(status.info.get("series", "{}") if status else "{}")
     names = frames["series"].unique().to_pylist()
     for name in [*books, *(name for name in names if name not in books)]:
         rows = frames.filter(pc.equal(frames["series"], name))
@@ -78,6 +80,15 @@ def _series(frames: pa.Table, supervisor: Supervisor | None) -> dict[str, dict[s
             if state == "missing":
                 books[name]["missing_frames"] = _ranges(numbers)[:_RANGES]
     return books
+
+
+def _read_books(text: str) -> dict[str, dict[str, Any]]:
+    """Return what the ingest node said of each series; nothing where that cannot be read."""
+    try:
+        return msgspec.json.decode(text, type=dict[str, dict[str, Any]])
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        logger.warning("what the ingest node said of the series is left out: %s", error)
+        return {}
 
 
 def _ranges(numbers: NDArray[np.int64]) -> list[list[int]]:

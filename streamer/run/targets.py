@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Self
@@ -13,6 +14,8 @@ from streamer.results.folder import write_atomically
 from streamer.run.supervisor import NodeProcess
 
 __all__ = ["TARGETS_FILE", "Targets"]
+
+logger = logging.getLogger(__name__)
 
 TARGETS_FILE = "prometheus_targets.json"
 """Name of the list in a run folder."""
@@ -56,7 +59,10 @@ class Targets:
     def __exit__(self, *_: object) -> None:
         # Nothing is served any more.
         for path in self._paths:
-            path.unlink(missing_ok=True)
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                logger.warning("%s cannot be removed: %s", path, error.strerror)
 
     def update(self, nodes: Iterable[NodeProcess]) -> None:
         """Write the list if it has changed.
@@ -84,6 +90,6 @@ class Targets:
                 entries.append({"targets": [address], "labels": labels})
         text = json.dumps(entries, indent=2) + "\n"
         if text != self._text:
-            self._text = text
             for path in self._paths:
                 write_atomically(path, text)
+            self._text = text

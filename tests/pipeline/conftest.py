@@ -48,6 +48,7 @@ class Watcher:
 
     def __init__(self, act: Callable[[Snapshot], None] | None = None) -> None:
         self.act = act
+        self.error: Exception | None = None
         self.seen: list[Snapshot] = []
 
     def __enter__(self):
@@ -59,13 +60,20 @@ class Watcher:
     def update(self, now: Snapshot) -> None:
         self.seen.append(now)
         if self.act is not None:
-            self.act(now)
+            try:
+                self.act(now)
+            except Exception as error:  # a run goes on without its view
+                self.error = self.error or error
 
 
 def run(source: Path | str, out: Path, *settings: str, act=None) -> dict:
     """Process a source as the command line would, with a hand in it."""
     config: Config = load_config(None, [*QUICK, *settings])
-    return execute(config, str(source), out, command, Watcher(act), patch_size=11, expected=FRAMES)
+    watcher = Watcher(act)
+    summary = execute(config, str(source), out, command, watcher, patch_size=11, expected=FRAMES)
+    if watcher.error is not None:
+        raise watcher.error
+    return summary
 
 
 def frames_of(out: Path) -> list[tuple[int, str]]:

@@ -75,21 +75,20 @@ def test_a_users_mistake_that_shows_late_takes_no_result_with_it(recording, tmp_
     out = tmp_path / "run"
 
     def act(now):
-        if now.frames["done"]:
-            raise UserError("the line of the cell's file does not fit")
+        config = out / "config.yaml"
+        if now.frames["done"] and "nonsense" not in config.read_text():
+            config.write_text("nonsense: 1\n")
+            os.kill(next(node.pid for node in now.nodes if node.name == "gpu-0"), signal.SIGKILL)
 
-    with pytest.raises(UserError, match=r"does not fit \(what came before is in .*run\)"):
+    with pytest.raises(UserError, match=r"key nonsense.* \(what came before is in .*run\)"):
         run(recording, out, *PACED, act=act)
     assert frames_of(out)
     assert summary_of(out)["state"] == "failed"
 
 
 def test_a_users_mistake_that_shows_early_leaves_no_folder(recording, tmp_path):
-    def act(now):
-        raise UserError("the line of the cell's file does not fit")
-
-    with pytest.raises(UserError, match=r"does not fit$"):
-        run(recording, tmp_path / "run", act=act)
+    with pytest.raises(UserError, match=r"none\.npy"):
+        run(recording, tmp_path / "run", f"detect.mask={tmp_path / 'none.npy'}")
     assert not (tmp_path / "run").exists()
 
 

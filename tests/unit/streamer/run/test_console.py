@@ -25,6 +25,7 @@ def snapshot(**changes):
         "delivery": Delivery(),
         "disagreement_px": 0.012,
         "nodes": [NodeView("sink", "putting results on disk", "100 frames", 0, 4711, True)],
+        "troubles": {},
     }
     return Snapshot(**{**facts, **changes})
 
@@ -50,10 +51,18 @@ def test_what_went_wrong_is_said_in_words():
     bad = snapshot(
         frames={"done": 90, "failed": 2, "missing": 5, "shed": 3},
         delivery=Delivery(redelivered=7, restarts=1, ignored="4 stray"),
+        troubles={"live.json cannot be written": 8},
     )
     for view_class, terminal in ((PlainView, False), (LiveView, True)):
         text = shown(view_class, terminal, bad)
-        for words in ("2 failed", "5 missing from the source", "3 shed", "7 sent again", "4 stray"):
+        for words in (
+            "2 failed",
+            "5 missing from the source",
+            "3 shed",
+            "7 sent again",
+            "4 stray",
+            "(8 times)",
+        ):
             assert words in text
 
 
@@ -78,3 +87,9 @@ def test_a_run_of_unknown_length_has_a_view_too():
 def test_the_view_suits_where_it_is_shown():
     assert isinstance(view_for(Console(file=io.StringIO())), PlainView)
     assert isinstance(view_for(Console(file=io.StringIO(), force_terminal=True)), LiveView)
+
+
+def test_a_name_that_looks_like_markup_is_shown_as_it_is():
+    nodes = [NodeView("ingest", "reading series [/b]", "100 frames", 0, 4711, True)]
+    assert "series [/b]" in shown(LiveView, True, snapshot(nodes=nodes))
+    assert "4 [/b]" in shown(PlainView, False, snapshot(delivery=Delivery(ignored="4 [/b]")))
