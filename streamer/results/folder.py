@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import math
 import os
@@ -18,8 +20,9 @@ from streamer.errors import RunError, UserError
 from streamer.frames.geometry import Geometry
 from streamer.results.schema import CELL, TABLES, TRACKS, Columns
 
-__all__ = ["LastPart", "RunFolder", "write_atomically"]
+__all__ = ["LastPart", "RunFolder", "may_pass", "write_atomically"]
 
+_PASSING = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EROFS}
 
 _UPTO, _NEXT_TRACK = b"braggstream.upto", b"braggstream.next_track"
 _NOTE = b"braggstream.note"
@@ -92,6 +95,8 @@ class RunFolder:
         ------
         RunError
             Another sink wrote that part, which is left as it is.
+        OSError
+            The part could not be written, and nothing of it is left.
         """
         metadata = {
             _UPTO: str(upto).encode(),
@@ -118,7 +123,7 @@ class RunFolder:
             ) from None
         finally:
             for partial, _ in staged:
-                partial.unlink(missing_ok=True)
+                _discard(partial)
 
     def last_part(self) -> LastPart | None:
         """Return what the newest committed part says, and clear away what was not committed."""
@@ -223,8 +228,12 @@ class RunFolder:
 
     def _write_whole(self, name: str, table: pa.Table) -> None:
         partial = self.path / f".{name}.parquet.partial"
-        pq.write_table(table, partial)
-        partial.rename(self.path / f"{name}.parquet")
+        try:
+            pq.write_table(table, partial)
+            partial.rename(self.path / f"{name}.parquet")
+        except OSError:
+            _discard(partial)
+            raise
 
     def _part(self, name: str, index: int) -> Path:
         return self.path / name / f"part-{index:08d}.parquet"
@@ -258,5 +267,20 @@ def _publish(partial: Path, target: Path) -> None:
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Write a file so that a reader sees the old content or the new, never half of it."""
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(content.encode() if isinstance(content, str) else content)
-    partial.rename(path)
+    try:
+        partial.write_bytes(content.encode() if isinstance(content, str) else content)
+        partial.rename(path)
+    except OSError:
+        _discard(partial)
+        raise
+
+
+def may_pass(error: OSError) -> bool:
+    """Tell whether a disk or share that failed may work again: it is full, or away for a while."""
+    return error.errno in _PASSING
+
+
+def _discard(partial: Path) -> None:
+    """Remove what was not finished, if it can be: it takes room that there may be none of."""
+    with contextlib.suppress(OSError):
+        partial.unlink()

@@ -188,6 +188,7 @@ def _trouble(now: Snapshot) -> str:
         (delivery.duplicates, "duplicates dropped"),
         (delivery.refused, "messages refused"),
         (delivery.restarts, "restarts"),
+        (delivery.disk_errors, "writings of results tried again"),
     ]
     words = [f"{count:,} {what}" for count, what in facts if count]
     if delivery.ignored:

@@ -48,6 +48,8 @@ class Delivery:
     """Messages between nodes that were not understood."""
     ignored: str = ""
     """Messages of the source that gave no frame, in words."""
+    disk_errors: int = 0
+    """Writings of results that failed and were tried again."""
 
     @classmethod
     def of(cls, supervisor: Supervisor) -> Delivery:

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from streamer.results.folder import RunFolder
+from streamer.results.folder import RunFolder, may_pass
 from streamer.results.schema import FRAMES, PEAKS, Columns
 from streamer.sink.tables import Row, as_table, frame_columns, peak_columns
 from streamer.tracks.linking import Tracking
 
 __all__ = ["COMMIT_S", "Committer", "Part"]
 
+logger = logging.getLogger(__name__)
+
 COMMIT_S = 0.5
 """Longest time in seconds that a row waits before it is on disk."""
+_PAUSE_S = 1.0
+"""From one attempt to write to a disk that failed to the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +73,10 @@ class Committer:
         """Median time from a frame's arrival to the disk, of the newest part that had any."""
         self.upto = upto
         """Every number below is on disk, for all that a successor can see."""
+        self.disk_errors = 0
+        """How often a part could not be written."""
+        self.trouble = ""
+        """Why the last part could not be written; empty if it could."""
         self._folder = folder
         self._tracking = tracking
         self._next = first
@@ -74,7 +84,7 @@ class Committer:
         self._most_rows = most_rows
         self._clock = clock
         self._rows: list[Row] = []
-        self._due = math.inf
+        self._due, self._again = math.inf, -math.inf
         self._first_ns = self._last_ns = 0
 
     def __len__(self) -> int:
@@ -89,7 +99,12 @@ class Committer:
     @property
     def due(self) -> float:
         """When the rows are to be written at the latest, by the clock; infinity without rows."""
-        return -math.inf if self.full else self._due
+        return max(self._again, -math.inf if self.full else self._due)
+
+    @property
+    def held(self) -> bool:
+        """True while a disk that failed is left alone."""
+        return self._clock() < self._again
 
     @property
     def span_s(self) -> float:
@@ -107,29 +122,44 @@ class Committer:
         if self._rows:
             self._due = -math.inf
 
-    def write(self, upto: int) -> Part:
+    def write(self, upto: int) -> Part | None:
         """Write the rows as the next part, with the number that a successor goes on from.
 
         There may be none: what brings no row, such as the end of a series, is waited for for ever
         by a successor that cannot see that it came.
 
+        Returns
+        -------
+        part
+            None while the disk is full or away: the rows are kept for the next time, and not before
+            a pause.
+
         Raises
         ------
         RunError
             Another sink wrote that part.
+        OSError
+            It cannot be written for a reason that will not pass.
         """
-        rows, self._rows, self._due = self._rows, [], math.inf
+        rows = self._rows
         series = list(dict.fromkeys(row.series for row in rows))
         frames, peaks = frame_columns(rows, series), peak_columns(rows, series)
         peaks |= self._tracking.locate(peaks)
-        self._folder.write_part(
-            self._next,
-            as_table(frames, series, FRAMES, reason=[row.reason for row in rows]),
-            as_table(peaks, series, PEAKS),
-            upto=upto,
-            next_track=self._tracking.next_track,
-            note=self._tracking.note(),
-        )
+        try:
+            self._folder.write_part(
+                self._next,
+                as_table(frames, series, FRAMES, reason=[row.reason for row in rows]),
+                as_table(peaks, series, PEAKS),
+                upto=upto,
+                next_track=self._tracking.next_track,
+                note=self._tracking.note(),
+            )
+        except OSError as error:
+            if not may_pass(error):
+                raise
+            self._wait(os.strerror(error.errno or 0))
+            return None
+        self._rows, self._due, self.trouble = [], math.inf, ""
         self._tracking.commit(series, peaks)
         self._next += 1
         self.upto = upto
@@ -140,3 +170,11 @@ class Committer:
             self._last_ns = time.time_ns()
             self.latency_ms = float(np.nanmedian(frames["latency_ms"]))
         return Part(rows, series, frames, peaks)
+
+    def _wait(self, reason: str) -> None:
+        """Leave a disk that failed alone for a while."""
+        if reason != self.trouble:
+            logger.warning("results cannot be written, trying again until they can: %s", reason)
+        self.trouble = reason
+        self.disk_errors += 1
+        self._again = self._clock() + _PAUSE_S

@@ -88,8 +88,8 @@ class Sink:
 
     @property
     def finished(self) -> bool:
-        """True once asked to stop and all rows are on disk."""
-        return self._stopping and not len(self._committer)
+        """True once asked to stop and all rows and the tracks are on disk."""
+        return self._stopping and not len(self._committer) and not self._tracking.unwritten
 
     def step(self) -> float:
         """Take in results, commit when due, acknowledge."""
@@ -131,6 +131,7 @@ class Sink:
             "refused": float(counts.refused),
             "latency_ms": self._committer.latency_ms,
             "span_s": self._committer.span_s,
+            "disk_errors": float(self._committer.disk_errors + self._tracking.disk_errors),
             "tracks": float(catalogue.n_confirmed),
         }
         held = len(self._order)
@@ -138,6 +139,8 @@ class Sink:
         self._metrics.queues.backlog.set(held + len(self._committer))
         self._metrics.science.show_tracks(catalogue.n_confirmed, catalogue.top(RANKS))
         doing = "putting results on disk" if not held else f"{held} results wait for an earlier one"
+        if trouble := self._committer.trouble or self._tracking.trouble:
+            doing = f"waiting for the disk to take results: {trouble}"
         return doing, stats, {"feed": self.feed.address}
 
     def close(self) -> None:
@@ -222,9 +225,13 @@ class Sink:
             self._committer.add(Row(series, frame, 0, "missing", "lost with a node that died", 0))
 
     def _commit(self, upto: int) -> None:
-        """Write a part after which a successor goes on with the number `upto`."""
+        """Write a part after which a successor goes on with the number `upto`, if it can be."""
+        if self._committer.held:
+            return
         with self._metrics.stages.timed("commit"):
             part = self._committer.write(upto)
+        if part is None:
+            return
         self._acks.committed(upto)
         self._counts.frames.update(row.state for row in part.rows)
         self._counts.peaks += len(part.peaks["frame"])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
+import os
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,12 +18,14 @@ from streamer.frames.events import Series
 from streamer.frames.flags import POOR_FIT
 from streamer.frames.geometry import Geometry
 from streamer.frames.header_geometry import geometry_of
-from streamer.results.folder import RunFolder
+from streamer.results.folder import RunFolder, may_pass
 from streamer.results.schema import Columns
 from streamer.tracks.catalogue import TrackCatalogue
 from streamer.tracks.tracker import Tracker
 
 __all__ = ["Tracking", "anchors"]
+
+logger = logging.getLogger(__name__)
 
 _WRITE_S = 3.0
 """Shortest time from one writing of the tracks to the next."""
@@ -48,16 +52,21 @@ class Tracking:
         self.catalogue = TrackCatalogue(
             tracks.confirm_frames, tracks.reference_frames, tracks.reference_frame
         )
+        self.disk_errors = 0
+        """How often the tracks or the geometry could not be written."""
+        self.trouble = ""
+        """Why they could not be written the last time; empty if they could."""
         self._folder = folder
         self._tracker = Tracker(tracks.gate_px, tracks.memory_frames, confirm=tracks.confirm_frames)
         self._geometry = Geometry.from_config(config.geometry)
         self._given = self._geometry is not None
-        if self._geometry is not None:
-            folder.write_geometry(self._geometry)
+        self._new_geometry = False
         self._parents: dict[int, int] = {}
         self._merged: dict[int, int] = {}
         self._changed = False
         self._next_write = 0.0
+        if self._geometry is not None:
+            self._place(self._geometry)
 
     @property
     def next_track(self) -> int:
@@ -74,8 +83,7 @@ class Tracking:
         self._tracker.hide(series.pixel_mask)
         geometry = None if self._given else geometry_of(series.metadata)
         if geometry is not None and geometry != self._geometry:
-            self._geometry = geometry
-            self._folder.write_geometry(geometry)
+            self._place(geometry)
 
     def link(
         self, place: int, peaks: NDArray[np.void], positions: NDArray[np.void]
@@ -113,15 +121,46 @@ class Tracking:
         self._parents, self._merged = {}, {}
         self._changed = True
 
+    @property
+    def unwritten(self) -> bool:
+        """True while there is news that could not be written yet."""
+        return self._changed or self._new_geometry
+
     def write(self, *, now: bool = False) -> None:
-        """Write the tracks if there is news and it is time, or `now`."""
+        """Write the tracks and the geometry if there is news and it is time, or `now`.
+
+        What cannot be written is tried again when it is time, if there is hope.
+        """
         started = time.monotonic()
-        if not now and not (self._changed and started >= self._next_write):
+        if not now and not (self.unwritten and started >= self._next_write):
             return
-        self._folder.write_tracks(self.catalogue.measure(self._geometry))
+        if self._new_geometry and self._geometry is not None:
+            self._place(self._geometry)
+        if self._changed or now:
+            self._changed = self._attempt(
+                lambda: self._folder.write_tracks(self.catalogue.measure(self._geometry))
+            )
         took = time.monotonic() - started
-        self._changed = False
         self._next_write = started + max(_WRITE_S, took / _WRITE_SHARE)
+
+    def _place(self, geometry: Geometry) -> None:
+        """Take a geometry, and write it at once: peaks that are on disk were located with it."""
+        self._geometry = geometry
+        self._new_geometry = self._attempt(lambda: self._folder.write_geometry(geometry))
+
+    def _attempt(self, write: Callable[[], None]) -> bool:
+        """Write something; True if it is to be tried again."""
+        try:
+            write()
+        except OSError as error:
+            reason = os.strerror(error.errno or 0)
+            if reason != self.trouble:
+                logger.warning("tracks and geometry cannot be written: %s", reason)
+            self.trouble = reason
+            self.disk_errors += 1
+            return may_pass(error)
+        self.trouble = ""
+        return False
 
     def resume(
         self, linked: Sequence[int], place_of: Callable[[str, int], int], next_track: int

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import math
+import os
 import time
 
 import numpy as np
@@ -126,3 +128,46 @@ def test_a_part_that_another_sink_wrote_is_left_alone(folder, tracking, committe
     with pytest.raises(RunError, match="another sink"):
         committer.write(upto=1)
     assert folder.read("frames")["frame"].to_pylist() == [8]
+
+
+@pytest.fixture
+def full(monkeypatch):
+    """Has the disk fail as often as there are errors in the list."""
+    errors = []
+
+    def fsync(number):
+        if errors:
+            error = errors.pop(0)
+            raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr("streamer.results.folder.os.fsync", fsync)
+    return errors
+
+
+def test_a_full_disk_takes_no_row_and_is_tried_again_after_a_pause(
+    folder, committer, clock, full, caplog
+):
+    for frame in range(3):
+        committer.add(a_row(frame=frame))
+    full += [errno.ENOSPC, errno.ENOSPC]
+    for tries in (1, 2):
+        assert committer.write(upto=3) is None
+        assert (len(committer), committer.upto) == (3, 0)
+        assert committer.held
+        assert committer.due > clock.now
+        assert not list(folder.path.glob("*/.*")), "room is taken by what is no part"
+        assert (committer.disk_errors, committer.trouble) == (tries, "No space left on device")
+        clock.now = committer.due
+    assert not committer.held
+    committer.add(a_row(frame=3))
+    assert len(committer.write(upto=4).rows) == 4
+    assert (committer.trouble, committer.due) == ("", math.inf)
+    assert folder.read("frames")["frame"].to_pylist() == [0, 1, 2, 3]
+    assert len([record for record in caplog.records if "No space left" in record.message]) == 1
+
+
+def test_a_disk_that_will_not_do_better_is_no_disk_to_wait_for(committer, full):
+    committer.add(a_row())
+    full.append(errno.EACCES)
+    with pytest.raises(PermissionError):
+        committer.write(upto=1)

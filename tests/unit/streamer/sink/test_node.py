@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import time
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -484,3 +486,59 @@ def test_tracks_are_written_while_the_run_goes_on(rig):
         assert time.monotonic() < deadline
         rig.sink.step()
     assert rig.folder.read_tracks()["n_frames"].to_pylist() == [5]
+
+
+def test_nothing_is_lost_or_acknowledged_while_the_disk_is_full(rig, monkeypatch):
+    monkeypatch.setattr("streamer.sink.commit._PAUSE_S", 0.02)
+    full = [True]
+
+    def write_table(*words):
+        if full:
+            raise OSError(errno.ENOSPC, "Error writing bytes to file")
+        write(*words)
+
+    write = pq.write_table
+    monkeypatch.setattr("streamer.results.folder.pq.write_table", write_table)
+    rig.send(*[(n, n, [(5, 5)]) for n in range(3)])
+    while rig.sink.report()[1]["disk_errors"] < 3:
+        rig.publisher.pump()
+        rig.sink.step()
+    doing, stats, _ = rig.sink.report()
+    assert doing == "waiting for the disk to take results: No space left on device"
+    assert stats["done"] == 0
+    rig.sink.stop()
+    for _ in range(5):
+        rig.sink.step()
+        assert not rig.sink.finished
+    assert (rig.upto, rig.frames()["frame"]) == (0, [])
+    full.clear()
+    rig.run(3)
+    assert rig.frames()["frame"] == [0, 1, 2]
+    assert rig.sink.finished
+    assert rig.sink.report()[0] == "putting results on disk"
+
+
+def test_tracks_and_geometry_wait_for_a_disk_that_is_full(rig, monkeypatch):
+    monkeypatch.setattr("streamer.tracks.linking._WRITE_S", 0.0)
+    full = [errno.EROFS]
+
+    def rename(path, target):
+        if full and target.name in ("tracks.parquet", "geometry.json"):
+            raise OSError(full[0], "")
+        return move(path, target)
+
+    move = Path.rename
+    monkeypatch.setattr(Path, "rename", rename)
+    a_header(rig)
+    while not rig.sink.report()[1]["disk_errors"]:
+        rig.publisher.pump()
+        rig.sink.step()
+    rig.send(*[(n, n, [(50, 50)]) for n in range(3)])
+    rig.run(3)
+    rig.sink.stop()
+    assert not rig.sink.finished
+    assert not list(rig.folder.path.glob(".*"))
+    full.clear()
+    finish(rig)
+    assert rig.folder.read_geometry().beam == pytest.approx((20, 10))
+    assert rig.folder.read_tracks().num_rows == 1
