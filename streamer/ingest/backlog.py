@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import logging
+import os
+import time
 from collections import deque
+from collections.abc import Callable
+from io import FileIO
 from pathlib import Path
 from typing import Protocol
 
 from streamer.config import Config
-from streamer.frames.events import Frame
+from streamer.frames.events import Buffer, Frame
 from streamer.transport.messages import pack, unpack
 
 __all__ = ["Backlog", "Newest", "Spool", "Wait", "make_backlog"]
+
+logger = logging.getLogger(__name__)
+
+_PAUSE_S = 1.0
+"""From one attempt to write to a disk that failed to the next."""
 
 
 class Backlog(Protocol):
     """Takes frames that cannot be sent on yet and gives them back in order."""
 
-    holds_back: bool
-    """True where the source is not read while there is no room for what it has."""
+    @property
+    def holds_back(self) -> bool:
+        """True where the source is not read while there is no room for what it has."""
+        ...
 
     @property
     def size(self) -> int:
@@ -25,6 +39,10 @@ class Backlog(Protocol):
         ...
 
     def __len__(self) -> int: ...
+
+    def retry(self) -> None:
+        """Do what could not be done before, from time to time."""
+        ...
 
     def push(self, frame: Frame) -> list[Frame]:
         """Keep a frame; return those that had to be shed for it."""
@@ -50,6 +68,9 @@ class Wait:
 
     def __len__(self) -> int:
         return len(self._frames)
+
+    def retry(self) -> None:
+        """Do nothing: memory is always there."""
 
     def push(self, frame: Frame) -> list[Frame]:
         """Keep a frame; none is ever shed."""
@@ -79,6 +100,9 @@ class Newest:
     def __len__(self) -> int:
         return len(self._frames)
 
+    def retry(self) -> None:
+        """Do nothing: memory is always there."""
+
     def push(self, frame: Frame) -> list[Frame]:
         """Keep a frame; return those that had to be shed for it."""
         self._frames.append(frame)
@@ -104,50 +128,97 @@ class Newest:
 class Spool:
     """Keeps frames in a file until they can be sent on; the file is emptied when all are.
 
+    While the file cannot be written, because the disk is full for instance, the source has to wait.
+
     Parameters
     ----------
     path
-        The file; it is removed on `close`.
+        The file; it is made for the first frame and removed on `close`.
+    clock
+        Returns a monotonic time in seconds.
     """
 
-    holds_back = False
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._write = path.open("wb", buffering=1 << 20)
-        self._read = path.open("rb", buffering=1 << 20)
-        self._sizes: deque[tuple[int, ...]] = deque()
+    def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        self._path, self._clock = path, clock
+        self._file: FileIO | None = None
+        self._stored: deque[list[int]] = deque()  # sizes of the parts of each frame
+        self._start = self._stop = 0  # of what is stored
+        self._held: deque[Frame] = deque()  # behind all that is stored
+        self._again = 0.0
+        self._trouble = ""
 
     def __len__(self) -> int:
-        return len(self._sizes)
+        return len(self._stored) + len(self._held)
 
-    def push(self, frame: Frame) -> list[Frame]:
-        """Write a frame to the file; none is ever shed."""
-        self._sizes.append(tuple(self._write.write(part) for part in pack(frame)))
-        return []
-
-    def pop(self) -> Frame:
-        """Return the oldest frame."""
-        self._write.flush()
-        header, _ = unpack([self._read.read(size) for size in self._sizes.popleft()])
-        if not self._sizes:
-            self._write.truncate(0)
-            self._write.seek(0)
-            self._read.seek(0)
-        if not isinstance(header, Frame):
-            raise OSError(f"{self._path} was changed by somebody else")
-        return header
+    @property
+    def holds_back(self) -> bool:
+        """True while the file cannot be written."""
+        return bool(self._held)
 
     @property
     def size(self) -> int:
         """Bytes on disk; they are given back when all frames are."""
-        return self._write.tell()
+        return self._stop
+
+    def retry(self) -> None:
+        """Write what could not be written, if it can be now; not more often than makes sense."""
+        if self._held and self._clock() >= self._again:
+            self._store()
+
+    def push(self, frame: Frame) -> list[Frame]:
+        """Write a frame to the file; none is ever shed."""
+        self._held.append(frame)
+        if len(self._held) == 1:
+            self._store()
+        return []
+
+    def pop(self) -> Frame:
+        """Return the oldest frame."""
+        if not self._stored or self._file is None:
+            return self._held.popleft()
+        parts = []
+        for size in self._stored.popleft():
+            parts.append(os.pread(self._file.fileno(), size, self._start))
+            self._start += size
+        if not self._stored:
+            self._start = self._stop = 0
+            with contextlib.suppress(OSError):  # the room is given back the next time
+                self._file.truncate(0)
+        header, _ = unpack(parts)
+        if not isinstance(header, Frame):
+            raise OSError(f"{self._path} was changed by somebody else")
+        return header
 
     def close(self) -> None:
         """Remove the file."""
-        self._write.close()
-        self._read.close()
-        self._path.unlink(missing_ok=True)
+        if self._file is not None:
+            self._file.close()
+            with contextlib.suppress(OSError):  # it takes room, no more
+                self._path.unlink()
+
+    def _store(self) -> None:
+        """Write what is held, as far as that can be done."""
+        try:
+            while self._held:
+                self._append(pack(self._held[0]))
+                self._held.popleft()
+        except OSError as error:
+            reason = os.strerror(error.errno or 0)
+            if reason != self._trouble:
+                logger.warning("no frame can wait in %s, the source has to: %s", self._path, reason)
+            self._trouble, self._again = reason, self._clock() + _PAUSE_S
+        else:
+            self._trouble = ""
+
+    def _append(self, parts: list[Buffer]) -> None:
+        """Write a frame's parts; what is not written whole is overwritten by the next."""
+        if self._file is None:
+            self._file = FileIO(self._path, "w+")
+        sizes = [memoryview(part).nbytes for part in parts]
+        if os.pwritev(self._file.fileno(), parts, self._stop) < sum(sizes):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._stored.append(sizes)
+        self._stop += sum(sizes)
 
 
 def make_backlog(config: Config, folder: Path, *, live: bool) -> Backlog:

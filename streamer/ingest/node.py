@@ -112,6 +112,7 @@ class Ingest:
         self._delivery.update()
         self._metrics.flow.count_redelivered(self._delivery.redelivered)
         moved = self._drain_backlog()
+        self._backlog.retry()
         if not self._stopping and (self._source.live or self._delivery.n_workers):
             moved += self._read()
         if (self._stopping or self._source.exhausted) and not self._backlog:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import errno
+import os
+
 import pytest
 
 from streamer.config import Config
@@ -70,3 +73,54 @@ def test_newest_keeps_one_frame_however_large():
     assert backlog.push(*frames(0, 1)) == []
     assert backlog.push(*frames(1, 2)) == frames(0, 1)
     assert len(backlog) == 1
+
+
+def test_frames_are_kept_and_the_source_waits_while_the_disk_is_full(tmp_path, monkeypatch, caplog):
+    full, now = [], [0.0]
+
+    def pwritev(number, parts, at):
+        if not full:
+            return write(number, parts, at)
+        if full.pop() == "short":
+            return write(number, [b"half of"], at)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    write = os.pwritev
+    monkeypatch.setattr("streamer.ingest.backlog.os.pwritev", pwritev)
+    spool = Spool(tmp_path / "spool.bin", clock=lambda: now[0])
+    given = frames(0, 8)
+    spool.push(given[0])
+    full += ["none", "short"]
+    for frame in given[1:3]:
+        spool.push(frame)
+    assert spool.holds_back
+    assert len(spool) == 3
+    got = [spool.pop()]
+    spool.push(given[3])
+    now[0] += 60.0
+    spool.retry()
+    assert spool.holds_back
+    spool.retry()
+    assert spool.holds_back, "the disk is left alone for a while"
+    got.append(spool.pop())
+    now[0] += 60.0
+    spool.retry()
+    assert not spool.holds_back
+    for frame in given[4:]:
+        spool.push(frame)
+    while spool:
+        got.append(spool.pop())
+    assert got == given
+    assert len(caplog.records) == 1
+    spool.close()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_spool_that_cannot_be_made_is_none(tmp_path):
+    spool = Spool(tmp_path / "no folder" / "spool.bin")
+    for frame in frames(0, 3):
+        spool.push(frame)
+    assert spool.holds_back
+    assert [spool.pop() for _ in range(3)] == frames(0, 3)
+    assert not spool.holds_back
+    spool.close()
