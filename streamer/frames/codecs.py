@@ -17,6 +17,8 @@ import zmq
 from dectris.compression import decompress
 from numpy.typing import NDArray
 
+from streamer.frames.pixels import MAX_FRAME_BYTES, dtype_named, is_pixels
+
 __all__ = ["ENCODINGS", "MAX_FRAME_BYTES", "DecodeError", "decode", "with_header"]
 
 ENCODINGS = ("raw", "bslz4", "bszstd", "lz4", "zlib", "blosc", "jpeg")
@@ -27,9 +29,6 @@ chunk: bitshuffle with LZ4 or Zstandard (filter 32008) and LZ4 (filter 32004). `
 may lack the 12-byte header, as some senders strip it. ``zlib`` is one zlib stream, ``blosc`` one
 buffer of Blosc 1 with any of its compressors, ``jpeg`` a grey image of 8 bits.
 """
-
-MAX_FRAME_BYTES = 1 << 30
-"""Largest frame that is decoded; a larger one is taken for a damaged header."""
 
 _HEADER_BYTES = 12
 _BLOSC_HEADER_BYTES = 16
@@ -126,12 +125,11 @@ def with_header(
 
 def _expect(dtype: str, shape: tuple[int, int]) -> tuple[np.dtype[Any], int]:
     """Return the dtype of a stored pixel and the bytes of a decoded frame."""
-    try:
-        stored = np.dtype(dtype)
-    except (TypeError, ValueError, SyntaxError):
-        raise DecodeError(f"{dtype!r} is not a dtype of pixels") from None
-    if stored.kind not in "iuf" or stored.itemsize > 8:
-        raise DecodeError(f"{dtype!r} is not a dtype of pixels: integers or floats are")
+    stored = dtype_named(dtype)
+    if stored is None:
+        raise DecodeError(f"{dtype!r:.40} is not a dtype of pixels")
+    if not is_pixels(stored):
+        raise DecodeError(f"{dtype!r:.40} is not a dtype of pixels: integers or floats are")
     if len(shape) != 2 or min(shape) < 1:
         raise DecodeError(f"{tuple(shape)} is not a shape of (rows, cols)")
     n_bytes = int(shape[0]) * int(shape[1]) * stored.itemsize

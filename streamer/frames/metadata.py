@@ -1,45 +1,100 @@
-"""What senders and headers say of their frames, in plain types."""
+"""What senders and headers say of their frames, in plain types and within bounds."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from typing import Any
 
-__all__ = ["plain", "plain_items", "positive", "time_of"]
+__all__ = ["plain", "plain_items", "positive", "time_of", "unix_ns", "well_formed"]
+
+_DEEPEST = 32
+_MOST_VALUES = 65_536
 
 
 def plain(value: object, longest: int = 4096) -> Any:
-    """Turn metadata into what msgpack can carry; None for what is no metadata (arrays, blobs)."""
-    if value is None or isinstance(value, bool | float):
-        return value
-    if isinstance(value, int):
-        return value if -(1 << 63) <= value < 1 << 64 else float(value)
-    if isinstance(value, str | bytes):
-        return value if len(value) <= longest else None
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, Fraction):
-        return float(value)
-    if isinstance(value, Mapping):
-        return {str(key): plain(item, longest) for key, item in value.items()}
-    if isinstance(value, list | tuple) and len(value) <= longest:
-        return [plain(item, longest) for item in value]
-    return None
+    """Turn metadata into what msgpack can carry; None for what is no metadata (arrays, blobs).
+
+    So is what is nested deeper than 32 levels, or has more than 65,536 values in all. Integers of
+    more than 64 bits become floats.
+
+    Parameters
+    ----------
+    longest
+        Most characters of a text and most entries of a list.
+    """
+    return _Plain(longest, _MOST_VALUES).of(value, _DEEPEST)
 
 
 def plain_items(content: Mapping[Any, object]) -> dict[str, Any]:
     """Return the entries of a map that are metadata, in what msgpack can carry."""
-    return {str(key): value for key, item in content.items() if (value := plain(item)) is not None}
+    said = plain(content)
+    return {} if said is None else {key: item for key, item in said.items() if item is not None}
 
 
 def positive(value: object) -> float | None:
     """Return what is a number above 0, and None for what is not."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return value if 0 < value < math.inf else None
+    number = _float(value)
+    return value if number is not None and 0 < number < math.inf else None
+
+
+def well_formed(text: str) -> str:
+    """Return a text that has UTF-8: what is half of a pair of surrogates is replaced."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
+
+
+def unix_ns(time_ns: float | None) -> int | None:
+    """Return a Unix time in ns, rounded; None for what the 63 bits of a time cannot hold."""
+    return round(time_ns) if time_ns is not None and 0 <= time_ns < 1 << 63 else None
+
+
+@dataclass(slots=True)
+class _Plain:
+    """Turns one value into plain types; what holds itself, or the same again and again, ends."""
+
+    longest: int
+    left: int
+    """How many more values there may be."""
+
+    def of(self, value: object, depth: int) -> Any:
+        self.left -= 1
+        if value is None or isinstance(value, bool | float):
+            return value
+        if isinstance(value, int):
+            return value if -(1 << 63) <= value < 1 << 64 else _float(value)
+        if isinstance(value, str):
+            return well_formed(value) if len(value) <= self.longest else None
+        if isinstance(value, bytes):
+            return value if len(value) <= self.longest else None
+        if isinstance(value, datetime):
+            return value.isoformat()
+        if isinstance(value, Fraction):
+            return _float(value)
+        if not isinstance(value, Mapping | list | tuple) or not depth or self.left < len(value):
+            return None
+        if isinstance(value, Mapping):
+            return {
+                str(name): self.of(item, depth - 1)
+                for key, item in value.items()
+                if (name := self.of(key, 0)) is not None
+            }
+        return [self.of(item, depth - 1) for item in value] if len(value) <= self.longest else None
+
+
+def _float(value: float | Fraction) -> float | None:
+    try:
+        return float(value)
+    except OverflowError:
+        return None
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -11,12 +11,36 @@ from numpy.typing import NDArray
 
 from streamer.frames.events import Pixels
 
-__all__ = ["as_bytes", "is_pixels", "uncoded"]
+__all__ = ["as_bytes", "dtype_named", "is_pixels", "uncoded", "unfit"]
+
+_LONGEST_NAME = 16
+MAX_FRAME_BYTES = 1 << 30
+"""Largest frame; a larger one is taken for a damaged header."""
 
 
 def is_pixels(dtype: np.dtype[Any]) -> bool:
     """Tell whether numbers of this type can be pixels: integers and floats of up to 8 bytes."""
     return dtype.kind in "iuf" and dtype.itemsize <= 8
+
+
+def dtype_named(name: object) -> np.dtype[Any] | None:
+    """Return the type of numbers that numpy calls so; None when there is none."""
+    if not isinstance(name, str) or len(name) > _LONGEST_NAME:
+        return None
+    try:
+        return np.dtype(name)
+    except Exception:  # of any type: numpy parses what it does not know as if it were Python
+        return None
+
+
+def unfit(pixels: Pixels) -> str | None:
+    """Tell from the size that is declared why pixels cannot be a frame; None when they can."""
+    rows, cols = pixels.shape
+    if min(rows, cols) < 1:
+        return "its shape is no pair of sizes"
+    if rows * cols > MAX_FRAME_BYTES:
+        return f"more pixels are declared than the {MAX_FRAME_BYTES} bytes that a frame may have"
+    return None
 
 
 def uncoded(data: bytes | zmq.Frame, dtype: np.dtype[Any], shape: tuple[int, int]) -> Pixels | str:

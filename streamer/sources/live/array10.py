@@ -8,7 +8,7 @@ import zmq
 
 from streamer.config import SourceConfig
 from streamer.frames.events import Pixels, Series
-from streamer.frames.metadata import plain_items
+from streamer.frames.metadata import plain, plain_items
 from streamer.sources.live.address import Sender
 from streamer.sources.live.json_pixels import coded_pixels, json_object
 from streamer.sources.live.series import Image, SeriesAssembler
@@ -65,14 +65,14 @@ class _Array10:
             raise ValueError("no image number that can be")
         # The specification spells it in both ways.
         endianness = header.get("endianness", header.get("endianess", "little"))
-        pixels: Pixels | str = f"byte order {endianness}"
-        if str(endianness) in _ORDERS:
+        pixels: Pixels | str = f"byte order {plain(endianness)}"
+        if isinstance(endianness, str) and endianness in _ORDERS:
             pixels = coded_pixels(
                 parts[1] if len(parts) > 1 else None,
                 header.get("shape"),
                 header.get("type"),
                 header.get("compression"),
-                _ORDERS[str(endianness)],
+                _ORDERS[endianness],
                 complaint=None if self._n_series else f"the sender at {self._uri}",
             )
         assembler.unannounced_image(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from streamer.frames.bounds import LAST_FRAME
+
 __all__ = ["Arrivals"]
 
 _HORIZON = 64
@@ -34,7 +36,7 @@ class Arrivals:
 
     def can_be(self, frame: object) -> bool:
         """Tell whether a frame number is one: a damaged one would make a gap without end."""
-        if type(frame) is not int or frame < 0:
+        if type(frame) is not int or not 0 <= frame <= LAST_FRAME:
             return False
         if self.n_announced is not None:
             return frame < self.n_announced

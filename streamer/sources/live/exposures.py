@@ -8,6 +8,7 @@ import time
 __all__ = ["Exposures"]
 
 _PACE_TOLERANCE = 0.1
+_FAR_NS = 1 << 63
 
 
 class Exposures:
@@ -48,6 +49,8 @@ class Exposures:
         elif self._interval_s is not None:
             time_ns = self._first[1] + round((frame - self._first[0]) * self._interval_s * 1e9)
         else:
+            time_ns = time.time_ns()
+        if time_ns >= _FAR_NS:
             time_ns = time.time_ns()
         self.n_booked += 1
         if said_ns is None or said_ns == self._said_ns:

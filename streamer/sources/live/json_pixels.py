@@ -10,7 +10,8 @@ import zmq
 
 from streamer.errors import UserError
 from streamer.frames.events import Pixels
-from streamer.frames.pixels import is_pixels, uncoded
+from streamer.frames.metadata import plain
+from streamer.frames.pixels import dtype_named, is_pixels, uncoded
 
 __all__ = ["coded_pixels", "json_object", "pixel_dtype", "pixel_sizes"]
 
@@ -55,14 +56,10 @@ def pixel_dtype(name: object, order: str = "<") -> np.dtype[Any] | None:
     order
         ``<`` or ``>``, where the name does not say.
     """
-    text = str(name)
-    try:
-        dtype = np.dtype(text)
-    except (TypeError, ValueError, SyntaxError):
+    dtype = dtype_named(name)
+    if dtype is None or not is_pixels(dtype):
         return None
-    if not is_pixels(dtype):
-        return None
-    return dtype if text[0] in "<>" else dtype.newbyteorder(order)  # type: ignore[arg-type]
+    return dtype if str(name)[0] in "<>" else dtype.newbyteorder(order)  # type: ignore[arg-type]
 
 
 def coded_pixels(
@@ -95,19 +92,19 @@ def coded_pixels(
     """
     if blob is None:
         return "the message has no pixels"
-    encoding = _CODECS.get(str(codec or ""))
+    encoding = _CODECS.get(codec or "") if isinstance(codec, str | None) else None
     if encoding is None and complaint is not None:
         raise UserError(
-            f"{complaint} codes its pixels as {codec!r}, which is not supported: set its"
+            f"{complaint} codes its pixels as {plain(codec)!r}, which is not supported: set its"
             " compression to bslz4 or none"
         )
     if encoding is None:
-        return f"pixels are coded as {codec}"
+        return f"pixels are coded as {plain(codec)}"
     sizes, dtype = pixel_sizes(shape), pixel_dtype(name, order)
     if sizes is None:
         return "its shape is no pair of sizes"
     if dtype is None:
-        return f"pixels of type {name}"
+        return f"pixels of type {plain(name)}"
     if encoding == "raw":
         return uncoded(blob, dtype, sizes)
     return Pixels(blob, encoding, dtype.str, sizes)

@@ -10,7 +10,10 @@ from dataclasses import dataclass, field
 from msgspec.structs import replace
 
 from streamer.config import SourceConfig
+from streamer.frames.bounds import LAST_FRAME, as_line, bounded
 from streamer.frames.events import Event, Gap, Pixels, Series, SeriesEnd
+from streamer.frames.metadata import unix_ns
+from streamer.frames.pixels import unfit
 from streamer.sources.live.arrivals import Arrivals
 from streamer.sources.live.exposures import Exposures
 
@@ -124,7 +127,15 @@ class SeriesAssembler:
             Equal for a start that came twice; None when there is no telling.
         first_frame
             Frames before it were taken before this source listened, and are not missing.
+
+        Raises
+        ------
+        ValueError
+            No frame can have that number.
         """
+        if not 0 <= first_frame <= LAST_FRAME:
+            raise ValueError("a first frame with no number that can be")
+        series = bounded(series)
         if identity is not None and self._run is not None and self._run.identity == identity:
             self._count("duplicates")
             return
@@ -173,7 +184,7 @@ class SeriesAssembler:
             self._count("malformed")
             self._lose(range(frame, frame + 1), f"malformed: {fault}")
         elif not isinstance(image.pixels, str):
-            time_ns = run.exposures.book(frame, image.time_ns, self._heard_s)
+            time_ns = run.exposures.book(frame, unix_ns(image.time_ns), self._heard_s)
             self.pending.append(image.pixels.as_frame(run.series.name, frame, time_ns))
         for gap in run.arrivals.take_gaps():
             self._lose(gap, "not received")
@@ -245,7 +256,7 @@ class SeriesAssembler:
             elif reason == "end" and (n_taken or not run.is_adopted):
                 reason = f"abort: {n_taken} of {n_announced} frames were taken"
         self.pending.append(
-            SeriesEnd(series=run.series.name, reason=reason, counters=dict(run.counters))
+            SeriesEnd(series=run.series.name, reason=as_line(reason), counters=dict(run.counters))
         )
         self._run = None
         self._n_ended += 1
@@ -258,7 +269,7 @@ class SeriesAssembler:
     def _lose(self, frames: range, reason: str) -> None:
         if self._run is not None:
             name = self._run.series.name
-            gap = Gap(series=name, first=frames.start, count=len(frames), reason=reason)
+            gap = Gap(series=name, first=frames.start, count=len(frames), reason=as_line(reason))
             self.pending.append(gap)
 
     def _name(self, stem: str) -> str:
@@ -289,7 +300,10 @@ class _Run:
     """dtype and shape of all its images."""
 
     def misfit(self, pixels: Pixels) -> str | None:
-        """Return what tells an image from those before; the first one decides."""
+        """Return what tells an image from those before; the first one that can be decides."""
+        fault = unfit(pixels)
+        if fault is not None:
+            return fault
         kind = pixels.dtype, pixels.shape
         self.kind = self.kind or kind
         if kind == self.kind:

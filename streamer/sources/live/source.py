@@ -13,6 +13,7 @@ from streamer.config import SourceConfig
 from streamer.frames.events import Event, Series
 from streamer.sources.base import Opening
 from streamer.sources.live.address import Address
+from streamer.sources.live.refusals import Refusals
 from streamer.sources.live.series import SeriesAssembler
 
 __all__ = ["Dialect", "LiveSource"]
@@ -33,7 +34,8 @@ class Dialect(Protocol):
         Raises
         ------
         ValueError
-            The message cannot be read; it is counted and skipped.
+            The message cannot be read; it is counted and skipped, as it is when anything else is
+            raised.
         UserError
             What the sender sends cannot be used; how to set it.
         """
@@ -86,6 +88,7 @@ class LiveSource:
         self.counters = self.assembler.counters
         self.counters["disconnects"] = 0
         self._dialect = dialect
+        self._refusals = Refusals(address.uri, self.counters)
         self._request = request if kind == zmq.REQ else None
         self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(kind)
         self._socket.set(zmq.LINGER, 0)
@@ -172,10 +175,8 @@ class LiveSource:
     def _take(self, parts: list[zmq.Frame]) -> None:
         assembler = self.assembler
         n_opened, n_events, n_counted = assembler.n_opened, len(assembler.pending), self._n_counted
-        try:
+        with self._refusals.refusing():
             self._dialect.take(parts, assembler)
-        except ValueError:
-            self.counters["malformed"] += 1
         if assembler.n_opened > n_opened:
             if assembler.awaits_images:
                 self._keep(parts)

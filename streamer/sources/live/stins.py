@@ -89,7 +89,8 @@ class _Stins:
         metadata = plain_items(says)
         if warnings:
             metadata["warnings"] = warnings
-        stem = PurePosixPath(str(header.get("filename") or "")).stem
+        filename = header.get("filename")
+        stem = PurePosixPath(filename).stem if isinstance(filename, str) else ""
         return Series(
             name=stem or f"series_{self._n_series}",
             frame_time_s=self._config.frame_time_s,

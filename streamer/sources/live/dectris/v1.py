@@ -73,6 +73,8 @@ class StreamV1:
                 continue
             content = json_object(part)
             kind = content.get("htype", "")
+            if not isinstance(kind, str):
+                raise ValueError("an htype that is no word")
             if kind == "dheader-1.0":
                 self._flush(assembler)
                 self._header = _Header(content)
@@ -121,8 +123,10 @@ class StreamV1:
         if shape is None:
             return "its shape is no pair of sizes"
         if dtype is None:
-            return f"pixels of type {about.get('type')}"
-        encoding = str(about.get("encoding", ""))
+            return f"pixels of type {plain(about.get('type'))}"
+        encoding = about.get("encoding", "")
+        if not isinstance(encoding, str):
+            return "their coding is no word"
         codec, order = encoding[:-1], encoding[-1:]
         if order not in _BYTE_ORDERS or codec not in ("", "lz4", *_SHUFFLED):
             if not is_first:
@@ -224,8 +228,8 @@ class _Header:
             warnings.append(f"{name} is not what its description says: not used")
             return None
         size = (
-            self._config.get("y_pixels_in_detector", shape[0]),
-            self._config.get("x_pixels_in_detector", shape[1]),
+            plain(self._config.get("y_pixels_in_detector", shape[0])),
+            plain(self._config.get("x_pixels_in_detector", shape[1])),
         )
         if shape != size:
             warnings.append(f"{name} has shape {shape}, images {size}: not used")

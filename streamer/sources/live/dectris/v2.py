@@ -14,7 +14,7 @@ from streamer.config import SourceConfig
 from streamer.errors import UserError
 from streamer.frames.codecs import ENCODINGS, DecodeError, decode
 from streamer.frames.events import Pixels, Series
-from streamer.frames.metadata import plain_items, positive, time_of
+from streamer.frames.metadata import plain, plain_items, positive, time_of
 from streamer.frames.pixels import is_pixels, uncoded
 from streamer.sources.live.dectris.cbor import Array, Compressed, parse
 from streamer.sources.live.series import Image, SeriesAssembler
@@ -66,7 +66,9 @@ class StreamV2:
         channels = message.get("channels")
         if isinstance(channels, list | tuple) and self._config.channel not in channels:
             raise self._no_channel(channels)
-        identity = tuple(str(message.get(k)) for k in ("series_id", "series_unique_id", "arm_date"))
+        identity = tuple(
+            str(plain(message.get(key))) for key in ("series_id", "series_unique_id", "arm_date")
+        )
         assembler.start(_series(message, f"series_{series_id}", self._config), series_id, identity)
 
     def _pixels(self, channels: object, is_first: bool) -> Pixels | str:
@@ -109,9 +111,10 @@ class StreamV2:
         return Pixels(data.data, data.algorithm, array.dtype, shape)
 
     def _no_channel(self, present: Any) -> UserError:
+        names = [name for name in present if isinstance(name, str)]
         return UserError(
             f"the detector at {self._uri} sends no channel {self._config.channel}: set"
-            f" source.channel to {' or '.join(map(str, present)) or 'one that it sends'}"
+            f" source.channel to {' or '.join(names) or 'one that it sends'}"
         )
 
 
@@ -157,7 +160,7 @@ def _calibration(
     if not isinstance(array, Array) or array.shape is None or len(array.shape) != 2:
         warnings.append(f"{key} of {channel} is no array of two axes: not used")
         return None
-    size = (message.get("image_size_y"), message.get("image_size_x"))
+    size = tuple(plain(message.get(key)) for key in ("image_size_y", "image_size_x"))
     if None not in size and array.shape != size:
         warnings.append(f"{key} of {channel} has shape {array.shape}, images {size}: not used")
         return None

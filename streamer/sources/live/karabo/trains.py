@@ -16,9 +16,13 @@ import msgpack
 import numpy as np
 import zmq
 
+from streamer.frames.metadata import unix_ns
+from streamer.frames.pixels import dtype_named
+
 __all__ = ["PickledError", "Train", "TrainArray", "parse_train"]
 
 _FLAT = "metadata."
+_MOST_AXES = 32
 _NS_AS = 1_000_000_000  # attoseconds in a nanosecond
 
 
@@ -74,13 +78,9 @@ class Train:
         says = self.metadata.get(source, {})
         seconds, attoseconds = (_integer(says.get(f"timestamp.{k}")) for k in ("sec", "frac"))
         if seconds is not None and attoseconds is not None:
-            time_ns = seconds * 1_000_000_000 + attoseconds // _NS_AS
-        else:
-            stamp = says.get("timestamp")
-            if not isinstance(stamp, int | float) or not math.isfinite(stamp):
-                return None
-            time_ns = round(stamp * 1e9)
-        return time_ns if 0 < time_ns < 1 << 62 else None
+            return unix_ns(seconds * 1_000_000_000 + attoseconds // _NS_AS) or None
+        stamp = says.get("timestamp")
+        return unix_ns(stamp * 1e9) or None if isinstance(stamp, int | float) else None
 
 
 def parse_train(parts: Sequence[zmq.Frame]) -> Train:
@@ -102,13 +102,13 @@ def parse_train(parts: Sequence[zmq.Frame]) -> Train:
     train = Train()
     for part, content in zip(parts[::2], parts[1::2], strict=True):
         header = _unpack(part)
-        source, kind = str(header.get("source")), header.get("content")
+        source, kind = _word(header.get("source")), header.get("content")
         if kind == "msgpack":
             _add_values(train, source, header, _unpack(content))
         elif kind in ("array", "ImageData"):
             dtype, shape = _dtype(header.get("dtype")), _shape(header.get("shape"))
             if dtype is not None and shape is not None:
-                train.arrays[source, str(header.get("path"))] = TrainArray(content, dtype, shape)
+                train.arrays[source, _word(header.get("path"))] = TrainArray(content, dtype, shape)
     return train
 
 
@@ -140,10 +140,10 @@ def _parse_map(part: zmq.Frame) -> Train:
             if array is None:
                 values[path] = value
             else:
-                train.arrays[str(source), str(path)] = array
+                train.arrays[_word(source), _word(path)] = array
         metadata = values.pop("metadata", None)
-        train.values[str(source)] = values
-        train.metadata[str(source)] = metadata if isinstance(metadata, dict) else {}
+        train.values[_word(source)] = values
+        train.metadata[_word(source)] = metadata if isinstance(metadata, dict) else {}
     return train
 
 
@@ -175,6 +175,13 @@ def _is_pickled(part: zmq.Frame) -> bool:
     return len(start) == 2 and start[0] == 0x80 and 2 <= start[1] <= 5
 
 
+def _word(name: object) -> str:
+    """Return what a source or a path is called; what is no name is not told from others."""
+    if isinstance(name, bytes):
+        return name.decode("utf-8", "replace")
+    return name if isinstance(name, str) else f"({type(name).__name__})"
+
+
 def _integer(value: object) -> int | None:
     """Return an integer that may be sent as text, or as a scalar of numpy's."""
     if isinstance(value, dict) and value.get(b"nd") is False:
@@ -189,16 +196,15 @@ def _integer(value: object) -> int | None:
 
 def _dtype(name: object) -> np.dtype[Any] | None:
     """Return the type of an array; None when it is not plain numbers."""
-    try:
-        dtype = np.dtype(str(name))
-    except (TypeError, ValueError, SyntaxError):
-        return None
-    return dtype if dtype.kind in "biufc" else None
+    dtype = dtype_named(name)
+    return dtype if dtype is not None and dtype.kind in "biufc" else None
 
 
 def _shape(sizes: object) -> tuple[int, ...] | None:
     """Return the sizes of an array, without what says nothing: an axis of one module."""
-    if not isinstance(sizes, list | tuple) or any(type(n) is not int or n < 0 for n in sizes):
+    if not isinstance(sizes, list | tuple) or len(sizes) > _MOST_AXES:
+        return None
+    if any(type(n) is not int or n < 0 for n in sizes):
         return None
     shape = list(sizes)
     while len(shape) > 3 and 1 in shape:

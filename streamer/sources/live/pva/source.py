@@ -22,6 +22,7 @@ from streamer.sources.live.pva.ntndarray import (
     size_bytes,
 )
 from streamer.sources.live.pva.unique_ids import UniqueIds
+from streamer.sources.live.refusals import Refusals
 from streamer.sources.live.series import Image, SeriesAssembler
 
 __all__ = ["PvaSource", "Wake", "reach_pva"]
@@ -119,6 +120,7 @@ class PvaSource:
         self.assembler = SeriesAssembler(config, clock)
         self.counters = self.assembler.counters
         self.counters["disconnects"] = 0
+        self._refusals = Refusals(uri, self.counters)
         self._config = config
         self._name = _channel(uri)
         self._clock = clock
@@ -169,7 +171,8 @@ class PvaSource:
             elif isinstance(update, Exception):
                 self._lose_channel(update)
             else:
-                self._take(update)
+                with self._refusals.refusing():
+                    self._take(update)
             if self.assembler.is_done:
                 self.close()
             if update is None:

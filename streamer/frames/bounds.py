@@ -1,0 +1,50 @@
+"""Bounds of what a sender or a file may say of its frames."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from msgspec.structs import replace
+
+from streamer.frames.events import Series
+from streamer.frames.metadata import plain_items, positive, well_formed
+
+__all__ = ["LAST_FRAME", "as_line", "bounded"]
+
+LAST_FRAME = (1 << 53) - 1
+"""Highest number of a frame: a float of 64 bits holds it exactly, too."""
+
+_LONGEST_NAME = 128
+_LONGEST_LINE = 400
+_LONGEST_S = 1e9
+_Number = TypeVar("_Number", int, float)
+
+
+def bounded(series: Series) -> Series:
+    """Return a series with what its messages and files can carry.
+
+    A name is one line, no more than 128 characters long. Numbers that cannot be are not known, and
+    what is no plain metadata is left out; see `streamer.frames.metadata.plain`.
+    """
+    n_frames = series.n_frames
+    return replace(
+        series,
+        name=as_line(series.name, _LONGEST_NAME) or "series",
+        n_frames=_within(n_frames, LAST_FRAME + 1),
+        frame_time_s=_within(positive(series.frame_time_s), _LONGEST_S),
+        saturation=positive(series.saturation),
+        metadata=plain_items(series.metadata),
+    )
+
+
+def as_line(text: str, longest: int = _LONGEST_LINE) -> str:
+    """Return a text as one line that can be printed, its end left out where it is too long."""
+    if len(text) <= longest and text.isprintable():
+        return text
+    line = " ".join(well_formed(text[: 2 * longest]).split())
+    line = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
+    return line if len(line) <= longest else f"{line[: longest - 1]}\N{HORIZONTAL ELLIPSIS}"
+
+
+def _within(number: _Number | None, largest: _Number) -> _Number | None:
+    return number if number is not None and 0 < number <= largest else None
