@@ -6,7 +6,7 @@ is a header of `streamer.transport.messages`, with pixels and images in buffers 
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -20,6 +20,7 @@ __all__ = [
     "Event",
     "Frame",
     "Gap",
+    "Int64",
     "Pixels",
     "Series",
     "SeriesEnd",
@@ -30,6 +31,9 @@ WIRE_VERSION = 2
 NOTHING = memoryview(b"")
 """Instead of pixels that travel beside their `Frame`."""
 
+Int64 = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
+"""What a column of integers holds; msgpack has larger ones."""
+
 Buffer = bytes | bytearray | memoryview
 """One part of a message."""
 
@@ -39,7 +43,7 @@ class Series(msgspec.Struct, tag="series", tag_field="kind", frozen=True, kw_onl
 
     name: str
     """Names the series in the run folder, unique within a run."""
-    n_frames: int | None = None
+    n_frames: Int64 | None = None
     """Number of frames announced; None when the source does not say."""
     frame_time_s: float | None = None
     """Time from one frame to the next in seconds; None when unknown."""
@@ -51,9 +55,9 @@ class Series(msgspec.Struct, tag="series", tag_field="kind", frozen=True, kw_onl
     """Counts from which a pixel is saturated."""
     metadata: dict[str, Any] = {}
     """What else the source said (beam centre, wavelength, ...): plain msgpack types only."""
-    first_seq: int = 0
+    first_seq: Int64 = 0
     """No frame of the series has a smaller `seq`; from the ingest node."""
-    next_frame: int = 0
+    next_frame: Int64 = 0
     """Who joins now will get no frame before this one; from the relay."""
     wire_version: int = WIRE_VERSION
 
@@ -64,11 +68,11 @@ class Frame(
     """One frame as the detector or file stores it: not decoded, not copied."""
 
     series: str
-    frame: int
+    frame: Int64
     """Number in the series, counted from 0."""
-    time_ns: int
+    time_ns: Int64
     """Start of the exposure, Unix time in ns; the time of arrival where the source has none."""
-    shape: tuple[int, int]
+    shape: tuple[Int64, Int64]
     """(rows, cols)."""
     dtype: str
     """numpy dtype string of a decoded pixel, with byte order, such as ``<u2``."""
@@ -77,9 +81,9 @@ class Frame(
     ..."""
     data: memoryview = NOTHING
     """The coded pixels, as bytes."""
-    seq: int = -1
+    seq: Int64 = -1
     """Number in the stream of this run, what is acknowledged; from the ingest node."""
-    received_ns: int = 0
+    received_ns: Int64 = 0
     """When the ingest node took it, Unix time in ns."""
 
     def as_gap(self, state: Literal["shed", "failed"], reason: str) -> Gap:
@@ -101,17 +105,17 @@ class Gap(
     """Frames that follow each other and bring no result."""
 
     series: str
-    first: int
+    first: Int64
     """Number of the first of them."""
-    count: int
+    count: Annotated[int, msgspec.Meta(ge=1, le=(1 << 63) - 1)]
     reason: str
     """Why, such as ``file series_1_data_000002.h5 is missing``."""
     state: Literal["missing", "shed", "failed"] = "missing"
     """``missing`` where the source knows them to exist and cannot give them, ``shed`` where there
     was no room for them, ``failed`` where no worker could cope with them."""
-    time_ns: int = 0
+    time_ns: Int64 = 0
     """When that was known, or the start of the exposure of a frame that came; Unix time in ns."""
-    seq: int = -1
+    seq: Int64 = -1
     """As in `Frame`; all of them have the same."""
 
     @property
@@ -132,7 +136,7 @@ class SeriesEnd(
     not missing: no `Gap` tells of them."""
     counters: dict[str, int] = {}
     """Messages of this series that gave no frame, by the reason."""
-    seq: int = -1
+    seq: Int64 = -1
     """As in `Frame`."""
 
 

@@ -7,7 +7,7 @@ refuses what does not fit.
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 import numpy as np
@@ -21,11 +21,12 @@ from streamer.frames.events import (
     Buffer,
     Frame,
     Gap,
+    Int64,
     Series,
     SeriesEnd,
 )
 from streamer.frames.peaks import PEAK, POSITION
-from streamer.frames.pixels import as_bytes
+from streamer.frames.pixels import MAX_FRAME_BYTES, as_bytes
 
 __all__ = [
     "EPOCH",
@@ -47,6 +48,9 @@ EPOCH = 1 << 40
 multiple: what its predecessor had in hand is not waited for."""
 
 
+Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 31)]
+
+
 class MessageError(ValueError):
     """A message that does not fit its schema; the text says where."""
 
@@ -64,12 +68,12 @@ class Frames(msgspec.Struct, tag="frames", tag_field="kind", frozen=True):
 class FramePeaks(msgspec.Struct, array_like=True, frozen=True):
     """What is known of one frame of a `Patches` or `Positions` message."""
 
-    seq: int
+    seq: Int64
     series: str
-    frame: int
-    time_ns: int
-    received_ns: int
-    n_peaks: int
+    frame: Int64
+    time_ns: Int64
+    received_ns: Int64
+    n_peaks: Count
     reason: str = ""
     """Why the frame failed; empty when it did not."""
 
@@ -82,7 +86,7 @@ class Patches(msgspec.Struct, tag="patches", tag_field="kind", frozen=True):
     """
 
     frames: list[FramePeaks]
-    size: int
+    size: Annotated[int, msgspec.Meta(ge=1, le=1 << 12)]
 
     def sizes(self) -> list[int]:
         """Bytes of each buffer."""
@@ -105,11 +109,11 @@ class Positions(msgspec.Struct, tag="positions", tag_field="kind", frozen=True):
 class Acks(msgspec.Struct, tag="acks", tag_field="kind", frozen=True):
     """Sink to everyone. No buffers."""
 
-    upto: int
+    upto: Int64
     """Every number below is on disk."""
-    received: list[int]
+    received: list[Int64]
     """Arrived at the sink since the last message; on disk soon."""
-    failed: list[tuple[int, str]]
+    failed: list[tuple[Int64, str]]
     """Those of `received` whose frame failed, and why."""
 
 
@@ -141,6 +145,8 @@ def pack(header: Header, *buffers: Buffer) -> list[Buffer]:
 
     Raises
     ------
+    MessageError
+        The header holds what msgpack cannot: integers of more than 64 bits, half a character.
     TypeError
         What a series says of itself is no plain msgpack type.
     """
@@ -153,7 +159,10 @@ def pack(header: Header, *buffers: Buffer) -> list[Buffer]:
     elif isinstance(header, Frames):
         own = [frame.data for frame in header.frames]
         header = Frames([replace(frame, data=NOTHING) for frame in header.frames])
-    return [_ENCODER.encode(header), *own, *buffers]
+    try:
+        return [_ENCODER.encode(header), *own, *buffers]
+    except (OverflowError, UnicodeError, RecursionError) as error:
+        raise MessageError(f"header cannot be sent: {error}") from None
 
 
 def unpack(parts: list[Any]) -> tuple[Header, list[memoryview]]:
@@ -173,7 +182,7 @@ def unpack(parts: list[Any]) -> tuple[Header, list[memoryview]]:
     views = [memoryview(part.buffer if isinstance(part, zmq.Frame) else part) for part in parts]
     try:
         header = _DECODER.decode(views[0])
-    except _NOT_READABLE as error:
+    except Exception as error:  # of any type: what is made of it trusts what it says
         _check_version(views[0])
         raise MessageError(f"header does not fit: {error}") from None
     if isinstance(header, Series):
@@ -221,6 +230,8 @@ def _shape(image: Any) -> list[int]:
 def _of_shape(kind: Any, shape: Any) -> NDArray[Any]:
     """Return an image, of which only shape and dtype count; `kind` is ``NDArray[...]``."""
     rows, cols = shape
+    if min(rows, cols) < 1 or rows * cols > MAX_FRAME_BYTES:
+        raise ValueError(f"no shape of an image: {shape}")
     dtype = get_args(get_args(kind)[1])[0]
     return np.broadcast_to(np.zeros((), dtype), (rows, cols))
 

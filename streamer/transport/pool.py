@@ -90,7 +90,7 @@ class Member:
     @property
     def name(self) -> str:
         """Name of the node behind it."""
-        return self.topic.split(b"/")[1].decode()
+        return self.topic.split(b"/")[1].decode("utf-8", "replace")
 
 
 class Pool:

@@ -173,7 +173,7 @@ class Publisher:
         joins, topic = event[:1] == b"\x01", event[1:]
         if topic.count(b"/") != 2:
             return  # a stranger's subscription is no membership
-        pool = self._pool(topic.split(b"/")[0].decode())
+        pool = self._pool(topic.split(b"/")[0].decode("utf-8", "replace"))
         if joins:
             pool.join(topic)
         else:

@@ -117,12 +117,21 @@ def test_what_a_series_says_must_be_plain():
         pack(Series(name="1", metadata={"threshold": np.int64(5)}))
 
 
+@pytest.mark.parametrize("name", ["\ud800", 1 << 64])
+def test_a_header_that_msgpack_cannot_carry_is_refused(name):
+    with pytest.raises(MessageError, match="cannot be sent"):
+        pack(Series(name=name))
+
+
 @pytest.mark.parametrize("says", [{"wire_version": 1}, {}, {"wire_version": 9, "name": 5}])
 def test_a_series_of_another_version_is_refused(says):
     header = msgpack.packb({"kind": "series", "name": "1"} | says)
     version = says.get("wire_version", 1)
     with pytest.raises(VersionError, match=f"version {version} of the messages, here it is"):
         unpack([header])
+
+
+A_GAP = {"kind": "gap", "series": "s", "reason": "", "first": 0, "count": 1}
 
 
 def a_series(mask):
@@ -143,6 +152,15 @@ def a_series(mask):
         [msgpack.packb({"kind": "frames", "frames": [[1, "s"]]}), b"x"],
         [msgpack.packb({"kind": "gap", "series": "s", "first": 0, "count": 1, "state": "lost"})],
         *([a_series(shape), b"123456"] for shape in ("ab", [2], [2, 3, 1], [-2, -3], [2, "3"], 6)),
+        *(
+            [
+                msgpack.packb(
+                    {"kind": "gap", "series": "s", "reason": "", "first": 0, "count": 1} | says
+                )
+            ]
+            for says in ({"first": 1 << 63}, {"time_ns": 1 << 63}, {"count": 0}, {"seq": 1 << 63})
+        ),
+        [a_series([(1 << 64) - 1, 1]), b""],
         *([a_series(shape), b"123456"] for shape in ([1 << 62, 1 << 62], [0.5, 12])),
     ],
 )

@@ -280,9 +280,10 @@ def test_numbers_may_jump(publisher, join):
     assert publisher.outstanding == 0
 
 
-def test_a_strangers_subscription_is_no_membership(context, publisher):
+@pytest.mark.parametrize("topic", [b"", b"\xff/\xff/\xff"])
+def test_a_strangers_subscription_is_no_membership(context, publisher, topic):
     stranger = context.socket(zmq.SUB)
-    stranger.subscribe(b"")
+    stranger.subscribe(topic)
     stranger.connect(publisher.address)
     publisher.socket.poll(1000)
     publisher.pump()
