@@ -241,10 +241,13 @@ class DetectorWorker:
     def _find(self, frame: Frame) -> PeakTable:
         for key, image in (("detect.mask", self._mask), ("detect.dark", self._dark)):
             if image is not None and image.shape != frame.shape:
-                raise UserError(
+                misfit = (
                     f"{key} has {image.shape[0]} x {image.shape[1]} pixels, the frames of series "
                     f"{frame.series} have {frame.shape[0]} x {frame.shape[1]}"
                 )
+                # A mistake ends a run that has only begun; later it costs the frames of a series.
+                is_first = self._begun.get(frame.series) == 0
+                raise UserError(misfit) if is_first else ValueError(misfit)
         correction = self._corrections.get(frame.series)
         if correction is None:
             raise ValueError(f"series {frame.series} was not announced")

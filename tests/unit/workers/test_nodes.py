@@ -229,6 +229,14 @@ def test_a_mask_of_another_detector_ends_the_worker(detector):
         line.run(lambda: line.received)
 
 
+def test_frames_of_a_later_series_that_the_mask_does_not_fit_fail(detector):
+    line = detector(mask=np.zeros((64, 32), bool))
+    line.publisher.announce(DETECTORS, "t", pack(Series(name="t", first_seq=1)))
+    send_frames(line, [a_frame().tobytes()], series="t")
+    line.run(lambda: line.received)
+    assert line.received[0][0].frames[0].reason.startswith("detect.mask has 64 x 32 pixels")
+
+
 def test_a_detector_worker_takes_no_frames_before_there_is_a_gpu_worker(detector):
     line = detector(followed=False)
     line.publisher.announce(DETECTORS, "s", pack(Series(name="s")))
