@@ -20,7 +20,10 @@ STATES = ("done", "failed", "missing", "shed")
 LOST = STATES[1:]
 """States of frames without a result."""
 
-_FRAMES = {"series": "i4", "frame": "i8", "time_ns": "i8", "state": "i1", "first": "i8", "n": "i4"}
+_FRAMES = {
+    **{"series": "i4", "frame": "i8", "count": "i8", "time_ns": "i8", "state": "i1"},
+    **{"first": "i8", "n": "i4"},
+}
 _PEAKS = {
     "frame_row": "i4",
     "track": "i8",
@@ -93,13 +96,27 @@ class _Index:
         self._sorted: Ints = np.empty(0, np.int64)
 
     def rows(self, values: Ints, value: int) -> Ints:
+        n = self._indexed(values)
+        low, high = np.searchsorted(self._sorted, [value, value + 1])
+        tail = np.flatnonzero(values[n:] == value) + n
+        return np.concatenate([self.order[low:high], tail])
+
+    def before(self, values: Ints, value: int) -> Ints:
+        """Return the rows of which one has the largest value that is not above that."""
+        n = self._indexed(values)
+        place = int(np.searchsorted(self._sorted, value, side="right"))
+        tail = np.flatnonzero(values[n:] <= value) + n
+        if len(tail):
+            tail = tail[[values[tail].argmax()]]
+        return np.concatenate([self.order[max(place - 1, 0) : place], tail])
+
+    def _indexed(self, values: Ints) -> int:
+        """Return how many rows are sorted, after sorting in those that are worth it."""
         n = len(self.order)
         if len(values) - n > max(_TAIL, n // 8):
             self.sort(values)
             n = len(self.order)
-        low, high = np.searchsorted(self._sorted, [value, value + 1])
-        tail = np.flatnonzero(values[n:] == value) + n
-        return np.concatenate([self.order[low:high], tail])
+        return n
 
     def sort(self, values: Ints) -> Ints:
         """Sort in all rows and return their order."""
@@ -152,11 +169,12 @@ class Archive:
         number and what the earlier series take, each one more than the largest number in it.
         """
         new = slice(self._measured, len(self.frames))
-        series, numbers = self.frames["series"][new], self.frames["frame"][new]
+        series = self.frames["series"][new]
         if len(series):
             more = max(int(series.max()) + 1 - len(self._lengths), 0)
             self._lengths = np.pad(self._lengths, (0, more))
-            np.maximum.at(self._lengths, series, numbers + 1)
+            lengths = self.frames["frame"][new] + self.frames["count"][new]
+            np.maximum.at(self._lengths, series, lengths)
             self._starts = np.cumsum(self._lengths) - self._lengths
             self._measured = new.stop
         return self._starts
@@ -200,12 +218,15 @@ class Archive:
         return self._next_part > before
 
     def find(self, series: str, frame: int) -> int | None:
-        """Return the row of a frame in `frames`; None when it is not there."""
+        """Return the row of a frame in `frames`, alone or with others; None when there is none."""
         if series not in self.series:
             return None
-        key = _key(self.series.index(series), frame)
-        rows = self._by_key.rows(self._keys["key"], key)
-        return int(rows[-1]) if len(rows) else None
+        number = self.series.index(series)
+        for row in self._by_key.before(self._keys["key"], _key(number, frame)).tolist():
+            after = frame - int(self.frames["frame"][row])
+            if self.frames["series"][row] == number and 0 <= after < self.frames["count"][row]:
+                return int(row)
+        return None
 
     def peaks_of(self, frame_row: int) -> slice:
         """Return the rows in `peaks` of a frame, given by its row."""
@@ -222,7 +243,7 @@ class Archive:
         base = len(self.frames)
         keys = self._keys_of(frames)
         states = np.array([STATES.index(state) for state in frames["state"].to_pylist()], np.int8)
-        numbers = frames["frame"].to_numpy()
+        numbers, lengths = frames["frame"].to_numpy(), frames["count"].to_numpy()
         order = np.argsort(keys, kind="stable")
         of_peak = self._keys_of(peaks)
         place = order[np.minimum(np.searchsorted(keys[order], of_peak), len(keys) - 1)]
@@ -233,6 +254,7 @@ class Archive:
             {
                 "series": (keys >> _FRAME_BITS).astype(np.int32),
                 "frame": numbers,
+                "count": lengths,
                 "time_ns": frames["time_ns"].to_numpy(),
                 "state": states,
                 "first": len(self.peaks) + np.cumsum(counts) - counts,
@@ -245,8 +267,9 @@ class Archive:
         }
         self.peaks.append({**columns, "frame_row": base + place[turn]})
         for state in LOST:
-            for key in keys[states == STATES.index(state)].tolist():
-                self._note_loss(key, state)
+            here = states == STATES.index(state)
+            for key, count in zip(keys[here].tolist(), lengths[here].tolist(), strict=True):
+                self._note_loss(key, count, state)
 
     def _keys_of(self, table: pa.Table) -> Ints:
         names = table["series"].combine_chunks().dictionary_encode()
@@ -259,13 +282,14 @@ class Archive:
         keys: Ints = _key(numbers, table["frame"].to_numpy())
         return keys
 
-    def _note_loss(self, key: int, state: str) -> None:
-        frame = key & ((1 << _FRAME_BITS) - 1)
+    def _note_loss(self, key: int, count: int, state: str) -> None:
+        first = key & ((1 << _FRAME_BITS) - 1)
+        last = first + count - 1
         ranges = self.losses.setdefault((key >> _FRAME_BITS, state), [])
-        if ranges and ranges[-1][1] == frame - 1:
-            ranges[-1][1] = frame
+        if ranges and ranges[-1][1] == first - 1:
+            ranges[-1][1] = last
         else:
-            ranges.append([frame, frame])
+            ranges.append([first, last])
 
 
 def _key(series: Any, frame: Any) -> Any:

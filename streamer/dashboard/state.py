@@ -103,17 +103,18 @@ class RunState:
         }
 
     def _note_rate(self, now: dict[str, Any]) -> None:
-        settled = sum(now.get("frames", {}).values())
-        self._past.append((now.get("elapsed_s", 0.0), now.get("received", 0), settled))
+        frames = now.get("frames", {})
+        processed = sum(frames.values()) - frames.get("missing", 0)
+        self._past.append((now.get("elapsed_s", 0.0), now.get("received", 0), processed))
         while self._past[-1][0] - self._past[0][0] > _RATE_SPAN_S and len(self._past) > 2:
             self._past.popleft()
 
     def _rates(self) -> tuple[float | None, float | None]:
         if len(self._past) < 2:
             return None, None
-        (then, received, settled), (now, *newer) = self._past[0], self._past[-1]
+        (then, received, processed), (now, *newer) = self._past[0], self._past[-1]
         span = max(now - then, 1e-3)
-        return (newer[0] - received) / span, (newer[1] - settled) / span
+        return (newer[0] - received) / span, (newer[1] - processed) / span
 
 
 def lost_words(frames: dict[str, int], archive: Archive) -> str:

@@ -77,10 +77,12 @@ def _losses(material: Material) -> Iterator[str]:
     frames = material.frames
     for state in ("failed", "shed", "missing"):
         lost = frames.filter(pc.equal(frames["state"], state))
-        reasons = Counter(
-            zip(lost["series"].to_pylist(), lost["reason"].to_pylist(), strict=True)
-        ).most_common(_REASONS)
-        for (series, reason), count in reasons:
+        reasons: Counter[tuple[str, str]] = Counter()
+        for series, reason, count in zip(
+            *(lost[name].to_pylist() for name in ("series", "reason", "count")), strict=True
+        ):
+            reasons[series, reason] += count
+        for (series, reason), count in reasons.most_common(_REASONS):
             if reason:
                 noun = "frame" if count == 1 else "frames"
                 yield f"{series}, {state}, {count:,} {noun}: {reason}."

@@ -160,14 +160,19 @@ def pixels_of(
 
 
 def _rows_of(frames: pa.Table, chosen: Sequence[int]) -> list[int]:
-    numbers = frames["frame"].to_numpy()
+    first = frames["frame"].to_numpy()
+    last = first + frames["count"].to_numpy() - 1
     rows = []
     for number in chosen:
-        found = np.flatnonzero(numbers == number)
+        found = np.flatnonzero((first <= number) & (number <= last))
         if not len(found):
-            has = f"{numbers.min()} to {numbers.max()}" if len(numbers) else "none"
+            has = f"{first.min()} to {last.max()}" if len(first) else "none"
             raise UserError(f"--frames {number}: the run has no such frame; it has {has}")
-        rows.append(int(found[0]))
+        row = int(found[0])
+        if last[row] > first[row]:
+            reason = frames["reason"][row].as_py()
+            raise UserError(f"--frames {number}: the frame never came: {reason}; choose another")
+        rows.append(row)
     return rows
 
 

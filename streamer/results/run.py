@@ -102,6 +102,9 @@ class Run:
     def frames(self) -> pa.Table:
         """One row for each frame number: its state (done, failed, missing, shed), why, its peaks.
 
+        Numbers that follow each other and never came share a row: it stands for ``count`` of them,
+        from ``frame`` on, and who counts frames adds up ``count``.
+
         Columns are those of ``streamer.results.schema.TABLES["frames"]``: times in ns since 1970
         (UTC), latencies in ms.
         """
@@ -250,7 +253,9 @@ class Run:
         from streamer.results.pixels import decoded
 
         frames = self.frames
-        here = pc.and_(pc.equal(frames["series"], series), pc.equal(frames["frame"], frame))
+        after = pc.subtract(pa.scalar(frame, pa.int64()), frames["frame"])
+        here = pc.and_(pc.greater_equal(after, 0), pc.less(after, frames["count"]))
+        here = pc.and_(here, pc.equal(frames["series"], series))
         times = frames.filter(here)["time_ns"].to_pylist()
         if not times:
             known = ", ".join(frames["series"].unique().to_pylist()) or "none yet"

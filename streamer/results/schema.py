@@ -92,7 +92,7 @@ def _with_sigmas(*quantities: tuple[str, str, str]) -> tuple[Column, ...]:
 # reference pages follow from here.
 TABLES: dict[str, Table] = {
     "frames": Table(
-        "frame number of each series",
+        "frame number of each series, or for several that follow each other and never came",
         (
             _SERIES,
             _FRAME,
@@ -102,6 +102,13 @@ TABLES: dict[str, Table] = {
             Column("n_peaks", _INT32, "", "peaks found on the frame"),
             Column(
                 "latency_ms", _FLOAT64, "ms", "from the arrival of the frame to its result on disk"
+            ),
+            Column(
+                "count",
+                _INT64,
+                "",
+                "how many frame numbers, from `frame` on, the row stands for: 1 but for what never "
+                "came or was shed in a row",
             ),
         ),
     ),

@@ -95,7 +95,7 @@ class LiveView:
         self._progress.update(
             self._task, description=now.phase, completed=now.settled, total=now.expected
         )
-        fps, pps = self._rates.update(now.settled, now.peaks)
+        fps, pps = self._rates.update(now.processed, now.peaks)
         figures = Text.assemble(
             (f"{fps:,.0f}", "bold green"), " frames/s   ",
             (f"{pps:,.0f}", "bold green"), " peaks/s   latency ",
@@ -159,7 +159,7 @@ class PlainView:
         if addresses != self._addresses and now.feed and now.relay:
             self._addresses = addresses
             self._say(addresses)
-        fps, pps = self._rates.update(now.settled, now.peaks)
+        fps, pps = self._rates.update(now.processed, now.peaks)
         if time.monotonic() < self._next:
             return
         self._next = time.monotonic() + _PLAIN_EVERY_S

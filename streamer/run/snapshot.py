@@ -95,6 +95,11 @@ class Snapshot:
         """Frames that are in their final state."""
         return sum(self.frames.values())
 
+    @property
+    def processed(self) -> int:
+        """Those of them that came."""
+        return self.settled - self.frames.get("missing", 0)
+
 
 def take_snapshot(
     supervisor: Supervisor,

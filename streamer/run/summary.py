@@ -13,7 +13,6 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from streamer.results.folder import RunFolder
 from streamer.run.snapshot import STATES, Delivery, disagreement
@@ -36,9 +35,9 @@ def summarise(
     state: str,
 ) -> dict[str, Any]:
     """Return the content of ``run.json``; what is counted is counted on disk."""
-    frames = folder.read("frames", ["series", "frame", "state", "n_peaks", "latency_ms"])
-    states = frames["state"]
-    counts = {name: int(pc.sum(pc.equal(states, name)).as_py() or 0) for name in STATES}
+    columns = ["series", "frame", "count", "state", "n_peaks", "latency_ms"]
+    frames = folder.read("frames", columns)
+    counts = {name: _n_frames(_in_state(frames, name)) for name in STATES}
     peaks = int(pc.sum(frames["n_peaks"]).as_py() or 0)
     latency = frames["latency_ms"].to_numpy()
     latency = latency[np.isfinite(latency)]
@@ -50,7 +49,7 @@ def summarise(
         "started": _utc(started),
         "ended": _utc(ended) if ended is not None else None,
         "elapsed_s": (ended or time.time()) - started,
-        "frames": {**counts, "total": frames.num_rows},
+        "frames": {**counts, "total": _n_frames(frames)},
         "series": _series(frames, supervisor),
         "peaks": peaks,
         "tracks": 0,
@@ -75,10 +74,10 @@ def _series(frames: pa.Table, supervisor: Supervisor | None) -> dict[str, dict[s
     for name in [*books, *(name for name in names if name not in books)]:
         rows = frames.filter(pc.equal(frames["series"], name))
         for state in STATES:
-            numbers = rows.filter(pc.equal(rows["state"], state))["frame"].to_numpy()
-            books.setdefault(name, {})[state] = len(numbers)
+            those = _in_state(rows, state)
+            books.setdefault(name, {})[state] = _n_frames(those)
             if state == "missing":
-                books[name]["missing_frames"] = _ranges(numbers)[:_RANGES]
+                books[name]["missing_frames"] = _ranges(those)[:_RANGES]
     return books
 
 
@@ -91,14 +90,24 @@ def _read_books(text: str) -> dict[str, dict[str, Any]]:
         return {}
 
 
-def _ranges(numbers: NDArray[np.int64]) -> list[list[int]]:
-    """Return first and last of each run of numbers that follow each other."""
-    ordered = np.unique(numbers)
-    if not len(ordered):
+def _in_state(frames: pa.Table, state: str) -> pa.Table:
+    return frames.filter(pc.equal(frames["state"], state))
+
+
+def _n_frames(frames: pa.Table) -> int:
+    return int(pc.sum(frames["count"]).as_py() or 0)
+
+
+def _ranges(frames: pa.Table) -> list[list[int]]:
+    """Return first and last of each run of frame numbers that follow each other."""
+    order = np.argsort(frames["frame"].to_numpy())
+    if not len(order):
         return []
-    breaks = np.flatnonzero(np.diff(ordered) > 1)
-    starts, stops = np.append(0, breaks + 1), np.append(breaks, len(ordered) - 1)
-    return [[int(ordered[a]), int(ordered[b])] for a, b in zip(starts, stops, strict=True)]
+    first = frames["frame"].to_numpy()[order]
+    last = first + frames["count"].to_numpy()[order] - 1
+    breaks = np.flatnonzero(first[1:] - last[:-1] > 1)
+    starts, stops = first[np.append(0, breaks + 1)], last[np.append(breaks, len(last) - 1)]
+    return [[int(a), int(b)] for a, b in zip(starts, stops, strict=True)]
 
 
 def _add_figures(summary: dict[str, Any], supervisor: Supervisor) -> None:
@@ -115,8 +124,9 @@ def _add_figures(summary: dict[str, Any], supervisor: Supervisor) -> None:
     def rate(count: float, seconds: float) -> float:
         return count / seconds if seconds > 0 else 0.0
 
+    n_came = summary["frames"]["total"] - summary["frames"]["missing"]
     summary["tracks"] = int(sink.stat("tracks"))
-    summary["rates"]["frames_per_s"] = rate(summary["frames"]["total"], span)
+    summary["rates"]["frames_per_s"] = rate(n_came, span)
     summary["rates"]["peaks_per_s"] = rate(summary["peaks"], span)
     summary["stages"] = {
         "ingest": {"MB/s": rate(ingest.stat("bytes") / 1e6, span)},

@@ -28,13 +28,14 @@ class Account:
         """Series that have begun and not ended."""
         return list(self._open)
 
-    def enter(self, series: str, frame: int) -> bool:
-        """Account for a frame; False if that was done before."""
-        if not self._ledger.enter(series, frame):
-            return False
-        self._open[series] = None
-        self._last = max(self._last, self.place(series, frame))
-        return True
+    def enter(self, series: str, first: int, count: int = 1) -> list[range]:
+        """Account for frames that follow each other; return those that were not, in order."""
+        new = self._ledger.enter(series, first, count)
+        if new:
+            self._open[series] = None
+            self.place(series, new[0].start)  # the first one of a series decides where it stands
+            self._last = max(self._last, self.place(series, new[-1].stop - 1))
+        return new
 
     def place(self, series: str, frame: int) -> int:
         """Return where a frame stands among those taken, one series following on the other."""
@@ -44,10 +45,10 @@ class Account:
             offset = self._offsets[series] = self._last + 1 - place
         return offset + place
 
-    def end(self, series: str) -> list[int]:
+    def end(self, series: str) -> list[range]:
         """End a series; return its frames that nothing was known of, which are now entered."""
-        lost = self._ledger.unaccounted(series, self._step)
-        for frame in lost:
-            self.enter(series, frame)
+        lost = list(self._ledger.unaccounted(series, self._step))
+        for frames in lost:
+            self.enter(series, frames.start, frames.stop - frames.start)
         self._open.pop(series, None)
         return lost

@@ -152,16 +152,17 @@ class Sink:
     def _resume(self, folder: RunFolder, last: LastPart) -> None:
         """Go on where a sink before this one left off."""
         logger.info("going on after part %d", last.index)
-        frames = folder.read("frames", ["series", "frame", "state", "n_peaks"]).to_pydict()
+        names = ["series", "frame", "count", "state", "n_peaks"]
+        frames = folder.read("frames", names).to_pydict()
         linked: list[int] = []
-        for series, frame, state in zip(
-            frames["series"], frames["frame"], frames["state"], strict=True
+        for series, frame, count, state, n_peaks in zip(
+            *(frames[name] for name in names), strict=True
         ):
-            self._account.enter(series, frame)
+            self._account.enter(series, frame, count)
+            self._counts.frames[state] += count
+            self._counts.peaks += n_peaks
             if state == "done":
                 linked.append(self._account.place(series, frame))
-        self._counts.frames.update(frames["state"])
-        self._counts.peaks += sum(frames["n_peaks"])
         self._tracking.resume(linked, self._account.place, last.next_track)
 
     def _take_in(self) -> int:
@@ -201,28 +202,30 @@ class Sink:
         """Give an item whose turn has come its rows."""
         if isinstance(item, Result):
             row = Row.of(item)
-            if self._enter_row(row):
+            if self._account.enter(row.series, row.frame):
                 place = self._account.place(row.series, row.frame)
                 row.tracks = self._tracking.link(place, item.peaks, item.positions)
+                self._committer.add(row)
+            else:
+                self._counts.frames["duplicate"] += 1
         elif isinstance(item, SeriesEnd):
             self._end_series(item.series)
             self._committer.hurry()  # nothing more will come to share the part with
         else:
-            for frame in item.frames:
-                self._enter_row(Row(item.series, frame, item.time_ns, item.state, item.reason, 0))
-                if self._committer.full:
-                    self._commit(item.seq)  # one gap can stand for millions of frames
+            n_known = item.count
+            for frames in self._account.enter(item.series, item.first, item.count):
+                self._add_gap(item.series, frames, item.time_ns, item.state, item.reason)
+                n_known -= frames.stop - frames.start
+            self._counts.frames["duplicate"] += max(0, n_known)
 
-    def _enter_row(self, row: Row) -> bool:
-        if not self._account.enter(row.series, row.frame):
-            self._counts.frames["duplicate"] += 1
-            return False
-        self._committer.add(row)
-        return True
+    def _add_gap(self, series: str, frames: range, time_ns: int, state: str, reason: str) -> None:
+        """Add the one row of frames that follow each other, however many they are."""
+        count = frames.stop - frames.start
+        self._committer.add(Row(series, frames.start, time_ns, state, reason, 0, count=count))
 
     def _end_series(self, series: str) -> None:
-        for frame in self._account.end(series):
-            self._committer.add(Row(series, frame, 0, "missing", "lost with a node that died", 0))
+        for frames in self._account.end(series):
+            self._add_gap(series, frames, 0, "missing", "lost with a node that died")
 
     def _commit(self, upto: int) -> None:
         """Write a part after which a successor goes on with the number `upto`, if it can be."""
@@ -233,7 +236,8 @@ class Sink:
         if part is None:
             return
         self._acks.committed(upto)
-        self._counts.frames.update(row.state for row in part.rows)
+        for row in part.rows:
+            self._counts.frames[row.state] += row.count
         self._counts.peaks += len(part.peaks["frame"])
         arrivals = (row.received_ns for row in part.rows if row.received_ns)
         self._metrics.stages.note_latency("commit", arrivals)

@@ -29,7 +29,7 @@ class Result:
 
 @dataclass(slots=True)
 class Row:
-    """A frame whose turn has come: a row of the next part."""
+    """A frame, or a gap, whose turn has come: a row of the next part."""
 
     series: str
     frame: int
@@ -39,6 +39,8 @@ class Row:
     received_ns: int
     result: Result | None = None
     tracks: NDArray[np.int64] | None = None
+    count: int = 1
+    """Frames that it stands for, `frame` being the first."""
 
     @classmethod
     def of(cls, result: Result) -> Row:
@@ -62,7 +64,7 @@ def read_results(header: Positions, buffers: Sequence[memoryview]) -> list[Resul
 
 
 def frame_columns(rows: list[Row], names: list[str]) -> Columns:
-    """Return the numeric columns of a frames part, one row per frame."""
+    """Return the numeric columns of a frames part."""
     now_ns = time.time_ns()
     received = np.array([row.received_ns for row in rows], np.int64)
     return {
@@ -72,6 +74,7 @@ def frame_columns(rows: list[Row], names: list[str]) -> Columns:
         "state": np.array([row.state for row in rows], "S8"),
         "n_peaks": np.array([row.result.head.n_peaks if row.result else 0 for row in rows], "i4"),
         "latency_ms": np.where(received > 0, (now_ns - received) / 1e6, np.nan),
+        "count": np.array([row.count for row in rows], np.int64),
     }
 
 

@@ -52,7 +52,9 @@ class GrowingRun(FakeRun):
         tracks = np.arange(LINES)
         places = np.array([self.positions(frame)[:LINES] for frame in frames])
         places += self.sigma[:LINES, None] * self.noise[:LINES, frames].T[..., None]
-        self.archive.frames.append({"frame": frames, "time_ns": (self.time[frames] * 1e9)})
+        ones = np.ones(n, np.int64)
+        times = self.time[frames] * 1e9
+        self.archive.frames.append({"frame": frames, "count": ones, "time_ns": times})
         self.archive.peaks.append(
             {
                 "frame_row": np.repeat(frames, LINES),

@@ -108,8 +108,12 @@ class Attached(Started):
     def states(self, series: str | None = None) -> dict[int, tuple[str, str]]:
         """Return state and reason of each frame, checking that each stands there once."""
         rows = [r for r in self.table("frames") if series is None or r["series"] == series]
-        states = {row["frame"]: (row["state"], row["reason"]) for row in rows}
-        assert len(states) == len(rows)
+        states = {
+            row["frame"] + n: (row["state"], row["reason"])
+            for row in rows
+            for n in range(row["count"])
+        }
+        assert len(states) == sum(row["count"] for row in rows)
         return states
 
     def log(self, node: str = "ingest") -> str:

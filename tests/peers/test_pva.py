@@ -189,7 +189,7 @@ def test_sender_that_died_is_attached_again(serve, attach):
     server.wait_for("client")
     assert time.monotonic() - began < 2
     post(server, 36, 136, 0.002)
-    run.wait_until(lambda _: len(run.table("frames")) == 135)
+    run.wait_until(lambda _: len(run.states()) == 135)
     run.stop()
     run.wait(1)
     states = run.states("series_1")

@@ -79,7 +79,9 @@ def run(source: Path | str, out: Path, *settings: str, act=None) -> dict:
 def frames_of(out: Path) -> list[tuple[int, str]]:
     """Return number and state of each frame of a run."""
     table = RunFolder(out).read("frames")
-    return list(zip(table["frame"].to_pylist(), table["state"].to_pylist(), strict=True))
+    columns = (table[name].to_pylist() for name in ("frame", "count", "state"))
+    rows = zip(*columns, strict=True)
+    return [(first + n, state) for first, count, state in rows for n in range(count)]
 
 
 def assert_each_frame_once(out: Path, count: int = FRAMES) -> None:

@@ -146,7 +146,7 @@ class RecordedFootage:
                     if isinstance(event, Series):
                         correction = _correction(self._detect, event)
                     elif isinstance(event, Gap):
-                        for number in sorted(self._numbers.intersection(event.frames)):
+                        for number in sorted(n for n in self._numbers if n in event.frames):
                             yield number, event.reason, correction
                     elif isinstance(event, Frame) and event.frame in self._numbers:
                         yield event.frame, _decoded(event), correction

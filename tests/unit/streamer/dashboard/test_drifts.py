@@ -245,7 +245,8 @@ def observations(
     base = len(archive.frames)
     number = np.full(len(frames), series, np.int32)
     times = TIME_NS + series * 10**11 + frames * 10**7
-    archive.frames.append({"series": number, "frame": frames, "time_ns": times})
+    ones = np.ones(len(frames), np.int64)
+    archive.frames.append({"series": number, "frame": frames, "count": ones, "time_ns": times})
     sigma = rng.uniform(0.01, 0.1, (3, n))
     sigma[rng.random((3, n)) < 0.1] = np.nan
     place = 50 + rng.normal(size=(2, n))
@@ -286,7 +287,8 @@ def test_a_drift_that_grew_is_the_one_that_is_read_at_once(tmp_path, seed):
         frame += int(rng.random() < 0.1) * 200
         if turn % 16 == 15 and len(archive.frames):  # what the first lost moves all behind it
             first = archive.frames["frame"][archive.frames["series"] == 0]
-            archive.frames.append({"frame": np.array([first.max() + 40])})
+            lost = {"frame": [first.max() + 1], "count": [40]}
+            archive.frames.append({name: np.array(values) for name, values in lost.items()})
         new = np.arange(frame, frame + n)
         observations(archive, rng, new, tracks, rng.uniform(0.1, 1.0), series)
         frame += n
@@ -315,7 +317,7 @@ def by_hand(archive: Archive, rows: np.ndarray, reference, plot: Plot) -> Curve:
     for series in range(int(frames["series"].max(initial=0)) + 1):
         mine = frames["series"] == series
         numbers[mine] += start
-        start = numbers[mine].max(initial=start - 1) + 1
+        start = (numbers + frames["count"])[mine].max(initial=start)
     x = {"time": frames["time_ns"] * 1e-9, "frame": numbers}[plot.x][rows["frame_row"]]
     wanted = np.isfinite(y)
     wanted &= (x >= (plot.begin or -math.inf)) & (x <= (plot.end or math.inf))
@@ -391,7 +393,9 @@ def test_drifts_of_many_tracks_are_quick_and_what_is_new_of_them_is_quicker(tmp_
 
     def grow(first: int, n: int) -> None:
         numbers = np.arange(first, first + n)
-        archive.frames.append({"frame": numbers, "time_ns": TIME_NS + numbers * 10**7})
+        ones = np.ones(n, np.int64)
+        times = TIME_NS + numbers * 10**7
+        archive.frames.append({"frame": numbers, "count": ones, "time_ns": times})
         archive.peaks.append(
             {
                 "frame_row": np.repeat(numbers, n_tracks),

@@ -20,7 +20,7 @@ from streamer.dashboard.fitter import fitted
 from streamer.dashboard.messages import DriftWriter, encode
 from streamer.dashboard.requests import PatchOf, Show, Watch, read_request
 from streamer.dashboard.server import is_own
-from streamer.dashboard.state import RunState
+from streamer.dashboard.state import RunState, lost_words
 from streamer.dashboard.view import RunView
 from streamer.dashboard.viewers import Viewer
 from streamer.errors import UserError
@@ -46,13 +46,13 @@ def decode(message: bytes):
     return header, arrays
 
 
-def tables(series: list[str], frames: list[int], states: list[str], peaks: dict):
+def tables(series: list[str], frames: list[int], states: list[str], peaks: dict, counts=None):
     """Return a part: its frames and its peaks."""
     n, m = len(frames), len(peaks["frame"])
     columns = {
         "series": series, "frame": frames, "state": states, "reason": [""] * n,
         "time_ns": [TIME_NS + frame * 10_000_000 for frame in frames],
-        "n_peaks": np.zeros(n, np.int32), "latency_ms": np.ones(n),
+        "n_peaks": np.zeros(n, np.int32), "latency_ms": np.ones(n), "count": counts or [1] * n,
     }  # fmt: skip
     filled = {
         name: peaks.get(name, np.zeros(m, np.int32 if name.startswith("peak") else np.float64))
@@ -183,6 +183,27 @@ def test_frames_are_counted_through_the_run_as_it_grows(tmp_path, seed):
             assert archive.run_frames(np.array([row])).tolist() == [number]
 
 
+def test_a_gap_of_any_length_is_one_row_of_an_archive(tmp_path):
+    folder = make_run(tmp_path / "run")
+    long = 2_000_000_000
+    none = {"series": [], "frame": []}
+    gap = tables(["a", "a"], [0, 1], ["done", "missing"], none, [1, long])
+    folder.write_part(0, *gap, upto=0, next_track=0)
+    last = tables(["b", "a"], [3, 1 + long], ["done", "shed"], none)
+    folder.write_part(1, *last, upto=0, next_track=0)
+    archive = Archive(folder.path)
+    archive.refresh(10.0)
+    assert len(archive.frames) == 4
+    ends = (0, 1, 2, long, long + 1, long + 2)
+    assert [archive.find("a", n) for n in ends] == [0, 1, 1, 1, 3, None]
+    assert [archive.find("b", n) for n in (0, 2, 3, 4)] == [None, None, 2, None]
+    assert archive.starts.tolist() == [0, long + 2]
+    assert archive.n_frames == long + 6
+    assert archive.losses == {(0, "missing"): [[1, long]], (0, "shed"): [[long + 1, long + 1]]}
+    words = lost_words({"missing": long}, archive)
+    assert words == "2,000,000,000 frames missing (a: 1 to 2000000000)"
+
+
 def test_a_timeline_holds_the_ends_of_each_series_and_the_times_that_are_known(tmp_path):
     archive = Archive(tmp_path)
     assert [part.tolist() for part in archive.timeline(10)] == [[], []]
@@ -191,8 +212,10 @@ def test_a_timeline_holds_the_ends_of_each_series_and_the_times_that_are_known(t
         # Pauses of different lengths before each series.
         times.append(TIME_NS + series**2 * 10**12 + np.arange(n) * 10**9)
         columns = {"series": np.full(n, series), "frame": np.arange(n), "time_ns": times[-1]}
+        columns["count"] = np.ones(n, np.int64)
         archive.frames.append(columns)
-    archive.frames.append({"series": np.array([3]), "frame": np.array([30])})  # lost, no time
+    lost = {"series": [3], "frame": [30], "count": [5]}  # no time
+    archive.frames.append({name: np.array(values) for name, values in lost.items()})
     whole = np.concatenate(times)
     for most in (1, 7, 20, 1000):
         frames, moments = archive.timeline(most)

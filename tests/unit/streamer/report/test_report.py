@@ -20,7 +20,7 @@ from streamer.report.run import write_report
 from streamer.results.curves import references
 from streamer.results.histories import main_tracks
 from streamer.results.pixels import Recorded
-from streamer.results.schema import TRACKS
+from streamer.results.schema import FRAMES, PEAKS, TRACKS
 from tests.unit.runs import BEGIN, STEP, make_run
 
 SHAPE = (56, 64)
@@ -118,6 +118,20 @@ def test_a_run_without_a_frame_has_a_report(tmp_path):
     _, text = read(write_report(run.path, tmp_path / "out", make_fitter=lambda material: fit))
     assert "No frame is done." in text
     assert "No track was seen on enough frames." in text
+
+
+def test_a_gap_counts_all_its_frames_and_none_of_them_is_shown(run, tmp_path):
+    parts = run.parts("frames")
+    rows = run.read("frames").slice(0, 1).to_pylist()[0]
+    rows |= {"frame": 40, "count": 2 * 10**9, "state": "missing", "reason": "lost", "n_peaks": 0}
+    gap = pa.Table.from_pylist([rows], FRAMES)
+    run.write_part(len(parts), gap, PEAKS.empty_table(), upto=99, next_track=10)
+    _, text = read(write_report(run.path, tmp_path / "out"))
+    assert "first, missing, 2,000,000,000 frames: lost." in text
+    with pytest.raises(UserError, match="--frames 1000: the frame never came: lost"):
+        gather(run, 3, 4, 0, [1000])
+    with pytest.raises(UserError, match="no such frame; it has 0 to 2000000039"):
+        gather(run, 3, 4, 0, [2 * 10**9 + 40])
 
 
 def test_frames_are_spread_over_the_run_or_chosen(run):

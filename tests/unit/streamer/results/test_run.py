@@ -13,6 +13,7 @@ import streamer.results
 from streamer.errors import RunError, UserError
 from streamer.results import Run, open_run
 from streamer.results.curves import displaced, references
+from streamer.results.folder import RunFolder
 from streamer.results.histories import histories
 from streamer.results.reflections import reflections
 from streamer.results.schema import CELL, FRAMES, PEAKS, TABLES, TRACKS
@@ -62,14 +63,14 @@ def test_what_is_no_run_is_named_in_one_line(tmp_path):
         assert "\n" not in str(caught.value)
 
 
-def a_part(folder, index, frame, n):
-    """Write a part of one frame with `n` peaks."""
+def a_part(folder, index, frame, n, count=1):
+    """Write a part of one frame with `n` peaks, or of a gap."""
 
     def filled(schema, rows, **given):
         columns = {one.name: ["x"] * rows if one.type == "string" else [0] * rows for one in schema}
         return pa.table({**columns, **given}, schema=schema)
 
-    frames = filled(FRAMES, 1, frame=[frame], n_peaks=[n], state=["done"])
+    frames = filled(FRAMES, 1, frame=[frame], n_peaks=[n], state=["done"], count=[count])
     folder.write_part(index, frames, filled(PEAKS, n, frame=[frame] * n), upto=1, next_track=0)
 
 
@@ -171,6 +172,13 @@ def test_pixels_are_those_of_the_source(tmp_path):
         run.pixels("first", 30)
     with pytest.raises(UserError, match=r"no pixels of frame 3 of series second: .* holds series"):
         run.pixels("second", 3)
+    a_part(RunFolder.open(run.path), 4, 100, 0, count=2 * 10**9)
+    run.refresh()
+    for frame in (100, 2 * 10**9 + 99):
+        with pytest.raises(UserError, match=rf"no pixels of frame {frame} of series x: "):
+            run.pixels("x", frame)
+    with pytest.raises(UserError, match=r"no frame 2000000100 of series x"):
+        run.pixels("x", 2 * 10**9 + 100)
     run.close()
 
 

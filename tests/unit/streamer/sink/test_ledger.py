@@ -1,31 +1,27 @@
 from __future__ import annotations
 
-from hypothesis import given
-from hypothesis import strategies as st
-
-from streamer.sink.ledger import Ledger, Ranges
+from streamer.sink.ledger import Ledger
 
 
-@given(st.lists(st.integers(-5, 40)))
-def test_ranges_are_a_set(numbers):
-    ranges, model = Ranges(), set()
-    for number in numbers:
-        assert ranges.add(number) == (number not in model)
-        model.add(number)
-        assert len(ranges) == len(model)
-    assert [n for n in range(-7, 43) if n in ranges] == sorted(model)
-    holes = set(range(min(model), max(model))) - model if model else set()
-    assert {n for gap in ranges.gaps() for n in gap} == holes
-    assert all(len(gap) for gap in ranges.gaps())
+def unaccounted(ledger, series, step=1):
+    return [frame for frames in ledger.unaccounted(series, step) for frame in frames]
 
 
 def test_each_frame_of_a_series_is_entered_once():
     ledger = Ledger()
-    assert ledger.enter("1", 3)
+    assert ledger.enter("1", 3) == [range(3, 4)]
     assert ledger.enter("2", 3)
     assert not ledger.enter("1", 3)
     assert ledger.enter("1", 6)
-    assert ledger.unaccounted("1") == [4, 5]
+    assert unaccounted(ledger, "1") == [4, 5]
     assert ledger.enter("1", 15)
-    assert ledger.unaccounted("1", 3) == [9, 12], "frames that were not to be taken are not missing"
-    assert ledger.unaccounted("never heard of") == []
+    assert unaccounted(ledger, "1", 3) == [9, 12], "those that were not to be taken are not missing"
+    assert unaccounted(ledger, "never heard of") == []
+
+
+def test_frames_that_follow_each_other_are_accounted_for_at_once():
+    ledger = Ledger()
+    ledger.enter("1", 10)
+    assert ledger.enter("1", 0, 2 * 10**9) == [range(10), range(11, 2 * 10**9)]
+    ledger.enter("1", 4 * 10**9)
+    assert list(ledger.unaccounted("1")) == [range(2 * 10**9, 4 * 10**9)]

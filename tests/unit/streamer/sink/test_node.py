@@ -142,25 +142,6 @@ def test_a_successor_does_not_wait_for_what_brought_no_row(rig):
     assert rig.frames()["frame"] == [0, 1]
 
 
-def test_a_long_gap_is_whole_though_the_sink_dies_in_the_middle_of_it(rig, monkeypatch):
-    monkeypatch.setattr("streamer.sink.node.COMMIT_S", 60.0)
-    rig.sink.close()
-    rig.start()
-    most = rig.config.transport.window_frames // 4
-    rig.send(Gap(series="1", first=0, count=most + 900, reason="not received", seq=0))
-    while not rig.folder.parts("frames"):
-        rig.publisher.pump()
-        rig.sink.step()
-        rig.ear.poll(5)
-    rig.sink.close()  # with 900 rows that are not on disk
-    assert len(rig.frames()["frame"]) == most
-    rig.start()
-    rig.send((1, most + 900, []))
-    rig.sink._committer._commit_s = 0.01
-    rig.run(2)
-    assert rig.frames()["frame"] == list(range(most + 901))
-
-
 def test_results_are_committed_in_order_however_they_come(rig):
     rig.send((2, 2, [(5, 5)]), (0, 0, [(1, 1)]), (1, 1, [(3, 3)]))
     rig.run(3)
@@ -213,9 +194,10 @@ def test_every_frame_that_brings_no_result_has_its_state_and_reason(rig):
     )
     rig.run(6)
     frames = rig.frames()
-    assert frames["frame"] == [0, 1, 2, 3, 4, 5]
-    assert frames["state"] == ["done", "missing", "missing", "shed", "failed", "failed"]
-    assert frames["reason"][4] == "cannot be decoded"
+    assert frames["frame"] == [0, 1, 3, 4, 5]
+    assert frames["count"] == [1, 2, 1, 1, 1]
+    assert frames["state"] == ["done", "missing", "shed", "failed", "failed"]
+    assert frames["reason"][3] == "cannot be decoded"
     assert rig.failed == [(3, "cannot be decoded")]
 
 
@@ -248,14 +230,12 @@ def test_frames_lost_with_an_ingest_node_are_named(rig):
     rig.run(1)
     rig.send((EPOCH, 5, []), SeriesEnd(series="1", seq=EPOCH + 1))
     rig.run(EPOCH + 2)
-    frames = rig.frames()
-    assert sorted(zip(frames["frame"], frames["state"], strict=True)) == [
-        (0, "done"),
-        (1, "missing"),
-        (2, "done"),
-        (3, "missing"),
-        (4, "missing"),
-        (5, "done"),
+    assert rows_of(rig) == [
+        (0, 1, "done"),
+        (1, 1, "missing"),
+        (2, 1, "done"),
+        (3, 2, "missing"),
+        (5, 1, "done"),
     ]
 
 
@@ -316,11 +296,48 @@ def test_stopping_keeps_what_waits_for_a_frame_that_will_not_come(rig):
     }
 
 
-def test_a_gap_of_any_length_is_entered_in_pieces(rig):
-    rig.send(a_gap(0, "missing", 0, 5000, "not received"), (1, 5000, []))
-    rig.run(2)
-    assert rig.frames()["frame"] == list(range(5001))
-    assert len(rig.folder.parts("frames")) >= 4
+LONG = 2_000_000_000
+
+
+def rows_of(rig):
+    frames = rig.frames()
+    return sorted(zip(*(frames[name] for name in ("frame", "count", "state")), strict=True))
+
+
+def test_a_gap_of_any_length_is_one_row(rig):
+    rig.send((0, 0, []), a_gap(1, "missing", 1, LONG, "not received"), (2, 1 + LONG, []))
+    rig.run(3)
+    assert rows_of(rig) == [(0, 1, "done"), (1, LONG, "missing"), (1 + LONG, 1, "done")]
+    assert len(rig.folder.parts("frames")) <= 3
+    assert rig.sink.report()[1]["missing"] == LONG
+    assert rig.metrics.value("braggstream_frames_total", state="missing") == LONG
+
+
+def test_of_a_gap_what_is_known_is_left_out(rig):
+    rig.send((0, 3, []), a_gap(1, "shed", 6, 2, "newer"), a_gap(2, "missing", 0, LONG, "lost"))
+    rig.run(3)
+    assert rows_of(rig) == [
+        (0, 3, "missing"),
+        (3, 1, "done"),
+        (4, 2, "missing"),
+        (6, 2, "shed"),
+        (8, LONG - 8, "missing"),
+    ]
+    assert rig.sink.report()[1]["duplicate"] == 3
+
+
+def test_frames_that_nothing_is_known_of_at_the_end_are_one_row_and_a_successor_knows_them(rig):
+    rig.send((0, 0, []), (1, LONG, []), SeriesEnd(series="1", seq=2))
+    rig.run(3)
+    expected = [(0, 1, "done"), (1, LONG - 1, "missing"), (LONG, 1, "done")]
+    assert rows_of(rig) == expected
+    rig.sink.close()
+    rig.start()
+    rig.send(a_gap(3, "missing", 0, LONG + 1, "again"), (4, LONG + 1, []))
+    rig.run(5)
+    assert rows_of(rig) == [*expected, (LONG + 1, 1, "done")]
+    stats = rig.sink.report()[1]
+    assert (stats["missing"], stats["done"]) == (LONG - 1, 3)
 
 
 def test_anyones_sub_socket_can_read_the_feed(rig):

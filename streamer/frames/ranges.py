@@ -1,0 +1,71 @@
+"""Sets of frame numbers that mostly follow each other, at a cost that does not grow with them."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+
+__all__ = ["Ranges"]
+
+
+class Ranges:
+    """A set of integers that are mostly consecutive, kept as disjoint ranges.
+
+    What is done with a range takes as long for a billion numbers as for one.
+    """
+
+    def __init__(self) -> None:
+        self._starts: list[int] = []
+        self._stops: list[int] = []
+
+    def __contains__(self, number: int) -> bool:
+        i = bisect_right(self._starts, number) - 1
+        return i >= 0 and number < self._stops[i]
+
+    def __bool__(self) -> bool:
+        return bool(self._starts)
+
+    @property
+    def total(self) -> int:
+        """How many numbers there are."""
+        return sum(self._stops) - sum(self._starts)
+
+    @property
+    def n_ranges(self) -> int:
+        """How many ranges they make."""
+        return len(self._starts)
+
+    @property
+    def first(self) -> int:
+        """The smallest number."""
+        return self._starts[0]
+
+    def add(self, first: int, count: int = 1) -> list[range]:
+        """Add numbers that follow each other; return those that were not there, in order."""
+        if count <= 0:
+            return []
+        stop = first + count
+        starts, stops = self._starts, self._stops
+        # Those that the new range overlaps or touches become one with it.
+        i, j = bisect_left(stops, first), bisect_right(starts, stop)
+        new, at = [], first
+        for start, end in zip(starts[i:j], stops[i:j], strict=True):
+            if at < start:
+                new.append(range(at, start))
+            at = max(at, end)
+        if at < stop:
+            new.append(range(at, stop))
+        if i < j:
+            first, stop = min(first, starts[i]), max(stop, stops[j - 1])
+        starts[i:j], stops[i:j] = [first], [stop]
+        return new
+
+    def drop_first(self) -> None:
+        """Forget the range with the smallest numbers."""
+        del self._starts[0], self._stops[0]
+
+    def gaps(self) -> list[range]:
+        """Return what is missing between the first and the last number."""
+        return [
+            range(stop, start)
+            for stop, start in zip(self._stops[:-1], self._starts[1:], strict=True)
+        ]
