@@ -9,13 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from streamer.dashboard.archive import Archive
+from streamer.run.launcher import has_died
 
 __all__ = ["RunState", "lost_words"]
 
 _RATE_SPAN_S = 5.0
 _RANGES = 3
 _LIVE = "live.json"
-_PHASES = {"done": "done", "stopped": "stopped by the user", "failed": "failed"}
+_DIED = "died"
+_PHASES = {
+    "done": "done",
+    "stopped": "stopped by the user",
+    "failed": "failed",
+    _DIED: "the launcher died",
+}
 
 
 class RunState:
@@ -29,7 +36,7 @@ class RunState:
 
     def __init__(self, folder: Path) -> None:
         self.summary: dict[str, Any] = {}
-        """Content of ``run.json``."""
+        """Content of ``run.json``; its state is ``died`` where the launcher could not say it."""
         self.now: dict[str, Any] = {}
         """Content of ``live.json`` while the run goes on, see `streamer.run.snapshot.Snapshot`."""
         self._folder = folder
@@ -55,9 +62,9 @@ class RunState:
     def refresh(self) -> None:
         """Read what is new."""
         summary = self._folder / "run.json"
-        if self.live or not self.summary:
+        if not self._ended:
             self.summary, self._heard_s = _read(summary) or self.summary, _mtime(summary)
-        if not self.live:
+        if self._ended:
             return
         live = self._folder / _LIVE
         heard = _mtime(live)
@@ -67,10 +74,12 @@ class RunState:
                 self.now = now
                 self._note_rate(now)
         self._heard_s = max(self._heard_s, heard)
+        if has_died(self.summary, time.time() - self._heard_s):
+            self.summary = self.summary | {"state": _DIED}
 
     def health(self, archive: Archive) -> dict[str, Any]:
         """Return the content of a ``health`` message, but for what concerns one viewer."""
-        counted = self.now if self.live and self.now else self.summary
+        counted = self.summary if self._ended else self.now or self.summary
         states = counted.get("frames", {})
         frames = {state: states.get(state, 0) for state in ("done", "failed", "missing", "shed")}
         content: dict[str, Any] = {
@@ -101,6 +110,11 @@ class RunState:
             "latency_ms": rates.get("latency_ms_median"),
             "backlog": 0,
         }
+
+    @property
+    def _ended(self) -> bool:
+        """True once ``run.json`` says how the run ended."""
+        return self.summary.get("state", _DIED) not in ("running", _DIED)
 
     def _note_rate(self, now: dict[str, Any]) -> None:
         frames = now.get("frames", {})

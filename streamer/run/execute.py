@@ -24,6 +24,7 @@ from streamer.errors import RunError, UserError
 from streamer.results.folder import RunFolder, write_atomically
 from streamer.run.best_effort import BestEffort
 from streamer.run.console import View
+from streamer.run.launcher import this_process
 from streamer.run.snapshot import LIVE_FILE, Snapshot, take_snapshot
 from streamer.run.summary import summarise
 from streamer.run.supervisor import Phase, Supervisor
@@ -97,11 +98,12 @@ def _process(
     out, started, beside = folder.path, time.time(), BestEffort()
     try:
         write_atomically(out / "config.yaml", config.to_yaml())
-        folder.write_summary(summarise(folder, source, started, None, None, "running"))
+        summary = summarise(folder, source, started, None, None, "running")
+        folder.write_summary(summary | {"launcher": this_process()})
     except OSError as error:
         raise RunError(f"cannot write to {out}: {error.strerror}") from None
     supervisor: Supervisor | None = None
-    summary: dict[str, Any] = {}
+    ended: dict[str, Any] = {}
     try:
         with (
             _cell_log(config.cell, out) as cell,
@@ -141,14 +143,14 @@ def _process(
             conclude = partial(_conclude, folder, source, started, supervisor, beside)
             for pause_s in _LAST_PAUSES_S:
                 time.sleep(pause_s)
-                if beside("run.json cannot be written", lambda: summary.update(conclude())):
+                if beside("run.json cannot be written", lambda: ended.update(conclude())):
                     break
             beside(
                 f"{LIVE_FILE} cannot be removed", partial((out / LIVE_FILE).unlink, missing_ok=True)
             )
-    if not summary:
+    if not ended:
         raise RunError(f"run.json in {out} does not say how the run ended: it cannot be written")
-    return summary
+    return ended
 
 
 def _conclude(

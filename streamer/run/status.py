@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from streamer.errors import RunError
 from streamer.results.folder import RunFolder
 from streamer.run.console import print_summary
+from streamer.run.launcher import has_died
 from streamer.run.snapshot import LIVE_FILE
 
 __all__ = ["print_status"]
@@ -25,29 +29,44 @@ def print_status(path: Path, console: Console) -> None:
     ------
     UserError
         `path` is not a run folder.
+    RunError
+        The run has failed, or its launcher died.
     """
     folder = RunFolder.open(path)
     summary = folder.read_summary()
     if summary["state"] != "running":
         print_summary(console, summary)
+        if summary["state"] == "failed":
+            raise RunError(f"the run failed; what is in {path} is whole")
         return
+    age, now = _last_word(path)
+    died = has_died(summary, age)
+    if now is not None:
+        _print_live(console, now, f"when last heard of, {age:,.0f} s ago" if died else now["phase"])
+    elif not died:
+        console.print(f"starting since {summary['started']}", highlight=False)
+    if died:
+        raise RunError(f"the launcher died; what is in {path} is whole")
+    if age > _STALE_S:
+        console.print(f"[yellow]no word from this run for {age:,.0f} s")
+
+
+def _last_word(path: Path) -> tuple[float, dict[str, Any] | None]:
+    """Return how many seconds ago a run said something, and what; None if it said nothing yet."""
     live = path / LIVE_FILE
     try:
-        age = time.time() - live.stat().st_mtime
-        now = json.loads(live.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        console.print(f"starting since {summary['started']}", highlight=False)
-        return
-    if age > _STALE_S:
-        console.print(
-            f"[yellow]no word from this run for {age:,.0f} s: its launcher is gone. "
-            "What is in the folder is whole.",
-        )
-    table = Table(title=f"Run {now['phase']}", title_justify="left", show_header=False)
+        now: dict[str, Any] = json.loads(live.read_text(encoding="utf-8"))
+        return time.time() - live.stat().st_mtime, now
+    except (OSError, ValueError):
+        return time.time() - (path / "run.json").stat().st_mtime, None
+
+
+def _print_live(console: Console, now: dict[str, Any], phase: str) -> None:
+    table = Table(title=f"Run {phase}", title_justify="left", show_header=False)
     table.add_column(style="dim")
     table.add_column()
     of = f" of {now['expected']:,}" if now["expected"] is not None else ""
-    table.add_row("source", now["source"])
+    table.add_row("source", Text(now["source"]))
     table.add_row("since", f"{now['elapsed_s']:,.0f} s")
     table.add_row("frames", f"{sum(now['frames'].values()):,}{of} settled")
     for state, count in now["frames"].items():
@@ -57,9 +76,11 @@ def print_status(path: Path, console: Console) -> None:
     table.add_row("on their way", f"{now['window']:,} frames, {now['backlog']:,} waiting")
     table.add_row("latency", f"{now['latency_ms']:,.0f} ms")
     table.add_row("sent again", f"{now['delivery']['redelivered']:,}")
+    for trouble, count in now["troubles"].items():
+        table.add_row("trouble", Text(f"{trouble} ({count:,} times)"))
     table.add_row("peaks feed", now["feed"])
     table.add_row("frames relay", now["relay"])
     for node in now["nodes"]:
         state = "" if node["alive"] else "(dead) "
-        table.add_row(f"  {node['name']}", f"{state}{node['doing']}; {node['rate']}")
+        table.add_row(f"  {node['name']}", Text(f"{state}{node['doing']}; {node['rate']}"))
     console.print(table)

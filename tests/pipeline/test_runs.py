@@ -234,6 +234,8 @@ def test_nodes_end_with_their_launcher(recording, tmp_path):
         assert len(children) == 4
         process.kill()
         process.wait(10)
+    status = launch("status", str(out))
+    assert (status.returncode, "error: the launcher died" in status.stderr) == (1, True)
     wait_until(lambda: not any(is_alive(pid) for pid in children))
     assert_whole(out)
 

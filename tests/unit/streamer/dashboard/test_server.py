@@ -28,6 +28,7 @@ from streamer.frames.display import cut_patch, display
 from streamer.frames.events import Frame
 from streamer.results.folder import RunFolder
 from streamer.results.schema import CELL, FRAMES, PEAKS
+from streamer.run.launcher import this_process
 from streamer.run.sidecar import address_of, listen
 
 TIME_NS = 1_790_000_000_000_000_000
@@ -433,6 +434,27 @@ def test_a_run_that_has_gone_silent_is_stale_and_rates_are_those_of_late(tmp_pat
     state.refresh()
     assert not state.live
     assert state.stale_s == 0.0
+
+
+def test_a_run_whose_launcher_died_is_over(tmp_path):
+    folder = make_run(tmp_path / "run", state="running")
+    launcher = this_process()
+    folder.write_summary(folder.read_summary() | {"launcher": launcher})
+    now = {"phase": "running", "elapsed_s": 3.0, "received": 9, "frames": {"done": 7}}
+    (folder.path / "live.json").write_text(json.dumps(now))
+    state, archive = RunState(folder.path), Archive(folder.path)
+    assert state.live
+    launcher["start"] -= 1  # a process of that number that is not there any more
+    folder.write_summary(folder.read_summary() | {"launcher": launcher})
+    for _ in range(2):
+        state.refresh()
+        assert not state.live
+        health = state.health(archive)
+        assert health["phase"] == "the launcher died"
+        assert (health["frames"]["done"], health["elapsed_s"]) == (7, 3.0)
+    folder.write_summary(folder.read_summary() | {"state": "done"})
+    state.refresh()
+    assert state.health(archive)["phase"] == "done"
 
 
 @pytest.fixture

@@ -4,9 +4,12 @@ import io
 import json
 from dataclasses import asdict
 
+import pytest
 from rich.console import Console
 
+from streamer.errors import RunError
 from streamer.results.folder import RunFolder
+from streamer.run.launcher import this_process
 from streamer.run.snapshot import LIVE_FILE, Delivery, take_snapshot
 from streamer.run.status import print_status
 from streamer.run.supervisor import Phase
@@ -57,3 +60,21 @@ def test_a_snapshot_sums_what_the_nodes_have_counted_and_status_reads_it_from_it
     lines = said.getvalue().splitlines()
     for name, words in (("sent again", " 18 "), ("frames", " 32 of 480 settled ")):
         assert any(name in line and words in line for line in lines)
+
+
+@pytest.mark.parametrize("is_written", [True, False])
+def test_status_tells_a_run_whose_launcher_died_from_one_that_goes_on(tmp_path, is_written):
+    run = RunFolder.create(tmp_path / "run")
+    running = {"state": "running", "started": "then", "launcher": this_process()}
+    if is_written:
+        now = take_snapshot(Supervisor(), "x.h5", 0.0, 480)
+        (run.path / LIVE_FILE).write_text(json.dumps(asdict(now)))
+    said = io.StringIO()
+    run.write_summary(running)
+    print_status(run.path, Console(file=said, width=200))
+    assert ("Run running" if is_written else "starting since then") in said.getvalue()
+    running["launcher"]["start"] -= 1  # a process of that number that is not there any more
+    run.write_summary(running)
+    with pytest.raises(RunError, match=r"^the launcher died; what is in .*run is whole$"):
+        print_status(run.path, Console(file=said, width=200))
+    assert ("Run when last heard of" in said.getvalue()) == is_written
