@@ -90,7 +90,7 @@ class RunState:
             "disagreement_px": counted.get("disagreement_px"),
             "elapsed_s": counted.get("elapsed_s", 0.0),
             "stale_s": self.stale_s,
-            "lost": lost_words(frames, archive),
+            "lost": ", ".join(filter(None, (lost_words(frames, archive), counted.get("late")))),
         }
         if self.live:
             rate_in, rate_out = self._rates()

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from streamer.frames.events import Frame, Series, SeriesEnd
+from streamer.frames.events import Frame, Gap, Series, SeriesEnd
 
 __all__ = ["SeriesAccount", "SeriesAccounts"]
 
@@ -18,6 +18,8 @@ class SeriesAccount(msgspec.Struct, kw_only=True):
     """Frames that the source said it has; None when it did not say."""
     received: int = 0
     """Frames that came."""
+    next: int = 0
+    """One more than the largest number of those that came or are known not to come."""
     end: str | None = None
     """How it ended, as the source said; None when it did not."""
     counters: dict[str, int] = {}
@@ -49,9 +51,30 @@ class SeriesAccounts:
 
     def receive(self, frame: Frame) -> None:
         """Enter a frame."""
-        self.by_name[frame.series].received += 1
+        account = self.by_name[frame.series]
+        account.received += 1
+        account.next = max(account.next, frame.frame + 1)
         self.n_frames += 1
         self.n_bytes += len(frame.data)
+
+    def skip(self, gap: Gap) -> None:
+        """Enter frames that will not come."""
+        account = self.by_name.get(gap.series)
+        if account is not None:
+            account.next = max(account.next, gap.first + gap.count)
+
+    def awaited(self) -> str:
+        """Say which frames of open series were announced and are still to come; empty if none."""
+        count, places = 0, []
+        for name in self.open:
+            account = self.by_name[name]
+            first, stop = account.next, account.announced or 0
+            if first < stop:
+                count += stop - first
+                places.append(f"{name}: {first}" + (f" to {stop - 1}" if first < stop - 1 else ""))
+        if not places:
+            return ""
+        return f"{count:,} announced and not come ({'; '.join(places)})"
 
     def end(self, end: SeriesEnd) -> None:
         """Enter how the source ended a series; it is open until `close`."""

@@ -25,6 +25,8 @@ __all__ = ["Ingest"]
 
 _AT_ONCE = 64
 _SILENT_S = 2.0
+_LATE_S, _LATE_FRAMES = 5.0, 3.0
+"""After so long, and so many times the time of a frame, what was announced is late."""
 
 
 class Ingest:
@@ -83,6 +85,7 @@ class Ingest:
         self._seq = incarnation * EPOCH if source.live else 0
         self._stopping = False
         self._heard = time.monotonic()
+        self._patience_s = _LATE_S
         if self._seq:
             # The sink stops waiting for what this node's predecessor had in hand.
             reason = "the ingest node was started again"
@@ -145,7 +148,9 @@ class Ingest:
         self._metrics.queues.show_series([series[name] for name in self._accounts.open])
         self._metrics.flow.count_incidents(self._source.counters)
         words = ", ".join(f"{count:,} {name}" for name, count in ignored.items())
-        info = {"ignored": words, "series": json.dumps(series), **self._info}
+        is_late = self._source.live and self._silent_s > self._patience_s
+        late = self._accounts.awaited() if is_late else ""
+        info = {"ignored": words, "series": json.dumps(series), "late": late, **self._info}
         return self._doing(), {name: float(figure) for name, figure in stats.items()}, info
 
     def close(self) -> None:
@@ -166,10 +171,15 @@ class Ingest:
             return "window full, holding the source back"
         if not self._accounts.open:
             return "waiting for a series"
-        series, silent = self._accounts.open[-1], time.monotonic() - self._heard
-        if silent > _SILENT_S:
-            return f"no frame of series {series} for {silent:.0f} s"
+        series = self._accounts.open[-1]
+        if self._silent_s > _SILENT_S:
+            return f"no frame of series {series} for {self._silent_s:.0f} s"
         return f"reading series {series}"
+
+    @property
+    def _silent_s(self) -> float:
+        """Seconds in which the source could have given something, and did not."""
+        return time.monotonic() - self._heard
 
     @property
     def _may_read(self) -> bool:
@@ -178,6 +188,7 @@ class Ingest:
     def _read(self) -> int:
         """Take what the source has, as far as there is room, and send it on."""
         if not self._may_read:
+            self._heard = time.monotonic()  # nobody listened
             return 0
         begun = time.perf_counter()
         room = self._delivery.window.room(_AT_ONCE)
@@ -197,6 +208,7 @@ class Ingest:
             if isinstance(event, Series):
                 self._begin(event)
             elif isinstance(event, Gap):
+                self._accounts.skip(event)
                 self._delivery.tell(replace(event, seq=self._next_seq(), time_ns=time.time_ns()))
             elif event.series in self._accounts.open:
                 self._accounts.end(event)
@@ -224,6 +236,7 @@ class Ingest:
 
     def _begin(self, series: Series) -> None:
         self._close_all("new series")
+        self._patience_s = max(_LATE_S, _LATE_FRAMES * (series.frame_time_s or 0.0))
         self._accounts.begin(series)
         self._metrics.flow.series.inc()
         self._leave()

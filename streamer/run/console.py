@@ -193,6 +193,8 @@ def _trouble(now: Snapshot) -> str:
     words = [f"{count:,} {what}" for count, what in facts if count]
     if delivery.ignored:
         words.append(f"messages of the source not used: {delivery.ignored}")
+    if now.late:
+        words.append(now.late)
     words += [f"{trouble} ({count:,} times)" for trouble, count in now.troubles.items()]
     return ", ".join(words)
 

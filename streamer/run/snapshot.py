@@ -87,6 +87,8 @@ class Snapshot:
     disagreement_px: float | None
     """Median distance of the model's positions from fits, if any were made."""
     nodes: list[NodeView]
+    late: str
+    """Frames that were announced and do not come, in words, while a live source is silent."""
     troubles: dict[str, int]
     """What went wrong beside the run, and how often."""
 
@@ -127,6 +129,7 @@ def take_snapshot(
         delivery=Delivery.of(supervisor),
         disagreement_px=disagreement(supervisor),
         nodes=[_node_view(node) for node in nodes.values()],
+        late=ingest.status.info.get("late", "") if ingest.status else "",
         troubles=dict(troubles or {}),
     )
 

@@ -441,9 +441,11 @@ def test_a_run_whose_launcher_died_is_over(tmp_path):
     launcher = this_process()
     folder.write_summary(folder.read_summary() | {"launcher": launcher})
     now = {"phase": "running", "elapsed_s": 3.0, "received": 9, "frames": {"done": 7}}
+    now["late"] = "2 announced and not come (1: 7 to 8)"
     (folder.path / "live.json").write_text(json.dumps(now))
     state, archive = RunState(folder.path), Archive(folder.path)
     assert state.live
+    assert state.health(archive)["lost"] == "2 announced and not come (1: 7 to 8)"
     launcher["start"] -= 1  # a process of that number that is not there any more
     folder.write_summary(folder.read_summary() | {"launcher": launcher})
     for _ in range(2):

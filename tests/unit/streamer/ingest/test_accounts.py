@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from streamer.frames.events import Series, SeriesEnd
+from streamer.frames.events import Gap, Series, SeriesEnd
 from streamer.ingest.accounts import SeriesAccounts
 from tests.unit.streamer.ingest.frames import frames
 
@@ -37,3 +37,21 @@ def test_what_a_predecessor_counted_is_gone_on_with():
     second.receive(*frames(1, 2, "a"))
     assert second.as_dict() == {"a": {"announced": 9, "received": 2}}
     assert second.n_frames == 1
+
+
+def test_what_was_announced_and_has_not_come_is_named():
+    accounts = SeriesAccounts()
+    assert accounts.awaited() == ""
+    accounts.begin(Series(name="a", n_frames=12))
+    accounts.begin(Series(name="b"))
+    accounts.receive(*frames(3, 4, "a"))
+    assert accounts.awaited() == "8 announced and not come (a: 4 to 11)"
+    accounts.skip(Gap(series="a", first=4, count=7, reason="lost"))
+    accounts.skip(Gap(series="gone", first=4, count=7, reason="lost"))
+    assert accounts.awaited() == "1 announced and not come (a: 11)"
+    accounts.receive(*frames(11, 12, "a"))
+    assert accounts.awaited() == ""
+    accounts.begin(Series(name="c", n_frames=2_000_000_000))
+    assert accounts.awaited() == "2,000,000,000 announced and not come (c: 0 to 1999999999)"
+    accounts.close("c")
+    assert accounts.awaited() == ""

@@ -394,3 +394,25 @@ def test_a_will_that_cannot_be_written_stops_nothing(make, tmp_path, caplog):
     rig.settle()
     assert len(rig.frames) == 3
     assert "a successor could not go on with the open series" in caplog.text
+
+
+def test_frames_that_a_silent_detector_announced_are_named(make, monkeypatch):
+    source = Resumable([Series(name="1", n_frames=9, frame_time_s=0.1), *frames(0, 3)])
+    rig = make(source)
+    rig.turn(3)
+    assert rig.ingest.report()[2]["late"] == ""
+    monkeypatch.setattr(rig.ingest, "_heard", time.monotonic() - 6.0)
+    rig.turn(1)
+    assert rig.ingest.report()[2]["late"] == "6 announced and not come (1: 3 to 8)"
+    source.events += frames(3, 4)
+    rig.turn(1)
+    assert rig.ingest.report()[2]["late"] == ""
+
+
+def test_a_source_that_is_held_back_is_not_late(make, monkeypatch):
+    source = Resumable([Series(name="1", n_frames=9), *frames(0, 9)])
+    rig = make(source, {"overload": "wait", "transport": {"window_frames": 2}})
+    rig.turn(3)
+    monkeypatch.setattr(rig.ingest, "_heard", time.monotonic() - 6.0)
+    rig.turn(1)
+    assert rig.ingest.report()[2]["late"] == ""

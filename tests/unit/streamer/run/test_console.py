@@ -25,6 +25,7 @@ def snapshot(**changes):
         "delivery": Delivery(),
         "disagreement_px": 0.012,
         "nodes": [NodeView("sink", "putting results on disk", "100 frames", 0, 4711, True)],
+        "late": "",
         "troubles": {},
     }
     return Snapshot(**{**facts, **changes})
@@ -51,6 +52,7 @@ def test_what_went_wrong_is_said_in_words():
     bad = snapshot(
         frames={"done": 90, "failed": 2, "missing": 5, "shed": 3},
         delivery=Delivery(redelivered=7, restarts=1, ignored="4 stray"),
+        late="8 announced and not come",
         troubles={"live.json cannot be written": 8},
     )
     for view_class, terminal in ((PlainView, False), (LiveView, True)):
