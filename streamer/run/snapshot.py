@@ -62,6 +62,7 @@ class Delivery:
             restarts=supervisor.restarted,
             refused=int(sum(node.stat("refused") for node in nodes.values())),
             ignored=ingest.info.get("ignored", "") if ingest else "",
+            disk_errors=int(nodes["sink"].stat("disk_errors")),
         )
 
 

@@ -39,7 +39,15 @@ class Supervisor:
 
     def __init__(self):
         self.nodes = {
-            "sink": Node("sink", {"feed": "tcp://x:1"}, done=30, missing=2, duplicate=3, refused=1),
+            "sink": Node(
+                "sink",
+                {"feed": "tcp://x:1"},
+                done=30,
+                missing=2,
+                duplicate=3,
+                refused=1,
+                disk_errors=9,
+            ),
             "gpu-0": Node("gpu-0", redelivered=5, disagreement_px=0.01),
             "gpu-1": Node("gpu-1", redelivered=6, disagreement_px=0.02, refused=3),
             "ingest": Node("ingest", {"ignored": "4 stray"}, redelivered=7, received=40),
@@ -49,7 +57,7 @@ class Supervisor:
 def test_a_snapshot_sums_what_the_nodes_have_counted_and_status_reads_it_from_its_file(tmp_path):
     now = take_snapshot(Supervisor(), "x.h5", 0.0, 480)
     assert now.delivery == Delivery(
-        redelivered=18, duplicates=3, restarts=2, refused=4, ignored="4 stray"
+        redelivered=18, duplicates=3, restarts=2, refused=4, ignored="4 stray", disk_errors=9
     )
     assert (now.settled, now.received, now.disagreement_px) == (32, 40, 0.02)
     run = RunFolder.create(tmp_path / "run")
