@@ -59,9 +59,9 @@ class Ranges:
         starts[i:j], stops[i:j] = [first], [stop]
         return new
 
-    def drop_first(self) -> None:
-        """Forget the range with the smallest numbers."""
-        del self._starts[0], self._stops[0]
+    def pop_first(self) -> range:
+        """Take out the range with the smallest numbers."""
+        return range(self._starts.pop(0), self._stops.pop(0))
 
     def gaps(self) -> list[range]:
         """Return what is missing between the first and the last number."""

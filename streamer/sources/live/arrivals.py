@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Literal
 
 from streamer.frames.bounds import LAST_FRAME
+from streamer.frames.ranges import Ranges
 
 __all__ = ["Arrivals"]
 
 _HORIZON = 64
 """Frames that must come after a gap before it is believed: senders may swap frames."""
 _FARTHEST_JUMP = 10_000_000
+_MOST_GAPS = 4096
+"""That are remembered, to tell frames that come late from duplicates: the newest."""
 
 
 class Arrivals:
@@ -31,8 +34,8 @@ class Arrivals:
         self.last = first - 1
         """Highest frame that has come."""
         self._next = first  # all frames below have come or were reported
-        self._ahead: set[int] = set()  # those above that have come
-        self._lost: list[range] = []
+        self._ahead = Ranges()  # those above that have come, or will not
+        self._lost = Ranges()
 
     def can_be(self, frame: object) -> bool:
         """Tell whether a frame number is one: a damaged one would make a gap without end."""
@@ -45,48 +48,46 @@ class Arrivals:
     def book(self, frame: int) -> Literal["new", "duplicate", "late"]:
         """Enter a frame; ``late`` is one that was already reported as lost."""
         if frame < self._next:
-            return "late" if any(frame in lost for lost in reversed(self._lost)) else "duplicate"
-        if frame in self._ahead:
+            return "late" if frame in self._lost else "duplicate"
+        if not self._ahead.add(frame):
             return "duplicate"
-        self._ahead.add(frame)
         self.last = max(self.last, frame)
         self._advance()
         return "new"
 
     def book_lost(self, frames: range) -> list[range]:
         """Enter frames that will not come; return those that had not been entered before."""
-        entered: list[range] = []
-        for frame in frames:
-            if self.book(frame) != "new":
-                continue
-            if entered and entered[-1].stop == frame:
-                entered[-1] = range(entered[-1].start, frame + 1)
-            else:
-                entered.append(range(frame, frame + 1))
+        first = max(frames.start, self._next)
+        entered = self._ahead.add(first, frames.stop - first)
+        if entered:
+            self.last = max(self.last, entered[-1].stop - 1)
+            self._advance()
         return entered
 
     def take_gaps(self) -> list[range]:
         """Return the frames that are given up from now on."""
         gaps = []
-        while self._ahead and self.last - (resumed := min(self._ahead)) >= _HORIZON:
-            gaps.append(self._give_up(resumed))
+        while self._ahead and self.last - self._ahead.first >= _HORIZON:
+            gaps.append(self._give_up())
         return gaps
 
     def finish(self) -> list[range]:
         """Return all frames before the last one that did not come."""
         gaps = []
         while self._ahead:
-            gaps.append(self._give_up(min(self._ahead)))
+            gaps.append(self._give_up())
         return gaps
 
-    def _give_up(self, resumed: int) -> range:
-        gap = range(self._next, resumed)
-        self._lost.append(gap)
-        self._next = resumed
+    def _give_up(self) -> range:
+        """Give up what is missing before the frames that came next."""
+        gap = range(self._next, self._ahead.first)
+        self._lost.add(gap.start, gap.stop - gap.start)
+        if self._lost.n_ranges > _MOST_GAPS:
+            self._lost.pop_first()
+        self._next = gap.stop
         self._advance()
         return gap
 
     def _advance(self) -> None:
-        while self._next in self._ahead:
-            self._ahead.remove(self._next)
-            self._next += 1
+        if self._ahead and self._ahead.first == self._next:
+            self._next = self._ahead.pop_first().stop

@@ -31,6 +31,6 @@ def test_a_range_without_end_is_one_entry():
     assert ranges.add(0, 10**15) == [range(7), range(8, 10**15)]
     assert (ranges.n_ranges, ranges.total) == (1, 10**15)
     ranges.add(2 * 10**15)
-    ranges.drop_first()
+    assert ranges.pop_first() == range(10**15)
     assert 7 not in ranges
     assert 2 * 10**15 in ranges
