@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -9,6 +10,10 @@ import msgspec
 from streamer.frames.events import Frame, Gap, Series, SeriesEnd
 
 __all__ = ["SeriesAccount", "SeriesAccounts"]
+
+
+_TIMES = 8
+"""How often what is new is told: a report may be lost."""
 
 
 class SeriesAccount(msgspec.Struct, kw_only=True):
@@ -43,11 +48,18 @@ class SeriesAccounts:
         """Frames that came while these accounts were kept."""
         self.n_bytes = 0
         """Coded pixels of those frames."""
+        self._untold: dict[str, int] = {}  # how often they are still to be told
+
+    def adopt(self, accounts: Mapping[str, SeriesAccount]) -> None:
+        """Take over what another node left."""
+        self.by_name |= accounts
+        self._untold |= dict.fromkeys(accounts, _TIMES)
 
     def begin(self, series: Series) -> None:
         """Open an account; one that another node left is gone on with."""
         self.open.append(series.name)
         self.by_name.setdefault(series.name, SeriesAccount(announced=series.n_frames))
+        self._untold[series.name] = _TIMES
 
     def receive(self, frame: Frame) -> None:
         """Enter a frame."""
@@ -84,7 +96,13 @@ class SeriesAccounts:
     def close(self, name: str) -> None:
         """Note that nothing more of a series will come."""
         self.open.remove(name)
+        self._untold[name] = _TIMES
 
-    def as_dict(self) -> dict[str, dict[str, Any]]:
-        """Return all as ``run.json`` has them."""
-        return {name: account.as_dict() for name, account in self.by_name.items()}
+    def news(self) -> dict[str, dict[str, Any]]:
+        """Return those that are open or have changed lately, as ``run.json`` has them.
+
+        Each change is told a few times; what there is of other series was told before.
+        """
+        told = {name: self.by_name[name].as_dict() for name in (*self._untold, *self.open)}
+        self._untold = {name: left - 1 for name, left in self._untold.items() if left > 1}
+        return told

@@ -140,7 +140,7 @@ class Ingest:
             "workers": self._delivery.n_workers,
             "ignored": sum(ignored.values()),
         }
-        series = self._accounts.as_dict()
+        series = self._accounts.news()
         self._metrics.queues.window.set(stats["window"])
         self._metrics.queues.backlog.set(stats["backlog"])
         self._metrics.queues.spool.set(self._backlog.size)
@@ -150,7 +150,8 @@ class Ingest:
         words = ", ".join(f"{count:,} {name}" for name, count in ignored.items())
         is_late = self._source.live and self._silent_s > self._patience_s
         late = self._accounts.awaited() if is_late else ""
-        info = {"ignored": words, "series": json.dumps(series), "late": late, **self._info}
+        books = {f"series/{name}": json.dumps(book) for name, book in series.items()}
+        info = {"ignored": words, "late": late, **books, **self._info}
         return self._doing(), {name: float(figure) for name, figure in stats.items()}, info
 
     def close(self) -> None:
@@ -255,7 +256,7 @@ class Ingest:
         """Go on where the node that died left off, as far as the source can."""
         state = self._state_file.take()
         if state is not None and isinstance(self._source, Resumable):
-            self._accounts.by_name |= state.accounts
+            self._accounts.adopt(state.accounts)
             self._source.resume(list(state.accounts), state.opening)
 
     def _leave(self) -> None:

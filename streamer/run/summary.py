@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -68,26 +69,37 @@ def summarise(
 
 def _series(frames: pa.Table, supervisor: Supervisor | None) -> dict[str, dict[str, Any]]:
     """Return the books of each series: announced, received and lost frames."""
-    status = supervisor.nodes["ingest"].status if supervisor is not None else None
-    books = _read_books(status.info.get("series", "{}") if status else "{}")
-    names = frames["series"].unique().to_pylist()
-    for name in [*books, *(name for name in names if name not in books)]:
-        rows = frames.filter(pc.equal(frames["series"], name))
-        for state in STATES:
-            those = _in_state(rows, state)
-            books.setdefault(name, {})[state] = _n_frames(those)
-            if state == "missing":
-                books[name]["missing_frames"] = _ranges(those)[:_RANGES]
+    books = {} if supervisor is None else _told(supervisor.nodes["ingest"].info)
+    for name in frames["series"].unique().to_pylist():
+        books.setdefault(name, {})
+    for book in books.values():
+        book |= {**dict.fromkeys(STATES, 0), "missing_frames": []}
+    sums = frames.group_by(["series", "state"]).aggregate([("count", "sum")])
+    for one in sums.to_pylist():
+        books[one["series"]][one["state"]] = one["count_sum"]
+    lost = _in_state(frames, "missing").sort_by([("series", "ascending"), ("frame", "ascending")])
+    columns = (lost[name].to_pylist() for name in ("series", "frame", "count"))
+    for name, first, count in zip(*columns, strict=True):
+        ranges = books[name]["missing_frames"]
+        if ranges and ranges[-1][1] == first - 1:
+            ranges[-1][1] += count
+        elif len(ranges) < _RANGES:
+            ranges.append([first, first + count - 1])
     return books
 
 
-def _read_books(text: str) -> dict[str, dict[str, Any]]:
-    """Return what the ingest node said of each series; nothing where that cannot be read."""
-    try:
-        return msgspec.json.decode(text, type=dict[str, dict[str, Any]])
-    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        logger.warning("what the ingest node said of the series is left out: %s", error)
-        return {}
+def _told(info: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Return what the ingest node told of each series; what cannot be read is left out."""
+    books = {}
+    for key, text in info.items():
+        kind, _, name = key.partition("/")
+        if kind != "series":
+            continue
+        try:
+            books[name] = msgspec.json.decode(text, type=dict[str, Any])
+        except (ValueError, RecursionError) as error:
+            logger.warning("what the ingest node told of series %s is left out: %s", name, error)
+    return books
 
 
 def _in_state(frames: pa.Table, state: str) -> pa.Table:
@@ -96,18 +108,6 @@ def _in_state(frames: pa.Table, state: str) -> pa.Table:
 
 def _n_frames(frames: pa.Table) -> int:
     return int(pc.sum(frames["count"]).as_py() or 0)
-
-
-def _ranges(frames: pa.Table) -> list[list[int]]:
-    """Return first and last of each run of frame numbers that follow each other."""
-    order = np.argsort(frames["frame"].to_numpy())
-    if not len(order):
-        return []
-    first = frames["frame"].to_numpy()[order]
-    last = first + frames["count"].to_numpy()[order] - 1
-    breaks = np.flatnonzero(first[1:] - last[:-1] > 1)
-    starts, stops = first[np.append(0, breaks + 1)], last[np.append(breaks, len(last) - 1)]
-    return [[int(a), int(b)] for a, b in zip(starts, stops, strict=True)]
 
 
 def _add_figures(summary: dict[str, Any], supervisor: Supervisor) -> None:

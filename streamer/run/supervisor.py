@@ -64,6 +64,8 @@ class NodeProcess:
     """When it is to be started again."""
     past: dict[str, float] = field(default_factory=dict)
     """What its predecessors had counted when they died."""
+    info: dict[str, str] = field(default_factory=dict)
+    """The newest of each fact that it, or a predecessor, has told: not every report has all."""
 
     @property
     def alive(self) -> bool:
@@ -156,6 +158,7 @@ class Supervisor:
             if node and node.process and isinstance(header, Status):
                 if header.pid == node.process.pid:
                     node.status = _countable(header)
+                    node.info |= header.info
 
     def stop(self) -> None:
         """Ask for an end: what was taken in is finished first."""

@@ -15,7 +15,7 @@ def test_each_series_has_an_account_of_its_own():
     accounts.close("a")
     assert accounts.open == ["b"]
     assert (accounts.n_frames, accounts.n_bytes) == (7, 56)
-    assert accounts.as_dict() == {
+    assert accounts.news() == {
         "a": {"announced": 3, "received": 2, "end": "abort: why", "stray": 2},
         "b": {"announced": None, "received": 5},
     }
@@ -25,17 +25,17 @@ def test_a_series_that_is_closed_by_another_has_no_end_of_its_own():
     accounts = SeriesAccounts()
     accounts.begin(Series(name="a", n_frames=3))
     accounts.close("a")
-    assert accounts.as_dict() == {"a": {"announced": 3, "received": 0}}
+    assert accounts.news() == {"a": {"announced": 3, "received": 0}}
 
 
 def test_what_a_predecessor_counted_is_gone_on_with():
     first, second = SeriesAccounts(), SeriesAccounts()
     first.begin(Series(name="a", n_frames=9))
     first.receive(*frames(0, 1, "a"))
-    second.by_name |= first.by_name
+    second.adopt(first.by_name)
     second.begin(Series(name="a", n_frames=9))
     second.receive(*frames(1, 2, "a"))
-    assert second.as_dict() == {"a": {"announced": 9, "received": 2}}
+    assert second.news() == {"a": {"announced": 9, "received": 2}}
     assert second.n_frames == 1
 
 
@@ -55,3 +55,22 @@ def test_what_was_announced_and_has_not_come_is_named():
     assert accounts.awaited() == "2,000,000,000 announced and not come (c: 0 to 1999999999)"
     accounts.close("c")
     assert accounts.awaited() == ""
+
+
+def test_what_has_not_changed_is_told_no_more():
+    accounts = SeriesAccounts()
+    for number in range(1000):
+        accounts.begin(Series(name=str(number)))
+        accounts.receive(*frames(0, 1, str(number)))
+        if number < 998:
+            accounts.close(str(number))
+        if number % 10 == 0:
+            accounts.news()
+    told = [accounts.news() for _ in range(20)]
+    assert [set(one) for one in told[8:]] == [{"998", "999"}] * 12
+    assert "997" in told[7], "a report or two may be lost"
+    accounts.receive(*frames(1, 2, "999"))
+    assert accounts.news()["999"]["received"] == 2
+    accounts.end(SeriesEnd(series="999"))
+    accounts.close("999")
+    assert accounts.news()["999"]["end"] == "end"

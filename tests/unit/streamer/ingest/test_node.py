@@ -364,9 +364,8 @@ def test_a_node_that_dies_leaves_its_open_series_to_the_next(make, tmp_path):
     second.settle()
     assert second.series == ["1"]
     assert [frame.frame for frame, _ in second.frames] == [5, 6, 7, 8]
-    books = json.loads(second.ingest.report()[2]["series"])
-    assert books["1"]["announced"] == 9
-    assert books["1"]["end"] == "end"
+    book = json.loads(second.ingest.report()[2]["series/1"])
+    assert (book["announced"], book["end"]) == (9, "end")
     second.ingest.close()
     assert not (tmp_path / "ingest_state.msgpack").exists()
 

@@ -155,9 +155,9 @@ def test_a_folder_that_is_removed_ends_the_run_in_one_line(run, out):
     assert not out.exists()
 
 
-@pytest.mark.parametrize("text", ["no json", "[1]", '{"a": 1}', "[" * 100_000])
+@pytest.mark.parametrize("text", ["no json", "[1]", "1", "[" * 100_000])
 def test_what_nobody_can_read_of_the_series_is_left_out(tmp_path, text):
     supervisor = Nodes()
-    supervisor.nodes["ingest"] = Node("ingest", {"series": text})
+    supervisor.nodes["ingest"] = Node("ingest", {"series/a": text})
     folder = RunFolder.create(tmp_path / "run")
     assert summarise(folder, "x.h5", 0.0, 1.0, supervisor, "done")["series"] == {}

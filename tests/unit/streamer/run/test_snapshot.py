@@ -26,7 +26,8 @@ class Node:
         self.spec = NodeSpec(
             name=name, source="", out="", endpoints={}, detectors=1, gpus=1, patch_size=11
         )
-        self.status = Status(name, 1, "running", "", 0, stats, info or {})
+        self.info = info or {}
+        self.status = Status(name, 1, "running", "", 0, stats, self.info)
 
     def stat(self, name):
         return self.status.stats.get(name, 0.0)

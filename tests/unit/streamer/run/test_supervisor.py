@@ -125,3 +125,12 @@ def test_a_node_that_cannot_be_started_again_is_tried_again(supervisor, clock, m
     supervisor.poll(0)
     assert gpu.alive
     assert gpu.restarts == 1
+
+
+def test_what_a_node_has_told_once_is_kept(supervisor):
+    sink = supervisor.nodes["sink"]
+    for info in ({"series/1": "a", "feed": "x"}, {"series/2": "b"}, {"series/1": "c"}):
+        status = Status("sink", sink.process.pid, "draining", "", 0, {}, info)
+        supervisor.reports.send_multipart(pack(status))
+        supervisor.poll(0.05)
+    assert sink.info == {"series/1": "c", "series/2": "b", "feed": "x"}
