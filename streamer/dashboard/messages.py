@@ -20,9 +20,9 @@ starts in the run. With one series both are the same.
     shape ([rows, cols] or null). Sent again when anything but n_frames has changed.
 ``health``
     phase, frames_in_hz, frames_out_hz, latency_ms, backlog, lost (plain words, empty when nothing
-    is), frames {done, failed, missing, shed}, peaks, disagreement_px, viewers, dropped (messages
-    this viewer was too slow for), elapsed_s, stale_s (seconds since the run said anything), live,
-    n_frames. Rates, latency and disagreement are null where not known.
+    is lost or late), frames {done, failed, missing, shed}, peaks, disagreement_px, viewers, dropped
+    (messages this viewer was too slow for), elapsed_s, stale_s (seconds since the run said
+    anything), live, n_frames. Rates, latency and disagreement are null where not known.
 ``image``
     series, frame, time_ns, shape [rows, cols], binning (detector pixels per image pixel), low, high
     (counts at levels 1 and 255), knee (counts above low up to which levels are about linear),

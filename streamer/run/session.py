@@ -100,7 +100,12 @@ class Session:
                 patch_size=patch_size,
                 cuda_devices=cuda_devices(),
             )
-        print_summary(self.console, summary)
+        try:
+            print_summary(self.console, summary)
+        except BrokenPipeError:
+            raise
+        except OSError as error:  # it is all in run.json
+            logger.warning("the summary cannot be printed: %s", error.strerror)
         if config.report.auto:
             self._report(out)
         _raise_for_lost(summary["frames"], out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 
 import numpy as np
@@ -205,3 +206,12 @@ def test_a_mistake_that_shows_when_the_run_begins_leaves_an_empty_folder_empty(s
     with pytest.raises(UserError, match=r"metrics\.targets"):
         session().run(config, "x.npy", out)
     assert not list(out.iterdir())
+
+
+def test_a_summary_that_cannot_be_printed_is_no_failed_run(session, execute, said, tmp_path):
+    def write(text):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    said.write = write
+    session().run(load_config(None, [], QUIET), "x.npy", tmp_path / "run")
+    assert len(execute.calls) == 1
