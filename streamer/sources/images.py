@@ -63,10 +63,11 @@ def _frames(path: Path, what: str) -> Iterator[NDArray[Any]]:
     if file.suffix == ".npy" and file.is_file():
         # The one format in which masks are of type bool, which no detector sends.
         try:
-            array = np.load(file, allow_pickle=False)
-        except (OSError, ValueError):
+            # Mapped, so that no memory is taken for what is declared and not there.
+            array = np.load(file, mmap_mode="r", allow_pickle=False)
+        except Exception:  # of any type: numpy parses a header as if it were Python
             raise UserError(f"{what} {path} is not a .npy file of numbers") from None
-        if array.ndim in (2, 3) and array.dtype.kind in "biuf":
+        if array.ndim in (2, 3) and array.size and array.dtype.kind in "biuf":
             yield from array.reshape(-1, *array.shape[-2:])
             return
         raise UserError(f"{what} {path} holds {array.ndim}-D {array.dtype}: it must be an image")

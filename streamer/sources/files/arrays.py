@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
-import zlib
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,15 +19,9 @@ from streamer.sources.files.recording import PlainReader, RecordingReader
 
 __all__ = ["open_npy", "open_npz"]
 
-_ARRAY_ERRORS = (
-    ValueError,
-    EOFError,
-    OSError,
-    KeyError,
-    SyntaxError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
+_LONGEST_HEADER = 10_000
+_MOST_DEFLATED = 1032
+"""Bytes that one byte can stand for in an archive."""
 
 
 def open_npy(path: Path, config: SourceConfig) -> RecordingReader:
@@ -46,7 +40,9 @@ def open_npy(path: Path, config: SourceConfig) -> RecordingReader:
         if fortran:
             array = np.load(path, mmap_mode="r", allow_pickle=False)
             return _of_array(path.stem, array, config)
-    except _ARRAY_ERRORS as error:
+    except UserError:
+        raise
+    except Exception as error:  # of any type: numpy parses a header as if it were Python
         raise _damaged(path, error) from None
     n_frames = shape[0] if len(shape) == 3 else 1
     coded = plain_frames(path, offset, n_frames, (shape[-2], shape[-1]), dtype)
@@ -66,18 +62,28 @@ def open_npz(path: Path, key: str | None, config: SourceConfig) -> RecordingRead
             names = [
                 name.removesuffix(".npy") for name in archive.namelist() if name[-4:] == ".npy"
             ]
-            headers = {}
+            headers: dict[str, tuple[tuple[int, ...], np.dtype[Any]]] = {}
+            sizes: dict[str, int] = {}
             for name in names:
                 with archive.open(f"{name}.npy") as file:
                     shape, _, dtype = _array_header(file)
                     headers[name] = (shape, dtype)
+                    sizes[name] = archive.getinfo(f"{name}.npy").file_size - file.tell()
         chosen = key or _choose(path, headers)
         if chosen not in headers:
             raise UserError(f"{path} has no array {chosen}: it has {', '.join(names) or 'none'}")
         check_frames(f"{path}::{chosen}", *headers[chosen])
+        shape, dtype = headers[chosen]
+        n_bytes = math.prod(shape) * dtype.itemsize
+        if not n_bytes <= sizes[chosen] <= path.stat().st_size * _MOST_DEFLATED:
+            raise ValueError(f"{n_bytes} bytes are declared and not there")
         with np.load(path, allow_pickle=False) as arrays:
             array = arrays[chosen]
-    except _ARRAY_ERRORS as error:
+    except UserError:
+        raise
+    except MemoryError:
+        raise UserError(f"{path} does not fit into memory: save its frames as .npy") from None
+    except Exception as error:  # of any type, as zipfile and numpy let through
         raise _damaged(path, error) from None
     return _of_array(path.stem, array, config)
 
@@ -104,6 +110,10 @@ def _damaged(path: Path, error: Exception) -> UserError:
 def _array_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     """Read shape, order and dtype of an array without its numbers."""
     version = np.lib.format.read_magic(file)
+    start, n_bytes = file.tell(), 2 if version == (1, 0) else 4
+    if int.from_bytes(file.read(n_bytes), "little") > _LONGEST_HEADER:
+        raise ValueError("its header is too long")
+    file.seek(start)
     read = np.lib.format.read_array_header_1_0
     if version != (1, 0):
         read = np.lib.format.read_array_header_2_0

@@ -18,7 +18,7 @@ import numpy as np
 from streamer.config import SourceConfig
 from streamer.errors import UserError
 from streamer.frames.events import Pixels, Series
-from streamer.frames.pixels import as_bytes
+from streamer.frames.pixels import MAX_FRAME_BYTES, as_bytes
 from streamer.sources.files.headers import HeaderMetadata, of_keys, of_pilatus
 from streamer.sources.files.plain import check_frames, one_line
 from streamer.sources.files.recording import PlainReader, RecordingReader
@@ -61,6 +61,7 @@ def open_cbf(path: Path, config: SourceConfig) -> RecordingReader:
     image = CbfImage()
     try:
         data = _bytes(path)
+        _check_cbf(data)
         # fabio goes on with what is damaged, so that only the header is read by it.
         coded = image.read(io.BytesIO(data), only_raw=True)
         header = image.header
@@ -77,6 +78,8 @@ def open_cbf(path: Path, config: SourceConfig) -> RecordingReader:
             int(header["X-Binary-Size-Fastest-Dimension"]),
         )
         dtype = _cbf_dtype(header)
+        if min(shape) < 1 or shape[0] * shape[1] > len(coded):  # a pixel takes a byte at least
+            raise ValueError(f"{shape[0]} x {shape[1]} pixels in {len(coded)} bytes")
         pixels = decByteOffset(coded, size=shape[0] * shape[1], dtype=dtype)
         pixels = np.ascontiguousarray(pixels, dtype).reshape(shape)
     except Exception as error:  # of any type: fabio trusts what a damaged file says
@@ -114,14 +117,19 @@ def open_fabio(path: Path, config: SourceConfig) -> RecordingReader:
             reason = one_line(error)
     if reason:
         raise UserError(f"{path} cannot be read by fabio: {reason}")
-    check_frames(str(path), shape, dtype, (2,))
-    known = of_keys(header)
+    try:
+        check_frames(str(path), shape, dtype, (2,))
+        known = of_keys(header)
+    except UserError:
+        image.close()
+        raise
 
     def read(frame: int) -> Pixels | str:
         try:
             # A copy, or the image keeps the pixels of all frames that were ever read.
             found = copy(image.get_frame(frame))
             pixels = np.asarray(found.data)
+            check_frames(path.name, pixels.shape, pixels.dtype, (2,))
         except Exception as error:
             return f"{path.name}: frame {frame} cannot be read ({one_line(error)})"
         if getattr(found, "incomplete_data", False):
@@ -147,10 +155,28 @@ def open_fabio(path: Path, config: SourceConfig) -> RecordingReader:
 
 def _bytes(path: Path) -> bytes:
     """Return the content of a file that may be compressed as a whole."""
-    data = path.read_bytes()
-    if data.startswith(b"BZh"):
-        return bz2.decompress(data)
-    return gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
+    with path.open("rb") as file:
+        start = file.read(3)
+    if start != b"BZh" and not start.startswith(b"\x1f\x8b"):
+        return path.read_bytes()
+    with bz2.open(path) if start == b"BZh" else gzip.open(path) as packed:
+        data: bytes = packed.read(MAX_FRAME_BYTES + 1)
+    if len(data) > MAX_FRAME_BYTES:
+        raise ValueError(f"more than {MAX_FRAME_BYTES} bytes when it is unpacked")
+    return data
+
+
+def _check_cbf(data: bytes) -> None:
+    """Check what fabio would look for without end: the header of the pixels, and their start.
+
+    Raises
+    ------
+    ValueError
+        They are not there.
+    """
+    section = data.find(b"--CIF-BINARY-FORMAT-SECTION--")
+    if section < 0 or data.find(b"\x0c\x1a\x04\xd5", section) < 0:
+        raise ValueError("truncated in its header")
 
 
 def _cbf_dtype(header: Any) -> np.dtype[Any]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from streamer.frames.metadata import positive, time_of
+from streamer.frames.metadata import positive, time_of, unix_ns
 
 __all__ = ["HeaderMetadata", "of_keys", "of_marccd", "of_pilatus"]
 
@@ -106,7 +106,7 @@ def of_keys(header: Mapping[str, Any]) -> HeaderMetadata:
     latency, start = values.pop("latency"), values.pop("time")
     if values["frame_time"] is None and values["count_time"] and latency is not None:
         values["frame_time"] = values["count_time"] + latency
-    return _facts(values, None if start is None else round(start * 1e9), {})
+    return _facts(values, None if start is None else unix_ns(start * 1e9), {})
 
 
 def of_marccd(header: bytes) -> HeaderMetadata:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import glob
+import logging
 from pathlib import Path
 
 import h5py
 
 from streamer.config import SourceConfig
 from streamer.errors import UserError
+from streamer.frames.bounds import as_line
 from streamer.plugins import Plugins
 from streamer.sources.files.arrays import open_npy, open_npz
 from streamer.sources.files.fabio import fabio_reads, open_cbf, open_fabio
@@ -16,6 +18,7 @@ from streamer.sources.files.ge import is_ge, open_ge
 from streamer.sources.files.growing import Growing
 from streamer.sources.files.hdf5.recording import open_hdf5
 from streamer.sources.files.many import Files, natural_order, without_holes
+from streamer.sources.files.plain import one_line
 from streamer.sources.files.recording import ReaderPlugin, Recording, RecordingReader
 from streamer.sources.files.tiff import open_tiff
 
@@ -24,6 +27,9 @@ __all__ = ["READERS", "open_recording"]
 READERS: Plugins[ReaderPlugin] = Plugins("file format", "source.readers", ReaderPlugin, {})
 """By the ending of a file, for endings that are not ours."""
 
+logger = logging.getLogger(__name__)
+
+_LONGEST_LINE = 2000
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PACKED_MAGIC = (b"BZh", b"\x1f\x8b")
 _STACKS = {
@@ -99,7 +105,19 @@ def _open(text: str, config: SourceConfig) -> RecordingReader:
 
 
 def _open_file(path: Path, inner: str | None, config: SourceConfig) -> RecordingReader:
-    kind = _kind(path)
+    """Open a file; whatever is raised, and by whom, is that it cannot be read."""
+    try:
+        return _of_kind(_kind(path), path, inner, config)
+    except UserError as error:
+        raise UserError(as_line(str(error), _LONGEST_LINE)) from None
+    except Exception as error:  # of any type: those who read it trust what a damaged file says
+        logger.debug("%s cannot be read", path, exc_info=True)
+        raise UserError(
+            f"{path} is damaged or truncated ({one_line(error)}): copy it again"
+        ) from None
+
+
+def _of_kind(kind: str, path: Path, inner: str | None, config: SourceConfig) -> RecordingReader:
     if inner is not None and kind not in ("HDF5", "npz"):
         raise UserError(f"{path} is not an HDF5 or .npz file: leave out ::{inner}")
     match kind:

@@ -10,10 +10,14 @@ from typing import Any
 import numpy as np
 
 from streamer.errors import UserError
+from streamer.frames.bounds import as_line
 from streamer.frames.events import Pixels
-from streamer.frames.pixels import is_pixels
+from streamer.frames.pixels import MAX_FRAME_BYTES, is_pixels
 
-__all__ = ["check_frames", "one_line", "plain_frames"]
+__all__ = ["MOST_LOST", "check_frames", "one_line", "plain_frames"]
+
+MOST_LOST = 1 << 24
+"""Frames that may be declared and not be there."""
 
 
 def plain_frames(
@@ -31,12 +35,17 @@ def plain_frames(
     Raises
     ------
     UserError
-        Not even the first is there.
+        Not even the first is there, or too few of those that the header declares.
     """
     size = math.prod(shape) * dtype.itemsize
     n_there = min(n_frames, (path.stat().st_size - offset) // size)
     if n_there < 1:
         raise UserError(f"{path} is truncated: it has not one whole frame; copy it again")
+    if n_frames - n_there > MOST_LOST:
+        raise UserError(
+            f"{path} has a damaged header: it declares {n_frames} frames, {n_there} are there;"
+            " copy it again"
+        )
     view = np.memmap(path, np.uint8, "r").data
     cut_off = f"{path.name} is truncated: it has {n_there} of {n_frames} frames"
 
@@ -63,10 +72,15 @@ def check_frames(
         raise UserError(f"{where} holds {dtype}: frames are integers or floats")
     if len(shape) not in axes:
         raise UserError(f"{where} has shape {shape}: a stack of frames is (frames, rows, cols)")
-    if 0 in shape:
+    if min(shape) < 1:
         raise UserError(f"{where} has no frames (shape {shape})")
+    if math.prod(shape[-2:]) * np.dtype(dtype).itemsize > MAX_FRAME_BYTES:
+        raise UserError(
+            f"{where} declares frames of {shape[-2]} x {shape[-1]} {dtype}, more than the limit of"
+            f" {MAX_FRAME_BYTES} bytes: is its header damaged?"
+        )
 
 
 def one_line(error: BaseException) -> str:
     """Return what an error says in one line."""
-    return (str(error) or type(error).__name__).splitlines()[0]
+    return as_line((str(error).strip() or type(error).__name__).splitlines()[0])

@@ -11,8 +11,12 @@ import zmq
 from msgspec.structs import replace
 
 from streamer.config import SourceConfig
+from streamer.frames.bounds import as_line, bounded
 from streamer.frames.events import Event, Frame, Gap, Pixels, Series, SeriesEnd
+from streamer.frames.metadata import unix_ns
+from streamer.frames.pixels import unfit
 from streamer.plugins import Plugin
+from streamer.sources.files.plain import one_line
 
 __all__ = ["PlainReader", "ReaderPlugin", "Recording", "RecordingReader"]
 
@@ -180,12 +184,8 @@ class Recording:
 
     def picture(self, frame: int) -> Frame | Gap:
         """Return a frame by its number, out of turn."""
-        name = self._reader.series.name
-        coded = (
-            self._reader.coded(frame)
-            if 0 <= frame < len(self._reader)
-            else "there is no such frame"
-        )
+        name = bounded(self._reader.series).name
+        coded = self._coded(frame) if 0 <= frame < len(self._reader) else "there is no such frame"
         if isinstance(coded, str):
             return Gap(series=name, first=frame, count=1, reason=coded)
         return self._frame(name, frame, coded)
@@ -209,7 +209,7 @@ class Recording:
                 return self._end()
             return None if self._reader.awaits(following) else self._end()
         frame = numbers[self._place]
-        coded = self._reader.coded(frame)
+        coded = self._coded(frame)
         if not isinstance(coded, str):
             self._place += 1
             return self._frame(self._name, frame, coded)
@@ -218,14 +218,14 @@ class Recording:
         first = self._place
         self._place += 1
         if self._merge_gaps and numbers.step == 1:
-            while self._place < len(numbers) and self._reader.coded(numbers[self._place]) == coded:
+            while self._place < len(numbers) and self._coded(numbers[self._place]) == coded:
                 self._place += 1
         return Gap(series=self._name, first=frame, count=self._place - first, reason=coded)
 
     def _announce(self) -> Event | None:
         if len(self._reader) == 0 and self._reader.awaits(0):
             return None
-        series = self._reader.series
+        series = bounded(self._reader.series)
         self._name = series.name if self._round == 1 else f"{series.name}_{self._round}"
         self._place = 0
         n_frames = None if series.n_frames is None else len(self._numbers(series.n_frames))
@@ -240,5 +240,19 @@ class Recording:
         return SeriesEnd(series=self._name, reason=self._reader.end_reason)
 
     def _frame(self, series: str, frame: int, coded: Pixels) -> Frame:
-        time_ns = self._reader.time_ns(frame)
+        time_ns = self._exposed_ns(frame)
         return coded.as_frame(series, frame, time.time_ns() if time_ns is None else time_ns)
+
+    def _coded(self, frame: int) -> Pixels | str:
+        """Return the pixels of a frame, or the reason why they cannot be had, whatever it is."""
+        try:
+            coded = self._reader.coded(frame)
+        except Exception as error:  # of any type: readers trust what a damaged file says
+            return f"cannot be read ({one_line(error)})"
+        return as_line(coded) if isinstance(coded, str) else unfit(coded) or coded
+
+    def _exposed_ns(self, frame: int) -> int | None:
+        try:
+            return unix_ns(self._reader.time_ns(frame))
+        except Exception:
+            return None

@@ -101,7 +101,8 @@ class _Padded:
 
     def readinto(self, buffer: bytearray) -> int:
         """Fill a buffer with bytes from here on."""
-        n_read = os.preadv(self._file, [buffer], self._at)
+        there = 0 <= self._at < os.fstat(self._file).st_size  # HDF5 goes where the file says
+        n_read = os.preadv(self._file, [buffer], self._at) if there else 0
         view = memoryview(buffer).cast("B")
         view[n_read:] = bytes(len(view) - n_read)
         self._at += len(view)

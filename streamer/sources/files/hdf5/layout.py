@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from streamer.errors import UserError
 from streamer.frames.events import Pixels
-from streamer.frames.pixels import is_pixels
+from streamer.frames.pixels import MAX_FRAME_BYTES, is_pixels
 from streamer.sources.files.hdf5.chunks import Decoded, FrameStack, file_name, open_stack
 from streamer.sources.files.hdf5.files import is_being_written, is_truncated, open_file
 from streamer.sources.files.hdf5.nexus import lookup
@@ -26,6 +26,8 @@ from streamer.sources.files.hdf5.nexus import lookup
 __all__ = ["Layout", "link_numbers", "of_dataset", "of_links"]
 
 _UNLIMITED = 1 << 62
+_MOST_FRAMES = 1 << 25
+_MOST_PIXELS = MAX_FRAME_BYTES // 4
 _Indices = NDArray[np.int64]
 
 
@@ -93,6 +95,7 @@ def of_dataset(dataset: h5py.Dataset, *, growing: bool = False) -> Layout:
         It is a virtual dataset of a kind that cannot be followed.
     """
     n_frames = math.prod(dataset.shape[:-2])
+    _check_size(dataset, n_frames, dataset.shape[-2:])
     if not dataset.is_virtual:
         frames = np.arange(n_frames, dtype=np.int64)
         settled = not (is_being_written(dataset.file) or is_truncated(dataset.file))
@@ -193,6 +196,7 @@ def of_links(
             n_frames = max(n_announced, starts[-1])
     elif n_announced is not None and n_frames < n_announced:
         end_reason = f"abort: {n_frames} of {n_announced} frames were recorded"
+    _check_size(group, n_frames, shape)
     layout = Layout.empty(n_frames, f"in none of the data files of {file_name(group)}")
     for start, file in zip(starts, files, strict=True):
         if isinstance(file, str):
@@ -209,6 +213,21 @@ def of_links(
                     slice(start + len(file), start + per_file), f"{file_name(file)} ends early"
                 )
     return layout, shape, end_reason
+
+
+def _check_size(where: h5py.Dataset | h5py.Group, n_frames: int, shape: tuple[int, ...]) -> None:
+    """Check what is declared before memory is taken for it.
+
+    Raises
+    ------
+    UserError
+        It is more than can be.
+    """
+    if n_frames > _MOST_FRAMES or math.prod(shape) > _MOST_PIXELS:
+        raise UserError(
+            f"{file_name(where)} declares {n_frames} frames of {' x '.join(map(str, shape))}"
+            " pixels, more than can be: is it damaged?"
+        )
 
 
 def _frames_per_file(files: list[h5py.Dataset | str], n_announced: int | None) -> int:

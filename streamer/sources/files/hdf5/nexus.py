@@ -43,6 +43,8 @@ _FIELDS = {
     "sensor_thickness": ("{d}/sensor_thickness",),
     "threshold_energy": ("{d}/{c}_channel/threshold_energy", "{d}/threshold_energy"),
 }
+_MOST_TIMES = 1 << 25
+_LONGEST_S = 1e9
 # To m, s and eV; a wavelength is in angstrom.
 _UNITS = {"mm": 1e-3, "um": 1e-6, "µm": 1e-6, "ms": 1e-3, "us": 1e-6, "keV": 1e3, "nm": 10.0}
 
@@ -110,8 +112,15 @@ def describe(file: h5py.File, entry_name: str, channel: str, shape: tuple[int, i
         metadata["warnings"] = warnings
     offsets = find("data/start_time")
     offsets_ns = None
-    if offsets is not None and offsets.dtype.kind in "iuf" and offsets.ndim == 1:
-        offsets_ns = np.rint(offsets[()] * 1e9).astype(np.int64)
+    if (
+        offsets is not None
+        and offsets.dtype.kind in "iuf"
+        and offsets.ndim == 1
+        and offsets.size <= _MOST_TIMES
+    ):
+        seconds = np.asarray(offsets[()], np.float64)
+        if np.all(np.abs(seconds) < _LONGEST_S):  # false where one is not a number
+            offsets_ns = np.rint(seconds * 1e9).astype(np.int64)
     saturation = find("{d}/{c}_channel/saturation_value", "{d}/saturation_value")
     return Description(
         frame_time_s=positive(_number(find("{d}/frame_time"))),
@@ -176,7 +185,7 @@ def _image(
         return None
     try:
         image: NDArray[Any] = dataset[()].reshape(shape)
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, ValueError, MemoryError) as error:
         warnings.append(f"{dataset.name} cannot be read ({error}): not used")
         return None
     return image
@@ -213,7 +222,7 @@ def _stream_header(dataset: h5py.Dataset | None) -> dict[str, Any]:
     text = _plain(dataset)
     try:
         header = json.loads(text) if isinstance(text, str) else {}
-    except ValueError:
+    except (ValueError, RecursionError):
         header = {}
     return header if isinstance(header, dict) else {}
 

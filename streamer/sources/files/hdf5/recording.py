@@ -43,7 +43,10 @@ def open_hdf5(path: Path, inner: str | None, config: SourceConfig) -> RecordingR
         raise UserError(f"{path} cannot be read: {_why(error)}") from None
     try:
         return _Hdf5Reader(file, inner, config)
-    except (KeyError, OSError, RuntimeError, ValueError) as error:
+    except UserError:
+        file.close()
+        raise
+    except Exception as error:  # of any type: h5py trusts what a damaged file says
         file.close()
         raise UserError(f"{path} is damaged ({one_line(error)}): copy it again") from None
     except BaseException:

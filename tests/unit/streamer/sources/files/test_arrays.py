@@ -196,6 +196,27 @@ def saving(save, data):
     return lambda path: save(path, data)
 
 
+def declaring(shape):
+    """Write a file whose header tells of more frames than are there."""
+
+    def write(path):
+        with path.open("wb") as file:
+            says = {"descr": "<u2", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(file, says)
+            file.write(bytes(10_000))
+
+    return write
+
+
+def archived(make):
+    def write(path):
+        make(inner := path.with_suffix(".npy"))
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.write(inner, "frames.npy")
+
+    return write
+
+
 def bad_zip(path):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("frames.npy", b"these are no numbers")
@@ -219,6 +240,16 @@ def bad_zip(path):
         ("run.tif", cut(save_pages, 0.1), "truncated: its first page"),
         ("run.tif", cut(save_tiff(compression="zlib"), 0.1), "truncated"),
         ("run.tif", write(b"II*\0"), "damaged or truncated"),
+        (
+            "run.npy",
+            declaring((1 << 40, 24, 32)),
+            "has a damaged header: it declares 1099511627776",
+        ),
+        ("run.npy", declaring((3, 1 << 40, 32)), "more than the limit"),
+        ("run.npy", declaring((3, -24, -32)), "has no frames"),
+        ("run.npy", write(b"\x93NUMPY\2\0\xff\xff\xff\xff" + bytes(200)), "header is too long"),
+        ("run.npy", write(b"\x93NUMPY\1\0\2\0(\n" + bytes(200)), "damaged or truncated"),
+        ("run.npz", archived(declaring((3, 8192, 8192))), "declared and not there"),
         ("run.npy", saving(save_npy, frames(3) > 1), "holds bool"),
         ("run.npy", saving(save_npy, frames(3).astype(complex)), "holds complex128"),
         ("run.npy", saving(save_npy, np.array([[{}]], object)), "holds object"),

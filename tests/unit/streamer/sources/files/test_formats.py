@@ -1,6 +1,7 @@
 """Image files of many detectors, written by the packages that define them, read pixel by pixel."""
 
 import bz2
+import gzip
 import logging
 import math
 import os
@@ -24,7 +25,7 @@ from fabio import (
 
 from streamer.config import SourceConfig
 from streamer.errors import UserError
-from streamer.frames.codecs import decode
+from streamer.frames.codecs import MAX_FRAME_BYTES, decode
 from streamer.frames.events import Frame, Gap, Series, SeriesEnd
 from streamer.sources import open_source
 from tests.conftest import SHARED
@@ -380,6 +381,23 @@ def test_bad_files_of_a_series_are_gaps(tmp_path, suffix, bad):
     for number, reason in lost.items():
         assert f"scan2_{number}{suffix}" in reason
     assert_frames(events, {n: data[n] for n in range(7) if n not in lost})
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (lambda data: data[: data.index(b"X-Binary-Size-Second")], "truncated in its header"),
+        (lambda data: data.replace(b"Fastest-Dimension: 31", b"Fastest-Dimension: 31000000"), "in"),
+        (lambda data: gzip.compress(data + bytes(MAX_FRAME_BYTES >> 4)), "when it is unpacked"),
+    ],
+)
+def test_cbf_that_declares_what_is_not_there(tmp_path, monkeypatch, damage, says):
+    monkeypatch.setattr("streamer.sources.files.fabio.MAX_FRAME_BYTES", MAX_FRAME_BYTES >> 4)
+    path = tmp_path / "a.cbf"
+    write_cbf(path, frames(1)[0])
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(UserError, match=says):
+        play(path)
 
 
 def test_cbf_with_a_wrong_checksum_is_a_gap(tmp_path):

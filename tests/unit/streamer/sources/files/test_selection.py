@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from streamer.config import SourceConfig, load_config
 from streamer.errors import UserError
 from streamer.frames.codecs import decode
-from streamer.frames.events import Frame, Gap, Series, SeriesEnd
+from streamer.frames.events import Frame, Gap, Pixels, Series, SeriesEnd
 from streamer.sources import open_source
+from streamer.sources.files.recording import PlainReader, Recording
 
 DATA = np.random.default_rng(5).poisson(3, (23, 6, 7)).astype("<u2")
 
@@ -113,3 +114,27 @@ def test_it_plays_until_it_is_stopped(recording):
 def test_frames_of_a_live_stream_cannot_be_chosen():
     with pytest.raises(UserError, match=r"is a live stream: source.frames"):
         open_source("dectris://127.0.0.1:1", SourceConfig(frames=":5"))
+
+
+class Failing(PlainReader):
+    """A reader that trusts what a damaged file says."""
+
+    def __init__(self, n_frames, times=1.0):
+        super().__init__(Series(name="\ud800"), n_frames, self.read, time_ns=lambda frame: times)
+
+    def read(self, frame):
+        if frame == 1:
+            raise OverflowError("Python int too large\nto convert to C long")
+        return Pixels(b"\0" * 8, "raw", "<u2", (2, 2) if frame != 2 else (1 << 40, 1 << 40))
+
+
+@pytest.mark.parametrize("times", [1e300, -5, None, 1 << 63])
+def test_a_frame_that_a_reader_fails_at_is_missing_with_the_reason(times):
+    recording = Recording("a", Failing(4, times))
+    series, *events, end = recording.read(10)
+    assert series.name == end.series == "\ufffd"
+    assert [type(event) for event in events] == [Frame, Gap, Gap, Frame]
+    assert events[1].reason == "cannot be read (Python int too large)"
+    assert "more pixels are declared" in events[2].reason
+    assert 0 <= events[0].time_ns < 1 << 63
+    assert isinstance(recording.picture(1), Gap)
