@@ -11,6 +11,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from streamer.documents import parse_yaml
 from streamer.errors import UserError, misfit
 
 __all__ = [
@@ -333,14 +334,14 @@ def load_config(
     UserError
         The file is missing or not YAML, a key does not exist or a value does not fit.
     """
-    data = {} if path is None else _read_yaml(path)
+    data = {} if path is None else _read(path)
     for override in overrides or []:
         key, equals, text = override.partition("=")
         if not equals:
             raise UserError(f"--set {override}: write it as key.path=value")
         try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError:
+            value = parse_yaml(text)
+        except ValueError:
             raise UserError(f"--set {override}: {text!r} is not a YAML value") from None
         _assign(data, key.strip().split("."), value)
     for key, value in (options or {}).items():
@@ -365,16 +366,16 @@ def _slice_of(text: str | None) -> slice:
     return slice(*(int(part) if part else None for part in match.groups()))
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> dict[str, Any]:
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not a text file"
         raise UserError(f"cannot read the configuration {path}: {reason}") from None
-    except yaml.YAMLError as error:
-        line = getattr(getattr(error, "problem_mark", None), "line", None)
-        where = f" (line {line + 1})" if line is not None else ""
-        raise UserError(f"{path} is not valid YAML{where}") from None
+    try:
+        data = parse_yaml(text)
+    except ValueError as error:
+        raise UserError(f"{path} {error}") from None
     if not isinstance(data, dict | None):
         raise UserError(f"{path} must hold sections of keys, such as 'detect:' with 'minval: 40'")
     return data or {}

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Sequence
 
 from pydantic import ValidationError
 
 __all__ = ["RunError", "UserError", "did_you_mean", "misfit"]
+
+
+_short = reprlib.Repr()
+_short.maxstring = _short.maxother = _short.maxlong = 200
 
 
 class UserError(Exception):
@@ -48,4 +53,4 @@ def misfit(error: ValidationError, known: Sequence[str], prefix: str = "") -> st
     if first["type"] == "missing":
         return f"{name} has no default: it must be given"
     message = first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-    return f"{name} = {first['input']!r} does not fit: it should be {message}"
+    return f"{name} = {_short.repr(first['input'])} does not fit: it should be {message}"

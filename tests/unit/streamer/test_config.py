@@ -53,11 +53,21 @@ def test_a_mistake_is_one_line_that_names_it(override, message):
     assert "\n" not in str(caught.value)
 
 
+LAUGHS = b"a0: &a0 [1]\n" + b"".join(
+    b"a%d: &a%d [%s]\n" % (n, n, b", ".join([b"*a%d" % (n - 1)] * 8)) for n in range(1, 12)
+)
+"""Eight times the same eight times the same, and so on: 10^10 values in half a kilobyte."""
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         (b"detect: [", "is not valid YAML (line 1)"),
         (b"- just\n- a list\n", "must hold sections"),
+        (b"cell: {start: 9999-99-99}", "is not valid YAML (month must be in 1..12)"),
+        (b"[" * 5000, "is not valid YAML"),
+        (b"detect: &a {minval: *a}", "beyond all need"),
+        (LAUGHS, "beyond all need"),
         (b"\xff\xfe\x00binary", "cannot read the configuration"),
     ],
 )
