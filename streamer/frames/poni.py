@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from streamer.errors import UserError
+from streamer.frames.bounds import as_line
 
 __all__ = ["read_poni"]
 
@@ -36,7 +38,7 @@ def read_poni(path: Path) -> dict[str, Any]:
     try:
         return _parameters(says) | {"source": str(path)}
     except ValueError as error:
-        raise UserError(f"{path}: {error}") from None
+        raise UserError(as_line(f"{path}: {error}")) from None
 
 
 def _parameters(says: Mapping[str, str]) -> dict[str, Any]:
@@ -52,7 +54,7 @@ def _parameters(says: Mapping[str, str]) -> dict[str, Any]:
             shape = detector.get("max_shape")
             if not isinstance(shape, list) or len(shape) != 2:
                 raise ValueError(f"orientation {orientation} needs max_shape in Detector_config")
-            poni[axis] -= shape[axis] * pixel[axis]
+            poni[axis] -= _float(shape[axis], "max_shape") * pixel[axis]
             pixel[axis] = -pixel[axis]
     known = says.get("wavelength", "None") != "None"
     return {
@@ -72,7 +74,7 @@ def _detector(says: Mapping[str, str]) -> dict[str, Any]:
     """Return the detector's configuration, with the pixel sizes of whatever version."""
     try:
         detector = json.loads(says.get("detector_config", "{}"))
-    except ValueError:
+    except (ValueError, RecursionError):
         detector = None
     if not isinstance(detector, dict):
         raise ValueError("its Detector_config is not a JSON object")
@@ -96,8 +98,13 @@ def _detector(says: Mapping[str, str]) -> dict[str, Any]:
 
 def _number(source: Mapping[str, Any], key: str) -> float:
     value = source.get(key.lower())
+    if value is None:
+        raise ValueError(f"{key} is missing")
+    return _float(value, key)
+
+
+def _float(value: Any, key: str) -> float:
     try:
-        return float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        what = "is missing" if value is None else f"= {value!r} is not a number"
-        raise ValueError(f"{key} {what}") from None
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"{key} = {reprlib.repr(value)} is not a number") from None

@@ -204,6 +204,12 @@ def test_all_versions_of_calibration_files_are_read(tmp_path):
         ({"Distance": None}, "Distance is missing"),
         ({"Rot2": "None"}, "Rot2 = 'None' is not a number"),
         ({"Wavelength": 0.6199}, r"wavelength_a = 6.*makes no sense"),
+        ({"Detector_config": "[" * 5000}, "not a JSON object"),
+        (
+            {"config": {"pixel1": 1, "pixel2": 1, "orientation": 1, "max_shape": ["a", None]}},
+            "max_shape = 'a' is not a number",
+        ),
+        ({"config": {"pixel1": 10**400, "pixel2": 1}}, "pixel1 = 10{5,}.* is not a number"),
         ({"Poni1": "inf"}, "poni1_m is not a number"),
     ],
 )
