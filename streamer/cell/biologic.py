@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from streamer.cell.base import Floats, Readings
 from streamer.errors import UserError
+from streamer.frames.bounds import as_line
 
 __all__ = ["MprSource"]
 
@@ -62,25 +64,28 @@ class MprSource:
         try:
             with self._path.open("rb") as opened:
                 file = self._reader(opened)
-            started, data = file.timestamp, file.data
+            data = file.data
+            readings = _readings(file.timestamp, data[self._n_given :])
         except Exception as error:  # of any type: galvani trusts what a half-written file says
-            why = str(error) or type(error).__name__
+            why = as_line(str(error)) or type(error).__name__
             raise ValueError(f"not a BioLogic file that can be read: {why}") from None
-        new = data[self._n_given :]
-        # The date in the file is that of the instrument's computer, whose zone it does not say.
-        start_ns = round(started.astimezone().timestamp() * 1e6) * 1000
-        readings = Readings(
-            start_ns + np.rint(new["time/s"] * 1e9).astype(np.int64),
-            _column(new, "voltage"),
-            _column(new, "current"),
-            _column(new, "capacity"),
-        )
         self._seen = (stat.st_size, stat.st_mtime_ns)
         self._n_given = len(data)
         return readings
 
     def close(self) -> None:
         """Nothing is held open."""
+
+
+def _readings(started: datetime, new: Any) -> Readings:
+    # The date in the file is that of the instrument's computer, whose zone it does not say.
+    start_ns = round(started.astimezone().timestamp() * 1e6) * 1000
+    return Readings(
+        start_ns + np.rint(new["time/s"] * 1e9).astype(np.int64),
+        _column(new, "voltage"),
+        _column(new, "current"),
+        _column(new, "capacity"),
+    )
 
 
 def _column(data: Any, quantity: str) -> Floats:

@@ -144,7 +144,7 @@ class TableSource:
         count = 0
         for line in lines:
             if found := re.match(r"Nb header lines\s*:\s*(\d{1,9})\b", line):
-                count = int(found[1]) - 1
+                count = max(0, int(found[1]) - 1)
             if (found := re.match(r"Acquisition started on\s*:\s*(\S+ \S+)", line)) is not None:
                 self._start_ns = self._start_ns or _american(found[1])
         return count
