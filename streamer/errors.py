@@ -8,7 +8,10 @@ from collections.abc import Sequence
 
 from pydantic import ValidationError
 
-__all__ = ["RunError", "UserError", "did_you_mean", "misfit"]
+__all__ = ["RunError", "UserError", "as_line", "did_you_mean", "misfit", "well_formed"]
+
+_LONGEST_LINE = 400
+_LONGEST_ADVICE = 2000
 
 
 _short = reprlib.Repr()
@@ -16,11 +19,35 @@ _short.maxstring = _short.maxother = _short.maxlong = 200
 
 
 class UserError(Exception):
-    """A mistake in what the user gave; its text is one line that says what to do."""
+    """A mistake in what the user gave; its text is one line that says what to do.
+
+    What it quotes may be anything: it is made a line that can be printed.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(as_line(text, _LONGEST_ADVICE))
 
 
 class RunError(RuntimeError):
     """What was asked for could not be brought to its end; the text says why."""
+
+
+def as_line(text: str, longest: int = _LONGEST_LINE) -> str:
+    """Return a text as one line that can be printed, its end left out where it is too long."""
+    if len(text) <= longest and text.isprintable():
+        return text
+    line = " ".join(well_formed(text[: 2 * longest]).split())
+    line = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
+    return line if len(line) <= longest else f"{line[: longest - 1]}\N{HORIZONTAL ELLIPSIS}"
+
+
+def well_formed(text: str) -> str:
+    """Return a text that has UTF-8: what is half of a pair of surrogates is replaced."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
 
 
 def did_you_mean(name: str, known: Sequence[str]) -> str:

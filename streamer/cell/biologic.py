@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from streamer.cell.base import Floats, Readings
-from streamer.errors import UserError
-from streamer.frames.bounds import as_line
+from streamer.errors import UserError, as_line
 
 __all__ = ["MprSource"]
 

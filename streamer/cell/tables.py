@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from streamer.cell.base import Readings
-from streamer.errors import UserError
+from streamer.errors import UserError, as_line
 
 __all__ = ["TableSource"]
 
@@ -125,7 +125,8 @@ class TableSource:
 
     def _leave_out(self, line: str, error: Exception) -> None:
         if not self.n_unreadable:
-            logger.warning("%s: a line is left out (%s): %.80s", self._path, error, line)
+            reason, start = as_line(str(error), 120), as_line(line, 80)
+            logger.warning("%s: a line is left out (%s): %s", self._path, reason, start)
         self.n_unreadable += 1
 
     def _lines(self) -> list[str]:

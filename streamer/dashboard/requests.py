@@ -67,6 +67,6 @@ def read_request(text: str) -> Request:
     """
     try:
         request: Request = msgspec.json.decode(text, type=Request)
-    except (msgspec.MsgspecError, UnicodeError) as error:
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise ValueError(f"the page asked for what does not exist: {error}") from None
     return request

@@ -6,16 +6,16 @@ from typing import TypeVar
 
 from msgspec.structs import replace
 
+from streamer.errors import as_line
 from streamer.frames.events import Series
-from streamer.frames.metadata import plain_items, positive, well_formed
+from streamer.frames.metadata import plain_items, positive
 
-__all__ = ["LAST_FRAME", "as_line", "bounded"]
+__all__ = ["LAST_FRAME", "bounded"]
 
 LAST_FRAME = (1 << 53) - 1
 """Highest number of a frame: a float of 64 bits holds it exactly, too."""
 
 _LONGEST_NAME = 128
-_LONGEST_LINE = 400
 _LONGEST_S = 1e9
 _Number = TypeVar("_Number", int, float)
 
@@ -35,15 +35,6 @@ def bounded(series: Series) -> Series:
         saturation=positive(series.saturation),
         metadata=plain_items(series.metadata),
     )
-
-
-def as_line(text: str, longest: int = _LONGEST_LINE) -> str:
-    """Return a text as one line that can be printed, its end left out where it is too long."""
-    if len(text) <= longest and text.isprintable():
-        return text
-    line = " ".join(well_formed(text[: 2 * longest]).split())
-    line = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
-    return line if len(line) <= longest else f"{line[: longest - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 
 def _within(number: _Number | None, largest: _Number) -> _Number | None:

@@ -9,7 +9,9 @@ from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from typing import Any
 
-__all__ = ["plain", "plain_items", "positive", "time_of", "unix_ns", "well_formed"]
+from streamer.errors import well_formed
+
+__all__ = ["plain", "plain_items", "positive", "time_of", "unix_ns"]
 
 _DEEPEST = 32
 _MOST_VALUES = 65_536
@@ -41,15 +43,6 @@ def positive(value: object) -> float | None:
         return None
     number = _float(value)
     return value if number is not None and 0 < number < math.inf else None
-
-
-def well_formed(text: str) -> str:
-    """Return a text that has UTF-8: what is half of a pair of surrogates is replaced."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return text
 
 
 def unix_ns(time_ns: float | None) -> int | None:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from streamer.errors import UserError
-from streamer.frames.bounds import as_line
 
 __all__ = ["read_poni"]
 
@@ -38,7 +37,7 @@ def read_poni(path: Path) -> dict[str, Any]:
     try:
         return _parameters(says) | {"source": str(path)}
     except ValueError as error:
-        raise UserError(as_line(f"{path}: {error}")) from None
+        raise UserError(f"{path}: {error}") from None
 
 
 def _parameters(says: Mapping[str, str]) -> dict[str, Any]:

@@ -10,7 +10,6 @@ import h5py
 
 from streamer.config import SourceConfig
 from streamer.errors import UserError
-from streamer.frames.bounds import as_line
 from streamer.plugins import Plugins
 from streamer.sources.files.arrays import open_npy, open_npz
 from streamer.sources.files.fabio import fabio_reads, open_cbf, open_fabio
@@ -29,7 +28,6 @@ READERS: Plugins[ReaderPlugin] = Plugins("file format", "source.readers", Reader
 
 logger = logging.getLogger(__name__)
 
-_LONGEST_LINE = 2000
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PACKED_MAGIC = (b"BZh", b"\x1f\x8b")
 _STACKS = {
@@ -108,8 +106,8 @@ def _open_file(path: Path, inner: str | None, config: SourceConfig) -> Recording
     """Open a file; whatever is raised, and by whom, is that it cannot be read."""
     try:
         return _of_kind(_kind(path), path, inner, config)
-    except UserError as error:
-        raise UserError(as_line(str(error), _LONGEST_LINE)) from None
+    except UserError:
+        raise
     except Exception as error:  # of any type: those who read it trust what a damaged file says
         logger.debug("%s cannot be read", path, exc_info=True)
         raise UserError(

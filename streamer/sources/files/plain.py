@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from streamer.errors import UserError
-from streamer.frames.bounds import as_line
+from streamer.errors import UserError, as_line
 from streamer.frames.events import Pixels
 from streamer.frames.pixels import MAX_FRAME_BYTES, is_pixels
 

@@ -11,7 +11,8 @@ import zmq
 from msgspec.structs import replace
 
 from streamer.config import SourceConfig
-from streamer.frames.bounds import as_line, bounded
+from streamer.errors import as_line
+from streamer.frames.bounds import bounded
 from streamer.frames.events import Event, Frame, Gap, Pixels, Series, SeriesEnd
 from streamer.frames.metadata import unix_ns
 from streamer.frames.pixels import unfit

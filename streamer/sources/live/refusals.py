@@ -6,8 +6,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from streamer.errors import UserError
-from streamer.frames.bounds import as_line
+from streamer.errors import UserError, as_line
 
 __all__ = ["Refusals"]
 
@@ -39,12 +38,12 @@ class Refusals:
         Raises
         ------
         UserError
-            What the sender sends cannot be used, in one line.
+            What the sender sends cannot be used.
         """
         try:
             yield
-        except UserError as error:
-            raise UserError(as_line(str(error), 2000)) from None
+        except UserError:
+            raise
         except Exception as error:  # of any type: nobody foresees all that can be sent
             self._counters["malformed"] += 1
             reason = as_line(str(error)) or type(error).__name__

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from msgspec.structs import replace
 
 from streamer.config import SourceConfig
-from streamer.frames.bounds import LAST_FRAME, as_line, bounded
+from streamer.errors import as_line
+from streamer.frames.bounds import LAST_FRAME, bounded
 from streamer.frames.events import Event, Gap, Pixels, Series, SeriesEnd
 from streamer.frames.metadata import unix_ns
 from streamer.frames.pixels import unfit

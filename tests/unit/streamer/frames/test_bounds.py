@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamer.frames.bounds import as_line, bounded
+from streamer.errors import UserError, as_line
+from streamer.frames.bounds import bounded
 from streamer.frames.events import Series
 from streamer.frames.metadata import plain, plain_items, positive, unix_ns
 
@@ -87,6 +88,13 @@ def test_a_line_can_be_printed(text):
     line.encode()
     assert line.isprintable()
     assert len(line) <= 400
+
+
+def test_what_a_user_is_told_is_one_line_whatever_it_quotes():
+    said = str(UserError("set it\n\ud800" + "x" * 10_000))
+    said.encode()
+    assert said.startswith("set it \ufffdxx")
+    assert len(said) == 2000
 
 
 @pytest.mark.parametrize("value", [None, True, 0, -1, float("inf"), float("nan"), 10**400, "1"])

@@ -1,0 +1,265 @@
+"""Valid examples of what each parser reads."""
+
+from __future__ import annotations
+
+import io
+import json
+import tempfile
+import zlib
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import h5py
+import numpy as np
+import tifffile
+
+from streamer.config import Config
+from streamer.frames.events import Frame, Gap, Series, SeriesEnd
+from streamer.frames.peaks import PEAK, POSITION
+from streamer.transport.messages import (
+    Acks,
+    FramePeaks,
+    Frames,
+    Header,
+    Patches,
+    Positions,
+    Status,
+    pack,
+)
+from tests.fuzz.mutate import Messages
+from tests.unit.streamer.sources.files.test_formats import write_cbf, write_edf, write_ge
+from tests.unit.streamer.sources.live import test_array10, test_stins
+from tests.unit.streamer.sources.live.dectris import test_v1, test_v2
+from tests.unit.streamer.sources.live.karabo import test_source as test_karabo
+from tests.unit.streamer.sources.live.senders import compress
+
+__all__ = ["FILES", "STREAMS", "TEXTS", "coded", "headers"]
+
+SHAPE = (24, 40)
+STACK = np.random.default_rng(1).poisson(3, (3, *SHAPE)).astype("<u2")
+
+
+def _dectris1() -> list[Messages]:
+    images = [test_v1.image(n, start=1000 * n) for n in range(4)]
+    end = [test_v1.js(htype="dseries_end-1.0", series=1)]
+    return [[begin, *images, end] for begin in (test_v1.full_header(), test_v1.header())]
+
+
+def _dectris2() -> list[Messages]:
+    mask = {"threshold_1": test_v2.array(np.zeros(test_v2.SHAPE, "<u4"))}
+    flat = {"threshold_1": test_v2.array(np.ones(test_v2.SHAPE, "<f4"), "raw")}
+    begin = test_v2.start(pixel_mask=mask, flatfield=flat, beam_center_x=3.5)
+    raw = {"threshold_1": test_v2.array(test_v2.picture(4), "raw")}
+    images = [*(test_v2.image(n) for n in range(4)), test_v2.image(4, data=raw)]
+    return [[[part] for part in (begin, *images, test_v2.end())]]
+
+
+def _stins() -> list[Messages]:
+    more = json.dumps({"wavelength": 1.0}).encode()
+    coded = test_stins.image(1, blob=compress(test_stins.picture(1)), compression="bslz4")
+    return [
+        [
+            test_stins.header("/data/scan_7.h5", 0, more),
+            test_stins.image(0),
+            coded,
+            test_stins.image(2),
+            test_stins.end(4),
+        ]
+    ]
+
+
+def _array10() -> list[Messages]:
+    return [[test_array10.message(n, pulse_id=100 + n) for n in range(4)]]
+
+
+def _karabo() -> list[Messages]:
+    trains = range(test_karabo.FIRST, test_karabo.FIRST + 3)
+    return [
+        [test_karabo.message(train, version=version) for train in trains]
+        for version in ("1.0", "2.0", "2.1", "2.2")
+    ]
+
+
+def _relay() -> list[Messages]:
+    series = Series(
+        name="s",
+        n_frames=5,
+        frame_time_s=0.1,
+        pixel_mask=np.zeros(SHAPE, bool),
+        flatfield=np.ones(SHAPE, np.float32),
+        metadata={"a": [1, 2.5, {"b": "c"}]},
+    )
+    frames = [_frame(n) for n in range(3)]
+    gap = Gap(series="s", first=3, count=2, reason="not received")
+    records = [series, *frames, gap, SeriesEnd(series="s")]
+    topics = [b"series", *[b"frame"] * 3, b"gap", b"end"]
+    parts = [pack(record) for record in records]
+    return [[[topic, *map(bytes, one)] for topic, one in zip(topics, parts, strict=True)]]
+
+
+def _frame(number: int, encoding: str = "raw") -> Frame:
+    pixels = STACK[number]
+    data = pixels.tobytes() if encoding == "raw" else compress(pixels, encoding)
+    return Frame(
+        series="s",
+        frame=number,
+        time_ns=1_700_000_000_000_000_000 + number,
+        shape=SHAPE,
+        dtype="<u2",
+        encoding=encoding,
+        data=memoryview(data),
+        seq=number,
+        received_ns=1,
+    )
+
+
+STREAMS: dict[str, Callable[[], list[Messages]]] = {
+    "dectris1": _dectris1,
+    "dectris2": _dectris2,
+    "stins": _stins,
+    "array10": _array10,
+    "karabo": _karabo,
+    "relay": _relay,
+}
+
+
+def headers() -> Messages:
+    """Return a message of each kind that travels between nodes."""
+    told = [FramePeaks(0, "s", 0, 1, 2, 1), FramePeaks(1, "s", 1, 1, 2, 0, "damaged")]
+    peaks = np.zeros(1, PEAK).tobytes()
+    messages: list[tuple[Header, list[bytes]]] = [
+        (Frames([_frame(0), _frame(1, "bslz4")]), []),
+        (Patches(told, 11), [peaks, bytes(4 * 121), bytes(121)]),
+        (Positions(told), [peaks, np.zeros(1, POSITION).tobytes()]),
+        (Acks(upto=5, received=[6, 7], failed=[(7, "damaged")]), []),
+        (
+            Status(
+                node="sink",
+                pid=5,
+                state="running",
+                doing="taking",
+                metrics_port=0,
+                stats={"received": 1.0},
+                info={"series": "{}"},
+            ),
+            [],
+        ),
+    ]
+    own = [[bytes(part) for part in pack(header, *buffers)] for header, buffers in messages]
+    return own + [parts[1:] for parts in _relay()[0]]
+
+
+def coded() -> list[bytes]:
+    """Return coded pixels of `SHAPE`, each behind a byte that tells the coding."""
+    codings = {1: compress(STACK[0]), 3: compress(STACK[0], "lz4"), 4: zlib.compress(STACK[0])}
+    return [STACK[0].tobytes().join((b"\0", b""))] + [
+        bytes([place]) + data for place, data in codings.items()
+    ]
+
+
+@cache
+def _written(suffix: str, write: Callable[[Path], object]) -> list[bytes]:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"a{suffix}"
+        write(path)
+        return [path.read_bytes()]
+
+
+def _npy() -> list[bytes]:
+    made = []
+    for array in (STACK, np.asfortranarray(STACK), STACK[0].astype(">f4")):
+        np.save(file := io.BytesIO(), array)
+        made.append(file.getvalue())
+    return made
+
+
+def _npz() -> list[bytes]:
+    made = []
+    for save in (np.savez, np.savez_compressed):
+        save(file := io.BytesIO(), frames=STACK[:, :8, :8], dark=STACK[0])
+        made.append(file.getvalue())
+    return made
+
+
+def _tiff() -> list[bytes]:
+    made = []
+    for options in ({}, {"compression": "zlib"}, {"imagej": True}, {"bigtiff": True}):
+        tifffile.imwrite(file := io.BytesIO(), STACK, photometric="minisblack", **options)
+        made.append(file.getvalue())
+    return made
+
+
+def _hdf5() -> list[bytes]:
+    def plain(path: Path) -> None:
+        with h5py.File(path, "w") as file:
+            file["/entry/data/data"] = STACK
+            file["/entry/start_time"] = "2026-01-01T00:00:00"
+            file["/entry/instrument/detector/frame_time"] = 0.1
+            file["/entry/instrument/detector/beam_center_x"] = 20.5
+
+    def chunked(path: Path) -> None:
+        with h5py.File(path, "w", libver="latest") as file:
+            file.create_dataset("/entry/data/data", data=STACK, chunks=(1, *SHAPE))
+            file.create_dataset("/x", data=STACK, chunks=(2, 8, 8), compression="gzip")
+
+    return _written(".h5", plain) + _written(".h5", chunked)
+
+
+def _edf() -> list[bytes]:
+    say = {"time_of_day": "1.7e9", "acq_expo_time": "0.1", "psize_1": "1e-4"}
+    return _written(".edf", lambda path: write_edf(path, STACK[:2], [say, say]))
+
+
+FILES: dict[str, tuple[str, Callable[[], list[bytes]]]] = {
+    "npy": (".npy", _npy),
+    "npz": (".npz", _npz),
+    "tiff": (".tif", _tiff),
+    "ge": (".ge3", lambda: _written(".ge3", lambda path: write_ge(path, STACK))),
+    "edf": (".edf", _edf),
+    "cbf": (".cbf", lambda: _written(".cbf", lambda path: write_cbf(path, STACK[0].astype("i4")))),
+    "hdf5": (".h5", _hdf5),
+}
+"""Suffix and examples of each format."""
+
+_PONI = """# a comment
+poni_version: 2.1
+Detector: Detector
+Detector_config: {"pixel1": 1e-4, "pixel2": 1e-4, "max_shape": [24, 40], "orientation": 1}
+Distance: 0.1
+Poni1: 0.03
+Poni2: 0.04
+Rot1: 0.0
+Rot2: 0.1
+Rot3: 0.0
+Wavelength: 1e-10
+"""
+_CSV = """Time;Ecell/V;I/mA
+2026-01-01 10:00:00;3,9;1
+1767261602;3,8;-1
+1767261603,5;3,7;0
+"""
+_MPT = """EC-Lab ASCII FILE
+Nb header lines : 4
+Acquisition started on : 01/01/2026 10:00:00.000
+time/s\tEwe/V\tI/mA
+0.0\t3.9\t1
+1.0\t3.8\t-1
+"""
+
+TEXTS: dict[str, Callable[[], list[bytes]]] = {
+    "config": lambda: [
+        Config().to_yaml().encode(),
+        b"cell: {start: 2026-01-01T00:00:00, columns: {time: t}}\nsource: {frames: '1:5:2'}\n",
+        b"positions: {methods: {mine: {a: [1, &b {c: d}, *b]}}}\n",
+    ],
+    "poni": lambda: [_PONI.encode()],
+    "cell": lambda: [_CSV.encode(), _MPT.encode(), _CSV.replace(";", "\t").encode("utf-16")],
+    "page": lambda: [
+        b'{"type": "watch", "tracks": [1, 2], "quantity": "d", "x": "frame", "from": 1.5,'
+        b' "to": null, "points": 200, "request": 7}',
+        b'{"type": "show", "frame": 3, "series": "s"}',
+        b'{"type": "patch", "frame": 12, "series": "s", "row": 100.5, "col": 20.25}',
+        b'{"type": "hold", "hold": true}',
+    ],
+}
