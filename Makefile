@@ -8,7 +8,7 @@ TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 GPU := $(shell command -v nvidia-smi 2>/dev/null)
 PLAIN_TORCH := $(GPU)$(filter Darwin,$(shell uname -s))
 
-.PHONY: install torch demo test peers bench docs lint style types layers script page format clean
+.PHONY: install torch demo test fuzz peers bench docs lint style types layers script page format clean
 
 install: .venv/installed
 
@@ -38,6 +38,12 @@ COVERAGE := --cov --cov-report=
 test: install
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(COVERAGE)
 	@$(if $(COVERAGE),$(BIN)/python -m tests.covered)
+
+# Damaged inputs for every parser, for as long as one likes; `make test` tries a few of them.
+SECONDS ?= 600
+
+fuzz: install
+	$(BIN)/python -m tests.fuzz $(SECONDS)
 
 # Senders and readers that other people wrote, each with its packages in an environment of its own.
 PEERS := $(patsubst tests/peers/requirements/%.txt,.peers/%/installed,$(wildcard tests/peers/requirements/*.txt))
