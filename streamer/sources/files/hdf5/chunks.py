@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+import mmap
 import os
-from functools import lru_cache
+from collections import OrderedDict
 from pathlib import Path
+from threading import Lock
 from typing import Any, Protocol
+from weakref import WeakSet
 
 import h5py
 import hdf5plugin  # noqa: F401  (registers the filters that h5py decodes with)
@@ -22,6 +25,7 @@ __all__ = ["Decoded", "FrameStack", "file_name", "open_stack"]
 _BITSHUFFLE, _LZ4 = 32008, 32004
 _SHUFFLED = {2: "bslz4", 3: "bszstd"}
 _BLOCK_BYTES = 256 << 20
+_NEWEST_MAPS, _MOST_MAPS = 4, 64
 
 
 class FrameStack(Protocol):
@@ -95,7 +99,10 @@ class _Contiguous:
         self._file = _File(dataset)
 
     def coded(self, index: int) -> Pixels | str:
-        data = self._file.read(self._offset + index * self._size, self._size)
+        try:
+            data = self._file.read(self._offset + index * self._size, self._size)
+        except (OSError, ValueError) as error:
+            return f"cannot be read from {self._file.name} ({error})"
         if data is None or len(data) < self._size:
             return f"{self._file.name} is truncated"
         return Pixels(data, "raw", self._dtype, self._shape)
@@ -119,13 +126,45 @@ class _File:
 
     def read(self, offset: int, size: int) -> memoryview | None:
         """Return bytes of the file, fewer at its end; None when it cannot be mapped."""
-        return None if self._key is None else _mapped(*self._key)[offset : offset + size]
+        if self._key is None:
+            return None
+        mapped = _MAPS.get(self._key)
+        if mapped is not None:
+            return mapped[offset : offset + size]
+        with open(self._key[0], "rb") as file:
+            return memoryview(os.pread(file.fileno(), size, offset))
 
 
-@lru_cache(maxsize=4)
-def _mapped(path: str, size: int, changed_ns: int) -> memoryview:
-    """Map a file; each map takes a file descriptor, and a recording can have thousands of files."""
-    return np.memmap(path, np.uint8, "r").data
+class _Maps:
+    """Files mapped into memory, by path, size and time of change.
+
+    Each map takes a file descriptor for as long as there are frames in it, and a recording can have
+    thousands of files: there are only so many at a time.
+    """
+
+    def __init__(self) -> None:
+        self._newest: OrderedDict[tuple[str, int, int], mmap.mmap] = OrderedDict()
+        self._alive: WeakSet[mmap.mmap] = WeakSet()
+        self._lock = Lock()
+
+    def get(self, key: tuple[str, int, int]) -> memoryview | None:
+        """Map a file; None when there are too many maps already."""
+        with self._lock:
+            found = self._newest.get(key)
+            if found is None:
+                while len(self._newest) >= _NEWEST_MAPS:
+                    self._newest.popitem(last=False)
+                if len(self._alive) >= _MOST_MAPS:
+                    return None
+                with open(key[0], "rb") as file:
+                    found = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+                self._newest[key] = found
+                self._alive.add(found)
+            self._newest.move_to_end(key)
+            return memoryview(found)
+
+
+_MAPS = _Maps()
 
 
 class Decoded:

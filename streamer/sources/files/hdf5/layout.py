@@ -22,6 +22,7 @@ from streamer.frames.pixels import MAX_FRAME_BYTES, is_pixels
 from streamer.sources.files.hdf5.chunks import Decoded, FrameStack, file_name, open_stack
 from streamer.sources.files.hdf5.files import is_being_written, is_truncated, open_file
 from streamer.sources.files.hdf5.nexus import lookup
+from streamer.sources.files.hdf5.opened import OpenStacks
 
 __all__ = ["Layout", "link_numbers", "of_dataset", "of_links"]
 
@@ -81,13 +82,17 @@ class Layout:
         )
 
 
-def of_dataset(dataset: h5py.Dataset, *, growing: bool = False) -> Layout:
+def of_dataset(
+    dataset: h5py.Dataset, *, growing: bool = False, opened: OpenStacks | None = None
+) -> Layout:
     """Find the frames of a dataset, numbered through all axes but the last two.
 
     Parameters
     ----------
     growing
         Read files as well that are being written.
+    opened
+        Opens the dataset when its frames are read, so that it need not be kept open until then.
 
     Raises
     ------
@@ -99,10 +104,12 @@ def of_dataset(dataset: h5py.Dataset, *, growing: bool = False) -> Layout:
     if not dataset.is_virtual:
         frames = np.arange(n_frames, dtype=np.int64)
         settled = not (is_being_written(dataset.file) or is_truncated(dataset.file))
-        return Layout([open_stack(dataset)], [], np.zeros(n_frames, np.int32), frames, settled)
+        stack = open_stack(dataset) if opened is None else opened.stack(dataset)
+        return Layout([stack], [], np.zeros(n_frames, np.int32), frames, settled)
     layout = Layout.empty(n_frames, f"no file that {file_name(dataset)} names holds it")
     tiled = np.zeros(n_frames, bool)
     lost: list[tuple[_Indices, str]] = []
+    opened = opened or OpenStacks(growing=growing)
     for source in dataset.virtual_sources():
         frames, whole = _selected(dataset, source.vspace, dataset.shape)
         found = _source(dataset, source.file_name, source.dset_name, growing)
@@ -115,7 +122,7 @@ def of_dataset(dataset: h5py.Dataset, *, growing: bool = False) -> Layout:
         n_there = min(len(frames), int(np.count_nonzero(of_source >= 0)))
         if n_there < len(frames):
             lost.append((frames[n_there:], f"{file_name(found)} ends before it"))
-        part = of_dataset(found, growing=growing).select(of_source[:n_there])
+        part = of_dataset(found, growing=growing, opened=opened).select(of_source[:n_there])
         if whole and whole_source and dataset.shape[-2:] == found.shape[-2:]:
             layout.put(frames[:n_there], part, slice(None))
         elif not part.settled:
@@ -176,7 +183,8 @@ def of_links(
         None of the files is there.
     """
     numbers = link_numbers(group)
-    files = [_linked(group, name, growing) for _, name in numbers]
+    opened = OpenStacks(growing=growing)
+    files = [_DataFile.of(_linked(group, name, growing), growing, opened) for _, name in numbers]
     there = [file for file in files if not isinstance(file, str)]
     if not there:
         raise UserError(
@@ -184,10 +192,10 @@ def of_links(
             f" ({files[0]}): put them beside it"
         )
     per_file = _frames_per_file(files, n_announced)
-    shape = (int(there[0].shape[-2]), int(there[0].shape[-1]))
+    shape = there[0].shape
     starts = [(number - numbers[0][0]) * per_file for number, _ in numbers]
     last = files[-1]
-    n_frames = starts[-1] + (0 if isinstance(last, str) else int(last.shape[0]))
+    n_frames = starts[-1] + (0 if isinstance(last, str) else len(last))
     end_reason = "end"
     if isinstance(last, str):
         if n_announced is None:
@@ -203,15 +211,12 @@ def of_links(
             layout.settled = False
             stop = n_frames if file is last else start + per_file
             layout.lose(slice(start, stop), file)
-        elif file.shape[-2:] != shape:
-            layout.lose(slice(start, start + len(file)), f"{file_name(file)} has another shape")
+        elif file.shape != shape:
+            layout.lose(slice(start, start + len(file)), f"{file.name} has another shape")
         else:
-            part = of_dataset(file, growing=growing)
-            layout.put(slice(start, start + len(file)), part, slice(None))
+            layout.put(slice(start, start + len(file)), file.layout, slice(None))
             if file is not last and len(file) < per_file:
-                layout.lose(
-                    slice(start + len(file), start + per_file), f"{file_name(file)} ends early"
-                )
+                layout.lose(slice(start + len(file), start + per_file), f"{file.name} ends early")
     return layout, shape, end_reason
 
 
@@ -230,7 +235,34 @@ def _check_size(where: h5py.Dataset | h5py.Group, n_frames: int, shape: tuple[in
         )
 
 
-def _frames_per_file(files: list[h5py.Dataset | str], n_announced: int | None) -> int:
+@dataclass(frozen=True, slots=True)
+class _DataFile:
+    """What is to be known of a data file, which is closed again."""
+
+    name: str
+    shape: tuple[int, int]
+    """(rows, cols)."""
+    first_image: Any
+    """Number of its first frame, counted from 1, as it says; None where it does not."""
+    layout: Layout
+
+    @classmethod
+    def of(cls, dataset: h5py.Dataset | str, growing: bool, opened: OpenStacks) -> _DataFile | str:
+        """Look at its dataset; what is a reason why it cannot be had stays one."""
+        if isinstance(dataset, str):
+            return dataset
+        return cls(
+            file_name(dataset),
+            (int(dataset.shape[-2]), int(dataset.shape[-1])),
+            dataset.attrs.get("image_nr_low"),
+            of_dataset(dataset, growing=growing, opened=opened),
+        )
+
+    def __len__(self) -> int:
+        return len(self.layout)
+
+
+def _frames_per_file(files: list[_DataFile | str], n_announced: int | None) -> int:
     """All files but the last hold equally many frames."""
     lengths = [len(file) for file in files[:-1] if not isinstance(file, str)]
     if lengths:
@@ -238,9 +270,8 @@ def _frames_per_file(files: list[h5py.Dataset | str], n_announced: int | None) -
     last, n_before = files[-1], len(files) - 1
     if n_before == 0 or isinstance(last, str):
         return len(last)
-    low = last.attrs.get("image_nr_low")  # counted from 1
-    if low is not None and int(low) > n_before:
-        return (int(low) - 1) // n_before
+    if last.first_image is not None and int(last.first_image) > n_before:
+        return (int(last.first_image) - 1) // n_before
     return max(len(last), ((n_announced or 0) - len(last)) // n_before)
 
 
