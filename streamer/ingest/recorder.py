@@ -34,6 +34,9 @@ _FILTERS: dict[str, Mapping[str, Any]] = {
 }
 _TIMES_CHUNK = 1024
 _FLUSH_S = 1.0
+_FARTHEST_JUMP = 10_000_000
+_HORIZON = 64
+"""So far behind a frame that seems to be too far from the others another one confirms it."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 # Places below the detector group, as in the files of the detector's own writer.
@@ -163,9 +166,9 @@ class _SeriesFile:
         self._data: h5py.Dataset | None = None
         self._times: h5py.Dataset | None = None
         self._start_ns = 0
-        self._offsets: NDArray[np.float64] = np.zeros(_TIMES_CHUNK)
-        self._fresh = range(0)  # of the offsets: not in the file
+        self._offsets: dict[int, float] = {}  # by frame, those that are not in the file
         self._n_frames = 0
+        self._doubted = 0
         self._flushed_s = time.monotonic()
 
     def put(self, frame: Frame) -> None:
@@ -175,12 +178,13 @@ class _SeriesFile:
         data = self._data
         if data is None or (frame.shape, frame.dtype) != (data.shape[1:], data.dtype.str):
             raise ValueError(f"{frame.shape} {frame.dtype} does not fit the series")
+        self._check_number(frame.frame)
         if frame.frame >= data.shape[0]:
             data.resize(frame.frame + 1, axis=0)
         coded, skipped = self._coded(frame)
         data.id.write_direct_chunk((frame.frame, 0, 0), coded, skipped)
         self._n_frames = max(self._n_frames, frame.frame + 1)
-        self._note_time(frame.frame, (frame.time_ns - self._start_ns) * 1e-9)
+        self._offsets[frame.frame] = (frame.time_ns - self._start_ns) * 1e-9
         if time.monotonic() - self._flushed_s > _FLUSH_S:
             self._flush()
 
@@ -270,23 +274,29 @@ class _SeriesFile:
             detector["bit_depth_image"] = 8 * np.dtype(frame.dtype).itemsize
         return entry
 
-    def _note_time(self, number: int, offset_s: float) -> None:
-        if number >= len(self._offsets):
-            more = max(len(self._offsets), number + 1 - len(self._offsets))
-            self._offsets = np.concatenate([self._offsets, np.zeros(more)])
-        self._offsets[number] = offset_s
-        fresh = self._fresh or range(number, number)
-        self._fresh = range(min(fresh.start, number), max(fresh.stop, number + 1))
+    def _check_number(self, number: int) -> None:
+        """Check that a frame does not make a file of nothing but holes.
+
+        Raises
+        ------
+        ValueError
+            Its number is damaged, or is the first behind a very long gap.
+        """
+        before, self._doubted = self._doubted, number
+        if number - self._n_frames > _FARTHEST_JUMP and not 0 < number - before <= _HORIZON:
+            raise ValueError(f"frame {number} is too far behind frame {self._n_frames - 1}")
 
     def _flush(self) -> None:
         """Let readers see what has come so far."""
         if self._data is None or self._times is None:
             return
-        fresh = slice(self._fresh.start, self._fresh.stop)
-        if self._fresh:
+        if self._offsets:
             self._times.resize(self._n_frames, axis=0)
-            self._times[fresh] = self._offsets[fresh]
-        self._fresh = range(0)
+            numbers = np.array(sorted(self._offsets))
+            for run in np.split(numbers, np.flatnonzero(np.diff(numbers) > 1) + 1):
+                offsets = [self._offsets[number] for number in run.tolist()]
+                self._times[run[0] : run[-1] + 1] = offsets
+        self._offsets = {}
         self._data.flush()
         self._times.flush()
         self._flushed_s = time.monotonic()

@@ -147,6 +147,23 @@ def test_frames_that_did_not_come_are_missing_in_the_replay(tmp_path):
     assert replayed[-1].reason == "abort: 5 of 6 frames were recorded"
 
 
+def test_a_damaged_number_is_not_recorded_and_a_long_gap_is(tmp_path, caplog):
+    recorder = Recorder(tmp_path / "r.h5")
+    long = 20_000_000
+    numbers = (0, 1, 1_900_000_000, 2, 3 + long, 4 + long, 5 + long)
+    recorder.take([series(n_frames=None), *map(frame, numbers), SeriesEnd(series="series_7")])
+    recorder.close()
+    assert recorder.counters["not recorded"] == 2
+    assert "frame 1900000000 is too far behind frame 1" in caplog.text
+    with h5py.File(tmp_path / "r.h5") as file:
+        data, times = file["entry/data/data"], file["entry/data/start_time"]
+        assert len(data) == len(times) == 6 + long
+        np.testing.assert_array_equal(data[4 + long], picture(4 + long))
+        assert times[[0, 1, 2]] == pytest.approx([0, 0.01, 0.02], abs=1e-6)
+        assert times[4 + long :] == pytest.approx([0.01 * (4 + long), 0.01 * (5 + long)])
+        assert times.id.get_storage_size() <= 4 * 8192, "times that are not known take no place"
+
+
 def test_swapped_frames_take_their_places(tmp_path):
     order = [3, 0, 2, 1, 5, 4]
     record(tmp_path / "run.h5", [series(), *map(frame, order), SeriesEnd(series="series_7")])
