@@ -35,7 +35,6 @@ __all__ = [
 
 _SLICE = re.compile(r"(-?\d+)?:(-?\d+)?(?::([1-9]\d*)?)?")
 
-
 Parameters = dict[str, dict[str, Any]]
 """What plugins take beside what stands here, by name; `streamer.plugins` checks it."""
 

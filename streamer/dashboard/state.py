@@ -80,7 +80,7 @@ class RunState:
     def health(self, archive: Archive) -> dict[str, Any]:
         """Return the content of a ``health`` message, but for what concerns one viewer."""
         counted = self.summary if self._ended else self.now or self.summary
-        states = counted.get("frames", {})
+        states, waiting = counted.get("frames", {}), counted.get("waiting", {})
         frames = {state: states.get(state, 0) for state in ("done", "failed", "missing", "shed")}
         content: dict[str, Any] = {
             "live": self.live,
@@ -90,7 +90,7 @@ class RunState:
             "disagreement_px": counted.get("disagreement_px"),
             "elapsed_s": counted.get("elapsed_s", 0.0),
             "stale_s": self.stale_s,
-            "lost": ", ".join(filter(None, (lost_words(frames, archive), counted.get("late")))),
+            "lost": ", ".join(filter(None, (lost_words(frames, archive), waiting.get("late")))),
         }
         if self.live:
             rate_in, rate_out = self._rates()
@@ -99,7 +99,7 @@ class RunState:
                 "frames_in_hz": rate_in,
                 "frames_out_hz": rate_out,
                 "latency_ms": self.now.get("latency_ms"),
-                "backlog": self.now.get("backlog", 0) + self.now.get("window", 0),
+                "backlog": waiting.get("backlog", 0) + waiting.get("window", 0),
             }
         rates = self.summary.get("rates", {})
         state = str(self.summary.get("state", ""))

@@ -100,7 +100,7 @@ class LiveView:
             (f"{fps:,.0f}", "bold green"), " frames/s   ",
             (f"{pps:,.0f}", "bold green"), " peaks/s   latency ",
             (f"{now.latency_ms:,.0f}", "bold"), " ms   on their way ",
-            (f"{now.window:,}", "bold"), f"   waiting {now.backlog:,}",
+            (f"{now.waiting.window:,}", "bold"), f"   waiting {now.waiting.backlog:,}",
         )  # fmt: skip
         if now.disagreement_px is not None:
             figures.append(f"   model and fit {now.disagreement_px:.3f} px apart")
@@ -167,7 +167,7 @@ class PlainView:
         line = (
             f"{now.elapsed_s:5.0f} s  {now.phase}: {now.settled:,}{of} frames, "
             f"{fps:,.0f} frames/s, {pps:,.0f} peaks/s, latency {now.latency_ms:,.0f} ms, "
-            f"on their way {now.window:,}"
+            f"on their way {now.waiting.window:,}"
         )
         trouble = _trouble(now)
         self._say(line + (f"; {trouble}" if trouble else ""))
@@ -193,8 +193,8 @@ def _trouble(now: Snapshot) -> str:
     words = [f"{count:,} {what}" for count, what in facts if count]
     if delivery.ignored:
         words.append(f"messages of the source not used: {delivery.ignored}")
-    if now.late:
-        words.append(now.late)
+    if now.waiting.late:
+        words.append(now.waiting.late)
     words += [f"{trouble} ({count:,} times)" for trouble, count in now.troubles.items()]
     return ", ".join(words)
 

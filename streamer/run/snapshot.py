@@ -14,6 +14,7 @@ __all__ = [
     "Delivery",
     "NodeView",
     "Snapshot",
+    "Waiting",
     "disagreement",
     "take_snapshot",
 ]
@@ -67,6 +68,18 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting:
+    """Frames that have no result yet."""
+
+    window: int
+    """Those on their way to the disk."""
+    backlog: int
+    """Those that came and wait for a place among these."""
+    late: str
+    """Those that were announced and do not come, in words, while a live source is silent."""
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """A run at one moment."""
 
@@ -82,14 +95,11 @@ class Snapshot:
     """Frames on disk by state."""
     peaks: int
     latency_ms: float
-    window: int
-    backlog: int
+    waiting: Waiting
     delivery: Delivery
     disagreement_px: float | None
     """Median distance of the model's positions from fits, if any were made."""
     nodes: list[NodeView]
-    late: str
-    """Frames that were announced and do not come, in words, while a live source is silent."""
     troubles: dict[str, int]
     """What went wrong beside the run, and how often."""
 
@@ -125,12 +135,14 @@ def take_snapshot(
         frames={state: int(sink.stat(state)) for state in STATES},
         peaks=int(sink.stat("peaks")),
         latency_ms=sink.stat("latency_ms"),
-        window=int(ingest.stat("window")),
-        backlog=int(ingest.stat("backlog")),
+        waiting=Waiting(
+            int(ingest.stat("window")),
+            int(ingest.stat("backlog")),
+            ingest.status.info.get("late", "") if ingest.status else "",
+        ),
         delivery=Delivery.of(supervisor),
         disagreement_px=disagreement(supervisor),
         nodes=[_node_view(node) for node in nodes.values()],
-        late=ingest.status.info.get("late", "") if ingest.status else "",
         troubles=dict(troubles or {}),
     )
 

@@ -73,7 +73,8 @@ def _print_live(console: Console, now: dict[str, Any], phase: str) -> None:
         if count:
             table.add_row(f"  {state}", f"{count:,}")
     table.add_row("peaks", f"{now['peaks']:,}")
-    table.add_row("on their way", f"{now['window']:,} frames, {now['backlog']:,} waiting")
+    waiting = now["waiting"]
+    table.add_row("on their way", f"{waiting['window']:,} frames, {waiting['backlog']:,} waiting")
     table.add_row("latency", f"{now['latency_ms']:,.0f} ms")
     table.add_row("sent again", f"{now['delivery']['redelivered']:,}")
     for trouble, count in now["troubles"].items():

@@ -118,7 +118,6 @@ class PvaSource:
     ) -> None:
         self.uri = uri
         self.assembler = SeriesAssembler(config, clock)
-        self.counters = self.assembler.counters
         self.counters["disconnects"] = 0
         self._refusals = Refusals(uri, self.counters)
         self._config = config
@@ -142,6 +141,11 @@ class PvaSource:
         self._updates = self._subscribe()
         # From the first update on no image is missed.
         self._wake.socket.poll(round(config.connect_s * 1000))
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """What went by without giving a frame."""
+        return self.assembler.counters
 
     @property
     def n_frames(self) -> int | None:

@@ -416,7 +416,8 @@ def test_a_run_that_has_gone_silent_is_stale_and_rates_are_those_of_late(tmp_pat
     live = folder.path / "live.json"
     for second in range(3):
         now = {"phase": "running", "elapsed_s": second, "received": 100 * second}
-        now |= {"frames": {"done": 50 * second}, "latency_ms": 3.0, "backlog": 4, "window": 5}
+        now |= {"frames": {"done": 50 * second}, "latency_ms": 3.0}
+        now["waiting"] = {"backlog": 4, "window": 5, "late": ""}
         live.write_text(json.dumps(now))
         stamp = time.time() - 100 + second
         os.utime(folder.path / "run.json", (stamp - 5, stamp - 5))
@@ -441,7 +442,7 @@ def test_a_run_whose_launcher_died_is_over(tmp_path):
     launcher = this_process()
     folder.write_summary(folder.read_summary() | {"launcher": launcher})
     now = {"phase": "running", "elapsed_s": 3.0, "received": 9, "frames": {"done": 7}}
-    now["late"] = "2 announced and not come (1: 7 to 8)"
+    now["waiting"] = {"late": "2 announced and not come (1: 7 to 8)"}
     (folder.path / "live.json").write_text(json.dumps(now))
     state, archive = RunState(folder.path), Archive(folder.path)
     assert state.live

@@ -5,7 +5,7 @@ import io
 from rich.console import Console
 
 from streamer.run.console import LiveView, PlainView, view_for
-from streamer.run.snapshot import Delivery, NodeView, Snapshot
+from streamer.run.snapshot import Delivery, NodeView, Snapshot, Waiting
 
 
 def snapshot(**changes):
@@ -20,12 +20,10 @@ def snapshot(**changes):
         "frames": {"done": 100, "failed": 0, "missing": 0, "shed": 0},
         "peaks": 3000,
         "latency_ms": 40.0,
-        "window": 20,
-        "backlog": 0,
+        "waiting": Waiting(20, 0, ""),
         "delivery": Delivery(),
         "disagreement_px": 0.012,
         "nodes": [NodeView("sink", "putting results on disk", "100 frames", 0, 4711, True)],
-        "late": "",
         "troubles": {},
     }
     return Snapshot(**{**facts, **changes})
@@ -52,7 +50,7 @@ def test_what_went_wrong_is_said_in_words():
     bad = snapshot(
         frames={"done": 90, "failed": 2, "missing": 5, "shed": 3},
         delivery=Delivery(redelivered=7, restarts=1, ignored="4 stray"),
-        late="8 announced and not come",
+        waiting=Waiting(20, 0, "8 announced and not come"),
         troubles={"live.json cannot be written": 8},
     )
     for view_class, terminal in ((PlainView, False), (LiveView, True)):
