@@ -127,16 +127,12 @@ class SeriesAssembler:
         identity
             Equal for a start that came twice; None when there is no telling.
         first_frame
-            Frames before it were taken before this source listened, and are not missing.
-
-        Raises
-        ------
-        ValueError
-            No frame can have that number.
+            Frames before it were taken before this source listened, and are not missing; 0 where
+            it is a number that no frame can have.
         """
-        if not 0 <= first_frame <= LAST_FRAME:
-            raise ValueError("a first frame with no number that can be")
         series = bounded(series)
+        if not 0 <= first_frame <= LAST_FRAME:
+            first_frame = 0
         if identity is not None and self._run is not None and self._run.identity == identity:
             self._count("duplicates")
             return

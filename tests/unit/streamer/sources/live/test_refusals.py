@@ -54,5 +54,6 @@ def test_a_number_that_cannot_be_is_refused(number):
     assembler = started(n_frames=1 << 62)
     with pytest.raises(ValueError, match="no image number"):
         assembler.image(Image(number=number, pixels=PIXELS), "key")
-    with pytest.raises(ValueError, match="first frame"):
-        assembler.start(Series(name="t"), "other", first_frame=number)
+    assembler.start(Series(name="t"), "other", first_frame=number)
+    assembler.image(Image(number=0, pixels=PIXELS), "other")
+    assert assembler.pending[-1].frame == 0
