@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import logging
 from concurrent.futures import Future, ThreadPoolExecutor
+from http.client import HTTPException
 from typing import Any
-from urllib.error import URLError
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
@@ -17,6 +17,8 @@ __all__ = ["DectrisApi"]
 logger = logging.getLogger(__name__)
 
 _TIMEOUT_S = 2.0
+_MOST_BYTES = 1 << 16
+_MOST_IMAGES = 1 << 53
 _VERSIONS = ("1.8.0", "1.6.0")
 
 
@@ -81,7 +83,7 @@ class DectrisApi:
 
     def _count_dropped(self, counters: dict[str, int]) -> None:
         value = self._get("status/dropped")
-        if type(value) is not int:
+        if type(value) is not int or value > _MOST_IMAGES:
             logger.warning("the detector at %s does not say how many images it dropped", self._url)
         elif value > 0:
             logger.warning("the detector says that it dropped %d images", value)
@@ -94,8 +96,8 @@ class DectrisApi:
                 with urlopen(
                     f"{self._url}/stream/api/{version}/{key}", timeout=_TIMEOUT_S
                 ) as reply:
-                    content = json.load(reply)
-            except (URLError, OSError, ValueError):
+                    content = json.loads(reply.read(_MOST_BYTES))
+            except (HTTPException, OSError, ValueError, RecursionError):
                 continue
             return content.get("value") if isinstance(content, dict) else content
         return None

@@ -154,6 +154,21 @@ def test_damaged_message_costs_one_frame(sender, damage, reason):
     assert counts(source).pop("malformed") == 1
 
 
+def test_what_nobody_foresaw_costs_one_message(sender, monkeypatch):
+    source = sender.open()
+    take, messages = source._dialect.take, iter(range(4))
+
+    def unforeseen(parts, assembler):
+        if next(messages) == 2:
+            raise KeyError("unforeseen")
+        take(parts, assembler)
+
+    monkeypatch.setattr(source._dialect, "take", unforeseen)
+    sender.send(header(), image(0), image(1), image(2))
+    assert numbers(read(source, 3)) == [0, 2]
+    assert counts(source) == {"malformed": 1}
+
+
 def test_coding_that_is_not_known_is_told(sender):
     sender.open()
     said = sender.complaint(header(), image(0, compression="jpeg"))

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -286,6 +287,37 @@ def test_stream_that_is_switched_off_is_told_before_the_run(detector, api):
     api[0]["config/mode"] = "disabled"
     with pytest.raises(UserError, match="set its mode to enabled"):
         check_reachable(f"{detector.uri}?api={api[1]}", SourceConfig())
+
+
+@pytest.mark.parametrize("dropped", [10**400, [], "many"])
+def test_a_number_of_dropped_images_that_cannot_be_is_not_counted(detector, api, dropped):
+    api[0]["status/dropped"] = dropped
+    source = detector.open(f"?api={api[1]}")
+    detector.send(header(), *map(image, range(4)), end())
+    read(source, 6)
+    waiting = threading.Event()
+    while not source.exhausted:
+        waiting.wait(0.01)
+    assert source.counters["dropped"] == 0
+
+
+@pytest.mark.parametrize("answer", [b"nonsense\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n" + b"[" * 9999])
+def test_what_is_no_answer_of_a_detector_is_none(detector, answer):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def reply():
+            for _ in range(2):
+                with server.accept()[0] as asked:
+                    asked.recv(1 << 16)
+                    asked.sendall(answer)
+
+        thread = threading.Thread(target=reply)
+        thread.start()
+        with pytest.raises(UserError, match="no detector answers"):
+            check_reachable(
+                f"{detector.uri}?api=http://127.0.0.1:{server.getsockname()[1]}", SourceConfig()
+            )
+        thread.join()
 
 
 @pytest.mark.parametrize(
