@@ -18,6 +18,9 @@ def put_group(parent: h5py.Group, name: str, nx_class: str) -> h5py.Group:
 
 def put_field(group: h5py.Group, name: str, value: Any, units: str | None = None) -> None:
     """Write a value, with its units where it has any."""
-    group[name] = value
+    # HDF5 ends a text at its first zero, which h5py therefore refuses.
+    group[name] = (
+        value.replace("\0", "\N{REPLACEMENT CHARACTER}") if isinstance(value, str) else value
+    )
     if units:
         group[name].attrs["units"] = units

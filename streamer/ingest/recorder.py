@@ -118,7 +118,7 @@ class Recorder:
         for event in events:
             try:
                 self._write(event)
-            except (OSError, RuntimeError, ValueError) as error:
+            except Exception as error:  # of any type, as h5py lets through
                 if isinstance(event, Frame):
                     self.counters["not recorded"] += 1
                 logger.error("cannot record %s: %s", type(event).__name__, error)

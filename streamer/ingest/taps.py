@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Protocol
 
 import zmq
 
+from streamer.errors import as_line
 from streamer.frames.events import Event
 from streamer.sources.base import Opening, Resumable, Source
 
 __all__ = ["Tap", "TeeSource"]
+
+logger = logging.getLogger(__name__)
+
+_MOST_REASONS = 20
 
 
 class Tap(Protocol):
@@ -44,6 +50,7 @@ class TeeSource:
         self.live = source.live
         self._source = source
         self._taps = taps
+        self._said: set[str] = set()
 
     @property
     def counters(self) -> dict[str, int]:
@@ -72,7 +79,13 @@ class TeeSource:
         """Return at most `limit` events that are there now."""
         events = self._source.read(limit)
         for tap in self._taps:
-            tap.take(events)
+            try:
+                tap.take(events)
+            except Exception as error:  # of any type: the frames are worth more
+                reason = f"{type(tap).__name__}: {as_line(str(error)) or type(error).__name__}"
+                if reason not in self._said and len(self._said) < _MOST_REASONS:
+                    self._said.add(reason)
+                    logger.warning("frames are not shown to all: %s", reason, exc_info=True)
         return events
 
     @property

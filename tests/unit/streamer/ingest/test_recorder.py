@@ -242,3 +242,13 @@ def test_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write"):
         check_path(tmp_path / "file" / "run.h5")
+
+
+def test_whatever_a_stream_says_its_frames_are_recorded(tmp_path):
+    says = {"detector_description": "a\0b", "beam_center_x": (1 << 64) - 1, "x": [b"\0", None]}
+    recorder = Recorder(tmp_path / "a.h5")
+    recorder.take([series(metadata=says, frame_time_s=1e9, n_frames=(1 << 53) - 1), frame(0)])
+    recorder.close()
+    assert recorder.counters == {"not recorded": 0}
+    with h5py.File(tmp_path / "a.h5") as file:
+        assert file["/entry/instrument/detector/description"].asstr()[()] == "a\ufffdb"
