@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+
 import zmq
 
 from streamer.transport.messages import Acks, pack
@@ -34,12 +36,21 @@ class Acknowledger:
         self.due = 0.0
         """When the next one is to be published, by the clock of who calls."""
         self._upto = upto
+        self._name = secrets.token_hex(8)
         self._received: list[int] = []
         self._failed: list[tuple[int, str]] = []
-        self._socket = context.socket(zmq.PUB)
+        self._socket = context.socket(zmq.XPUB)
+        self._socket.set(zmq.XPUB_VERBOSE, 1)
         self._socket.set(zmq.SNDHWM, 0)
         self._socket.set(zmq.LINGER, 1000)
         self.address = bind(self._socket, address)
+
+    def take_newcomers(self) -> bool:
+        """Tell whether somebody listens who did not when this was asked last."""
+        joined = False
+        while self._socket.poll(0):
+            joined |= self._socket.recv()[:1] == b"\x01"
+        return joined
 
     def received(self, seq: int, reason: str = "") -> None:
         """Note a number that has come, and why its frame failed if it did; it is said at once."""
@@ -55,7 +66,7 @@ class Acknowledger:
 
     def publish(self, now: float) -> None:
         """Say what was noted, whether or not it was said before."""
-        acks = Acks(self._upto, self._received, self._failed)
+        acks = Acks(self._upto, self._received, self._failed, self._name)
         self._socket.send_multipart(pack(acks))
         self._received, self._failed = [], []
         self.due = now + _INTERVAL_S

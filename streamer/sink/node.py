@@ -103,6 +103,10 @@ class Sink:
             is_due = self._order.upto > self._committer.upto  # by what brought no row
         if is_due:
             self._commit(self._order.upto)
+        if self._acks.take_newcomers():
+            # Who connects after a number came would else not hear of it until it is on disk.
+            for seq in self._order.waiting:
+                self._acks.received(seq)
         if now >= self._acks.due:
             self._acks.publish(now)
         self._tracking.write()

@@ -37,6 +37,11 @@ class Order(Generic[Item]):
         """Whether a number came before; those that are not waited for any more count as well."""
         return seq < self.upto or seq in self._waiting
 
+    @property
+    def waiting(self) -> list[int]:
+        """Numbers of the items that wait."""
+        return list(self._waiting)
+
     def add(self, seq: int, item: Item) -> None:
         """Take an item whose number did not come before."""
         self._waiting[seq] = item

@@ -21,6 +21,7 @@ class AckListener:
         self, context: zmq.Context[zmq.Socket[bytes]], address: str, publisher: Publisher
     ) -> None:
         self.upto = 0
+        self._sink = ""
         self.socket = context.socket(zmq.SUB)
         self.socket.set(zmq.LINGER, 0)
         self.socket.set(zmq.RCVHWM, 0)
@@ -48,6 +49,9 @@ class AckListener:
                 logger.warning("acknowledgement refused: %s", error)
                 continue
             if isinstance(header, Acks):
+                if header.sink != self._sink:
+                    self._sink = header.sink
+                    self._publisher.far_end_changed()
                 self._publisher.received(header.received)
                 failed += header.failed
                 self.upto = max(self.upto, header.upto)

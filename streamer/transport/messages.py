@@ -115,6 +115,8 @@ class Acks(msgspec.Struct, tag="acks", tag_field="kind", frozen=True):
     """Arrived at the sink since the last message; on disk soon."""
     failed: list[tuple[Int64, str]]
     """Those of `received` whose frame failed, and why."""
+    sink: str = ""
+    """Which sink says so; its successor has another name."""
 
 
 class Status(msgspec.Struct, tag="status", tag_field="kind", frozen=True):

@@ -27,6 +27,8 @@ class Parcel:
     tries: int = 0
     member: Member | None = None
     """Who has it now; None while it waits or once all of it has reached the far end."""
+    carrier: Member | None = None
+    """Who had it last; while it lives it keeps what came of it until that is on disk."""
     sent: float = 0.0
     on_its_way: set[int] = field(default_factory=set)
     """Keys that have not reached the far end."""
@@ -56,7 +58,12 @@ class Parcel:
                 self.release()
 
     def arrived_in_vain(self, key: int, now: float) -> None:
-        """Take back that a number reached the far end: what it reached is no more."""
+        """Take back that a number reached the far end: what it reached is no more.
+
+        Who had it last answers for it again; if that one is gone, nobody does.
+        """
+        if self.member is None and self.carrier is not None and not self.carrier.gone:
+            self.carrier.take(self)
         self.on_its_way.add(key)
         self.sent = now
         if self.member is not None:
@@ -66,7 +73,7 @@ class Parcel:
         """Take it from the member that has it, if one has."""
         member, self.member = self.member, None
         if member is not None:
-            member.parcels.pop(self.keys[0], None)
+            member.parcels.pop(id(self), None)
             member.load -= len(self.on_its_way)
             member.suspects -= self.tries > _SUSPECT_TRIES
 
@@ -77,7 +84,7 @@ class Member:
 
     topic: bytes
     parcels: dict[int, Parcel] = field(default_factory=dict)
-    """What it was sent and has not passed on to the far end, by the first key."""
+    """What it was sent and has not passed on to the far end, by identity."""
     load: int = 0
     """Frames in those parcels."""
     suspects: int = 0
@@ -86,11 +93,20 @@ class Member:
     """When something of what it had last reached the far end."""
     late: bool = False
     """True while it has brought nothing for too long: others are asked first."""
+    gone: bool = False
+    """True once it has left."""
 
     @property
     def name(self) -> str:
         """Name of the node behind it."""
         return self.topic.split(b"/")[1].decode("utf-8", "replace")
+
+    def take(self, parcel: Parcel) -> None:
+        """Answer for a parcel."""
+        parcel.member = parcel.carrier = self
+        self.parcels[id(parcel)] = parcel
+        self.load += len(parcel.on_its_way)
+        self.suspects += parcel.tries > _SUSPECT_TRIES
 
 
 class Pool:
@@ -133,7 +149,10 @@ class Pool:
 
     def leave(self, topic: bytes) -> Member | None:
         """Let a member go; None if there is no such member."""
-        return self._members.pop(topic, None)
+        member = self._members.pop(topic, None)
+        if member is not None:
+            member.gone = True
+        return member
 
     def announce(self, name: str, parts: list[Buffer]) -> None:
         """Send a message to every member, and to each that joins later."""
@@ -166,9 +185,6 @@ class Pool:
             if not parcel.on_its_way:
                 continue  # it arrived by another way while it waited
             parcel.tries += 1
-            parcel.member = member
             parcel.sent = now
-            member.parcels[parcel.keys[0]] = parcel
-            member.load += len(parcel.on_its_way)
-            member.suspects += suspect
+            member.take(parcel)
             self._transmit(member.topic, parcel.parts)

@@ -9,6 +9,7 @@ the far end of the pipeline, so a publisher needs no answer from the next hop.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable
 
@@ -16,13 +17,15 @@ import zmq
 
 from streamer.frames.events import Buffer
 from streamer.transport.pool import Member, Parcel, Pool
-from streamer.transport.sockets import FAR_END, bind, harden
+from streamer.transport.sockets import bind, harden
 
 __all__ = ["Publisher"]
 
 _PREFETCH_FRAMES = 512
 """Frames one member may have before it: enough to work on while the sink writes a part."""
 _MAX_TRIES = 3
+_GRACE_S = 1.0
+"""For nodes that live to bring to a new sink what they brought to the one before."""
 
 
 class Publisher:
@@ -75,6 +78,7 @@ class Publisher:
         self._parcels: dict[int, Parcel] = {}
         self._upto = 0
         self._next_check = 0.0
+        self._orphans_due = math.inf
 
     @property
     def outstanding(self) -> int:
@@ -144,6 +148,24 @@ class Publisher:
                 parcel.arrived(key, self._clock())
         self._upto = upto
 
+    def far_end_changed(self) -> None:
+        """Take back that parcels arrived: they did, at a sink that is no more.
+
+        A member that lives brings them again, or sees to it that they are, for it keeps what it
+        passed on until that is on disk. What a member had that is gone may have been passed on as
+        well: it is sent again if the new sink does not have it soon.
+        """
+        now = self._clock()
+        self._orphans_due = now + _GRACE_S
+        waiting = self._waiting_ids()
+        for key, parcel in self._parcels.items():
+            if parcel.final or key in parcel.on_its_way:
+                continue
+            if id(parcel) in waiting:
+                parcel.on_its_way.add(key)
+            else:
+                parcel.arrived_in_vain(key, now)
+
     def pump(self) -> None:
         """Take in members that joined or left, and send what can be sent."""
         while True:
@@ -156,6 +178,9 @@ class Publisher:
         if self._timeout is not None and now >= self._next_check:
             self._next_check = now + min(1.0, self._timeout / 4)
             self._retry_overdue(now - self._timeout)
+        if now >= self._orphans_due:
+            self._orphans_due = math.inf
+            self._retry_orphans()
         for pool in self._pools.values():
             pool.dispatch()
 
@@ -181,33 +206,37 @@ class Publisher:
             if member is None:
                 return
             self._retry(pool, list(member.parcels.values()))
-            if pool is self._pools.get(FAR_END):
-                self._on_far_end_lost()
-
-    def _on_far_end_lost(self) -> None:
-        """Take back that parcels arrived: they did, at a sink that is no more.
-
-        The node before the sink sends its results again; should that node be gone too, the
-        time-out that starts here does.
-        """
-        now = self._clock()
-        for key, parcel in self._parcels.items():
-            if parcel.tries and not parcel.final and key not in parcel.on_its_way:
-                parcel.arrived_in_vain(key, now)
 
     def _retry_overdue(self, before: float) -> None:
-        waiting = {id(parcel) for pool in self._pools.values() for parcel in pool.waiting}
-        overdue = {
-            id(parcel): parcel
-            for parcel in self._parcels.values()
-            if parcel.on_its_way and not parcel.final and parcel.last_sign < before
-        }
-        lost = [parcel for identity, parcel in overdue.items() if identity not in waiting]
+        lost = [parcel for parcel in self._under_way() if parcel.last_sign < before]
         for parcel in lost:
             if parcel.member is not None:
                 parcel.member.late = True
+        self._retry_all(lost)
+
+    def _retry_orphans(self) -> None:
+        """Send again what no living member answers for; it arrived once, so it kills nobody."""
+        orphans = [parcel for parcel in self._under_way() if parcel.member is None]
+        for parcel in orphans:
+            parcel.tries = 0
+        self._retry_all(orphans)
+
+    def _under_way(self) -> list[Parcel]:
+        """Return the parcels that left for a worker and have not all reached the far end."""
+        waiting = self._waiting_ids()
+        left = {id(parcel): parcel for parcel in self._parcels.values() if parcel.on_its_way}
+        return [
+            parcel
+            for identity, parcel in left.items()
+            if identity not in waiting and not parcel.final
+        ]
+
+    def _waiting_ids(self) -> set[int]:
+        return {id(parcel) for pool in self._pools.values() for parcel in pool.waiting}
+
+    def _retry_all(self, parcels: list[Parcel]) -> None:
         for name, pool in self._pools.items():
-            self._retry(pool, [parcel for parcel in lost if parcel.pool == name])
+            self._retry(pool, [parcel for parcel in parcels if parcel.pool == name])
 
     def _retry(self, pool: Pool, parcels: list[Parcel]) -> None:
         """Put parcels that were lost in front of the others, frame by frame."""
@@ -215,8 +244,9 @@ class Publisher:
             parcel.release()
             tries = parcel.tries
             left = [parcel]
-            if parcel.split is not None and len(parcel.keys) > 1:
-                left = [one for one in parcel.split() if one.keys[0] in parcel.on_its_way]
+            split = parcel.split if len(parcel.keys) > 1 else None
+            if split is not None:
+                left = [one for one in split() if one.keys[0] in parcel.on_its_way]
             for one in reversed(left):
                 one.tries = tries
                 one.pool = parcel.pool
@@ -229,6 +259,8 @@ class Publisher:
                 else:
                     self.redelivered += len(one.on_its_way)
                     pool.waiting.appendleft(one)
+            if split is not None:
+                parcel.on_its_way.clear()  # those it was split into answer for them
 
     def _fail(self, parcel: Parcel) -> None:
         for key in parcel.keys:

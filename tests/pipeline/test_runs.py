@@ -153,6 +153,26 @@ def test_a_process_killed_in_mid_run_costs_nothing(recording, tmp_path, node, de
     assert_each_frame_once(out)
 
 
+@pytest.mark.parametrize("dead", [("detector-0", "gpu-0", "sink"), ("gpu-0", "sink")])
+def test_nodes_killed_together_cost_nothing(recording, tmp_path, dead):
+    killed = []
+
+    def kill(now):
+        victims = [one for one in now.nodes if one.name in dead]
+        if not killed and now.settled > 20 and all(one.alive for one in victims):
+            for one in victims:
+                os.kill(one.pid, signal.SIGKILL)
+            killed.append(now.settled)
+
+    out = tmp_path / "run"
+    # Nothing is sent again because it took too long.
+    settings = [*PACED, "nodes.detectors=1", "transport.ack_timeout_s=600"]
+    summary = run(recording, out, *settings, act=kill)
+    assert killed
+    assert summary["delivery"]["restarts"] == len(dead)
+    assert_each_frame_once(out)
+
+
 def test_a_node_that_keeps_dying_ends_the_run_and_is_named(recording, tmp_path):
     def kill(now):
         for one in now.nodes:

@@ -162,6 +162,21 @@ def test_what_waits_for_an_earlier_frame_is_not_acknowledged(rig):
     assert rig.frames()["frame"] == [0, 1, 2]
 
 
+def test_who_listens_late_is_told_what_waits(rig):
+    rig.send((0, 0, []), (2, 2, []))
+    rig.run(1)
+    late = rig.context.socket(zmq.SUB)
+    late.subscribe(b"")
+    late.connect(rig.acks_address)
+    deadline, received = time.monotonic() + 5.0, []
+    while received != [2]:
+        assert time.monotonic() < deadline
+        rig.sink.step()
+        if late.poll(10):
+            received += unpack(late.recv_multipart())[0].received
+    late.close()
+
+
 def test_duplicates_are_dropped_and_counted(rig):
     rig.send((0, 0, [(1, 1)]))
     rig.run(1)

@@ -63,7 +63,7 @@ def test_parcels_wait_in_order_until_a_member_has_room(pool, sent):
     pool.join(b"workers/a/1")
     pool.dispatch()
     assert [one.keys for one in pool.waiting] == [(4,)]
-    given = pool.members[0].parcels[0]
+    (given,) = pool.members[0].parcels.values()
     for key in given.keys:
         given.arrived(key, 1.0)
         given.arrived(key, 1.0)  # twice: it counts once
@@ -110,6 +110,21 @@ def test_what_arrived_at_a_sink_that_is_no_more_is_on_its_way_again(pool):
     assert half.on_its_way == {0, 1}
     assert half.last_sign == 5.0
     assert pool.members[0].load == 2
+
+
+def test_who_had_what_arrived_in_vain_answers_for_it_while_it_lives(pool):
+    pool.join(b"workers/a/1")
+    whole = parcel(0, 1)
+    put(pool, whole)
+    for key in whole.keys:
+        whole.arrived(key, 1.0)
+    whole.arrived_in_vain(0, 5.0)
+    member = pool.leave(b"workers/a/1")
+    assert (list(member.parcels.values()), member.load) == ([whole], 1)
+    whole.arrived(0, 6.0)
+    whole.arrived_in_vain(0, 7.0)
+    assert whole.member is None
+    assert member.parcels == {}
 
 
 def test_a_newcomer_is_told_what_was_announced_and_not_forgotten(pool, sent):

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 import zmq
 
 from streamer.errors import UserError
+from streamer.sink.acknowledger import Acknowledger
+from streamer.transport.acks import AckListener
 from streamer.transport.pool import Parcel
 from streamer.transport.publisher import Publisher
 from streamer.transport.sockets import DETECTORS, FAR_END
@@ -222,14 +226,80 @@ def test_the_far_end_has_no_bound_and_no_timeout_but_its_successor_gets_all(publ
 
 
 def test_what_reached_a_sink_that_died_can_be_late_again(publisher, join, clock):
-    worker, sink = join("a"), join("sink", FAR_END)
+    worker = join("a")
     publisher.send(DETECTORS, parcel(0))
     publisher.received([0])
-    sink.close()
-    members(publisher, FAR_END, 0)
+    publisher.far_end_changed()
     clock.now += 11
     publisher.pump()
     assert take(worker) == [b"[0]", b"[0]"]
+
+
+def test_what_reached_a_sink_that_died_is_sent_again_if_who_had_it_died_too(publisher, join, clock):
+    worker = join("a")
+    for key in range(3):
+        publisher.send(DETECTORS, parcel(key))
+    publisher.received([0, 1, 2])
+    other = join_another(publisher, worker)
+    publisher.far_end_changed()
+    publisher.received([1])  # a node further on lives and brought it again
+    publisher.pump()
+    assert take(other) == []
+    clock.now += 2
+    publisher.pump()
+    assert take(other) == [b"[0]", b"[2]"]
+    other.close()
+
+
+def test_what_reached_a_sink_that_died_is_left_to_a_member_that_lives(publisher, join, clock):
+    worker = join("a")
+    publisher.send(DETECTORS, parcel(0))
+    publisher.received([0])
+    publisher.far_end_changed()
+    clock.now += 2
+    publisher.pump()
+    assert take(worker) == [b"[0]"]
+    other = join_another(publisher, worker)  # it had no time to bring it
+    assert take(other) == [b"[0]"]
+    other.close()
+
+
+def test_what_was_brought_while_it_waited_is_sent_once_when_the_sink_dies(publisher, join, clock):
+    publisher.send(DETECTORS, parcel(0))
+    publisher.received([0])
+    publisher.far_end_changed()
+    clock.now += 2
+    publisher.pump()
+    assert take(join("a")) == [b"[0]"]
+
+
+def test_who_listens_hears_that_a_sink_is_another_one(context, publisher, join, clock):
+    worker = join("a")
+    publisher.send(DETECTORS, parcel(0))
+    sink = Acknowledger(context, "tcp://127.0.0.1:*")
+    ears = AckListener(context, sink.address, publisher)
+
+    def hear(sink: Acknowledger) -> None:
+        while not sink.take_newcomers():
+            ears.listen()  # which is what connects it again
+        sink.publish(0.0)
+        assert ears.socket.poll(5000)
+        ears.listen()
+        sink.close()
+
+    sink.received(0)
+    hear(sink)
+    assert publisher.loads(DETECTORS) == {"a": 0}
+    other, successor = join_another(publisher, worker), None
+    while successor is None:
+        with contextlib.suppress(UserError):  # its predecessor may still hold the address
+            successor = Acknowledger(context, sink.address)
+    hear(successor)
+    clock.now += 2
+    publisher.pump()
+    assert take(other) == [b"[0]"]
+    for one in (ears, other):
+        one.close()
 
 
 def test_a_hung_member_is_asked_last(context, address, clock):
@@ -254,11 +324,10 @@ def test_a_hung_member_is_asked_last(context, address, clock):
 
 
 def test_a_bundle_that_half_reached_a_sink_that_died_is_whole_again(publisher, join):
-    worker, sink = join("a"), join("sink", FAR_END)
+    worker = join("a")
     publisher.send(DETECTORS, parcel(0, 1))
     publisher.received([0])
-    sink.close()
-    members(publisher, FAR_END, 0)
+    publisher.far_end_changed()
     other = join_another(publisher, worker)
     assert take(other) == [b"[0]", b"[1]"]
     other.close()
