@@ -6,6 +6,7 @@ import logging
 import time
 from typing import Any
 
+import numpy as np
 import zmq
 
 from streamer.cell.gauges import CellGauges
@@ -16,7 +17,7 @@ from streamer.sink.account import Account
 from streamer.sink.acknowledger import Acknowledger
 from streamer.sink.commit import COMMIT_S, Committer
 from streamer.sink.feed import Feed
-from streamer.sink.order import Order
+from streamer.sink.order import PATIENCE_S, Order
 from streamer.sink.tables import Result, Row, read_results
 from streamer.tracks.linking import Tracking
 from streamer.transport.counts import Counts
@@ -65,7 +66,9 @@ class Sink:
         self._counts = Counts()
         self._tracking = Tracking(config, folder)
         self._account = Account(config.source.chosen.step or 1)
-        self._order = Order[Result | Gap | SeriesEnd](last.upto if last else 0)
+        self._order = Order[Result | Gap | SeriesEnd](
+            last.upto if last else 0, patience_s=PATIENCE_S
+        )
         self._committer = Committer(
             folder,
             self._tracking,
@@ -192,23 +195,26 @@ class Sink:
                 raise MessageError(f"no use for {type(header).__name__}")
 
     def _arrive(self, seq: int, item: Result | Gap | SeriesEnd, reason: str = "") -> None:
-        if seq in self._order:
+        if self._order.is_past(seq) and not isinstance(item, SeriesEnd):
+            self._enter(item, late=True)
+        elif seq in self._order:
             self._counts.frames["duplicate"] += 1
             if seq >= self._order.upto:
                 self._acks.received(seq)
-            return
-        for left in self._order.before_epoch_of(seq):
-            self._enter(left)
-        self._order.add(seq, item)
-        self._acks.received(seq, reason)
+        else:
+            self._order.add(seq, item)
+            self._acks.received(seq, reason)
 
-    def _enter(self, item: Result | Gap | SeriesEnd) -> None:
-        """Give an item whose turn has come its rows."""
+    def _enter(self, item: Result | Gap | SeriesEnd, *, late: bool = False) -> None:
+        """Give an item whose turn has come, or is past, its rows; what is late is in no track."""
         if isinstance(item, Result):
             row = Row.of(item)
             if self._account.enter(row.series, row.frame):
                 place = self._account.place(row.series, row.frame)
-                row.tracks = self._tracking.link(place, item.peaks, item.positions)
+                if late:
+                    row.tracks = np.full(len(item.peaks), -1, np.int64)
+                else:
+                    row.tracks = self._tracking.link(place, item.peaks, item.positions)
                 self._committer.add(row)
             else:
                 self._counts.frames["duplicate"] += 1

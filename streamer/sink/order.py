@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 from streamer.transport.messages import EPOCH
 
-__all__ = ["Order"]
+__all__ = ["PATIENCE_S", "Order"]
 
 logger = logging.getLogger(__name__)
+
+PATIENCE_S = 5.0
+"""For results of frames that an ingest node had sent before it died: so long after the last one."""
 
 Item = TypeVar("Item")
 
@@ -18,16 +22,33 @@ Item = TypeVar("Item")
 class Order(Generic[Item]):
     """Gives items in the order of their sequence numbers, each number once.
 
+    After a later epoch began, what an ingest node took to its grave is not waited for: the later
+    one has its turn once nothing of earlier ones has come for a while.
+
     Parameters
     ----------
     upto
         Every number below has had its turn already, with an earlier sink.
+    patience_s
+        How long that while is.
+    clock
+        Returns a monotonic time in seconds.
     """
 
-    def __init__(self, upto: int = 0) -> None:
+    def __init__(
+        self,
+        upto: int = 0,
+        *,
+        patience_s: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.upto = upto
         """Every number below has had its turn."""
         self._waiting: dict[int, Item] = {}
+        self._patience_s = patience_s
+        self._clock = clock
+        self._newest = upto
+        self._due = 0.0
 
     def __len__(self) -> int:
         """Items that wait for an earlier one."""
@@ -44,31 +65,40 @@ class Order(Generic[Item]):
 
     def add(self, seq: int, item: Item) -> None:
         """Take an item whose number did not come before."""
+        if seq // EPOCH != self._newest // EPOCH:  # a later one begins, or something earlier came
+            self._due = self._clock() + self._patience_s
+        self._newest = max(self._newest, seq)
         self._waiting[seq] = item
+
+    def is_past(self, seq: int) -> bool:
+        """Tell whether a number is of an epoch that is not waited for any more."""
+        return seq // EPOCH < self.upto // EPOCH
 
     def in_turn(self) -> Iterator[Item]:
         """Give the items whose turn has come.
 
         While an item is being handled `upto` is the number after its own.
         """
+        yield from self._next()
+        epoch = self._newest // EPOCH
+        if epoch > self.upto // EPOCH and self._clock() >= self._due:
+            logger.warning("the ingest node was started again: not waiting for what it had in hand")
+            yield from self._rest(epoch * EPOCH)
+            self.upto = epoch * EPOCH
+            yield from self._next()
+
+    def rest(self) -> Iterator[Item]:
+        """Give all items, also those that wait for one that will not come."""
+        yield from self._rest(self._newest + 1)
+
+    def _next(self) -> Iterator[Item]:
         while self.upto in self._waiting:
             item = self._waiting.pop(self.upto)
             self.upto += 1
             yield item
 
-    def rest(self) -> Iterator[Item]:
-        """Give all items, also those that wait for one that will not come."""
-        for seq in sorted(self._waiting):
+    def _rest(self, end: int) -> Iterator[Item]:
+        """Give all items below a number."""
+        for seq in sorted(seq for seq in self._waiting if seq < end):
             self.upto = max(self.upto, seq)
-            yield from self.in_turn()
-
-    def before_epoch_of(self, seq: int) -> Iterator[Item]:
-        """Give what is left of earlier epochs than that of a number.
-
-        After a later epoch began, what an ingest node took to its grave is not waited for.
-        """
-        epoch = seq // EPOCH
-        if epoch > self.upto // EPOCH:
-            logger.warning("the ingest node was started again: not waiting for what it had in hand")
-            yield from self.rest()
-            self.upto = epoch * EPOCH
+            yield from self._next()

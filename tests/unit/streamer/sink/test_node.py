@@ -36,6 +36,7 @@ CONFIG = Config()
 @pytest.fixture(autouse=True)
 def _commits_are_quick(monkeypatch):
     monkeypatch.setattr("streamer.sink.node.COMMIT_S", 0.01)
+    monkeypatch.setattr("streamer.sink.node.PATIENCE_S", 0.1)
 
 
 def a_frame(seq, frame, where, reason=""):
@@ -252,6 +253,25 @@ def test_frames_lost_with_an_ingest_node_are_named(rig):
         (3, 2, "missing"),
         (5, 1, "done"),
     ]
+
+
+def test_what_was_computed_for_an_ingest_node_that_died_is_used_however_late(rig):
+    rig.send((0, 0, [(1, 1)]), (EPOCH, 5, [(1, 1)]))
+    rig.run(EPOCH + 1)
+    rig.publisher._upto = 0  # as of a worker that has not heard of it
+    rig.send((3, 3, [(1, 1), (9, 9)]), (0, 0, [(1, 1)]))
+    rig.send(SeriesEnd(series="1", seq=EPOCH + 1))
+    rig.run(EPOCH + 2)
+    assert sorted(rows_of(rig)) == [
+        (0, 1, "done"),
+        (1, 2, "missing"),
+        (3, 1, "done"),
+        (4, 1, "missing"),
+        (5, 1, "done"),
+    ]
+    peaks = rig.folder.read("peaks").to_pydict()
+    tracks = dict(zip(zip(peaks["frame"], peaks["row"], strict=True), peaks["track"], strict=True))
+    assert tracks == {(0, 1): 0, (5, 1): 0, (3, 1): -1, (3, 9): -1}
 
 
 def test_frames_that_were_not_chosen_are_not_missing(context, address, tmp_path):

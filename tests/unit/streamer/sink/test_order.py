@@ -8,9 +8,13 @@ from streamer.sink.order import Order
 from streamer.transport.messages import EPOCH
 
 
+def make(upto: int = 0) -> Order:
+    return Order(upto, patience_s=2.0)
+
+
 @given(st.permutations(range(8)), st.integers(0, 8))
 def test_items_come_in_turn_however_they_arrive(numbers, upto):
-    order, given_out = Order[int](upto), []
+    order, given_out = make(upto), []
     for number in numbers:
         if number not in order:
             order.add(number, number)
@@ -21,7 +25,7 @@ def test_items_come_in_turn_however_they_arrive(numbers, upto):
 
 
 def test_a_number_came_before_when_it_waits_or_had_its_turn():
-    order = Order[str](5)
+    order = make(5)
     order.add(5, "five")
     order.add(7, "seven")
     assert [seq for seq in range(3, 9) if seq in order] == [3, 4, 5, 7]
@@ -31,7 +35,7 @@ def test_a_number_came_before_when_it_waits_or_had_its_turn():
 
 
 def test_who_handles_an_item_knows_up_to_where_all_had_their_turn():
-    order = Order[str]()
+    order = make()
     for seq in (0, 1, 3):
         order.add(seq, str(seq))
     assert [(item, order.upto) for item in order.in_turn()] == [("0", 1), ("1", 2)]
@@ -39,23 +43,37 @@ def test_who_handles_an_item_knows_up_to_where_all_had_their_turn():
 
 
 def test_the_rest_comes_in_order_whatever_it_waits_for():
-    order = Order[int]()
+    order = make()
     for seq in (9, 2, 8, 5):
         order.add(seq, seq)
     assert list(order.rest()) == [2, 5, 8, 9]
     assert order.upto == 10
 
 
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 @pytest.mark.parametrize("seq", [EPOCH, EPOCH + 3])
-def test_a_later_epoch_waits_for_nothing_of_an_earlier_one(seq, caplog):
-    order = Order[int]()
+def test_a_later_epoch_waits_until_nothing_of_an_earlier_one_comes_any_more(seq, caplog):
+    clock = Clock()
+    order = Order[int](patience_s=2.0, clock=clock)
     for early in (1, 4):
         order.add(early, early)
-    assert list(order.before_epoch_of(6)) == []
-    assert list(order.before_epoch_of(seq)) == [1, 4]
-    assert order.upto == EPOCH
-    assert "started again" in caplog.text
-    assert 2 in order, "it is not waited for any more"
     order.add(seq, seq)
-    assert list(order.before_epoch_of(seq)) == []
-    assert list(order.in_turn()) == ([EPOCH] if seq == EPOCH else [])
+    clock.now = 1.9
+    assert list(order.in_turn()) == []
+    order.add(0, 0)
+    clock.now = 3.8
+    assert list(order.in_turn()) == [0, 1]
+    assert not order.is_past(2)
+    clock.now = 4.0
+    assert list(order.in_turn()) == [4, *([EPOCH] if seq == EPOCH else [])]
+    assert order.upto == EPOCH + (seq == EPOCH)
+    assert "started again" in caplog.text
+    assert order.is_past(2)
+    assert 2 in order, "it is not waited for any more"
+    assert list(order.in_turn()) == []
