@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
 import os
-import signal
 import threading
 import time
 from collections.abc import Callable
-from types import FrameType
 from typing import Protocol
 
 import zmq
 
 from streamer.transport.messages import Status, pack
 from streamer.transport.metrics import Metrics
+from streamer.transport.watch import Watch
 
 __all__ = ["Node", "Role"]
 
 _TICK_S = 0.1
-_ALONE_S = 30.0
 _REPORT_S = 0.25
 
 logger = logging.getLogger(__name__)
@@ -61,8 +58,8 @@ class Node:
     """Runs a role until it has finished or is told to stop.
 
     SIGTERM or SIGINT asks the role to stop and waits for it; a second one ends the process at once.
-    The process also ends when the one that started it is gone: at once when it can, else after half
-    a minute, for the other nodes end as well.
+    The process also ends when the one that started it is gone: at once when it can, else after
+    a few seconds, for the other nodes end as well.
 
     Parameters
     ----------
@@ -103,24 +100,24 @@ class Node:
 
     def run(self) -> None:
         """Run the role to its end; signals are handled when called in the main thread."""
-        with contextlib.suppress(ValueError):  # not the main thread: a test runs the node
-            signal.signal(signal.SIGTERM, self._on_signal)
-            signal.signal(signal.SIGINT, self._on_signal)
-        self._send(Status(self.name, os.getpid(), "starting", "starting", self._metrics_port, {}))
-        role = self._make_role()
-        try:
-            self._loop(role)
-            self._report(role, "done")
-        finally:
-            role.close()
-            if self._status is not None:
-                self._status.close()
+        with Watch(self._stop, self._parent) as watch:
+            self._send(
+                Status(self.name, os.getpid(), "starting", "starting", self._metrics_port, {})
+            )
+            role = self._make_role()
+            try:
+                self._loop(role, watch)
+                self._report(role, "done")
+            finally:
+                role.close()
+                if self._status is not None:
+                    self._status.close()
 
-    def _loop(self, role: Role) -> None:
+    def _loop(self, role: Role, watch: Watch) -> None:
         poller, polled = zmq.Poller(), list[zmq.Socket[bytes]]()
-        state, next_report, give_up = "running", 0.0, math.inf
+        state, next_report = "running", 0.0
         while not role.finished:
-            if time.monotonic() >= give_up:
+            if time.monotonic() >= watch.give_up:
                 logger.error("what was begun cannot be finished without the others: giving up")
                 break
             pause = role.step()
@@ -132,11 +129,6 @@ class Node:
             if now >= next_report:
                 next_report = now + _REPORT_S
                 self._report(role, state)
-                if os.getppid() != self._parent:
-                    logger.warning("the process that started this one is gone: stopping")
-                    self._stop.set()
-                    self._parent = os.getppid()
-                    give_up = now + _ALONE_S
             if pause > 0 and not role.finished:
                 if role.sockets != polled:
                     poller, polled = zmq.Poller(), role.sockets
@@ -162,8 +154,3 @@ class Node:
         if self._status is not None:
             with contextlib.suppress(zmq.Again):  # nobody reads: the next report says more
                 self._status.send_multipart(pack(status), zmq.NOBLOCK)
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self._stop.is_set():
-            os._exit(128 + number)
-        self._stop.set()

@@ -72,7 +72,7 @@ SCRIPT = """
         def __init__(self):
             print("up", flush=True)  # signals are handled from here on
         def step(self):
-            return 1.0
+            {step}
         def stop(self):
             print("asked to stop", flush=True)
             self.finished = not self.stubborn
@@ -81,13 +81,15 @@ SCRIPT = """
         def close(self):
             print("closed", flush=True)
 
-    Node("x-0", zmq.Context(), Role, Metrics()).run()
+    Node("x-0", zmq.Context(), Role, Metrics(), parent={parent}).run()
 """
 
 
-def start(stubborn: bool) -> subprocess.Popen[str]:
+def start(stubborn: bool, step: str = "return 1.0", parent: int = 0) -> subprocess.Popen[str]:
     root = Path(__file__).parents[4]
-    script = textwrap.dedent(SCRIPT).format(root=str(root), stubborn=stubborn)
+    script = textwrap.dedent(SCRIPT).format(
+        root=str(root), stubborn=stubborn, step=step, parent=parent
+    )
     process = subprocess.Popen(
         [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, start_new_session=True
     )
@@ -110,6 +112,26 @@ def test_a_second_signal_ends_at_once():
         assert process.stdout.readline() == "asked to stop\n"
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 128 + signal.SIGTERM
+
+
+def test_a_node_that_does_not_look_about_hears_a_second_signal():
+    # The main thread waits for a lock, which no signal interrupts, and runs no Python.
+    step = "import ctypes; lock = (ctypes.c_char * 64)(); libc = ctypes.CDLL(None); "
+    step += (
+        "libc.pthread_mutex_lock(lock); print('deaf', flush=True); libc.pthread_mutex_lock(lock)"
+    )
+    with start(stubborn=True, step=step) as process:
+        assert process.stdout.readline() == "deaf\n"
+        process.send_signal(signal.SIGTERM)
+        with pytest.raises(subprocess.TimeoutExpired):  # two at once may be heard as one
+            process.wait(0.5)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 128 + signal.SIGTERM
+
+
+def test_a_node_that_is_left_alone_in_a_loop_ends():
+    with start(stubborn=True, step="while True: pass", parent=1 << 30) as process:
+        assert process.wait(20) == 1
 
 
 def test_metrics_are_served_and_start_at_zero():
@@ -136,7 +158,7 @@ def test_redelivered_frames_are_counted_once():
 
 
 def test_a_node_that_was_left_alone_does_not_wait_for_ever(context, monkeypatch, caplog):
-    monkeypatch.setattr("streamer.transport.node._ALONE_S", 0.05)
+    monkeypatch.setattr("streamer.transport.watch.ALONE_S", 0.05)
 
     class Waiting(CountDown):
         """A role that waits for an acknowledgement from a node that is gone."""

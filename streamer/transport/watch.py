@@ -1,0 +1,104 @@
+"""Hears signals and notices that the launcher is gone, whatever the node is doing."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import os
+import select
+import signal
+import socket
+import threading
+import time
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+__all__ = ["Watch"]
+
+ALONE_S = 4.0
+"""For a node whose launcher is gone to finish what it can: the other nodes end as well."""
+_CLOSE_S = 1.0
+"""For one that gives up to close its files."""
+_LOOK_S = 0.25
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+logger = logging.getLogger(__name__)
+
+
+class Watch:
+    """A thread beside a node, so that one that does not come to look about still ends.
+
+    The first SIGTERM or SIGINT sets `stop`, a second one ends the process. So does, after a few
+    seconds, the end of its parent. Signals are only heard when entered in the main thread.
+
+    Parameters
+    ----------
+    stop
+        Set when the node is to finish.
+    parent
+        Process without which this one must not live.
+    """
+
+    def __init__(self, stop: threading.Event, parent: int) -> None:
+        self.give_up = math.inf
+        """When to wait for others no more, by the monotonic clock."""
+        self._stop = stop
+        self._parent = parent
+        self._before: dict[signal.Signals, Any] = {}
+        self._ear, self._mouth = socket.socketpair()
+        self._mouth.setblocking(False)
+        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+
+    def __enter__(self) -> Self:
+        with contextlib.suppress(ValueError):  # not the main thread: a test runs the node
+            # What the interpreter writes there comes even while the main thread runs no Python.
+            signal.set_wakeup_fd(self._mouth.fileno(), warn_on_full_buffer=False)
+            self._before = {number: signal.signal(number, _is_heard) for number in _SIGNALS}
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._before:
+            signal.set_wakeup_fd(-1)
+            for number, handler in self._before.items():
+                signal.signal(number, handler)
+        self._mouth.close()
+        self._thread.join()
+        self._ear.close()
+
+    def _run(self) -> None:
+        while True:
+            if select.select([self._ear], [], [], _LOOK_S)[0]:
+                numbers = self._ear.recv(64)
+                if not numbers:
+                    return
+                for number in numbers:
+                    self._hear(number)
+            self._look()
+
+    def _hear(self, number: int) -> None:
+        if number not in _SIGNALS:
+            return
+        if self._stop.is_set():
+            os._exit(128 + number)
+        self._stop.set()
+
+    def _look(self) -> None:
+        now = time.monotonic()
+        if self.give_up == math.inf and os.getppid() != self._parent:
+            logger.warning("the process that started this one is gone: stopping")
+            self.give_up = now + ALONE_S
+            self._stop.set()
+        elif now >= self.give_up + _CLOSE_S:
+            logger.error("this node does not come to an end by itself: ending it")
+            os._exit(1)
+
+
+def _is_heard(number: int, frame: FrameType | None) -> None:
+    """Do nothing: the thread has heard it."""
