@@ -21,6 +21,9 @@ from streamer.sources.files.plain import one_line
 
 __all__ = ["PlainReader", "ReaderPlugin", "Recording", "RecordingReader"]
 
+_MOST_TOGETHER = 65_536
+"""Frames in one gap: each is asked for, and who reads has to hear of some before long."""
+
 
 class RecordingReader(Protocol):
     """The frames of one file or set of files, in any order, not decoded where that can be."""
@@ -118,7 +121,7 @@ class Recording:
     """A `Source` that plays a `RecordingReader`, as fast as it is asked.
 
     The same recording gives the same events whenever it is read, in whatever portions: frames that
-    cannot be had for one reason and follow each other are one `Gap`.
+    cannot be had for one reason and follow each other are one `Gap`, or several if many.
 
     Parameters
     ----------
@@ -219,7 +222,8 @@ class Recording:
         first = self._place
         self._place += 1
         if self._merge_gaps and numbers.step == 1:
-            while self._place < len(numbers) and self._coded(numbers[self._place]) == coded:
+            stop = min(len(numbers), first + _MOST_TOGETHER)
+            while self._place < stop and self._coded(numbers[self._place]) == coded:
                 self._place += 1
         return Gap(series=self._name, first=frame, count=self._place - first, reason=coded)
 

@@ -138,3 +138,13 @@ def test_a_frame_that_a_reader_fails_at_is_missing_with_the_reason(times):
     assert "more pixels are declared" in events[2].reason
     assert 0 <= events[0].time_ns < 1 << 63
     assert isinstance(recording.picture(1), Gap)
+
+
+def test_a_file_of_which_most_is_not_there_is_read_in_portions():
+    asked = []
+    reader = PlainReader(Series(name="a"), 200_000, lambda n: asked.append(n) or "cut off")
+    recording = Recording("a", reader)
+    recording.read(1)
+    (gap,) = recording.read(1)
+    assert gap.count == len(asked) == 65_536
+    assert sum(event.count for event in recording.read(10)[:-1]) == 200_000 - 65_536
