@@ -165,14 +165,15 @@ def run_with_dashboard(uri: str, out: Path, watch, *settings: str) -> dict:
 
     # A run handles signals, which only the main thread can: who looks on is another.
     thread = threading.Thread(target=look)
-    # A run that ended by itself handles none any more: then the test fails, not its process.
+    # A run that ended before its time, also by the test's time limit, handles none any more: then
+    # the test fails, not its process.
     before = signal.signal(signal.SIGTERM, lambda *_: failed.append(AssertionError("too late")))
     thread.start()
     try:
         with sidecar(listener, out, command, lambda url: begun.set()):
             summary = run(uri, out, *settings)
-        thread.join()
     finally:
+        thread.join()  # its signal comes however the run ended
         signal.signal(signal.SIGTERM, before)
     if failed:
         raise failed[0]
