@@ -14,7 +14,7 @@ from streamer.config import SourceConfig
 from streamer.errors import UserError
 from streamer.frames.events import Pixels, Series
 from streamer.frames.pixels import as_bytes, is_pixels
-from streamer.sources.files.plain import check_frames, one_line, plain_frames
+from streamer.sources.files.plain import PlainFrames, check_frames, one_line
 from streamer.sources.files.recording import PlainReader, RecordingReader
 
 __all__ = ["open_npy", "open_npz"]
@@ -25,7 +25,7 @@ _MOST_DEFLATED = 1032
 
 
 def open_npy(path: Path, config: SourceConfig) -> RecordingReader:
-    """Open an array of (frames, rows, cols) or (rows, cols), mapped into memory.
+    """Open an array of (frames, rows, cols) or (rows, cols).
 
     Raises
     ------
@@ -45,7 +45,7 @@ def open_npy(path: Path, config: SourceConfig) -> RecordingReader:
     except Exception as error:  # of any type: numpy parses a header as if it were Python
         raise _damaged(path, error) from None
     n_frames = shape[0] if len(shape) == 3 else 1
-    coded = plain_frames(path, offset, n_frames, (shape[-2], shape[-1]), dtype)
+    coded = PlainFrames(path, offset, n_frames, (shape[-2], shape[-1]), dtype)
     return PlainReader(_series(path.stem, n_frames, config), n_frames, coded)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from streamer.config import SourceConfig
 from streamer.errors import UserError
 from streamer.frames.events import Series
-from streamer.sources.files.plain import plain_frames
+from streamer.sources.files.plain import PlainFrames
 from streamer.sources.files.recording import PlainReader, RecordingReader
 
 __all__ = ["is_ge", "open_ge"]
@@ -72,5 +72,5 @@ def open_ge(path: Path, config: SourceConfig) -> RecordingReader:
         metadata=metadata,
     )
     return PlainReader(
-        series, n_frames, plain_frames(path, offset, n_frames, shape, np.dtype(dtype))
+        series, n_frames, PlainFrames(path, offset, n_frames, shape, np.dtype(dtype))
     )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import os
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,17 @@ from streamer.errors import UserError, as_line
 from streamer.frames.events import Pixels
 from streamer.frames.pixels import MAX_FRAME_BYTES, is_pixels
 
-__all__ = ["MOST_LOST", "check_frames", "one_line", "plain_frames"]
+__all__ = ["MOST_LOST", "PlainFrames", "check_frames", "one_line"]
 
 MOST_LOST = 1 << 24
 """Frames that may be declared and not be there."""
 
 
-def plain_frames(
-    path: Path, offset: int, n_frames: int, shape: tuple[int, int], dtype: np.dtype[Any]
-) -> Callable[[int], Pixels | str]:
-    """Return what reads the frames of a file, mapped into memory and not copied.
+class PlainFrames:
+    """Reads the frames of a file; called with the number of one.
+
+    They are read and not mapped into memory: a file that is cut short while it is read ends a
+    process that looks at what was mapped.
 
     Parameters
     ----------
@@ -36,25 +38,38 @@ def plain_frames(
     UserError
         Not even the first is there, or too few of those that the header declares.
     """
-    size = math.prod(shape) * dtype.itemsize
-    n_there = min(n_frames, (path.stat().st_size - offset) // size)
-    if n_there < 1:
-        raise UserError(f"{path} is truncated: it has not one whole frame; copy it again")
-    if n_frames - n_there > MOST_LOST:
-        raise UserError(
-            f"{path} has a damaged header: it declares {n_frames} frames, {n_there} are there;"
-            " copy it again"
-        )
-    view = np.memmap(path, np.uint8, "r").data
-    cut_off = f"{path.name} is truncated: it has {n_there} of {n_frames} frames"
 
-    def coded(frame: int) -> Pixels | str:
-        if frame >= n_there:
-            return cut_off
-        start = offset + frame * size
-        return Pixels(view[start : start + size], "raw", dtype.str, shape)
+    def __init__(
+        self, path: Path, offset: int, n_frames: int, shape: tuple[int, int], dtype: np.dtype[Any]
+    ) -> None:
+        self._name = path.name
+        self._offset, self._n_frames = offset, n_frames
+        self._shape, self._dtype = shape, dtype
+        self._size = math.prod(shape) * dtype.itemsize
+        self._file = os.open(path, os.O_RDONLY)
+        weakref.finalize(self, os.close, self._file)
+        if self._n_there < 1:
+            raise UserError(f"{path} is truncated: it has not one whole frame; copy it again")
+        if n_frames - self._n_there > MOST_LOST:
+            raise UserError(
+                f"{path} has a damaged header: it declares {n_frames} frames, {self._n_there} are"
+                " there; copy it again"
+            )
 
-    return coded
+    def __call__(self, frame: int) -> Pixels | str:
+        """Return the pixels of a frame, or the reason why they cannot be had."""
+        try:
+            data = os.pread(self._file, self._size, self._offset + frame * self._size)
+        except OSError as error:
+            return f"{self._name} cannot be read: {error.strerror}"
+        if len(data) == self._size:
+            return Pixels(data, "raw", self._dtype.str, self._shape)
+        return f"{self._name} is truncated: it has {self._n_there} of {self._n_frames} frames"
+
+    @property
+    def _n_there(self) -> int:
+        size = os.fstat(self._file).st_size
+        return min(self._n_frames, max(0, size - self._offset) // self._size)
 
 
 def check_frames(

@@ -16,7 +16,7 @@ from streamer.errors import UserError
 from streamer.frames.events import Pixels, Series
 from streamer.frames.pixels import as_bytes
 from streamer.sources.files.headers import HeaderMetadata, of_marccd, of_pilatus
-from streamer.sources.files.plain import check_frames, one_line, plain_frames
+from streamer.sources.files.plain import PlainFrames, check_frames, one_line
 from streamer.sources.files.recording import PlainReader, RecordingReader
 
 __all__ = ["open_tiff"]
@@ -82,7 +82,7 @@ def _of_pages(path: Path, tiff: tifffile.TiffFile, config: SourceConfig) -> Reco
         dtype = np.dtype(first.dtype).newbyteorder(tiff.byteorder)
         offset = int(first.dataoffsets[0])
         tiff.close()
-        return reader(plain_frames(path, offset, n_frames, shape, dtype))
+        return reader(PlainFrames(path, offset, n_frames, shape, dtype))
     pages = [(page.shape, _plain_offset(page)) for page in tiff.pages]
     other = next((shape for shape, _ in pages if shape != first.shape), None)
     if other is not None:
