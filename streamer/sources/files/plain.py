@@ -14,17 +14,39 @@ from streamer.errors import UserError, as_line
 from streamer.frames.events import Pixels
 from streamer.frames.pixels import MAX_FRAME_BYTES, is_pixels
 
-__all__ = ["MOST_LOST", "PlainFrames", "check_frames", "one_line"]
+__all__ = ["MOST_LOST", "FileBytes", "PlainFrames", "check_frames", "one_line"]
 
 MOST_LOST = 1 << 24
 """Frames that may be declared and not be there."""
 
 
-class PlainFrames:
-    """Reads the frames of a file; called with the number of one.
+class FileBytes:
+    """The bytes of a file, as long as somebody wants any.
 
     They are read and not mapped into memory: a file that is cut short while it is read ends a
     process that looks at what was mapped.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = os.open(path, os.O_RDONLY)
+        weakref.finalize(self, os.close, self._file)
+
+    def __len__(self) -> int:
+        return os.fstat(self._file).st_size
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Return bytes of the file, fewer at its end.
+
+        Raises
+        ------
+        OSError
+            They cannot be read.
+        """
+        return os.pread(self._file, size, offset)
+
+
+class PlainFrames:
+    """Reads the frames of a file that lie one after another; called with the number of one.
 
     Parameters
     ----------
@@ -46,8 +68,7 @@ class PlainFrames:
         self._offset, self._n_frames = offset, n_frames
         self._shape, self._dtype = shape, dtype
         self._size = math.prod(shape) * dtype.itemsize
-        self._file = os.open(path, os.O_RDONLY)
-        weakref.finalize(self, os.close, self._file)
+        self._file = FileBytes(path)
         if self._n_there < 1:
             raise UserError(f"{path} is truncated: it has not one whole frame; copy it again")
         if n_frames - self._n_there > MOST_LOST:
@@ -59,7 +80,7 @@ class PlainFrames:
     def __call__(self, frame: int) -> Pixels | str:
         """Return the pixels of a frame, or the reason why they cannot be had."""
         try:
-            data = os.pread(self._file, self._size, self._offset + frame * self._size)
+            data = self._file.read(self._offset + frame * self._size, self._size)
         except OSError as error:
             return f"{self._name} cannot be read: {error.strerror}"
         if len(data) == self._size:
@@ -68,8 +89,7 @@ class PlainFrames:
 
     @property
     def _n_there(self) -> int:
-        size = os.fstat(self._file).st_size
-        return min(self._n_frames, max(0, size - self._offset) // self._size)
+        return min(self._n_frames, max(0, len(self._file) - self._offset) // self._size)
 
 
 def check_frames(

@@ -16,7 +16,7 @@ from streamer.errors import UserError
 from streamer.frames.events import Pixels, Series
 from streamer.frames.pixels import as_bytes
 from streamer.sources.files.headers import HeaderMetadata, of_marccd, of_pilatus
-from streamer.sources.files.plain import PlainFrames, check_frames, one_line
+from streamer.sources.files.plain import FileBytes, PlainFrames, check_frames, one_line
 from streamer.sources.files.recording import PlainReader, RecordingReader
 
 __all__ = ["open_tiff"]
@@ -96,7 +96,7 @@ def _of_pages(path: Path, tiff: tifffile.TiffFile, config: SourceConfig) -> Reco
     offsets = [offset for _, offset in pages if offset is not None]
     if len(offsets) == n_pages:
         tiff.close()
-        return reader(_mapped(path, offsets, like, cut_off))
+        return reader(_plain_pages(path, offsets, like, cut_off))
 
     def coded(frame: int) -> Pixels | str:
         found = cut_off if frame >= n_pages else _read_page(tiff, frame)
@@ -117,17 +117,20 @@ def _n_stacked(tiff: tifffile.TiffFile, shape: tuple[int, int]) -> int:
     return 1
 
 
-def _mapped(
+def _plain_pages(
     path: Path, offsets: list[int], like: Pixels, cut_off: str
 ) -> Callable[[int], Pixels | str]:
-    """Read frames that lie plainly in a file without copying them."""
+    """Read frames that lie plainly in a file, anywhere."""
     size = like.shape[0] * like.shape[1] * np.dtype(like.dtype).itemsize
-    view = np.memmap(path, np.uint8, "r").data
+    file = FileBytes(path)
 
     def coded(frame: int) -> Pixels | str:
         if frame >= len(offsets):
             return cut_off
-        data = view[offsets[frame] : offsets[frame] + size]
+        try:
+            data = file.read(offsets[frame], size)
+        except OSError as error:
+            return f"{path.name}: page {frame + 1} cannot be read ({error.strerror})"
         if len(data) < size:
             return f"{path.name}: page {frame + 1} is cut off"
         return like._replace(data=data)

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import math
-import mmap
 import os
-from collections import OrderedDict
 from pathlib import Path
-from threading import Lock
 from typing import Any, Protocol
-from weakref import WeakSet
 
 import h5py
 import hdf5plugin  # noqa: F401  (registers the filters that h5py decodes with)
@@ -19,6 +15,7 @@ from numpy.typing import NDArray
 from streamer.frames.events import Pixels
 from streamer.frames.pixels import as_bytes
 from streamer.sources.files.hdf5.files import is_being_written, is_truncated
+from streamer.sources.files.plain import FileBytes
 
 __all__ = ["Decoded", "FrameStack", "file_name", "open_stack"]
 
@@ -50,10 +47,10 @@ def open_stack(dataset: h5py.Dataset) -> FrameStack:
 
 
 def _is_plain(dataset: h5py.Dataset) -> bool:
-    """Tell whether the frames lie in one piece in a file that can be mapped."""
+    """Tell whether the frames lie in one piece in a file as it is."""
     file = dataset.file
-    mapped = file.driver in ("sec2", "fileobj") and not file.userblock_size
-    return mapped and dataset.id.get_offset() is not None
+    is_plain = file.driver in ("sec2", "fileobj") and not file.userblock_size
+    return is_plain and dataset.id.get_offset() is not None
 
 
 class _Chunks:
@@ -102,20 +99,20 @@ class _Contiguous:
         try:
             data = self._file.read(self._offset + index * self._size, self._size)
         except (OSError, ValueError) as error:
-            return f"cannot be read from {self._file.name} ({error})"
+            return f"{self._file.name} cannot be read ({error})"
         if data is None or len(data) < self._size:
             return f"{self._file.name} is truncated"
         return Pixels(data, "raw", self._dtype, self._shape)
 
 
 class _File:
-    """The bytes of the file that holds a dataset, mapped into memory: that spares a copy."""
+    """The bytes of the file that holds a dataset, read without the library, which is faster."""
 
     def __init__(self, dataset: h5py.Dataset) -> None:
         file = dataset.file
         self.name = Path(file.filename).name
         self._key: tuple[str, int, int] | None = None
-        # Where a chunk lies is said without the user block; and what grows is not mapped.
+        # Where a chunk lies is said without the user block; and what grows changes.
         if (
             file.driver in ("sec2", "fileobj")
             and not file.userblock_size
@@ -124,47 +121,15 @@ class _File:
             status = os.stat(file.filename)
             self._key = (file.filename, status.st_size, status.st_mtime_ns)
 
-    def read(self, offset: int, size: int) -> memoryview | None:
-        """Return bytes of the file, fewer at its end; None when it cannot be mapped."""
-        if self._key is None:
-            return None
-        mapped = _MAPS.get(self._key)
-        if mapped is not None:
-            return mapped[offset : offset + size]
-        with open(self._key[0], "rb") as file:
-            return memoryview(os.pread(file.fileno(), size, offset))
+    def read(self, offset: int, size: int) -> bytes | None:
+        """Return bytes of the file, fewer at its end; None when they are the library's to read."""
+        return None if self._key is None else _opened(*self._key).read(offset, size)
 
 
-class _Maps:
-    """Files mapped into memory, by path, size and time of change.
-
-    Each map takes a file descriptor for as long as there are frames in it, and a recording can have
-    thousands of files: there are only so many at a time.
-    """
-
-    def __init__(self) -> None:
-        self._newest: OrderedDict[tuple[str, int, int], mmap.mmap] = OrderedDict()
-        self._alive: WeakSet[mmap.mmap] = WeakSet()
-        self._lock = Lock()
-
-    def get(self, key: tuple[str, int, int]) -> memoryview | None:
-        """Map a file; None when there are too many maps already."""
-        with self._lock:
-            found = self._newest.get(key)
-            if found is None:
-                while len(self._newest) >= _NEWEST_MAPS:
-                    self._newest.popitem(last=False)
-                if len(self._alive) >= _MOST_MAPS:
-                    return None
-                with open(key[0], "rb") as file:
-                    found = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-                self._newest[key] = found
-                self._alive.add(found)
-            self._newest.move_to_end(key)
-            return memoryview(found)
-
-
-_MAPS = _Maps()
+@lru_cache(maxsize=4)
+def _opened(path: str, size: int, changed_ns: int) -> FileBytes:
+    """Open a file; each takes a file descriptor, and a recording can have thousands of files."""
+    return FileBytes(Path(path))
 
 
 class Decoded:

@@ -415,19 +415,31 @@ def test_recorded_frames_of_a_pilatus():
     assert_frames(events, expected)
 
 
-def test_a_file_that_is_cut_short_while_it_is_read_has_frames_missing(tmp_path):
-    path = tmp_path / "x.npy"
-    data = np.zeros((300, 64, 64), np.uint16)
-    np.save(path, data)
+def save_contiguous(path, data):
+    with h5py.File(path, "w") as file:
+        file["entry/data/data"] = data
+
+
+@pytest.mark.parametrize(
+    ("name", "save"),
+    [("x.npy", save_npy), ("x.tif", save_pages), ("x.h5", save_contiguous)],
+)
+def test_a_file_that_is_cut_short_while_it_is_read_has_frames_missing(tmp_path, name, save):
+    path = tmp_path / name
+    data = np.ones((300, 64, 64), np.uint16)
+    save(path, data)
     source = open_source(str(path), SourceConfig())
     events = source.read(11)
     with path.open("r+b") as file:
-        file.truncate(path.stat().st_size - 100 * data[0].nbytes)
-    assert all(bytes(event.data) == data[0].tobytes() for event in events[1:])
+        file.truncate(path.stat().st_size // 2)
     while not source.exhausted:
         events += source.read(64)
     source.close()
-    assert len([event for event in events if isinstance(event, Frame)]) == 200
-    (gap,) = (event for event in events if isinstance(event, Gap))
-    assert (gap.first, gap.count, gap.state) == (200, 100, "missing")
-    assert gap.reason == "x.npy is truncated: it has 200 of 300 frames"
+    there = [event for event in events if isinstance(event, Frame)]
+    assert all(bytes(event.data) == data[0].tobytes() for event in there)
+    gaps = [event for event in events if isinstance(event, Gap)]
+    assert 140 < len(there) < 160
+    assert len(there) + sum(gap.count for gap in gaps) == 300
+    for gap in gaps:
+        assert gap.state == "missing"
+        assert "truncated" in gap.reason or "cut off" in gap.reason
