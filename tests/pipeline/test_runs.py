@@ -417,3 +417,24 @@ def test_a_configuration_file_and_overrides_decide_the_run(recording, tmp_path):
     assert resolved["detect"]["minval"] == 50
     truth, _ = read_truth(truth_path_for(recording))
     assert len(scores) < truth.num_rows
+
+
+def test_a_recording_that_is_cut_short_while_it_is_read_has_frames_missing(tmp_path):
+    path, cut = tmp_path / "x.npy", []
+    np.save(path, np.ones((FRAMES, 64, 64), np.uint16))
+
+    def act(now):
+        if now.settled > 20 and not cut:
+            cut.append(now.settled)
+            os.truncate(path, path.stat().st_size // 4)
+
+    out = tmp_path / "run"
+    # Most frames are not read before others are on disk.
+    summary = run(path, out, *PACED, "transport.window_frames=16", act=act)
+    assert cut[0] < FRAMES
+    assert summary["frames"]["missing"] > 0
+    assert summary["frames"]["done"] + summary["frames"]["missing"] == FRAMES
+    assert summary["delivery"]["restarts"] == 0
+    table = RunFolder(out).read("frames").to_pydict()
+    reasons = dict(zip(table["state"], table["reason"], strict=True))
+    assert reasons["missing"] == "x.npy is truncated: it has 29 of 120 frames"

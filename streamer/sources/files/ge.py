@@ -34,7 +34,7 @@ def is_ge(path: Path, start: bytes) -> bool:
 
 
 def open_ge(path: Path, config: SourceConfig) -> RecordingReader:
-    """Open a file of a GE detector, its frames mapped into memory.
+    """Open a file of a GE detector.
 
     Raises
     ------

@@ -90,7 +90,7 @@ class PlainReader(RecordingReader):
         return None if self._time_ns is None else self._time_ns(frame)
 
     def close(self) -> None:
-        """Release the files; a memory map goes with the last frame that needs it."""
+        """Release the files."""
         if self._close is not None:
             self._close()
 

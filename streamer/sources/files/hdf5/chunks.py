@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,7 +23,6 @@ __all__ = ["Decoded", "FrameStack", "file_name", "open_stack"]
 _BITSHUFFLE, _LZ4 = 32008, 32004
 _SHUFFLED = {2: "bslz4", 3: "bszstd"}
 _BLOCK_BYTES = 256 << 20
-_NEWEST_MAPS, _MOST_MAPS = 4, 64
 
 
 class FrameStack(Protocol):
