@@ -175,6 +175,7 @@ def test_simulated_module(serve, listen, layout):
     _, port = serve(*layout, ready="started on")
     source = listen(port)
     series, *frames = read(source, 2 * 64)
+    frames = frames[: 2 * 64]  # a third train may be there already
     assert series.name == f"train_{FIRST}"
     assert series.metadata["images_per_train"] == 64
     assert [frame.frame for frame in frames] == list(range(128))
