@@ -114,7 +114,7 @@ _NAMES: dict[str, Plugins[Any]] = {"detect.finder": FINDERS, "positions.method":
 
 def configuration_page() -> str:
     """Return the page that explains every configuration key."""
-    lines = [_MADE.format(module="streamer/config.py"), _CONFIGURATION]
+    lines = [_MADE.format(module="streamer/config/"), _CONFIGURATION]
     loose = {}
     for name, field in Config.model_fields.items():
         section = field.annotation

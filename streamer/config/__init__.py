@@ -1,0 +1,32 @@
+"""The configuration of a run: read from YAML, changed by ``key.path=value``, checked."""
+
+from streamer.config.loading import Config, load_config
+from streamer.config.peaks import DetectConfig, PositionsConfig, TracksConfig, TrainConfig
+from streamer.config.running import (
+    DashboardConfig,
+    MetricsConfig,
+    NodesConfig,
+    PublishConfig,
+    ReportConfig,
+    TransportConfig,
+)
+from streamer.config.source import CellConfig, GeometryConfig, SimulateConfig, SourceConfig
+
+__all__ = [
+    "CellConfig",
+    "Config",
+    "DashboardConfig",
+    "DetectConfig",
+    "GeometryConfig",
+    "MetricsConfig",
+    "NodesConfig",
+    "PositionsConfig",
+    "PublishConfig",
+    "ReportConfig",
+    "SimulateConfig",
+    "SourceConfig",
+    "TracksConfig",
+    "TrainConfig",
+    "TransportConfig",
+    "load_config",
+]

@@ -1,0 +1,97 @@
+"""How peaks are found, placed and followed, and how a network is trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from streamer.config.section import Parameters, Section
+
+__all__ = ["DetectConfig", "PositionsConfig", "TracksConfig", "TrainConfig"]
+
+
+class DetectConfig(Section):
+    """The detector workers."""
+
+    minval: float = Field(default=40.0, ge=0)
+    """Counts; pixels below are set to 0 before peaks are looked for."""
+    minscore: float = Field(default=60.0, gt=0)
+    """Counts; persistence a peak must reach."""
+    finder: str = "topology"
+    """`topology` is fast; `findpeaks` is the reference package, thousands of times slower."""
+    finders: Parameters = Field(default_factory=dict)
+    """What finders of other packages take: `detect.finders.NAME.KEY`."""
+    mask: Path | None = None
+    """File (.npy, .npz, .tif, .h5::/path) whose non-zero pixels are not used."""
+    dark: Path | None = None
+    """File with counts to subtract from each pixel; a 3-D stack is averaged."""
+    binning: int = Field(default=1, ge=1)
+    """Pixels summed along each axis before anything else; positions stay in detector pixels."""
+    saturation: float | None = Field(default=None, gt=0)
+    """Counts from which a pixel is saturated; default: what the source says."""
+
+
+class PositionsConfig(Section):
+    """The GPU workers."""
+
+    method: str = "braggnn"
+    """How a peak is placed within its patch."""
+    methods: Parameters = Field(default_factory=dict)
+    """What methods of other packages take: `positions.methods.NAME.KEY`."""
+    gain: float = Field(default=1.0, ge=0)
+    """Counts per photon, for fits: 1 for a photon counter; 0 for noise that does not grow."""
+    read_noise: float = Field(default=0.0, ge=0)
+    """Standard deviation in counts of a pixel without photons, for fits: 0 for a photon counter."""
+    refit: bool = True
+    """Fit patches that may not hold one clean peak: two or three together, which may have tails.
+    Not for networks that see fewer than 11 pixels."""
+    check_share: float = Field(default=0.01, ge=0, le=1)
+    """Share of the peaks that are also fitted, to see that the model still suits the data; none for
+    networks that see fewer than 11 pixels."""
+    checkpoint: Path | None = None
+    """Weights to use in place of our own; checked against known patches before use."""
+    device: str = "auto"
+    """`auto` (CUDA when there is one), `cpu`, `cuda` or `cuda:N`."""
+    backend: Literal["auto", "eager", "openvino", "cuda-graphs"] = "auto"
+    """What computes the network; all give the same positions. `auto` is the fastest here."""
+
+
+class TracksConfig(Section):
+    """Linking of peaks from frame to frame."""
+
+    gate_px: float = Field(default=3.0, gt=0)
+    """A peak farther than this from where a track stood is not of that track."""
+    memory_frames: int = Field(default=5, ge=0)
+    """Frames a track may miss before it ends."""
+    confirm_frames: int = Field(default=3, ge=1)
+    """Frames a track must be seen on to count as one; what is shorter is noise."""
+    reference_frames: int = Field(default=10, ge=1)
+    """Observations whose mean is a track's position now, and those of the one it is compared
+    with."""
+    reference_frame: int | None = Field(default=None, ge=0)
+    """Frame around which a track's first position is taken; default: where the track begins."""
+
+
+class TrainConfig(Section):
+    """Training of a network."""
+
+    architecture: Literal["published", "compact"] = "compact"
+    """`published` is BraggNN; `compact` is many times faster and at least as exact."""
+    start: Path | None = None
+    """Weights to start from; default: random ones, with `--from` those that come with the
+    project."""
+    frames: int = Field(default=200, ge=2)
+    """Most frames to take of the recording given by `--from`, evenly spread."""
+    patches: int = Field(default=1_000_000, ge=1)
+    """Patches to learn from, simulated ones seen once; the weights that come with the project took
+    32.5 million."""
+    batch: int = Field(default=1024, ge=1)
+    """Patches for each step."""
+    lr: float = Field(default=2e-3, gt=0)
+    """Highest learning rate; it rises over the first steps and falls to 0 along a cosine."""
+    seed: int = Field(default=1, ge=0)
+    """Same seed, same weights."""
+    device: str = "auto"
+    """`auto` (CUDA when there is one), `cpu`, `cuda` or `cuda:N`."""

@@ -1,0 +1,79 @@
+"""Which processes there are, how they talk, and what others may see of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from streamer.config.section import Section
+
+__all__ = [
+    "DashboardConfig",
+    "MetricsConfig",
+    "NodesConfig",
+    "PublishConfig",
+    "ReportConfig",
+    "TransportConfig",
+]
+
+
+class NodesConfig(Section):
+    """How many processes of each kind."""
+
+    detectors: int | None = Field(default=None, ge=1)
+    """Detector workers; default: half the cores."""
+    gpus: int | None = Field(default=None, ge=1)
+    """GPU workers; default: one for each CUDA device, or one for each core without CUDA."""
+
+
+class TransportConfig(Section):
+    """Sockets between the nodes."""
+
+    scheme: Literal["ipc", "tcp"] = "ipc"
+    """`ipc` through files in `/tmp`; `tcp` through the loopback interface."""
+    window_frames: int = Field(default=4096, ge=1)
+    """Frames that may be on their way at once, from the source to the disk."""
+    window_mib: int = Field(default=1024, ge=1)
+    """Coded pixels of those frames, in MiB."""
+    ack_timeout_s: float = Field(default=60.0, gt=0)
+    """The frames of a worker that has brought no result for so long are sent to another."""
+
+
+class PublishConfig(Section):
+    """What others may listen to, each at an address; nobody who listens can hold the run up."""
+
+    peaks: str = "tcp://127.0.0.1:*"
+    """Peaks with their positions, once they are on disk; `*` lets the system choose a port, nothing
+    switches it off."""
+    frames: str = "tcp://127.0.0.1:*"
+    """Frames as they come in, for other pipelines and for viewers; written as `publish.peaks`."""
+
+
+class MetricsConfig(Section):
+    """Prometheus."""
+
+    host: str = "127.0.0.1"
+    """Address the nodes serve their metrics on."""
+    base_port: int = Field(default=0, ge=0, le=65000)
+    """First port, one for each node from there on; 0 lets the system choose."""
+    targets: Path | None = None
+    """Folder that a Prometheus watches; while a run goes on its nodes are listed there in a file
+    of its name."""
+
+
+class DashboardConfig(Section):
+    """The live page of a run."""
+
+    host: str = "127.0.0.1"
+    """Address it is served on; whoever can reach it can look."""
+    port: int = Field(default=8350, ge=0, le=65535)
+    """Port, or the next free one when it is in use; 0 switches the dashboard off."""
+
+
+class ReportConfig(Section):
+    """The report that ends a run."""
+
+    auto: bool = True
+    """Write `report/report.html` into the run folder at the end of a run."""

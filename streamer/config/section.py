@@ -1,0 +1,19 @@
+"""What all sections of the configuration have in common."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+__all__ = ["Parameters", "Section"]
+
+
+Parameters = dict[str, dict[str, Any]]
+"""What plugins take beside what stands here, by name; `streamer.plugins` checks it."""
+
+
+class Section(BaseModel):
+    """Keys that belong together: frozen, and none that is not known."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)

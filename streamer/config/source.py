@@ -1,0 +1,127 @@
+"""What comes in: frames, where the detector stands, the cell beside it, and what is simulated."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from streamer.config.section import Parameters, Section
+
+__all__ = ["CellConfig", "GeometryConfig", "SimulateConfig", "SourceConfig"]
+
+
+_SLICE = re.compile(r"(-?\d+)?:(-?\d+)?(?::([1-9]\d*)?)?")
+
+
+class SourceConfig(Section):
+    """Where frames come from."""
+
+    speed: float | None = Field(default=None, gt=0)
+    """Multiple of real time at which a recording is replayed; default: as fast as it goes."""
+    frame_time_s: float | None = Field(default=None, gt=0)
+    """Time between frames of a recording that does not say."""
+    frames: str | None = None
+    """Frames of a recording to play, as `"start:stop:step"` in quotes; default: all."""
+    loop: int = Field(default=1, ge=0)
+    """How often to play a recording, each time as a new series; 0 plays it until stopped."""
+    follow: bool = False
+    """Play a recording that is still being written as it grows, until it is complete."""
+    idle_s: float = Field(default=0.0, ge=0)
+    """A series that has been silent for this long is over. 0 waits for ever for a live one, and for
+    a recording that is followed as long as its next file can take, 10 s at least."""
+    series: int = Field(default=1, ge=0)
+    """Live series to take before the run ends; 0 means until stopped."""
+    channel: str = "threshold_1"
+    """Channel of a detector that sends several."""
+    connect_s: float = Field(default=5.0, gt=0)
+    """How long to try to reach a detector."""
+    record: Path | None = None
+    """File to keep a live stream in, exactly as it comes, while it is processed."""
+    protocols: Parameters = Field(default_factory=dict)
+    """What protocols of other packages take: `source.protocols.NAME.KEY`."""
+    readers: Parameters = Field(default_factory=dict)
+    """What readers of other packages take, by their files' ending: `source.readers.NAME.KEY`."""
+
+    @field_validator("frames")
+    @classmethod
+    def _check_frames(cls, text: str | None) -> str | None:
+        _slice_of(text)
+        return text
+
+    @property
+    def chosen(self) -> slice:
+        """`frames` as a slice of Python."""
+        return _slice_of(self.frames)
+
+
+class GeometryConfig(Section):
+    """Where the detector stands; default: what the header of a series says."""
+
+    poni: Path | None = None
+    """Calibration file of pyFAI; it says all that the other keys would."""
+    distance_m: float | None = Field(default=None, gt=0)
+    """From the sample to the detector plane, at right angles to the plane."""
+    beam_row: float | None = None
+    """Row in pixels where the direct beam meets that plane."""
+    beam_col: float | None = None
+    """Column in pixels where it does."""
+    pixel_m: float | None = Field(default=None, gt=0)
+    """Edge of a pixel in metres."""
+    wavelength_a: float | None = Field(default=None, gt=0)
+    """Of the beam, in angstroms; without one there are angles and strains, and no spacings."""
+    rot1: float = 0.0
+    """Rotations of the detector in radians, with pyFAI's meaning."""
+    rot2: float = 0.0
+    rot3: float = 0.0
+
+
+class CellConfig(Section):
+    """The cell cycler's channel beside the frames."""
+
+    file: str | None = None
+    """CSV, BioLogic `.mpt` or `.mpr` file, read as it grows; or `pva://NAME` of a voltage's process
+    variable."""
+    offset_s: float = 0.0
+    """Seconds to add to the cycler's clock to get that of the frames."""
+    start: datetime | None = None
+    """When the measurement began, for a file whose times count from there."""
+    columns: dict[Literal["time", "voltage", "current", "capacity"], str] = Field(
+        default_factory=dict
+    )
+    """Names of the file's columns, or of process variables, where they do not speak for
+    themselves."""
+
+
+class SimulateConfig(Section):
+    """The simulated detector."""
+
+    frames: int = Field(default=480, ge=1)
+    """Frames of the charge cycle."""
+    rows: int = Field(default=512, ge=64)
+    """Detector height in pixels."""
+    cols: int = Field(default=512, ge=64)
+    """Detector width in pixels."""
+    spots: int = Field(default=30, ge=1)
+    """Bragg spots of the particle."""
+    seed: int = Field(default=20, ge=0)
+    """Same seed, same bytes."""
+    rate_hz: float = Field(default=100.0, ge=0)
+    """Frames per second; 0 sends as fast as the client takes them."""
+    series: int = Field(default=1, ge=1)
+    """Times the charge cycle is sent, each as a series of its own."""
+
+
+def _slice_of(text: str | None) -> slice:
+    """Return the frames that ``start:stop:step`` means; a single number is that frame."""
+    words = "::" if text is None else text.replace(" ", "")
+    if re.fullmatch(r"-?\d+", words):
+        frame = int(words)
+        return slice(frame, None if frame == -1 else frame + 1)
+    match = _SLICE.fullmatch(words)
+    if match is None:
+        raise ValueError("start:stop:step with a step of 1 or more, such as 100:400:2")
+    return slice(*(int(part) if part else None for part in match.groups()))
