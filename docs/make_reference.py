@@ -95,8 +95,8 @@ _TABLES = """\
 
 The Parquet tables of a run folder, with their columns in this order.
 [Reading runs](../reading-runs.md) says how to read them, also while the run goes on. Parts appear
-whole and are never changed; `tracks.parquet` and `cell.parquet` are replaced every few seconds. NaN
-stands for what is not known, as spacings without the detector's place.
+whole, and are merged into larger files; `tracks.parquet` and `cell.parquet` are replaced every few
+seconds. NaN stands for what is not known, as spacings without the detector's place.
 """
 
 ON_CUDA = {

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
+
+from streamer.results.parts import Parts, Rest
 
 __all__ = ["LOST", "STATES", "Archive", "Table"]
 
@@ -148,8 +148,7 @@ class Archive:
         self.peaks = Table(_PEAKS)
         self.losses: dict[tuple[int, str], list[list[int]]] = {}
         """First and last of frames without a result that follow each other, by series and state."""
-        self._folder = folder
-        self._next_part = 0
+        self._parts = Parts(folder, "frames", "peaks")
         self._measured = 0
         self._lengths: Ints = np.empty(0, np.int64)
         self._starts: Ints = np.empty(0, np.int64)
@@ -206,16 +205,11 @@ class Archive:
 
     def refresh(self, limit_s: float) -> bool:
         """Read new parts, for about as long as is said; False when there was none."""
-        stop, before = time.monotonic() + limit_s, self._next_part
-        while time.monotonic() < stop:
-            # Parts are numbered through, and that of the frames appears last.
-            name = f"part-{self._next_part:08d}.parquet"
-            frames, peaks = self._folder / "frames" / name, self._folder / "peaks" / name
-            if not frames.exists():
-                break
+        found = False
+        for frames, peaks in self._parts.new(limit_s):
             self._take(_read(frames, _FRAMES), _read(peaks, _PEAKS))
-            self._next_part += 1
-        return self._next_part > before
+            found = True
+        return found
 
     def find(self, series: str, frame: int) -> int | None:
         """Return the row of a frame in `frames`, alone or with others; None when there is none."""
@@ -296,9 +290,6 @@ def _key(series: Any, frame: Any) -> Any:
     return (series << _FRAME_BITS) + frame
 
 
-def _read(path: Path, wanted: Mapping[str, str]) -> pa.Table:
+def _read(rest: Rest, wanted: Mapping[str, str]) -> pa.Table:
     """Read those columns that are in the file; the archive adds others."""
-    with pq.ParquetFile(path) as file:
-        there = file.schema_arrow.names
-        names = [name for name in ("series", "frame", *wanted) if name in there]
-        return file.read(columns=list(dict.fromkeys(names)), use_threads=False)
+    return rest.read(list(dict.fromkeys(["series", "frame", *wanted])))

@@ -1,12 +1,10 @@
-"""The run folder: Parquet parts that appear whole and are never changed."""
+"""The run folder: Parquet parts that appear whole and are merged into larger ones."""
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import json
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +16,8 @@ import pyarrow.parquet as pq
 from streamer.config import Config, load_config
 from streamer.errors import RunError, UserError
 from streamer.frames.geometry import Geometry
+from streamer.results.merging import NOTE, NOTES
+from streamer.results.parts import Parts, Span, committed, discard, publish, tidy
 from streamer.results.schema import CELL, TABLES, TRACKS, Columns
 
 __all__ = ["LastPart", "RunFolder", "may_pass", "write_atomically"]
@@ -25,9 +25,7 @@ __all__ = ["LastPart", "RunFolder", "may_pass", "write_atomically"]
 _PASSING = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EROFS}
 
 _UPTO, _NEXT_TRACK = b"braggstream.upto", b"braggstream.next_track"
-_NOTE = b"braggstream.note"
 _GEOMETRY = "geometry.json"
-_CLAIM = ".claim"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,63 +99,54 @@ class RunFolder:
         metadata = {
             _UPTO: str(upto).encode(),
             _NEXT_TRACK: str(next_track).encode(),
-            _NOTE: note.encode(),
+            NOTE: note.encode(),
         }
-        # A peaks part without its frames part is what a sink leaves that died in between.
-        staged: list[tuple[Path, Path]] = []
+        tables = {"peaks": peaks, "frames": frames}
+
+        def write(name: str, path: Path) -> None:
+            pq.write_table(tables[name].replace_schema_metadata(metadata), path)
+
         try:
-            for name, table in (("peaks", peaks), ("frames", frames)):
-                target = self._part(name, index)
-                partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-                staged.append((partial, target))
-                pq.write_table(table.replace_schema_metadata(metadata), partial)
-                with partial.open("rb") as file:
-                    os.fsync(file.fileno())
-            if not self._part("frames", index).exists():
-                self._part("peaks", index).unlink(missing_ok=True)
-            for partial, target in staged:
-                _publish(partial, target)
+            publish(self.path, Span(index, index), write)
         except FileExistsError:
             raise RunError(
                 f"another sink wrote part {index} of {self.path}: let only one write there"
             ) from None
-        finally:
-            for partial, _ in staged:
-                _discard(partial)
 
     def last_part(self) -> LastPart | None:
         """Return what the newest committed part says, and clear away what was not committed."""
-        frames = sorted((self.path / "frames").glob("part-*.parquet"))
-        index = int(frames[-1].stem.partition("-")[2]) if frames else -1
-        for peaks in (self.path / "peaks").glob("part-*.parquet"):
-            if int(peaks.stem.partition("-")[2]) > index:
-                peaks.unlink()
-        for claim in self.path.glob(f"*/.part-*{_CLAIM}"):
-            claim.unlink()
-        if not frames:
+        self.tidy()
+        spans = committed(self.path)
+        if not spans:
             return None
-        note = pq.read_schema(frames[-1]).metadata
-        return LastPart(index, int(note[_UPTO]), int(note[_NEXT_TRACK]))
+        said = pq.read_schema(self.path / "frames" / spans[-1].name).metadata
+        return LastPart(spans[-1].last, int(said[_UPTO]), int(said[_NEXT_TRACK]))
 
-    def note(self, part: Path) -> str:
-        """Return what the sink noted in a part."""
-        return bytes((pq.read_schema(part).metadata or {}).get(_NOTE, b"")).decode()
+    def tidy(self) -> None:
+        """Remove what sinks that died have left, and what was merged; none may be at work."""
+        tidy(self.path)
+
+    def notes(self, part: Path) -> list[str]:
+        """Return what the sink noted in each of the parts in a file."""
+        said = pq.read_schema(part).metadata or {}
+        if NOTES in said:
+            return [str(note) for note in json.loads(said[NOTES])]
+        return [bytes(said.get(NOTE, b"")).decode()]
 
     def parts(self, name: str) -> list[Path]:
-        """Return the committed parts of ``frames`` or ``peaks`` in order.
+        """Return the files that hold the committed parts of ``frames`` or ``peaks``, in order.
 
-        Together they hold each row once: whoever reads a table asks here which files make it up.
+        Together they hold each row once. While a run goes on any of them may be gone a moment
+        later, and another there that holds what it held: `Parts` reads them all the same.
         """
-        # Peaks appear before their frames, and may be replaced until these are there.
-        committed = sorted(part.name for part in (self.path / "frames").glob("part-*.parquet"))
-        return [self.path / name / part for part in committed]
+        return [self.path / name / span.name for span in committed(self.path)]
 
     def read(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
         """Return all rows of ``frames`` or ``peaks``, in the order in which they were committed."""
         schema = TABLES[name].schema
         wanted = list(columns) if columns is not None else schema.names
         empty = pa.schema([schema.field(column) for column in wanted]).empty_table()
-        tables = [pq.read_table(part, columns=wanted) for part in self.parts(name)]
+        tables = [rest.read(wanted).select(wanted) for (rest,) in Parts(self.path, name).new()]
         return pa.concat_tables([empty, *(one.replace_schema_metadata(None) for one in tables)])
 
     def read_columns(self, part: Path, columns: Sequence[str]) -> tuple[list[str], Columns]:
@@ -232,36 +221,8 @@ class RunFolder:
             pq.write_table(table, partial)
             partial.rename(self.path / f"{name}.parquet")
         except OSError:
-            _discard(partial)
+            discard(partial)
             raise
-
-    def _part(self, name: str, index: int) -> Path:
-        return self.path / name / f"part-{index:08d}.parquet"
-
-
-def _publish(partial: Path, target: Path) -> None:
-    """Give a file its name.
-
-    Raises
-    ------
-    FileExistsError
-        There is such a file, or another process is about to make it.
-    """
-    try:
-        os.link(partial, target)
-    except FileExistsError:
-        # A share whose answer was lost asks again, and meets what it made itself.
-        if not os.path.samefile(partial, target):
-            raise
-    except OSError:  # no hard links here
-        claim = target.with_name(f".{target.name}{_CLAIM}")
-        claim.touch(exist_ok=False)
-        try:
-            if target.exists():
-                raise FileExistsError(target) from None
-            partial.rename(target)
-        finally:
-            claim.unlink()
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
@@ -271,16 +232,10 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         partial.write_bytes(content.encode() if isinstance(content, str) else content)
         partial.rename(path)
     except OSError:
-        _discard(partial)
+        discard(partial)
         raise
 
 
 def may_pass(error: OSError) -> bool:
     """Tell whether a disk or share that failed may work again: it is full, or away for a while."""
     return error.errno in _PASSING
-
-
-def _discard(partial: Path) -> None:
-    """Remove what was not finished, if it can be: it takes room that there may be none of."""
-    with contextlib.suppress(OSError):
-        partial.unlink()

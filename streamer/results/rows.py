@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from streamer.results.folder import RunFolder
+from streamer.results.parts import Parts
 from streamer.results.schema import TABLES
 
 __all__ = ["batches", "count_rows"]
@@ -40,19 +40,20 @@ def batches(
     schema = pa.schema([schema.field(one) for one in columns or schema.names])
     gathered: list[pa.Table] = []
     left = sys.maxsize if most is None else most
-    for part in folder.parts(name) if left else ():
-        with pq.ParquetFile(part) as file:
-            for batch in file.iter_batches(rows, columns=schema.names):
-                table = pa.table(batch.slice(0, left)).select(schema.names)
-                gathered.append(table.replace_schema_metadata(None).cast(schema))
-                left -= len(gathered[-1])
-                if sum(map(len, gathered)) >= rows:
-                    yield pa.concat_tables(gathered).combine_chunks()
-                    gathered = []
+    for (rest,) in Parts(folder.path, name).new() if left else ():
+        for batch in rest.batches(rows, schema.names):
+            table = pa.table(batch.slice(0, left)).select(schema.names)
+            gathered.append(table.replace_schema_metadata(None).cast(schema))
+            left -= len(gathered[-1])
+            if sum(map(len, gathered)) >= rows:
+                yield pa.concat_tables(gathered).combine_chunks()
+                gathered = []
     if gathered:
         yield pa.concat_tables(gathered).combine_chunks()
 
 
 def count_rows(folder: RunFolder, name: Literal["frames", "peaks"]) -> int:
     """Return how many rows `batches` gives."""
-    return sum(pq.read_metadata(part).num_rows for part in folder.parts(name))
+    return sum(
+        rest.file.metadata.num_rows - rest.skip for (rest,) in Parts(folder.path, name).new()
+    )

@@ -140,6 +140,7 @@ def _process(
                 )
     finally:
         if not _is_gone(out):
+            beside("what a node left in the run folder cannot be removed", folder.tidy)
             conclude = partial(_conclude, folder, source, started, supervisor, beside)
             for pause_s in _LAST_PAUSES_S:
                 time.sleep(pause_s)

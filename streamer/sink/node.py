@@ -17,6 +17,7 @@ from streamer.sink.account import Account
 from streamer.sink.acknowledger import Acknowledger
 from streamer.sink.commit import COMMIT_S, Committer
 from streamer.sink.feed import Feed
+from streamer.sink.merging import Merging
 from streamer.sink.order import PATIENCE_S, Order
 from streamer.sink.tables import Result, Row, read_results
 from streamer.tracks.linking import Tracking
@@ -77,6 +78,7 @@ class Sink:
             commit_s=COMMIT_S,
             most_rows=max(1, config.transport.window_frames // 4),
         )
+        self._merging = Merging(folder)
         if last is not None:
             self._resume(folder, last)
         self._acks = Acknowledger(context, acks_address, self._order.upto)
@@ -151,7 +153,8 @@ class Sink:
         return doing, stats, {"feed": self.feed.address}
 
     def close(self) -> None:
-        """Release the sockets."""
+        """Release the sockets, and finish what is being merged."""
+        self._merging.close()
         self._subscriber.close()
         self._acks.close()
         self.feed.close()
@@ -246,6 +249,7 @@ class Sink:
         if part is None:
             return
         self._acks.committed(upto)
+        self._merging.committed()
         for row in part.rows:
             self._counts.frames[row.state] += row.count
         self._counts.peaks += len(part.peaks["frame"])

@@ -182,9 +182,13 @@ class Tracking:
         recent: dict[int, Columns] = {}
         for part in self._folder.parts("peaks"):
             series, peaks = self._folder.read_columns(part, _BOOKED)
-            note = json.loads(self._folder.note(part) or "{}")
-            kin = (dict(note.get(name, ())) for name in ("parents", "merged"))
-            self.catalogue.extend(series, peaks, *kin)
+            parents: dict[int, int] = {}
+            merged: dict[int, int] = {}
+            for note in self._folder.notes(part):
+                said = json.loads(note or "{}")
+                parents |= dict(said.get("parents", ()))
+                merged |= dict(said.get("merged", ()))
+            self.catalogue.extend(series, peaks, parents, merged)
             changes = (np.diff(peaks["frame"]) != 0) | (np.diff(peaks["series"]) != 0)
             bounds = [0, *(np.flatnonzero(changes) + 1).tolist(), len(peaks["frame"])]
             for start, stop in itertools.pairwise(bounds):

@@ -27,6 +27,7 @@ from streamer.errors import UserError
 from streamer.frames.display import cut_patch, display
 from streamer.frames.events import Frame
 from streamer.results.folder import RunFolder
+from streamer.results.merging import merge_next
 from streamer.results.schema import CELL, FRAMES, PEAKS
 from streamer.run.launcher import this_process
 from streamer.run.sidecar import address_of, listen
@@ -110,7 +111,9 @@ def one_track(rng, n=100, **columns):
     return tables(["a"] * n, list(range(n)), ["done"] * n, peaks | values | columns)
 
 
-def test_an_archive_holds_what_the_parts_do_as_they_appear(tmp_path):
+@pytest.mark.parametrize("merges", [False, True])
+def test_an_archive_holds_what_the_parts_do_as_they_appear(tmp_path, monkeypatch, merges):
+    monkeypatch.setattr("streamer.results.merging.AT_ONCE", 4)
     rng = np.random.default_rng(1)
     folder = make_run(tmp_path / "run")
     archive = Archive(folder.path)
@@ -123,6 +126,9 @@ def test_an_archive_holds_what_the_parts_do_as_they_appear(tmp_path):
         if index % 3 == 2:
             assert archive.refresh(10.0)
             assert len(archive.observations(3)) > 0
+        if merges:
+            merge_next(folder.path)
+    assert len(folder.parts("frames")) == (3 if merges else 12)
     frames, peaks = folder.read("frames"), folder.read("peaks").to_pandas()
     assert len(archive.frames) == frames.num_rows
     assert len(archive.peaks) == len(peaks) > 8192  # so that the index was merged
@@ -170,7 +176,7 @@ def test_frames_are_counted_through_the_run_as_it_grows(tmp_path, seed):
         frames, peaks = random_part(rng, part, 3)
         for name in dict.fromkeys(frames["series"].to_pylist()):  # in the order of appearance
             lengths[name] = part[name].stop
-        folder.write_part(archive._next_part, frames, peaks, upto=0, next_track=0)
+        folder.write_part(index, frames, peaks, upto=0, next_track=0)
         assert archive.refresh(10.0)
         starts = np.cumsum([0, *lengths.values()])
         assert archive.series == list(lengths)

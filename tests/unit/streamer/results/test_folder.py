@@ -8,7 +8,7 @@ import pytest
 
 from streamer.errors import RunError, UserError
 from streamer.frames.geometry import Geometry
-from streamer.results import folder as store
+from streamer.results import parts as store
 from streamer.results.folder import LastPart, RunFolder
 from streamer.results.schema import CELL, FRAMES, PEAKS, TRACKS
 
@@ -84,11 +84,11 @@ def test_what_was_left_between_peaks_and_frames_is_replaced(tmp_path, monkeypatc
             raise OSError(errno.ENOSPC, "the disk is full")
         publish(partial, target)
 
-    publish = store._publish
-    monkeypatch.setattr(store, "_publish", publish_peaks)
+    publish = store._link
+    monkeypatch.setattr(store, "_link", publish_peaks)
     with pytest.raises(OSError, match="full"):
         folder.write_part(0, a_part(FRAMES, 1), a_part(PEAKS, 2), upto=1, next_track=0)
-    monkeypatch.setattr(store, "_publish", publish)
+    monkeypatch.setattr(store, "_link", publish)
     assert [path.parent.name for path in folder.path.rglob("part-*")] == ["peaks"]
     if anew:  # a sink that was killed has left its claim too
         (folder.path / "frames" / ".part-00000000.parquet.claim").touch()
@@ -149,7 +149,7 @@ def test_a_part_keeps_a_note_and_gives_its_columns_as_they_were(tmp_path):
     folder = RunFolder.create(tmp_path / "run")
     folder.write_part(0, a_part(FRAMES, 1), a_part(PEAKS, 2), upto=1, next_track=0, note="hello")
     (part,) = folder.parts("peaks")
-    assert folder.note(part) == "hello"
+    assert folder.notes(part) == ["hello"]
     names, columns = folder.read_columns(part, ["series", "row"])
     assert names == ["1"]
     assert columns["series"].tolist() == [0, 0]

@@ -140,7 +140,7 @@ def full(monkeypatch):
             error = errors.pop(0)
             raise OSError(error, os.strerror(error))
 
-    monkeypatch.setattr("streamer.results.folder.os.fsync", fsync)
+    monkeypatch.setattr("streamer.results.parts.os.fsync", fsync)
     return errors
 
 

@@ -14,6 +14,7 @@ from streamer.errors import UserError
 from streamer.frames.events import Gap, Series, SeriesEnd
 from streamer.frames.peaks import PEAK, POSITION
 from streamer.results.folder import RunFolder
+from streamer.results.merging import merge_next
 from streamer.results.schema import PEAKS, TRACKS
 from streamer.sink.feed import read_message
 from streamer.sink.node import Sink
@@ -496,17 +497,26 @@ def restless_frames(n=60):
 
 
 @pytest.mark.parametrize("die_at", [1, 16, 20, 41, 58])
-def test_a_sink_started_again_gives_the_same_tracks(context, address, tmp_path, die_at):
+@pytest.mark.parametrize("merges", [False, True])
+def test_a_sink_started_again_gives_the_same_tracks(
+    context, address, tmp_path, monkeypatch, die_at, merges
+):
+    monkeypatch.setattr("streamer.results.merging.AT_ONCE", 2)
     results = []
     for name in ("whole", "cut"):
         rig = Rig(context, address, RunFolder.create(tmp_path / name))
         frames = restless_frames()
         a_header(rig)
         wait_for_header(rig)
-        rig.send(*frames[:die_at])
-        rig.run(die_at)
+        for start in range(0, die_at, 10):
+            rig.send(*frames[start : min(start + 10, die_at)])
+            rig.run(min(start + 10, die_at))
         if name == "cut":
             rig.sink.close()
+            n_parts = len(rig.folder.parts("frames"))
+            while merges and merge_next(rig.folder.path):
+                pass
+            assert len(rig.folder.parts("frames")) < n_parts or not merges or die_at == 1
             rig.start()
         rig.send(*frames[die_at:])
         rig.run(len(frames))

@@ -1,0 +1,283 @@
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streamer.errors import RunError
+from streamer.results import open_run
+from streamer.results.folder import RunFolder
+from streamer.results.merging import merge_next
+from streamer.results.parts import Parts, Span, committed, publish
+from streamer.results.rows import batches, count_rows
+from streamer.results.schema import FRAMES, PEAKS
+
+
+def filled(schema, frames, **given):
+    n = len(frames)
+    columns = {one.name: ["x"] * n if one.type == "string" else [0] * n for one in schema}
+    return pa.table({**columns, "frame": frames, **given}, schema=schema)
+
+
+def write(folder, index, first, n_peaks):
+    """Write a part of consecutive frames, given by how many peaks each of them has."""
+    numbers = list(range(first, first + len(n_peaks)))
+    frames = filled(FRAMES, numbers, n_peaks=n_peaks, count=[1] * len(numbers))
+    peaks = filled(PEAKS, np.repeat(np.array(numbers, np.int64), n_peaks))
+    folder.write_part(
+        index, frames, peaks, upto=first + len(n_peaks), next_track=index, note=f"of {index}"
+    )
+
+
+@pytest.fixture
+def by_four(monkeypatch):
+    monkeypatch.setattr("streamer.results.merging.AT_ONCE", 4)
+
+
+def files(folder, name="frames"):
+    return sorted(path.name for path in (folder.path / name).iterdir())
+
+
+@pytest.mark.usefixtures("by_four")
+def test_a_merged_file_takes_the_place_of_its_parts_and_says_what_they_said(tmp_path):
+    folder = RunFolder.create(tmp_path / "run")
+    for index in range(5):
+        write(folder, index, 3 * index, [index, 0, 2])
+    before = {name: folder.read(name) for name in ("frames", "peaks")}
+    assert merge_next(folder.path) == Span(0, 3)
+    assert merge_next(folder.path) is None
+    for name, table in before.items():
+        assert files(folder, name) == ["part-00000000-00000003.parquet", "part-00000004.parquet"]
+        assert folder.read(name).equals(table)
+        assert pq.read_table(folder.path / name).num_rows == table.num_rows
+    merged, single = folder.parts("peaks")
+    assert folder.notes(merged) == ["of 0", "of 1", "of 2", "of 3"]
+    assert folder.notes(single) == ["of 4"]
+    (folder.path / "frames" / single.name).unlink()
+    last = folder.last_part()
+    assert (last.index, last.upto, last.next_track) == (3, 12, 3)
+
+
+@pytest.mark.usefixtures("by_four")
+def test_files_that_were_merged_are_merged_again_until_they_are_large(tmp_path, monkeypatch):
+    folder = RunFolder.create(tmp_path / "run")
+    for index in range(16):
+        write(folder, index, index, [1])
+        while merge_next(folder.path):
+            pass
+    assert committed(folder.path) == [Span(0, 15)]
+    monkeypatch.setattr("streamer.results.merging._LARGE", 0)
+    for index in range(16, 64):
+        write(folder, index, index, [1])
+        while merge_next(folder.path):
+            pass
+    assert [len(span) for span in committed(folder.path)] == [16] + [4] * 12
+    assert folder.read("peaks")["frame"].to_pylist() == list(range(64))
+    assert [folder.notes(part)[0] for part in folder.parts("peaks")][:2] == ["of 0", "of 16"]
+
+
+@pytest.mark.usefixtures("by_four")
+def test_a_part_that_was_merged_is_not_written_again(tmp_path):
+    folder = RunFolder.create(tmp_path / "run")
+    for index in range(4):
+        write(folder, index, index, [1])
+    merge_next(folder.path)
+    with pytest.raises(RunError, match="another sink wrote part 2"):
+        write(folder, 2, 2, [9])
+    assert folder.read("peaks").num_rows == 4
+    assert len(files(folder)) == len(files(folder, "peaks")) == 1
+
+
+@pytest.mark.parametrize("name", ["frames", "peaks"])
+def test_a_file_that_nothing_took_the_place_of_is_missed(tmp_path, name):
+    folder = RunFolder.create(tmp_path / "run")
+    for index in range(3):
+        write(folder, index, index, [1])
+    reader = Parts(folder.path, "frames", "peaks").new()
+    next(reader)
+    folder.parts(name)[1].unlink()
+    if name == "peaks":
+        with pytest.raises(FileNotFoundError):
+            next(reader)
+    else:
+        assert [rest.file.metadata.num_rows for rest in next(reader)] == [1, 1]
+
+
+def test_what_was_not_taken_to_its_end_is_yielded_again(tmp_path):
+    folder = RunFolder.create(tmp_path / "run")
+    for index in range(3):
+        write(folder, index, index, [1])
+    reader = Parts(folder.path, "frames")
+    assert len(list(reader.new(0.0))) == 1
+    broken = reader.new()
+    assert [next(broken) and next(broken)[0].read(["frame"])["frame"].to_pylist()] == [[2]]
+    broken.close()
+    assert [rest.read(["frame"])["frame"].to_pylist() for (rest,) in reader.new()] == [[2]]
+
+
+class KilledError(BaseException):
+    pass
+
+
+class Life:
+    """Lets a process die after so many acts; then nothing it does has an effect."""
+
+    def __init__(self, monkeypatch):
+        self.left = None
+        for where, name in ((os, "link"), (os, "fsync"), (Path, "unlink")):
+            monkeypatch.setattr(where, name, self._mortal(getattr(where, name)))
+
+    def _mortal(self, act):
+        def do(*args, **kwargs):
+            if self.left is not None:
+                if self.left <= 0:
+                    raise KilledError
+                self.left -= 1
+            return act(*args, **kwargs)
+
+        return do
+
+
+class Story:
+    """A folder that sinks write to, merge and die in, and readers that are never in step."""
+
+    def __init__(self, path, life):
+        self.folder, self.life = RunFolder.create(path), life
+        self.index, self.truth = 0, {"frames": [], "peaks": []}
+        self.readers = [(Parts(path, "frames", "peaks"), [None], ([], [])) for _ in range(3)]
+
+    def write(self, n_peaks, dies_after):
+        first = len(self.truth["frames"])
+        numbers = np.arange(first, first + len(n_peaks))
+        more = {"frames": numbers.tolist(), "peaks": np.repeat(numbers, n_peaks).tolist()}
+        known = len(committed(self.folder.path))
+        died = self._mortal(dies_after, lambda: write(self.folder, self.index, first, n_peaks))
+        if len(committed(self.folder.path)) > known:
+            self.index += 1
+            self.truth = {name: rows + more[name] for name, rows in self.truth.items()}
+        else:
+            assert died
+        self.check(died)
+
+    def merge(self, dies_after):
+        self.check(self._mortal(dies_after, lambda: merge_next(self.folder.path)))
+
+    def read(self, number):
+        parts, going, rows = self.readers[number]
+        if going[0] is None:
+            going[0] = parts.new()
+        turn = next(going[0], None)
+        if turn is None:
+            going[0] = None
+            return
+        for rest, gathered in zip(turn, rows, strict=True):
+            gathered += rest.read(["frame"])["frame"].to_pylist()
+
+    def check(self, died):
+        self.see()
+        if died:
+            last = self.folder.last_part()  # a successor clears away
+            assert (last.index if last else -1) + 1 == self.index
+            assert not list(self.folder.path.rglob(".*"))
+            self.see()
+
+    def see(self):
+        for name, expected in self.truth.items():
+            assert self.folder.read(name, ["frame"])["frame"].to_pylist() == expected
+            small = list(batches(self.folder, name, ["frame"], rows=2))
+            assert [n for table in small for n in table["frame"].to_pylist()] == expected
+            assert count_rows(self.folder, name) == len(expected)
+
+    def end(self):
+        self.folder.tidy()
+        for name, expected in self.truth.items():
+            anyone = pq.read_table(self.folder.path / name)["frame"].to_pylist()
+            assert sorted(anyone) == expected
+            assert files(self.folder, name) == [p.name for p in self.folder.parts(name)]
+        for number, (_, _, rows) in enumerate(self.readers):
+            for _ in range(2 * self.index + 4):
+                self.read(number)
+            assert list(rows) == list(self.truth.values())
+
+    def _mortal(self, dies_after, act):
+        self.life.left = dies_after
+        try:
+            act()
+        except KilledError:
+            died = True
+        else:
+            died = False
+        self.life.left = None
+        return died
+
+
+DIES = st.none() | st.integers(0, 14)
+ACTS = st.one_of(
+    st.tuples(st.just("write"), st.lists(st.integers(0, 2), max_size=3), st.none()),
+    st.tuples(st.just("write"), st.lists(st.integers(0, 2), max_size=3), DIES),
+    st.tuples(st.just("merge"), DIES),
+    st.tuples(st.just("read"), st.integers(0, 2)),
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(acts=st.lists(ACTS, min_size=10, max_size=60))
+def test_each_row_is_there_once_whoever_writes_merges_dies_and_reads(tmp_path_factory, acts):
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr("streamer.results.merging.AT_ONCE", 2)
+        story = Story(tmp_path_factory.mktemp("story") / "run", Life(monkeypatch))
+        for name, *words in acts:
+            getattr(story, name)(*words)
+        story.end()
+
+
+@pytest.mark.usefixtures("by_four")
+def test_who_reads_while_parts_are_merged_sees_each_row_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "fsync", lambda number: None)
+    folder = RunFolder.create(tmp_path / "run")
+    folder.write_summary({"state": "running"})
+
+    def work():
+        for index in range(300):
+            write(folder, index, 2 * index, [1, 2])
+            merge_next(folder.path)
+
+    sink = threading.Thread(target=work)
+    sink.start()
+    reader, seen = Parts(folder.path, "peaks"), []
+    run, n = open_run(folder.path), 0
+    while n < 600:
+        alive = sink.is_alive()
+        run.refresh()
+        assert run.frames["frame"].to_pylist() == list(range(len(run.frames)))
+        assert len(run.frames) >= n
+        n = len(run.frames)
+        assert run.peaks["frame"].to_pylist() == np.repeat(range(n), [1, 2] * (n // 2)).tolist()
+        for (rest,) in reader.new(0.0):
+            seen += rest.read(["frame"])["frame"].to_pylist()
+        assert alive or n == 600, "the sink died"
+    sink.join()
+    for (rest,) in reader.new():
+        seen += rest.read(["frame"])["frame"].to_pylist()
+    assert seen == np.repeat(range(600), [1, 2] * 300).tolist()
+
+
+def test_there_are_never_many_files(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "fsync", lambda number: None)
+    folder, one, most = RunFolder.create(tmp_path / "run"), tmp_path / "one.parquet", 0
+    pq.write_table(pa.table({"frame": [0]}), one)
+    for index in range(5000):
+        publish(folder.path, Span(index, index), lambda name, path: shutil.copyfile(one, path))
+        while index % 64 == 63 and merge_next(folder.path):
+            pass
+        most = max(most, len(files(folder)))
+    assert most <= 2 * 64
+    assert count_rows(folder, "frames") == count_rows(folder, "peaks") == 5000
