@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
 
 __all__ = ["Ranges"]
 
@@ -23,6 +24,19 @@ class Ranges:
 
     def __bool__(self) -> bool:
         return bool(self._starts)
+
+    @classmethod
+    def of(cls, bounds: Iterable[tuple[int, int]]) -> Ranges:
+        """Return what `bounds` gave."""
+        made = cls()
+        for start, stop in bounds:
+            made.add(start, stop - start)
+        return made
+
+    @property
+    def bounds(self) -> list[tuple[int, int]]:
+        """The first number of each range and the one after its last, in order."""
+        return list(zip(self._starts, self._stops, strict=True))
 
     @property
     def total(self) -> int:

@@ -133,20 +133,29 @@ class RunFolder:
             return [str(note) for note in json.loads(said[NOTES])]
         return [bytes(said.get(NOTE, b"")).decode()]
 
-    def parts(self, name: str) -> list[Path]:
+    def parts(self, name: str, after: int = -1) -> list[Path]:
         """Return the files that hold the committed parts of ``frames`` or ``peaks``, in order.
+
+        Those that begin after a part, by default all.
 
         Together they hold each row once. While a run goes on any of them may be gone a moment
         later, and another there that holds what it held: `Parts` reads them all the same.
         """
-        return [self.path / name / span.name for span in committed(self.path)]
+        spans = [span for span in committed(self.path) if span.first > after]
+        return [self.path / name / span.name for span in spans]
 
-    def read(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
-        """Return all rows of ``frames`` or ``peaks``, in the order in which they were committed."""
+    def read(self, name: str, columns: Sequence[str] | None = None, after: int = -1) -> pa.Table:
+        """Return the rows of ``frames`` or ``peaks``, in the order in which they were committed.
+
+        Those of the files that end after a part, by default all.
+        """
         schema = TABLES[name].schema
         wanted = list(columns) if columns is not None else schema.names
         empty = pa.schema([schema.field(column) for column in wanted]).empty_table()
-        tables = [rest.read(wanted).select(wanted) for (rest,) in Parts(self.path, name).new()]
+        tables = [
+            rest.read(wanted).select(wanted)
+            for (rest,) in Parts(self.path, name, after=after).new()
+        ]
         return pa.concat_tables([empty, *(one.replace_schema_metadata(None) for one in tables)])
 
     def read_columns(self, part: Path, columns: Sequence[str]) -> tuple[list[str], Columns]:

@@ -86,12 +86,14 @@ class Parts:
         Run folder.
     tables
         ``frames``, ``peaks`` or both.
+    after
+        Last part of a file that counts as read, like all before.
     """
 
-    def __init__(self, run: Path, *tables: str) -> None:
+    def __init__(self, run: Path, *tables: str, after: int = -1) -> None:
         self._run = run
         self._tables = tables
-        self._next = 0
+        self._next = after + 1
         self._rows = (0,) * len(tables)
         # A file that was merged begins where one began that it was merged from.
         self._before: dict[int, tuple[int, ...]] = {}

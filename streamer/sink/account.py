@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from streamer.frames.ranges import Ranges
 from streamer.sink.ledger import Ledger
 
 __all__ = ["Account"]
@@ -27,6 +30,22 @@ class Account:
     def open_series(self) -> list[str]:
         """Series that have begun and not ended."""
         return list(self._open)
+
+    def state(self) -> dict[str, Any]:
+        """Return what `restore` takes."""
+        return {
+            "ledger": {name: ranges.bounds for name, ranges in self._ledger.series.items()},
+            "open": self.open_series,
+            "offsets": self._offsets,
+            "last": self._last,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        for name, bounds in state["ledger"].items():
+            self._ledger.series[name] = Ranges.of(bounds)
+        self._open = dict.fromkeys(state["open"])
+        self._offsets, self._last = state["offsets"], state["last"]
 
     def enter(self, series: str, first: int, count: int = 1) -> list[range]:
         """Account for frames that follow each other; return those that were not, in order."""

@@ -92,6 +92,11 @@ class Committer:
         return len(self._rows)
 
     @property
+    def newest(self) -> int:
+        """Number of the newest part."""
+        return self._next - 1
+
+    @property
     def full(self) -> bool:
         """True when there are enough rows for a part."""
         return len(self._rows) >= self._most_rows

@@ -15,6 +15,7 @@ from streamer.frames.events import Gap, Series, SeriesEnd
 from streamer.results.folder import LastPart, RunFolder
 from streamer.sink.account import Account
 from streamer.sink.acknowledger import Acknowledger
+from streamer.sink.checkpoint import Checkpoint
 from streamer.sink.commit import COMMIT_S, Committer
 from streamer.sink.feed import Feed
 from streamer.sink.merging import Merging
@@ -79,6 +80,7 @@ class Sink:
             most_rows=max(1, config.transport.window_frames // 4),
         )
         self._merging = Merging(folder)
+        self._checkpoint = Checkpoint(folder, config)
         if last is not None:
             self._resume(folder, last)
         self._acks = Acknowledger(context, acks_address, self._order.upto)
@@ -161,9 +163,14 @@ class Sink:
 
     def _resume(self, folder: RunFolder, last: LastPart) -> None:
         """Go on where a sink before this one left off."""
-        logger.info("going on after part %d", last.index)
+        after, known = self._checkpoint.read() or (-1, None)
+        logger.info("going on after part %d, of which %d are known", last.index, after + 1)
+        if known is not None:
+            self._account.restore(known["account"])
+            self._counts.frames.update(known["frames"])
+            self._counts.peaks = known["peaks"]
         names = ["series", "frame", "count", "state", "n_peaks"]
-        frames = folder.read("frames", names).to_pydict()
+        frames = folder.read("frames", names, after).to_pydict()
         linked: list[int] = []
         for series, frame, count, state, n_peaks in zip(
             *(frames[name] for name in names), strict=True
@@ -173,7 +180,13 @@ class Sink:
             self._counts.peaks += n_peaks
             if state == "done":
                 linked.append(self._account.place(series, frame))
-        self._tracking.resume(linked, self._account.place, last.next_track)
+        self._tracking.resume(
+            linked,
+            self._account.place,
+            last.next_track,
+            after=after,
+            state=known and known["tracking"],
+        )
 
     def _take_in(self) -> int:
         """Take in what is there, up to a bound, and return how many messages that was."""
@@ -253,6 +266,7 @@ class Sink:
         for row in part.rows:
             self._counts.frames[row.state] += row.count
         self._counts.peaks += len(part.peaks["frame"])
+        self._keep_state(upto)
         arrivals = (row.received_ns for row in part.rows if row.received_ns)
         self._metrics.stages.note_latency("commit", arrivals)
         self._metrics.flow.last_frame.set_to_current_time()
@@ -261,3 +275,16 @@ class Sink:
             self.feed.publish("frames", part.series, part.frames)
         if self._stopping:
             self._tracking.write(now=True)
+
+    def _keep_state(self, upto: int) -> None:
+        """Write down from time to time what a successor would have to read all parts for."""
+        part = self._committer.newest
+        if self._checkpoint.is_due(part):
+            frames = {name: n for name, n in self._counts.frames.items() if name != "duplicate"}
+            state = {
+                "account": self._account.state(),
+                "frames": frames,
+                "peaks": self._counts.peaks,
+                "tracking": self._tracking.state(),
+            }
+            self._checkpoint.write(part, upto, state)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -83,6 +84,15 @@ class TrackCatalogue:
     def n_confirmed(self) -> int:
         """Tracks that were seen often enough."""
         return int((self._tracks["n_frames"][: self._n] >= self._confirm).sum())
+
+    def state(self) -> dict[str, Any]:
+        """Return what `restore` takes."""
+        return {"tracks": self._tracks[: self._n], "frames": self._frames, "names": self._names}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        self._tracks = state["tracks"].astype(self._tracks.dtype)
+        self._n, self._frames, self._names = len(self._tracks), state["frames"], state["names"]
 
     def extend(
         self,

@@ -162,25 +162,43 @@ class Tracking:
         self.trouble = ""
         return False
 
+    def state(self) -> dict[str, Any]:
+        """Return what `resume` takes, nothing being linked that is not committed."""
+        return {"tracker": self._tracker.state(), "catalogue": self.catalogue.state()}
+
     def resume(
-        self, linked: Sequence[int], place_of: Callable[[str, int], int], next_track: int
+        self,
+        linked: Sequence[int],
+        place_of: Callable[[str, int], int],
+        next_track: int,
+        *,
+        after: int = -1,
+        state: dict[str, Any] | None = None,
     ) -> None:
-        """Go on where another left off: enter all peaks anew, link those of the newest frames.
+        """Go on where another left off: enter peaks anew, link those of the newest frames.
 
         Parameters
         ----------
         linked
-            Places of the frames that were linked, in order.
+            Places of the frames after a part that were linked, in order.
         place_of
             Returns the place of a frame given by series and number.
         next_track
             Number of the next track that begins.
+        after
+            That part; by default they are all.
+        state
+            What `state` returned after it.
         """
+        if state is not None:
+            self.catalogue.restore(state["catalogue"])
+            if len(linked) <= self.memory_frames:
+                self._tracker.restore(state["tracker"])
         self._tracker.next_track = next_track
         self._geometry = self._geometry or self._folder.read_geometry()
         newest = linked[-self.memory_frames :]
         recent: dict[int, Columns] = {}
-        for part in self._folder.parts("peaks"):
+        for part in self._folder.parts("peaks", after):
             series, peaks = self._folder.read_columns(part, _BOOKED)
             parents: dict[int, int] = {}
             merged: dict[int, int] = {}

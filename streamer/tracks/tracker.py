@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,6 +111,16 @@ class Tracker:
     def memory_frames(self) -> int:
         """Frames that decide how the next one is linked."""
         return 2 * _LONGEST_HIDDEN + self._memory
+
+    def state(self) -> dict[str, Any]:
+        """Return what `restore` takes."""
+        columns = {column.name: getattr(self._live, column.name) for column in fields(self._live)}
+        return {"frame": self._frame, "next_track": self.next_track, "live": columns}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        self._frame, self.next_track = state["frame"], state["next_track"]
+        self._live = _Live(**state["live"])
 
     def hide(self, mask: Bools | None) -> None:
         """Say which pixels see nothing: (rows, cols), True for those."""

@@ -498,10 +498,14 @@ def restless_frames(n=60):
 
 @pytest.mark.parametrize("die_at", [1, 16, 20, 41, 58])
 @pytest.mark.parametrize("merges", [False, True])
+@pytest.mark.parametrize("kept", ["no checkpoint", "checkpoint", "damaged checkpoint"])
 def test_a_sink_started_again_gives_the_same_tracks(
-    context, address, tmp_path, monkeypatch, die_at, merges
+    context, address, tmp_path, monkeypatch, caplog, die_at, merges, kept
 ):
     monkeypatch.setattr("streamer.results.merging.AT_ONCE", 2)
+    monkeypatch.setattr("streamer.sink.checkpoint.EVERY", 10**9 if kept == "no checkpoint" else 2)
+    monkeypatch.setattr("streamer.sink.checkpoint._SHARE", 1e9)
+    caplog.set_level("INFO")
     results = []
     for name in ("whole", "cut"):
         rig = Rig(context, address, RunFolder.create(tmp_path / name))
@@ -517,7 +521,13 @@ def test_a_sink_started_again_gives_the_same_tracks(
             while merges and merge_next(rig.folder.path):
                 pass
             assert len(rig.folder.parts("frames")) < n_parts or not merges or die_at == 1
+            checkpoint = rig.folder.path / "checkpoint.msgpack"
+            if kept == "damaged checkpoint" and checkpoint.exists():
+                checkpoint.write_bytes(checkpoint.read_bytes()[:-1])
             rig.start()
+            if die_at > 20:
+                assert ("of which 0 are known" in caplog.text) == (kept != "checkpoint")
+                assert ("is damaged" in caplog.text) == (kept == "damaged checkpoint")
         rig.send(*frames[die_at:])
         rig.run(len(frames))
         finish(rig)

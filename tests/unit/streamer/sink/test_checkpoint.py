@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from streamer.config import Config
+from streamer.results.folder import RunFolder
+from streamer.results.merging import merge_next
+from streamer.results.schema import FRAMES, PEAKS
+from streamer.sink.checkpoint import EVERY, Checkpoint
+
+STATE = {"a": np.array([(1, [2.0, 3.0])], [("n", "i8"), ("x", "f8", (2,))]), "b": [1 << 41, None]}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setattr("streamer.results.merging.AT_ONCE", 4)
+    made = RunFolder.create(tmp_path / "run")
+    for index in range(4):
+        made.write_part(
+            index, FRAMES.empty_table(), PEAKS.empty_table(), upto=10 * index, next_track=0
+        )
+    return made
+
+
+def test_a_state_is_read_as_it_was_written(folder):
+    checkpoint = Checkpoint(folder, Config())
+    assert checkpoint.read() is None
+    checkpoint.write(1, 10, STATE)
+    part, state = Checkpoint(folder, Config()).read()
+    assert (part, state["b"]) == (1, STATE["b"])
+    assert state["a"].dtype == STATE["a"].dtype
+    assert state["a"].tobytes() == STATE["a"].tobytes()
+    state["a"]["n"] = 5  # what goes on from it can change it
+
+
+def other_config():
+    return Config.model_validate({"tracks": {"reference_frames": 4}})
+
+
+@pytest.mark.parametrize(
+    ("part", "upto", "config", "why"),
+    [
+        (7, 70, Config, "does not fit the parts"),
+        (1, 11, Config, "does not fit the parts"),
+        (1, 10, other_config, "another configuration"),
+    ],
+)
+def test_what_does_not_fit_is_not_used(folder, caplog, part, upto, config, why):
+    Checkpoint(folder, Config()).write(part, upto, STATE)
+    assert Checkpoint(folder, config()).read() is None
+    assert why in caplog.text
+
+
+def test_a_part_in_the_midst_of_a_file_is_none_to_go_on_from(folder):
+    checkpoint = Checkpoint(folder, Config())
+    checkpoint.write(1, 10, STATE)
+    merge_next(folder.path)
+    assert checkpoint.read() is None
+
+
+@pytest.mark.parametrize("cut", [slice(0, 0), slice(0, 20), slice(0, -1), slice(1, None)])
+def test_what_is_damaged_is_not_used(folder, caplog, cut):
+    checkpoint = Checkpoint(folder, Config())
+    checkpoint.write(1, 10, STATE)
+    path = folder.path / "checkpoint.msgpack"
+    path.write_bytes(path.read_bytes()[cut])
+    assert checkpoint.read() is None
+    assert "is damaged" in caplog.text
+
+
+def test_a_state_is_written_at_times_and_nothing_ends_where_it_cannot_be(folder, caplog):
+    checkpoint = Checkpoint(folder, Config())
+    assert [n for n in range(200) if checkpoint.is_due(n)] == [EVERY - 1, 2 * EVERY - 1, 191]
+    (folder.path / "checkpoint.msgpack").mkdir()
+    for _ in range(2):
+        checkpoint.write(1, 10, STATE)
+    assert caplog.text.count("no checkpoint can be written") == 1
+    assert not list(folder.path.glob(".*"))
