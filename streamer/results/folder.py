@@ -114,8 +114,7 @@ class RunFolder:
             ) from None
 
     def last_part(self) -> LastPart | None:
-        """Return what the newest committed part says, and clear away what was not committed."""
-        self.tidy()
+        """Return what the newest committed part says."""
         spans = committed(self.path)
         if not spans:
             return None

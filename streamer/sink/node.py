@@ -64,6 +64,7 @@ class Sink:
         metrics.stages.expect("commit")
         if config.cell.file is not None:
             CellGauges(metrics.registry, folder.path)
+        folder.tidy()
         last = folder.last_part()
         self._counts = Counts()
         self._tracking = Tracking(config, folder)

@@ -184,7 +184,8 @@ class Story:
     def check(self, died):
         self.see()
         if died:
-            last = self.folder.last_part()  # a successor clears away
+            self.folder.tidy()  # as a successor does
+            last = self.folder.last_part()
             assert (last.index if last else -1) + 1 == self.index
             assert not list(self.folder.path.rglob(".*"))
             self.see()
