@@ -118,14 +118,23 @@ class Ingest:
         self._backlog.retry()
         if not self._stopping and (self._source.live or self._delivery.n_workers):
             moved += self._read()
-        if (self._stopping or self._source.exhausted) and not self._backlog:
-            self._close_all("end of source" if self._source.exhausted else "stopped")
+        if not self._backlog:
+            if self._source.exhausted:
+                self._close_all("end of source")
+            elif self._stopping and self._source.live:
+                self._close_all("stopped")
+            elif self._stopping:
+                self._accounts.open.clear()
         if moved or not self._delivery.window.has_room:
             return 0.0 if moved else 0.05
         return 0.05 if self._source.socket is not None or self._source.exhausted else 0.002
 
     def stop(self) -> None:
-        """Read no more; what was read still goes its way."""
+        """Read no more; what was read still goes its way.
+
+        A recording's series stays open, for its next frame has the number that its end would take:
+        a run that goes on with it would never send that frame.
+        """
         self._stopping = True
 
     def report(self) -> tuple[str, dict[str, float], dict[str, str]]:

@@ -58,8 +58,8 @@ class Node:
     """Runs a role until it has finished or is told to stop.
 
     SIGTERM or SIGINT asks the role to stop and waits for it; a second one ends the process at once.
-    The process also ends when the one that started it is gone: at once when it can, else after
-    a few seconds, for the other nodes end as well.
+    The process also ends when the one that started it is gone: at once and with nothing brought to
+    an end, as if it had died too, so that whoever goes on with the run does what is left to do.
 
     Parameters
     ----------
@@ -106,20 +106,20 @@ class Node:
             )
             role = self._make_role()
             try:
-                self._loop(role, watch)
-                self._report(role, "done")
+                if self._loop(role, watch):
+                    self._report(role, "done")
             finally:
                 role.close()
                 if self._status is not None:
                     self._status.close()
 
-    def _loop(self, role: Role, watch: Watch) -> None:
+    def _loop(self, role: Role, watch: Watch) -> bool:
+        """Run a role; False if it was left before it had finished."""
         poller, polled = zmq.Poller(), list[zmq.Socket[bytes]]()
         state, next_report = "running", 0.0
         while not role.finished:
-            if time.monotonic() >= watch.give_up:
-                logger.error("what was begun cannot be finished without the others: giving up")
-                break
+            if watch.is_alone:
+                return False
             pause = role.step()
             now = time.monotonic()
             if self._stop.is_set() and state == "running":
@@ -135,6 +135,7 @@ class Node:
                     for socket in polled:
                         poller.register(socket, zmq.POLLIN)
                 poller.poll(round(min(pause, _TICK_S) * 1000))
+        return True
 
     def _report(self, role: Role, state: str) -> None:
         doing, stats, info = role.report()

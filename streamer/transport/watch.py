@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
 import os
 import select
 import signal
@@ -16,10 +15,8 @@ from typing import Any, Self
 
 __all__ = ["Watch"]
 
-ALONE_S = 4.0
-"""For a node whose launcher is gone to finish what it can: the other nodes end as well."""
-_CLOSE_S = 1.0
-"""For one that gives up to close its files."""
+_CLOSE_S = 4.0
+"""For a node whose launcher is gone to come to look about, and to close its files."""
 _LOOK_S = 0.25
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -29,8 +26,9 @@ logger = logging.getLogger(__name__)
 class Watch:
     """A thread beside a node, so that one that does not come to look about still ends.
 
-    The first SIGTERM or SIGINT sets `stop`, a second one ends the process. So does, after a few
-    seconds, the end of its parent. Signals are only heard when entered in the main thread.
+    The first SIGTERM or SIGINT sets `stop`, a second one ends the process. When its parent is gone
+    the node is alone, and is ended if it does not end by itself within a few seconds. Signals are
+    only heard when entered in the main thread.
 
     Parameters
     ----------
@@ -41,10 +39,11 @@ class Watch:
     """
 
     def __init__(self, stop: threading.Event, parent: int) -> None:
-        self.give_up = math.inf
-        """When to wait for others no more, by the monotonic clock."""
+        self.is_alone = False
+        """Whether the parent is gone."""
         self._stop = stop
         self._parent = parent
+        self._end_by = 0.0
         self._before: dict[signal.Signals, Any] = {}
         self._ear, self._mouth = socket.socketpair()
         self._mouth.setblocking(False)
@@ -91,11 +90,11 @@ class Watch:
 
     def _look(self) -> None:
         now = time.monotonic()
-        if self.give_up == math.inf and os.getppid() != self._parent:
-            logger.warning("the process that started this one is gone: stopping")
-            self.give_up = now + ALONE_S
-            self._stop.set()
-        elif now >= self.give_up + _CLOSE_S:
+        if not self.is_alone and os.getppid() != self._parent:
+            logger.warning("the process that started this one is gone: ending")
+            self._end_by = now + _CLOSE_S
+            self.is_alone = True
+        elif self.is_alone and now >= self._end_by:
             logger.error("this node does not come to an end by itself: ending it")
             os._exit(1)
 

@@ -307,15 +307,16 @@ def test_a_live_stream_taken_up_again_has_numbers_of_its_own(make):
     assert [frame.seq for frame, _ in rig.frames] == [2 * EPOCH + 1, 2 * EPOCH + 2]
 
 
-def test_stopping_ends_the_series_and_finishes_what_was_read(make):
-    source = FakeSource(a_series(500))
+@pytest.mark.parametrize("live", [True, False])
+def test_stopping_finishes_what_was_read_and_ends_the_series_of_a_detector(make, live):
+    source = FakeSource(a_series(500), live=live)
     rig = make(source, {"transport": {"window_frames": 20}})
     rig.turn(3)
     rig.ingest.stop()
     rig.settle()
     assert source.events
-    assert isinstance(rig.records[-1], SeriesEnd)
-    assert rig.records[-1].reason == "stopped"
+    # The next frame of a recording has the number that an end would take.
+    assert [record.reason for record in rig.records] == (["stopped"] if live else [])
     assert [frame.frame for frame, _ in rig.frames] == list(range(len(rig.frames)))
 
 
