@@ -78,6 +78,16 @@ class Delivery:
         return len(self._publisher.members(DETECTORS))
 
     @property
+    def knows_sink(self) -> bool:
+        """Whether the sink has said what it has."""
+        return self._acks.heard
+
+    @property
+    def upto(self) -> int:
+        """Every number below is on disk."""
+        return self._acks.upto
+
+    @property
     def loads(self) -> dict[str, int]:
         """How many frames each detector worker has before it, by its name."""
         return self._publisher.loads(DETECTORS)

@@ -83,6 +83,8 @@ class Ingest:
         self._state_file = StateFile(out)
         # A recording is read again from its start and gives the same numbers.
         self._seq = incarnation * EPOCH if source.live else 0
+        # What is on disk is known before it would be sent.
+        self._reads_again = incarnation > 0 and not source.live
         self._stopping = False
         self._heard = time.monotonic()
         self._patience_s = _LATE_S
@@ -114,9 +116,10 @@ class Ingest:
         """Move what can be moved."""
         self._delivery.update()
         self._metrics.flow.count_redelivered(self._delivery.redelivered)
+        self._backlog.settle(self._delivery.upto)
         moved = self._drain_backlog()
         self._backlog.retry()
-        if not self._stopping and (self._source.live or self._delivery.n_workers):
+        if not self._stopping and self._may_begin:
             moved += self._read()
         if not self._backlog:
             if self._source.exhausted:
@@ -192,6 +195,13 @@ class Ingest:
         return time.monotonic() - self._heard
 
     @property
+    def _may_begin(self) -> bool:
+        """Tell whether those who take part are there; a detector waits for nobody."""
+        if self._source.live:
+            return True
+        return self._delivery.n_workers > 0 and (not self._reads_again or self._delivery.knows_sink)
+
+    @property
     def _may_read(self) -> bool:
         return not self._backlog.holds_back or self._delivery.window.has_room
 
@@ -222,7 +232,8 @@ class Ingest:
                 self._delivery.tell(replace(event, seq=self._next_seq(), time_ns=time.time_ns()))
             elif event.series in self._accounts.open:
                 self._accounts.end(event)
-                self._close(event.series, event.reason)
+                self._end(event.series, event.reason)
+                self._leave()
         self._delivery.send(batch)
         return len(events)
 
@@ -239,12 +250,21 @@ class Ingest:
 
     def _drain_backlog(self) -> int:
         batch: list[Frame] = []
-        while self._backlog and len(batch) < _AT_ONCE and self._delivery.window.has_room:
+        window = self._delivery.window
+        # Gaps and ends that fill the window may come after what waits, and wait for it in turn.
+        while (
+            self._backlog
+            and len(batch) < _AT_ONCE
+            and (window.has_room or not (batch or window.has_frames))
+        ):
             batch.append(self._backlog.pop())
         self._delivery.send(batch)
         return len(batch)
 
     def _begin(self, series: Series) -> None:
+        self._backlog.begin(series)
+        if series.name in self._accounts.open:
+            return  # it was taken over with its frames that waited
         self._close_all("new series")
         self._patience_s = max(_LATE_S, _LATE_FRAMES * (series.frame_time_s or 0.0))
         self._accounts.begin(series)
@@ -253,13 +273,17 @@ class Ingest:
         self._delivery.announce(replace(series, first_seq=self._seq))
 
     def _close_all(self, reason: str) -> None:
-        for series in list(self._accounts.open):
-            self._close(series, reason)
+        if self._accounts.open:
+            self._end_all(reason)
+            self._leave()
 
-    def _close(self, series: str, reason: str) -> None:
+    def _end_all(self, reason: str) -> None:
+        for series in list(self._accounts.open):
+            self._end(series, reason)
+
+    def _end(self, series: str, reason: str) -> None:
         self._accounts.close(series)
         self._delivery.tell(SeriesEnd(series=series, reason=reason, seq=self._next_seq()))
-        self._leave()
 
     def _follow(self) -> None:
         """Go on where the node that died left off, as far as the source can."""
@@ -267,6 +291,14 @@ class Ingest:
         if state is not None and isinstance(self._source, Resumable):
             self._accounts.adopt(state.accounts)
             self._source.resume(list(state.accounts), state.opening)
+        reason = "the ingest node was started again"
+        for series in self._backlog.take_over(self._next_seq):
+            self._end_all(reason)
+            self._accounts.begin(series)
+            self._delivery.announce(replace(series, first_seq=self._seq))
+        opening = state.opening if state is not None else None
+        if opening is None or opening.series not in self._accounts.open:
+            self._end_all(reason)
 
     def _leave(self) -> None:
         """Leave to a successor what it must know; a recording tells it all again."""

@@ -52,6 +52,11 @@ class Window:
         return self._n_bytes
 
     @property
+    def has_frames(self) -> bool:
+        """Tell whether any frame is in it, not only gaps and ends."""
+        return bool(self._sizes)
+
+    @property
     def has_room(self) -> bool:
         """Tell whether one more may be sent."""
         return self.n_frames < self._most_frames and self._n_bytes < self._most_bytes

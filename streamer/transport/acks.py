@@ -21,6 +21,8 @@ class AckListener:
         self, context: zmq.Context[zmq.Socket[bytes]], address: str, publisher: Publisher
     ) -> None:
         self.upto = 0
+        self.heard = False
+        """Whether there has been any word of the sink."""
         self._sink = ""
         self.socket = context.socket(zmq.SUB)
         self.socket.set(zmq.LINGER, 0)
@@ -49,6 +51,7 @@ class AckListener:
                 logger.warning("acknowledgement refused: %s", error)
                 continue
             if isinstance(header, Acks):
+                self.heard = True
                 if header.sink != self._sink:
                     self._sink = header.sink
                     self._publisher.far_end_changed()

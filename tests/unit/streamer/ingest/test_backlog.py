@@ -6,7 +6,8 @@ import os
 import pytest
 
 from streamer.config import Config
-from streamer.ingest.backlog import Newest, Spool, Wait, make_backlog
+from streamer.ingest.backlog import Newest, Wait, make_backlog
+from streamer.ingest.spool import Spool
 from tests.unit.streamer.ingest.frames import frames
 
 
@@ -48,14 +49,18 @@ def test_frames_come_back_as_they_were_and_in_order(backlog):
     backlog.push(given[0])
     assert len(backlog) == 1
     assert backlog.pop() == given[0]
+    backlog.settle(100)
 
 
 def test_the_spool_knows_its_size(tmp_path):
     spool = Spool(tmp_path / "spool.bin")
     assert spool.size == 0
     spool.push(*frames(0, 1))
-    assert 8 < spool.size < 200
+    assert 8 < spool.size < 300
     spool.pop()
+    spool.settle(0)
+    assert spool.size > 8, "it is not on disk anywhere else"
+    spool.settle(1)
     assert spool.size == 0
     spool.close()
 
@@ -86,7 +91,7 @@ def test_frames_are_kept_and_the_source_waits_while_the_disk_is_full(tmp_path, m
         raise OSError(errno.ENOSPC, "No space left on device")
 
     write = os.pwritev
-    monkeypatch.setattr("streamer.ingest.backlog.os.pwritev", pwritev)
+    monkeypatch.setattr("streamer.ingest.spool.os.pwritev", pwritev)
     spool = Spool(tmp_path / "spool.bin", clock=lambda: now[0])
     given = frames(0, 8)
     spool.push(given[0])
@@ -112,6 +117,7 @@ def test_frames_are_kept_and_the_source_waits_while_the_disk_is_full(tmp_path, m
         got.append(spool.pop())
     assert got == given
     assert len(caplog.records) == 1
+    spool.settle(100)
     spool.close()
     assert not list(tmp_path.iterdir())
 

@@ -295,6 +295,8 @@ def test_a_frame_without_a_result_after_three_tries_is_recorded_as_failed(make):
 
 def test_a_recording_read_again_skips_what_is_on_disk(make):
     rig = make(FakeSource(a_series(40)), incarnation=1)
+    rig.turn()
+    assert not rig.frames, "nothing is sent before the sink has said what it has"
     rig.ingest._delivery._acks.upto = 30
     rig.settle()
     assert [frame.frame for frame, _ in rig.frames] == list(range(30, 40))
@@ -416,3 +418,42 @@ def test_a_source_that_is_held_back_is_not_late(make, monkeypatch):
     monkeypatch.setattr(rig.ingest, "_heard", time.monotonic() - 6.0)
     rig.turn(1)
     assert rig.ingest.report()[2]["late"] == ""
+
+
+def test_frames_that_wait_in_the_spool_outlive_their_node(make, tmp_path):
+    config = {"overload": "spool", "transport": {"window_frames": 8}}
+    first = make(Resumable([Series(name="1", n_frames=300), *frames(0, 200)]), config)
+    first.turn(5)
+    sent = {frame.seq: frame.frame for frame, _ in first.frames}
+    first.acknowledge(4, list(sent))
+    first.turn(5)
+    first.ingest.close()  # and not in order
+    assert (tmp_path / "spool.bin").stat().st_size
+    source = Resumable([*frames(200, 300), SeriesEnd(series="1", reason="end")], ends=True)
+    second = make(source, config, incarnation=1)
+    second.settle()
+    got = [frame.frame for frame, _ in second.frames]
+    assert got == sorted(got), "what waited comes before what is new"
+    assert set(got) | set(sent.values()) == set(range(300))
+    assert set(got) >= set(range(len(sent), 300))
+    assert [frame.seq for frame, _ in second.frames] == list(range(EPOCH + 1, EPOCH + 1 + len(got)))
+    assert second.series == ["1"]
+    assert [record.series for record in second.records] == ["", "1"]
+    second.ingest.close()
+    assert not (tmp_path / "spool.bin").exists()
+
+
+def test_the_series_of_frames_that_waited_are_ended_if_the_source_is_at_another(make):
+    config = {"overload": "spool", "transport": {"window_frames": 1}}
+    events = [*a_series(80, "a"), *a_series(9, "b")]
+    first = make(FakeSource(events, live=True), config)
+    first.turn(5)
+    first.ingest.close()  # and not in order
+    second = make(FakeSource(a_series(2, "c"), live=True), config, incarnation=1)
+    second.settle()
+    assert [record.series for record in second.records] == ["", "a", "b", "c"]
+    came = {(frame.series, frame.frame) for rig in (first, second) for frame, _ in rig.frames}
+    assert came == {
+        (name, n) for name, count in zip("abc", (80, 9, 2), strict=True) for n in range(count)
+    }
+    assert second.series == ["a", "b", "c"]
