@@ -102,8 +102,7 @@ class Sink:
     def step(self) -> float:
         """Take in results, commit when due, acknowledge."""
         taken = self._take_in()
-        for item in self._order.in_turn():
-            self._enter(item)
+        self._enter_in_turn()
         now = time.monotonic()
         if len(self._committer):
             is_due = self._stopping or now >= self._committer.due
@@ -221,6 +220,16 @@ class Sink:
         else:
             self._order.add(seq, item)
             self._acks.received(seq, reason)
+
+    def _enter_in_turn(self) -> None:
+        for item in self._order.in_turn():
+            self._enter(item)
+        for item in self._order.left_behind():
+            # A series that has ended is not complete: frames of it may come from the spool.
+            if not isinstance(item, SeriesEnd):
+                self._enter(item)
+        for item in self._order.in_turn():
+            self._enter(item)
 
     def _enter(self, item: Result | Gap | SeriesEnd, *, late: bool = False) -> None:
         """Give an item whose turn has come, or is past, its rows; what is late is in no track."""

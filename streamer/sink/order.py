@@ -79,26 +79,25 @@ class Order(Generic[Item]):
 
         While an item is being handled `upto` is the number after its own.
         """
-        yield from self._next()
-        epoch = self._newest // EPOCH
-        if epoch > self.upto // EPOCH and self._clock() >= self._due:
-            logger.warning("the ingest node was started again: not waiting for what it had in hand")
-            yield from self._rest(epoch * EPOCH)
-            self.upto = epoch * EPOCH
-            yield from self._next()
-
-    def rest(self) -> Iterator[Item]:
-        """Give all items, also those that wait for one that will not come."""
-        yield from self._rest(self._newest + 1)
-
-    def _next(self) -> Iterator[Item]:
         while self.upto in self._waiting:
             item = self._waiting.pop(self.upto)
             self.upto += 1
             yield item
 
+    def left_behind(self) -> Iterator[Item]:
+        """Give the items of earlier epochs once what they wait for is not waited for any more."""
+        epoch = self._newest // EPOCH
+        if epoch > self.upto // EPOCH and self._clock() >= self._due:
+            logger.warning("the ingest node was started again: not waiting for what it had in hand")
+            yield from self._rest(epoch * EPOCH)
+            self.upto = epoch * EPOCH
+
+    def rest(self) -> Iterator[Item]:
+        """Give all items, also those that wait for one that will not come."""
+        yield from self._rest(self._newest + 1)
+
     def _rest(self, end: int) -> Iterator[Item]:
         """Give all items below a number."""
         for seq in sorted(seq for seq in self._waiting if seq < end):
             self.upto = max(self.upto, seq)
-            yield from self._next()
+            yield from self.in_turn()

@@ -275,6 +275,20 @@ def test_what_was_computed_for_an_ingest_node_that_died_is_used_however_late(rig
     assert tracks == {(0, 1): 0, (5, 1): 0, (3, 1): -1, (3, 9): -1}
 
 
+def test_frames_that_come_from_the_spool_of_an_ingest_node_that_died_are_not_missing(rig):
+    where = [(1.0, 2.0)]
+    rig.send((0, 0, where), (2, 2, where), SeriesEnd(series="1", seq=3))
+    rig.run(1)
+    rig.send(SeriesEnd(series="", seq=EPOCH), (EPOCH + 1, 1, where), (EPOCH + 2, 2, where))
+    rig.send((EPOCH + 3, 3, where), SeriesEnd(series="1", seq=EPOCH + 4))
+    rig.run(EPOCH + 5)
+    assert rows_of(rig) == [(0, 1, "done"), (1, 1, "done"), (2, 1, "done"), (3, 1, "done")]
+    peaks = rig.folder.read("peaks")
+    assert dict(zip(peaks["frame"].to_pylist(), peaks["track"].to_pylist(), strict=True)) == {
+        0: 0, 2: 0, 1: 0, 3: 0,
+    }  # fmt: skip
+
+
 def test_frames_that_were_not_chosen_are_not_missing(context, address, tmp_path):
     config = Config.model_validate({"source": {"frames": "4::10"}, "tracks": {"memory_frames": 1}})
     rig = Rig(context, address, RunFolder.create(tmp_path / "run"), config)
