@@ -34,6 +34,9 @@ Overrides = Annotated[
     typer.Option("--set", metavar="KEY.PATH=VALUE", help="Change one key; may be repeated."),
 ]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Run folder, made by the run.")]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Go on in a run folder whose run did not end.")
+]
 DashboardPort = Annotated[
     int | None,
     typer.Option(
@@ -77,6 +80,7 @@ def replay(
     follow: Annotated[
         bool, typer.Option("--follow", help="Play a file that is being written as it grows.")
     ] = False,
+    resume: Resume = False,
     dashboard: DashboardPort = None,
     config: ConfigFile = None,
     set_: Overrides = None,
@@ -90,7 +94,7 @@ def replay(
         "dashboard.port": dashboard,
     }
     settings = load_config(config, set_, options)
-    _session().replay(settings, path, out)
+    _session().replay(settings, path, out, resume=resume)
 
 
 @app.command()
@@ -101,6 +105,7 @@ def attach(
         Path | None,
         typer.Option(metavar="FILE.h5", help="Also keep the stream as it comes, for replay."),
     ] = None,
+    resume: Resume = False,
     dashboard: DashboardPort = None,
     config: ConfigFile = None,
     set_: Overrides = None,
@@ -108,7 +113,7 @@ def attach(
     """Process a live detector stream until its series ends or Ctrl-C is pressed."""
     options = {"source.record": record, "dashboard.port": dashboard}
     settings = load_config(config, set_, options)
-    _session().attach(settings, uri, out)
+    _session().attach(settings, uri, out, resume=resume)
 
 
 @app.command()

@@ -25,8 +25,9 @@ from streamer.results.folder import RunFolder, write_atomically
 from streamer.run.best_effort import BestEffort
 from streamer.run.console import View
 from streamer.run.launcher import this_process
+from streamer.run.resume import Earlier
 from streamer.run.snapshot import LIVE_FILE, Snapshot, take_snapshot
-from streamer.run.summary import summarise
+from streamer.run.summary import summarise, utc
 from streamer.run.supervisor import Phase, Supervisor
 from streamer.run.targets import Targets
 from streamer.run.topology import Topology
@@ -50,8 +51,9 @@ def execute(
     patch_size: int,
     expected: int | None = None,
     cuda_devices: int = 0,
+    earlier: Earlier | None = None,
 ) -> dict[str, Any]:
-    """Process a source into a new run folder and return the content of its ``run.json``.
+    """Process a source into a run folder and return the content of its ``run.json``.
 
     SIGINT, SIGTERM or SIGHUP ends the run after what is on its way; a second one ends it at once.
 
@@ -65,6 +67,8 @@ def execute(
         Pixels along each axis of the patches that the position method wants.
     expected
         Number of frames, if known, for the progress bar.
+    earlier
+        What is known of the run in the folder if that is gone on with.
 
     Raises
     ------
@@ -75,11 +79,13 @@ def execute(
         gone.
     """
     was_there = out.exists()
-    folder = RunFolder.create(out)
+    folder = RunFolder.create(out) if earlier is None else RunFolder.open(out)
     try:
-        return _process(config, source, folder, command, view, patch_size, expected, cuda_devices)
+        return _process(
+            config, source, folder, command, view, patch_size, expected, cuda_devices, earlier
+        )
     except UserError as error:
-        if not _remove(folder, was_there):
+        if earlier is not None or not _remove(folder, was_there):
             raise UserError(f"{error} (what came before is in {out})") from None
         raise
 
@@ -93,13 +99,18 @@ def _process(
     patch_size: int,
     expected: int | None,
     cuda_devices: int,
+    earlier: Earlier | None,
 ) -> dict[str, Any]:
     """Have all nodes at work until the run is over; no node is left, however it ends."""
     out, started, beside = folder.path, time.time(), BestEffort()
+    resumed: dict[str, Any] = {}
+    if earlier is not None:
+        resumed = {"resumed": [*earlier.resumed, utc(started)]}
+        started = earlier.started
     try:
         write_atomically(out / "config.yaml", config.to_yaml())
-        summary = summarise(folder, source, started, None, None, "running")
-        folder.write_summary(summary | {"launcher": this_process()})
+        begun = summarise(folder, source, started, None, None, "running") | resumed
+        folder.write_summary(begun | {"launcher": this_process()})
     except OSError as error:
         raise RunError(f"cannot write to {out}: {error.strerror}") from None
     supervisor: Supervisor | None = None
@@ -113,7 +124,13 @@ def _process(
             topology = Topology.plan(config, runtime, cuda_devices)
             supervisor = Supervisor(
                 context,
-                topology.specs(source, out, patch_size, config.metrics.base_port),
+                topology.specs(
+                    source,
+                    out,
+                    patch_size,
+                    config.metrics.base_port,
+                    incarnation=earlier.incarnation if earlier is not None else 0,
+                ),
                 command,
                 runtime=runtime,
                 logs=out / "logs",
@@ -141,7 +158,7 @@ def _process(
     finally:
         if not _is_gone(out):
             beside("what a node left in the run folder cannot be removed", folder.tidy)
-            conclude = partial(_conclude, folder, source, started, supervisor, beside)
+            conclude = partial(_conclude, folder, begun, started, supervisor, beside)
             for pause_s in _LAST_PAUSES_S:
                 time.sleep(pause_s)
                 if beside("run.json cannot be written", lambda: ended.update(conclude())):
@@ -156,13 +173,16 @@ def _process(
 
 def _conclude(
     folder: RunFolder,
-    source: str,
+    begun: dict[str, Any],
     started: float,
     supervisor: Supervisor | None,
     beside: BestEffort,
 ) -> dict[str, Any]:
-    """Have ``run.json`` say how a run has ended."""
-    summary = summarise(folder, source, started, time.time(), supervisor, _state_of(supervisor))
+    """Have ``run.json``, which is as `begun`, say how a run has ended."""
+    source, state = begun["source"], _state_of(supervisor)
+    summary = summarise(folder, source, started, time.time(), supervisor, state, begun)
+    if "resumed" in begun:
+        summary["resumed"] = begun["resumed"]
     summary["troubles"] = dict(beside.troubles)
     folder.write_summary(summary)
     return summary

@@ -19,6 +19,7 @@ from streamer.frames.geometry import Geometry
 from streamer.ingest.recorder import check_path
 from streamer.run.console import print_summary, view_for
 from streamer.run.execute import execute
+from streamer.run.resume import Earlier, refuse_unfinished, take_up
 from streamer.run.sidecar import listen, sidecar
 from streamer.run.topology import cuda_devices
 from streamer.sources import check_reachable, open_source
@@ -55,21 +56,37 @@ class Session:
     """Writes the report of the run in a folder and returns where it is."""
     console: Console
 
-    def replay(self, config: Config, path: str, out: Path) -> None:
-        """Process a recording; see `run`."""
+    def replay(self, config: Config, path: str, out: Path, *, resume: bool = False) -> None:
+        """Process a recording, or go on with it; see `run`."""
+        earlier = self._earlier(config, path, out) if resume else None
+        if resume and earlier is None:
+            return
+        config = earlier.config if earlier is not None else config
         source = open_source(path, config.source)
         expected = source.n_frames
         source.close()
-        self.run(config, path, out, expected=expected)
+        self.run(config, path, out, expected=expected, earlier=earlier)
 
-    def attach(self, config: Config, uri: str, out: Path) -> None:
-        """Process a live stream; see `run`."""
-        if config.source.record is not None:
+    def attach(self, config: Config, uri: str, out: Path, *, resume: bool = False) -> None:
+        """Process a live stream, or go on with it; see `run`."""
+        earlier = self._earlier(config, uri, out) if resume else None
+        if resume and earlier is None:
+            return
+        config = earlier.config if earlier is not None else config
+        if config.source.record is not None and earlier is None:
             check_path(config.source.record)
         check_reachable(uri, config.source)
-        self.run(config, uri, out)
+        self.run(config, uri, out, earlier=earlier)
 
-    def run(self, config: Config, source: str, out: Path, *, expected: int | None = None) -> None:
+    def run(
+        self,
+        config: Config,
+        source: str,
+        out: Path,
+        *,
+        expected: int | None = None,
+        earlier: Earlier | None = None,
+    ) -> None:
         """Process a source, with a dashboard beside it; print the summary and write the report.
 
         Parameters
@@ -80,6 +97,8 @@ class Session:
             Run folder, made by the run.
         expected
             Number of frames, if known.
+        earlier
+            What is known of the run if it is gone on with.
 
         Raises
         ------
@@ -88,8 +107,10 @@ class Session:
         RunError
             The run failed, or frames of it have no result.
         """
+        if earlier is None:
+            refuse_unfinished(out, source)
         patch_size = self._checked(config)
-        with self._dashboard(config.dashboard, out):
+        with self._dashboard(config.dashboard, out, is_ours=earlier is not None):
             summary = execute(
                 config,
                 source,
@@ -99,6 +120,7 @@ class Session:
                 expected=expected,
                 patch_size=patch_size,
                 cuda_devices=cuda_devices(),
+                earlier=earlier,
             )
         try:
             print_summary(self.console, summary)
@@ -125,9 +147,20 @@ class Session:
             load_dark(config.detect.dark)
         return self.compute.patch_size(config)
 
-    def _dashboard(self, config: DashboardConfig, out: Path) -> AbstractContextManager[None]:
-        """Have a dashboard beside a run, if one is wanted."""
-        if not config.port or (out / "run.json").exists():  # the latter is another run's
+    def _earlier(self, config: Config, source: str, out: Path) -> Earlier | None:
+        """Return what is known of a run that is to go on; None, and say so, if it has ended."""
+        earlier = take_up(out, source, config)
+        if earlier is None:
+            self.console.print(
+                f"nothing to resume: the run in {out} is done", highlight=False, soft_wrap=True
+            )
+        return earlier
+
+    def _dashboard(
+        self, config: DashboardConfig, out: Path, *, is_ours: bool
+    ) -> AbstractContextManager[None]:
+        """Have a dashboard beside a run, if one is wanted and the folder is not another run's."""
+        if not config.port or ((out / "run.json").exists() and not is_ours):
             return nullcontext()
         words = ["dashboard", str(out), "--parent", str(os.getpid()), "--listener"]
         return sidecar(

@@ -19,7 +19,7 @@ from streamer.results.folder import RunFolder
 from streamer.run.snapshot import STATES, Delivery, disagreement
 from streamer.run.supervisor import NodeProcess, Supervisor
 
-__all__ = ["summarise"]
+__all__ = ["summarise", "utc"]
 
 logger = logging.getLogger(__name__)
 
@@ -34,8 +34,12 @@ def summarise(
     ended: float | None,
     supervisor: Supervisor | None,
     state: str,
+    begun: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Return the content of ``run.json``; what is counted is counted on disk."""
+    """Return the content of ``run.json``; what is counted is counted on disk.
+
+    Rates are of what came since it was as in `begun`, when these nodes began.
+    """
     columns = ["series", "frame", "count", "state", "n_peaks", "latency_ms"]
     frames = folder.read("frames", columns)
     counts = {name: _n_frames(_in_state(frames, name)) for name in STATES}
@@ -47,8 +51,8 @@ def summarise(
         "state": state,
         "source": source,
         "out": str(folder.path),
-        "started": _utc(started),
-        "ended": _utc(ended) if ended is not None else None,
+        "started": utc(started),
+        "ended": utc(ended) if ended is not None else None,
         "elapsed_s": (ended or time.time()) - started,
         "frames": {**counts, "total": _n_frames(frames)},
         "series": _series(frames, supervisor),
@@ -63,7 +67,7 @@ def summarise(
     if len(latency):
         summary["rates"]["latency_ms_median"] = float(np.median(latency))
     if supervisor is not None:
-        _add_figures(summary, supervisor)
+        _add_figures(summary, supervisor, begun)
     return summary
 
 
@@ -110,7 +114,21 @@ def _n_frames(frames: pa.Table) -> int:
     return int(pc.sum(frames["count"]).as_py() or 0)
 
 
-def _add_figures(summary: dict[str, Any], supervisor: Supervisor) -> None:
+def _ranges(frames: pa.Table) -> list[list[int]]:
+    """Return first and last of each run of frame numbers that follow each other."""
+    order = np.argsort(frames["frame"].to_numpy())
+    if not len(order):
+        return []
+    first = frames["frame"].to_numpy()[order]
+    last = first + frames["count"].to_numpy()[order] - 1
+    breaks = np.flatnonzero(first[1:] - last[:-1] > 1)
+    starts, stops = first[np.append(0, breaks + 1)], last[np.append(breaks, len(last) - 1)]
+    return [[int(a), int(b)] for a, b in zip(starts, stops, strict=True)]
+
+
+def _add_figures(
+    summary: dict[str, Any], supervisor: Supervisor, begun: dict[str, Any] | None
+) -> None:
     """Add what only the nodes knew."""
     nodes = supervisor.nodes
     sink, ingest = nodes["sink"], nodes["ingest"]
@@ -124,12 +142,15 @@ def _add_figures(summary: dict[str, Any], supervisor: Supervisor) -> None:
     def rate(count: float, seconds: float) -> float:
         return count / seconds if seconds > 0 else 0.0
 
-    n_came = summary["frames"]["total"] - summary["frames"]["missing"]
+    n_came, n_peaks = _n_came(summary), summary["peaks"]
+    if begun is not None:
+        n_came, n_peaks = n_came - _n_came(begun), n_peaks - begun["peaks"]
+    n_read = max(1.0, ingest.stat("received"))  # also what was on disk already
     summary["tracks"] = int(sink.stat("tracks"))
     summary["rates"]["frames_per_s"] = rate(n_came, span)
-    summary["rates"]["peaks_per_s"] = rate(summary["peaks"], span)
+    summary["rates"]["peaks_per_s"] = rate(n_peaks, span)
     summary["stages"] = {
-        "ingest": {"MB/s": rate(ingest.stat("bytes") / 1e6, span)},
+        "ingest": {"MB/s": rate(ingest.stat("bytes") / 1e6 * min(1.0, n_came / n_read), span)},
         "detect": {
             "frames/s while busy": rate(total(detectors, "frames"), total(detectors, "busy_s")),
             "workers": float(len(detectors)),
@@ -143,6 +164,10 @@ def _add_figures(summary: dict[str, Any], supervisor: Supervisor) -> None:
     summary["delivery"] = asdict(Delivery.of(supervisor))
 
 
-def _utc(seconds: float) -> str:
+def _n_came(summary: dict[str, Any]) -> int:
+    return int(summary["frames"]["total"] - summary["frames"]["missing"])
+
+
+def utc(seconds: float) -> str:
     """Return Unix seconds as ISO 8601 in UTC, to the millisecond."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")

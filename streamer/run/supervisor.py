@@ -250,7 +250,7 @@ class Supervisor:
             node.due = now + min(0.1 * 2 ** (node.deaths - 1), _LONGEST_PAUSE_S)
             logger.warning("%s died (%s): starting it again", node.spec.name, _how(code))
         elif now >= node.due:
-            node.spec = msgspec.structs.replace(node.spec, incarnation=node.restarts + 1)
+            node.spec = msgspec.structs.replace(node.spec, incarnation=node.spec.incarnation + 1)
             try:
                 self._spawn(node)
             except OSError as error:  # no room, no memory, no file left: there may be some soon

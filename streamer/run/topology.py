@@ -29,7 +29,7 @@ class NodeSpec(msgspec.Struct, frozen=True, kw_only=True):
     patch_size: int
     """Pixels along each axis of the patches that the position method wants."""
     incarnation: int = 0
-    """How often it was started before."""
+    """How often it was started before, in this run, also by launchers that are gone."""
     metrics_port: int = 0
     launcher: int = 0
     """Process that looks after the node; 0 for the one that starts it."""
@@ -94,12 +94,14 @@ class Topology:
         gpus = [f"gpu-{i}" for i in range(self.gpus)]
         return ["sink", *gpus, *(f"detector-{i}" for i in range(self.detectors)), "ingest"]
 
-    def specs(self, source: str, out: Path, patch_size: int, base_port: int) -> list[NodeSpec]:
+    def specs(
+        self, source: str, out: Path, patch_size: int, base_port: int, *, incarnation: int = 0
+    ) -> list[NodeSpec]:
         """Return what each of the nodes is told; this process is the one that looks after them.
 
         Parameters
         ----------
-        source, out, patch_size
+        source, out, patch_size, incarnation
             As in `NodeSpec`.
         base_port
             Port of the first node's metrics, those of the others follow; 0 lets each choose one.
@@ -113,6 +115,7 @@ class Topology:
                 detectors=self.detectors,
                 gpus=self.gpus,
                 patch_size=patch_size,
+                incarnation=incarnation,
                 metrics_port=base_port + i if base_port else 0,
                 launcher=os.getpid(),
             )

@@ -50,10 +50,14 @@ class Execute:
     def __init__(self):
         self.calls = []
         self.frames = {}
+        self.makes_folder = True
 
     def __call__(self, config, source, out, command, view, **more):
-        RunFolder.create(out)
-        self.calls.append({"source": source, "command": command(out / "spec.json"), **more})
+        if self.makes_folder:
+            RunFolder.create(out)
+        self.calls.append(
+            {"config": config, "source": source, "command": command(out / "spec.json"), **more}
+        )
         return SUMMARY | {"frames": SUMMARY["frames"] | self.frames}
 
 
@@ -196,6 +200,28 @@ def test_a_dashboard_stands_beside_a_run_unless_the_folder_is_another_runs(
     with pytest.raises(UserError, match="already holds a run"):
         session().run(config, "x.npy", tmp_path / "run")
     assert len(beside) == 1
+
+
+def test_a_run_is_gone_on_with_as_it_began(session, execute, said, frames, tmp_path):
+    out = tmp_path / "run"
+    folder = RunFolder.create(out)
+    began = load_config(options=QUIET | {"detect.minval": 17})
+    (out / "config.yaml").write_text(began.to_yaml())
+    summary = {"state": "failed", "source": str(frames), "started": "2026-11-28T01:02:03+00:00"}
+    folder.write_summary(summary)
+    with pytest.raises(UserError, match="--resume goes on with it"):
+        session().replay(load_config(options=QUIET), str(frames), out)
+    with pytest.raises(UserError, match=r"detect\.minval is 17"):
+        session().replay(load_config(options={"detect.minval": 18}), str(frames), out, resume=True)
+    execute.makes_folder = False
+    session().replay(load_config(), str(frames), out, resume=True)
+    (call,) = execute.calls
+    assert (call["config"], call["expected"]) == (began, 3)
+    assert call["earlier"].incarnation == 1
+    folder.write_summary(summary | {"state": "done"})
+    session().replay(load_config(), str(frames), out, resume=True)
+    assert said.getvalue().splitlines()[-1] == f"nothing to resume: the run in {out} is done"
+    assert len(execute.calls) == 1
 
 
 def test_a_mistake_that_shows_when_the_run_begins_leaves_an_empty_folder_empty(session, tmp_path):

@@ -1,0 +1,150 @@
+"""Going on with a run that did not end."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from streamer.config import Config
+from streamer.errors import UserError
+from streamer.results.folder import RunFolder
+from streamer.run.launcher import has_died
+from streamer.run.snapshot import LIVE_FILE
+from streamer.transport.messages import EPOCH
+
+__all__ = ["Earlier", "refuse_unfinished", "take_up"]
+
+_PATIENCE_S = 10.0
+"""Nodes end by themselves soon after their launcher."""
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """What is known of a run that is gone on with."""
+
+    config: Config
+    """With which it began."""
+    started: float
+    """Unix time in seconds."""
+    resumed: list[str]
+    """When it was gone on with before, ISO 8601 in UTC."""
+    incarnation: int
+    """One more than that of any node whose results are on disk."""
+
+
+def take_up(out: Path, source: str, given: Config) -> Earlier | None:
+    """Return what is known of a run that did not end; None of one that did.
+
+    Parameters
+    ----------
+    source
+        URI or path, to be that of the run.
+    given
+        Configuration whose keys, as far as they were set, are to be those of the run.
+
+    Raises
+    ------
+    UserError
+        There is no run, it goes on, or it has another source or configuration.
+    """
+    folder = RunFolder.open(out)
+    summary = folder.read_summary()
+    if summary["state"] == "done":
+        return None
+    if _goes_on(folder, summary):
+        raise UserError(f"the run in {out} goes on: there is nothing to resume")
+    if not _is_same(summary["source"], source):
+        raise UserError(f"the run in {out} is one of {summary['source']}, not of {source}")
+    _await_nodes(out)
+    config = folder.read_config()
+    for key, wanted, has in _differences(given, config):
+        raise UserError(
+            f"{key} is {has} in the run in {out}, not {wanted}: it goes on as it began, leave"
+            f" {key} out"
+        )
+    last = folder.last_part()
+    return Earlier(
+        config,
+        datetime.fromisoformat(summary["started"]).timestamp(),
+        summary.get("resumed", []),
+        last.upto // EPOCH + 1 if last else 1,
+    )
+
+
+def refuse_unfinished(out: Path, source: str) -> None:
+    """Refuse a folder whose run can be gone on with, in place of beginning a new one.
+
+    Raises
+    ------
+    UserError
+        There is such a run in `out`.
+    """
+    folder = RunFolder(out)
+    try:
+        summary = folder.read_summary()
+        is_other = summary["state"] == "done" or not _is_same(summary["source"], source)
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if not is_other and not _goes_on(folder, summary):
+        raise UserError(
+            f"{out} holds a run that did not end: --resume goes on with it, or choose another --out"
+        )
+
+
+def _goes_on(folder: RunFolder, summary: dict[str, Any]) -> bool:
+    files = (folder.path / name for name in ("run.json", LIVE_FILE))
+    heard = max(file.stat().st_mtime for file in files if file.exists())
+    return summary["state"] == "running" and not has_died(summary, time.time() - heard)
+
+
+def _await_nodes(out: Path) -> None:
+    """Wait until the nodes of a launcher that is gone have ended: they might still write."""
+    deadline = time.monotonic() + _PATIENCE_S
+    while left := _nodes(out):
+        if time.monotonic() > deadline:
+            raise UserError(f"{left} of the run in {out} still work: end them first")
+        time.sleep(0.05)
+
+
+def _nodes(out: Path) -> str:
+    """Return which nodes of a run are there, as it last said."""
+    try:
+        said = json.loads((out / LIVE_FILE).read_text(encoding="utf-8"))["nodes"]
+        nodes = {str(node["name"]): int(node["pid"]) for node in said}
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+    words = []
+    for name, pid in nodes.items():
+        try:
+            command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        except OSError:
+            continue
+        if command.endswith(f"/{name}.json\0".encode()):  # and not another with its number
+            words.append(f"{name} (process {pid})")
+    return ", ".join(words)
+
+
+def _is_same(one: str, other: str) -> bool:
+    return one == other or (
+        "://" not in one + other and os.path.realpath(one) == os.path.realpath(other)
+    )
+
+
+def _differences(
+    given: BaseModel, other: BaseModel, within: str = ""
+) -> Iterator[tuple[str, Any, Any]]:
+    """Yield each key that was set to something else than it is in `other`, and both values."""
+    for name in sorted(given.model_fields_set):
+        key, wanted, has = f"{within}{name}", getattr(given, name), getattr(other, name)
+        if isinstance(wanted, BaseModel) and isinstance(has, BaseModel):
+            yield from _differences(wanted, has, f"{key}.")
+        elif wanted != has:
+            yield key, wanted, has
