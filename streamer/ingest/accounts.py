@@ -23,6 +23,8 @@ class SeriesAccount(msgspec.Struct, kw_only=True):
     """Frames that the source said it has; None when it did not say."""
     received: int = 0
     """Frames that came."""
+    first: int | None = None
+    """Number of the first of them."""
     next: int = 0
     """One more than the largest number of those that came or are known not to come."""
     end: str | None = None
@@ -61,13 +63,17 @@ class SeriesAccounts:
         self.by_name.setdefault(series.name, SeriesAccount(announced=series.n_frames))
         self._untold[series.name] = _TIMES
 
-    def receive(self, frame: Frame) -> None:
-        """Enter a frame."""
+    def receive(self, frame: Frame) -> bool:
+        """Enter a frame; True if it is the first of its series."""
         account = self.by_name[frame.series]
         account.received += 1
         account.next = max(account.next, frame.frame + 1)
+        is_first = account.first is None
+        if is_first:
+            account.first = frame.frame
         self.n_frames += 1
         self.n_bytes += len(frame.data)
+        return is_first
 
     def skip(self, gap: Gap) -> None:
         """Enter frames that will not come."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import zmq
@@ -239,7 +239,8 @@ class Ingest:
 
     def _take(self, frame: Frame, batch: list[Frame]) -> None:
         """Add a frame to those that are sent at once, or let it wait."""
-        self._accounts.receive(frame)
+        if self._accounts.receive(frame):
+            self._leave()
         self._metrics.flow.frames.labels("received").inc()
         self._metrics.flow.bytes.inc(len(frame.data))
         if not self._backlog and self._delivery.window.has_room:
@@ -293,12 +294,23 @@ class Ingest:
             self._source.resume(list(state.accounts), state.opening)
         reason = "the ingest node was started again"
         for series in self._backlog.take_over(self._next_seq):
+            self._name_first(self._accounts.open)
             self._end_all(reason)
             self._accounts.begin(series)
             self._delivery.announce(replace(series, first_seq=self._seq))
-        opening = state.opening if state is not None else None
-        if opening is None or opening.series not in self._accounts.open:
+        opened = [state.opening.series] if state is not None and state.opening is not None else []
+        self._name_first({*self._accounts.open, *opened})
+        if self._accounts.open != opened:
             self._end_all(reason)
+
+    def _name_first(self, names: Collection[str]) -> None:
+        """Tell where series began, so that what is lost from there on is found to be missing."""
+        for name in names:
+            account = self._accounts.by_name.get(name)
+            if account is not None and account.first is not None:
+                reason = "lost with a node that died"
+                gap = Gap(series=name, first=account.first, count=1, reason=reason)
+                self._delivery.tell(replace(gap, seq=self._next_seq(), time_ns=time.time_ns()))
 
     def _leave(self) -> None:
         """Leave to a successor what it must know; a recording tells it all again."""
