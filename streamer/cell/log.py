@@ -77,7 +77,9 @@ class CellLog:
         self._folder = RunFolder(folder)
         self._clock = clock
         self._readings = Readings.empty()
-        self._n_written = 0
+        if str(config.file).startswith("pva://"):  # it tells nothing twice, unlike a file
+            self._readings = _readings(self._folder.read_cell(), self._offset_ns)
+        self._n_written = len(self._readings)
         self._next_s = clock()
         self._trouble: dict[str, str] = {}
         """What was last said of what could not be done."""
@@ -126,6 +128,12 @@ class CellLog:
         if reason != self._trouble.get(what):
             logger.warning("the cell channel cannot be %s: %s", what, reason)
         self._trouble[what] = reason
+
+
+def _readings(table: pa.Table, offset_ns: int) -> Readings:
+    """Return what `_table` was made of."""
+    times, *others = (table[name].to_numpy() for name in table.column_names[:4])
+    return Readings(times - offset_ns, *others)
 
 
 def _table(readings: Readings, offset_ns: int) -> pa.Table:

@@ -14,6 +14,7 @@ from streamer.cell.log import CellLog, open_cell
 from streamer.cell.tables import TableSource
 from streamer.config import CellConfig, load_config
 from streamer.errors import UserError
+from streamer.results.folder import RunFolder
 from streamer.simulator.cycler import Cycler
 from streamer.simulator.scene import Scene
 
@@ -298,3 +299,28 @@ def test_simulated_cycler_writes_what_the_truth_says(tmp_path):
     assert number[70] == 1
     assert sign[70] == -1
     assert os.path.getsize(path) > 0
+
+
+def test_readings_of_a_pv_outlive_the_launcher_that_took_them(tmp_path, monkeypatch):
+    class Pv:
+        """Gives each reading once, like a PV."""
+
+        def __init__(self, time_ns):
+            self.new = Readings(np.array([time_ns]), *np.array([[3.5], [0.1], [np.nan]]))
+
+        def poll(self):
+            new, self.new = self.new, Readings.empty()
+            return new
+
+        def close(self):
+            pass
+
+    RunFolder.create(tmp_path / "run")
+    config = CellConfig(file="pva://cell", offset_s=-2.0)
+    for time_ns in (10**18, 10**18 + 5):
+        monkeypatch.setattr("streamer.cell.log.open_cell", lambda _, now=time_ns: Pv(now))
+        CellLog(config, tmp_path / "run").close()
+    table = RunFolder(tmp_path / "run").read_cell()
+    begin = 10**18 - 2 * 10**9
+    assert table["time_ns"].to_pylist() == [begin, begin + 5]
+    assert table["voltage_v"].to_pylist() == [3.5, 3.5]
