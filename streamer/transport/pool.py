@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -34,6 +35,11 @@ class Parcel:
     """Keys that have not reached the far end."""
     pool: str = ""
     """Pool it goes to."""
+    n_bytes: int = field(init=False)
+    """Size of the message."""
+
+    def __post_init__(self) -> None:
+        self.n_bytes = sum(memoryview(part).nbytes for part in self.parts)
 
     @property
     def final(self) -> bool:
@@ -73,7 +79,8 @@ class Parcel:
         """Take it from the member that has it, if one has."""
         member, self.member = self.member, None
         if member is not None:
-            member.parcels.pop(id(self), None)
+            if member.parcels.pop(id(self), None) is not None:
+                member.n_bytes -= self.n_bytes
             member.load -= len(self.on_its_way)
             member.suspects -= self.tries > _SUSPECT_TRIES
 
@@ -87,6 +94,8 @@ class Member:
     """What it was sent and has not passed on to the far end, by identity."""
     load: int = 0
     """Frames in those parcels."""
+    n_bytes: int = 0
+    """Bytes of those parcels."""
     suspects: int = 0
     """Parcels among them that were sent twice before."""
     progress: float = 0.0
@@ -106,6 +115,7 @@ class Member:
         parcel.member = parcel.carrier = self
         self.parcels[id(parcel)] = parcel
         self.load += len(parcel.on_its_way)
+        self.n_bytes += parcel.n_bytes
         self.suspects += parcel.tries > _SUSPECT_TRIES
 
 
@@ -120,6 +130,8 @@ class Pool:
         Frames that one member may have before it.
     clock
         Returns a monotonic time in seconds.
+    prefetch_bytes
+        Bytes of messages that one member may have before it, and one message more.
     """
 
     def __init__(
@@ -127,11 +139,13 @@ class Pool:
         transmit: Callable[[bytes, list[Buffer]], None],
         prefetch: int,
         clock: Callable[[], float],
+        *,
+        prefetch_bytes: float = math.inf,
     ) -> None:
         self.waiting: deque[Parcel] = deque()
         """Parcels that no member has, those first that go first."""
         self._transmit = transmit
-        self._prefetch = prefetch
+        self._prefetch, self._prefetch_bytes = prefetch, prefetch_bytes
         self._clock = clock
         self._members: dict[bytes, Member] = {}
         self._welcome: OrderedDict[str, list[Buffer]] = OrderedDict()
@@ -174,12 +188,13 @@ class Pool:
             suspect = parcel.tries >= _SUSPECT_TRIES
             member = min(
                 (m for m in self._members.values() if not (suspect and m.suspects)),
-                key=lambda m: (m.late, m.load),
+                key=lambda m: (m.late, m.n_bytes >= self._prefetch_bytes, m.load),
                 default=None,
             )
             if member is None:
                 return
-            if member.load >= self._prefetch and not parcel.final:
+            is_full = member.load >= self._prefetch or member.n_bytes >= self._prefetch_bytes
+            if is_full and not parcel.final:
                 return
             self.waiting.popleft()
             if not parcel.on_its_way:

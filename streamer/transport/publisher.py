@@ -37,8 +37,9 @@ class Publisher:
         ZeroMQ context.
     address
         Where to bind; ``tcp://127.0.0.1:*`` lets the system choose a port.
-    prefetch
-        Frames that one member may have before it.
+    prefetch, prefetch_bytes
+        Frames, and bytes of messages, that one member may have before it; of these one message
+        more.
     ack_timeout_s
         A parcel is sent again when its member has brought nothing to the far end for so long;
         None: never.
@@ -59,6 +60,7 @@ class Publisher:
         address: str,
         *,
         prefetch: int = _PREFETCH_FRAMES,
+        prefetch_bytes: float = math.inf,
         ack_timeout_s: float | None = None,
         max_tries: int = _MAX_TRIES,
         on_failed: Callable[[Parcel], None] | None = None,
@@ -69,7 +71,7 @@ class Publisher:
         self.socket.set(zmq.SNDHWM, 0)
         self.address = bind(self.socket, address)
         self.redelivered = 0
-        self._prefetch = prefetch
+        self._prefetch, self._prefetch_bytes = prefetch, prefetch_bytes
         self._timeout = ack_timeout_s
         self._max_tries = max_tries
         self._on_failed = on_failed
@@ -191,7 +193,12 @@ class Publisher:
     def _pool(self, name: str) -> Pool:
         pool = self._pools.get(name)
         if pool is None:
-            pool = self._pools[name] = Pool(self._transmit, self._prefetch, self._clock)
+            pool = self._pools[name] = Pool(
+                self._transmit,
+                self._prefetch,
+                self._clock,
+                prefetch_bytes=self._prefetch_bytes,
+            )
         return pool
 
     def _on_membership(self, event: bytes) -> None:

@@ -39,6 +39,9 @@ __all__ = ["DetectorWorker", "PeakTable", "find_in_frame"]
 
 logger = logging.getLogger(__name__)
 
+_PATCH_BYTES = 256 << 20
+"""Patches that one GPU worker may have before it: noise can be thousands of peaks on each frame."""
+
 PeakTable = tuple[NDArray[np.void], Patches]
 
 
@@ -104,7 +107,9 @@ class DetectorWorker:
         self._mask, self._dark = mask, dark
         self._corrections: dict[str, Correction | str] = {}
         self._begun: dict[str, int] = {}
-        self._publisher = Publisher(context, patches_address, on_failed=self._on_failed)
+        self._publisher = Publisher(
+            context, patches_address, prefetch_bytes=_PATCH_BYTES, on_failed=self._on_failed
+        )
         self._acks = AckListener(context, acks_address, self._publisher)
         self._subscriber: Subscriber | None = None
         self._subscribe = partial(Subscriber, context, [frames_address], DETECTORS, name)
@@ -114,7 +119,9 @@ class DetectorWorker:
     def sockets(self) -> list[zmq.Socket[bytes]]:
         """Sockets to wake up for."""
         sockets = [self._publisher.socket, self._acks.socket]
-        return sockets if self._subscriber is None else [self._subscriber.socket, *sockets]
+        if self._subscriber is not None and self._has_room:
+            sockets.append(self._subscriber.socket)
+        return sockets
 
     @property
     def finished(self) -> bool:
@@ -129,7 +136,8 @@ class DetectorWorker:
         if self._subscriber is None and not self._stopping and self._publisher.members(GPUS):
             # Only now: frames are better off with a worker that can pass on what it finds.
             self._subscriber = self._subscribe()
-        parts = self._subscriber.receive() if self._subscriber and not self._stopping else None
+        takes = self._subscriber is not None and self._has_room and not self._stopping
+        parts = self._subscriber.receive() if self._subscriber and takes else None
         if parts is None:
             return 1.0
         self._take(parts)
@@ -166,6 +174,15 @@ class DetectorWorker:
             self._subscriber.close()
         self._acks.close()
         self._publisher.close()
+
+    @property
+    def _has_room(self) -> bool:
+        """False while what was found waits for a GPU worker; each of them has enough then.
+
+        It does not depend on the order in which frames are committed: a frame that all wait for may
+        be among those that are not taken.
+        """
+        return self._publisher.waiting == 0
 
     def _take(self, parts: list[Any]) -> None:
         with self._counts.refusing():

@@ -247,6 +247,27 @@ def test_a_detector_worker_takes_no_frames_before_there_is_a_gpu_worker(detector
     assert line.worker.report()[0] == "waiting for GPU workers"
 
 
+def test_a_detector_worker_takes_no_frames_while_gpu_workers_have_patches_enough(
+    detector, monkeypatch
+):
+    monkeypatch.setattr("workers.detect.node._PATCH_BYTES", 1000)  # one frame has more
+    line = detector()
+    line.publisher.announce(DETECTORS, "s", pack(Series(name="s")))
+    for first in range(6):
+        send_frames(line, [a_frame().tobytes()], first=first)
+    line.run(lambda: line.worker.report()[1]["frames"] == 2)
+    for _ in range(50):
+        line.publisher.pump()
+        line.worker.step()
+    assert line.worker.report()[1]["frames"] == 2, "one before the GPU worker, one that waits"
+    assert line.worker._subscriber.socket not in line.worker.sockets, "or it would never sleep"
+    for n in range(6):  # though nothing is on disk
+        line.run(lambda n=n: len(line.received) == n + 1)
+        line.acks.send_multipart(pack(Acks(0, [n], [])))
+        line.run(lambda n=n: line.worker.report()[1]["frames"] == min(6, n + 3))
+    line.run(lambda: line.worker._subscriber.socket in line.worker.sockets)
+
+
 @pytest.mark.parametrize("kind", ["detector", "gpu"])
 def test_what_is_no_message_is_refused_counted_and_told(kind, request, caplog):
     line = request.getfixturevalue(kind)()

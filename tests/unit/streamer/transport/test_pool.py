@@ -45,6 +45,26 @@ def test_each_parcel_goes_to_whom_has_the_least_before_it(pool):
     assert [member.load for member in pool.members] == [3, 3]
 
 
+def test_a_member_may_have_so_many_bytes_before_it(sent):
+    pool = Pool(lambda topic, parts: sent.append(parts), 100, Clock(), prefetch_bytes=10)
+    for name in (b"a", b"b"):
+        pool.join(b"workers/%s/1" % name)
+
+    def heavy(key, n_bytes):
+        return Parcel(keys=[key], parts=[b"h", bytes(n_bytes - 1)], on_its_way={key})
+
+    parcels = [heavy(0, 50), *(heavy(key, 4) for key in range(1, 6))]
+    put(pool, *parcels)
+    assert [one.member and one.member.name for one in parcels] == ["a", "b", "b", "b", None, None]
+    assert [member.n_bytes for member in pool.members] == [50, 12]
+    parcels[0].arrived(0, 1.0)
+    pool.dispatch()
+    assert [one.member.name for one in parcels[4:]] == ["a", "a"]
+    for key, one in enumerate(parcels[1:], 1):
+        one.arrived(key, 2.0)
+    assert [(member.load, member.n_bytes) for member in pool.members] == [(0, 0), (0, 0)]
+
+
 def test_a_member_that_is_late_is_asked_last(pool):
     for name in (b"a", b"b"):
         pool.join(b"workers/%s/1" % name)
