@@ -60,14 +60,23 @@ def _role(
         from streamer.ingest.node import Ingest
         from streamer.ingest.recorder import Recorder
         from streamer.ingest.relay import Relay
+        from streamer.ingest.state import StateFile
         from streamer.ingest.taps import Tap, TeeSource
         from streamer.sources import open_source
+        from streamer.sources.base import Source
+        from streamer.sources.exhausted import Exhausted
         from workers.detect.choice import FINDERS
 
         detect = settings.detect
+        left = StateFile(out).take() if spec.incarnation else None
+        source: Source
+        if left is not None and left.exhausted:
+            source = Exhausted(spec.source)
+        else:
+            source = open_source(spec.source, settings.source)
         taps: list[Tap] = []
         info = {}
-        if settings.source.record is not None:
+        if settings.source.record is not None and not isinstance(source, Exhausted):
             taps.append(Recorder(settings.source.record))
         if settings.publish.frames:
             taps.append(relay := Relay(context, settings.publish.frames))
@@ -75,7 +84,7 @@ def _role(
         return Ingest(
             context,
             settings,
-            TeeSource(open_source(spec.source, settings.source), taps),
+            TeeSource(source, taps),
             metrics,
             info=info,
             frames_address=ends["frames"],

@@ -136,6 +136,8 @@ class SeriesEnd(
     not missing: no `Gap` tells of them."""
     counters: dict[str, int] = {}
     """Messages of this series that gave no frame, by the reason."""
+    taken: tuple[Int64, Int64] | None = None
+    """First and last number of the frames that the ingest node took; None when it does not know."""
     seq: Int64 = -1
     """As in `Frame`."""
 

@@ -77,9 +77,18 @@ class Ranges:
         """Take out the range with the smallest numbers."""
         return range(self._starts.pop(0), self._stops.pop(0))
 
-    def gaps(self) -> list[range]:
-        """Return what is missing between the first and the last number."""
-        return [
-            range(stop, start)
-            for stop, start in zip(self._stops[:-1], self._starts[1:], strict=True)
-        ]
+    def gaps(self, start: int | None = None, stop: int | None = None) -> list[range]:
+        """Return what is missing between the first and the last number.
+
+        Parameters
+        ----------
+        start, stop
+            Numbers from `start` on and below `stop` are missing as well.
+        """
+        stops = self._stops if start is None else [start, *self._stops]
+        starts = self._starts if stop is None else [*self._starts, stop]
+        if start is None:
+            starts = starts[1:]
+        if stop is None:
+            stops = stops[:-1]
+        return [range(a, b) for a, b in zip(stops, starts, strict=True) if a < b]

@@ -23,8 +23,8 @@ class SeriesAccount(msgspec.Struct, kw_only=True):
     """Frames that the source said it has; None when it did not say."""
     received: int = 0
     """Frames that came."""
-    first: int | None = None
-    """Number of the first of them."""
+    taken: tuple[int, int] | None = None
+    """First and last number of those."""
     next: int = 0
     """One more than the largest number of those that came or are known not to come."""
     end: str | None = None
@@ -65,12 +65,12 @@ class SeriesAccounts:
 
     def receive(self, frame: Frame) -> bool:
         """Enter a frame; True if it is the first of its series."""
-        account = self.by_name[frame.series]
+        account, number = self.by_name[frame.series], frame.frame
         account.received += 1
-        account.next = max(account.next, frame.frame + 1)
-        is_first = account.first is None
-        if is_first:
-            account.first = frame.frame
+        account.next = max(account.next, number + 1)
+        is_first = account.taken is None
+        first, last = account.taken or (number, number)
+        account.taken = min(first, number), max(last, number)
         self.n_frames += 1
         self.n_bytes += len(frame.data)
         return is_first

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import zmq
@@ -16,7 +16,7 @@ from streamer.ingest.accounts import SeriesAccounts
 from streamer.ingest.backlog import make_backlog
 from streamer.ingest.delivery import Delivery
 from streamer.ingest.failed import FailedFrames
-from streamer.ingest.state import StateFile
+from streamer.ingest.state import IngestState, StateFile
 from streamer.sources.base import Resumable, Source
 from streamer.transport.messages import EPOCH
 from streamer.transport.metrics import Metrics
@@ -86,6 +86,7 @@ class Ingest:
         # What is on disk is known before it would be sent.
         self._reads_again = incarnation > 0 and not source.live
         self._stopping = False
+        self._at_end = False
         self._heard = time.monotonic()
         self._patience_s = _LATE_S
         if self._seq:
@@ -128,6 +129,9 @@ class Ingest:
                 self._close_all("stopped")
             elif self._stopping:
                 self._accounts.open.clear()
+        if self._source.exhausted and not self._at_end:
+            self._at_end = True
+            self._leave()
         if moved or not self._delivery.window.has_room:
             return 0.0 if moved else 0.05
         return 0.05 if self._source.socket is not None or self._source.exhausted else 0.002
@@ -284,41 +288,45 @@ class Ingest:
 
     def _end(self, series: str, reason: str) -> None:
         self._accounts.close(series)
-        self._delivery.tell(SeriesEnd(series=series, reason=reason, seq=self._next_seq()))
+        self._tell_end(series, reason)
+
+    def _tell_end(self, series: str, reason: str) -> None:
+        taken = self._accounts.by_name[series].taken
+        self._delivery.tell(
+            SeriesEnd(series=series, reason=reason, seq=self._next_seq(), taken=taken)
+        )
 
     def _follow(self) -> None:
         """Go on where the node that died left off, as far as the source can."""
         state = self._state_file.take()
-        if state is not None and isinstance(self._source, Resumable):
-            self._accounts.adopt(state.accounts)
-            self._source.resume(list(state.accounts), state.opening)
+        accounts, opening = ({}, None) if state is None else (state.accounts, state.opening)
+        if state is not None:
+            self._accounts.adopt(accounts)
+            if isinstance(self._source, Resumable):
+                self._source.resume(list(accounts), opening)
         reason = "the ingest node was started again"
+        waited = set[str]()
         for series in self._backlog.take_over(self._next_seq):
-            self._name_first(self._accounts.open)
             self._end_all(reason)
             self._accounts.begin(series)
             self._delivery.announce(replace(series, first_seq=self._seq))
-        opened = [state.opening.series] if state is not None and state.opening is not None else []
-        self._name_first({*self._accounts.open, *opened})
+            waited.add(series.name)
+        opened = [] if opening is None else [opening.series]
         if self._accounts.open != opened:
             self._end_all(reason)
-
-    def _name_first(self, names: Collection[str]) -> None:
-        """Tell where series began, so that what is lost from there on is found to be missing."""
-        for name in names:
-            account = self._accounts.by_name.get(name)
-            if account is not None and account.first is not None:
-                reason = "lost with a node that died"
-                gap = Gap(series=name, first=account.first, count=1, reason=reason)
-                self._delivery.tell(replace(gap, seq=self._next_seq(), time_ns=time.time_ns()))
+        # What of others was in hand when the node died, the sink may know nothing of.
+        for name in list(accounts)[-self._delivery.window.most_frames :]:
+            if name not in waited and name not in opened:
+                self._tell_end(name, accounts[name].end or "end")
 
     def _leave(self) -> None:
         """Leave to a successor what it must know; a recording tells it all again."""
-        if self._source.live and isinstance(self._source, Resumable):
-            opening = self._source.opening
-            if opening is not None and opening.series not in self._accounts.open:
-                opening = None
-            self._state_file.leave(self._accounts.by_name, opening)
+        if not self._source.live:
+            return
+        opening = self._source.opening if isinstance(self._source, Resumable) else None
+        if opening is not None and opening.series not in self._accounts.open:
+            opening = None
+        self._state_file.leave(IngestState(self._accounts.by_name, opening, self._source.exhausted))
 
     def _next_seq(self) -> int:
         self._seq += 1

@@ -24,6 +24,8 @@ class IngestState(msgspec.Struct, frozen=True):
     """Of each series so far."""
     opening: Opening | None
     """Of the series that is open."""
+    exhausted: bool = False
+    """Nothing more comes from the source."""
 
 
 class StateFile:
@@ -38,10 +40,9 @@ class StateFile:
     def __init__(self, folder: Path) -> None:
         self._path = folder / "ingest_state.msgpack"
 
-    def leave(self, accounts: dict[str, SeriesAccount], opening: Opening | None) -> None:
+    def leave(self, state: IngestState) -> None:
         """Replace what was left before."""
         try:
-            state = IngestState(accounts, opening)
             write_atomically(self._path, msgspec.msgpack.encode(state))
         except OSError as error:
             logger.warning("a successor could not go on with the open series: %s", error)

@@ -37,7 +37,7 @@ class Window:
 
     def __init__(self, sent: Unacknowledged, most_frames: int, most_bytes: int) -> None:
         self._sent = sent
-        self._most_frames, self._most_bytes = most_frames, most_bytes
+        self.most_frames, self._most_bytes = most_frames, most_bytes
         self._sizes: dict[int, int] = {}  # bytes of each frame by its number, in order
         self._n_bytes = 0
 
@@ -59,14 +59,14 @@ class Window:
     @property
     def has_room(self) -> bool:
         """Tell whether one more may be sent."""
-        return self.n_frames < self._most_frames and self._n_bytes < self._most_bytes
+        return self.n_frames < self.most_frames and self._n_bytes < self._most_bytes
 
     def room(self, at_once: int) -> int:
         """Return how many frames may be read so that it is not left: 1 to `at_once`.
 
         They are taken to be as large as the one that was sent last.
         """
-        frames = self._most_frames - self.n_frames
+        frames = self.most_frames - self.n_frames
         if self._sizes:
             size = max(1, next(reversed(self._sizes.values())))
             frames = min(frames, (self._most_bytes - self._n_bytes) // size)

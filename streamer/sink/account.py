@@ -64,9 +64,15 @@ class Account:
             offset = self._offsets[series] = self._last + 1 - place
         return offset + place
 
-    def end(self, series: str) -> list[range]:
-        """End a series; return its frames that nothing was known of, which are now entered."""
-        lost = list(self._ledger.unaccounted(series, self._step))
+    def end(self, series: str, taken: tuple[int, int] | None = None) -> list[range]:
+        """End a series; return its frames that nothing was known of, which are now entered.
+
+        Parameters
+        ----------
+        taken
+            First and last number that there was, if known.
+        """
+        lost = list(self._ledger.unaccounted(series, self._step, taken))
         for frames in lost:
             self.enter(series, frames.start, frames.stop - frames.start)
         self._open.pop(series, None)

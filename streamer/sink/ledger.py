@@ -23,17 +23,21 @@ class Ledger:
             ranges = self.series[series] = Ranges()
         return ranges.add(first, count)
 
-    def unaccounted(self, series: str, step: int = 1) -> Iterator[range]:
+    def unaccounted(
+        self, series: str, step: int = 1, taken: tuple[int, int] | None = None
+    ) -> Iterator[range]:
         """Yield the frames of a series, between its first and last, that nothing is known of.
 
+        First and last are those known of, or those that are said to have been taken.
         Of a series of which only each `step`-th frame was to be taken, only those count, and none
         of them follows another.
         """
-        ranges = self.series.get(series)
-        if ranges is None:
+        known = self.series.get(series, Ranges())
+        if not known and taken is None:
             return
-        first = ranges.first
-        for gap in ranges.gaps():
+        gaps = known.gaps(*(() if taken is None else (taken[0], taken[1] + 1)))
+        first = known.first if known else gaps[0].start
+        for gap in gaps:
             if step == 1:
                 yield gap
                 continue

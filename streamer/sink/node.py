@@ -245,7 +245,7 @@ class Sink:
             else:
                 self._counts.frames["duplicate"] += 1
         elif isinstance(item, SeriesEnd):
-            self._end_series(item.series)
+            self._end_series(item.series, item.taken)
             self._committer.hurry()  # nothing more will come to share the part with
         else:
             n_known = item.count
@@ -259,8 +259,8 @@ class Sink:
         count = frames.stop - frames.start
         self._committer.add(Row(series, frames.start, time_ns, state, reason, 0, count=count))
 
-    def _end_series(self, series: str) -> None:
-        for frames in self._account.end(series):
+    def _end_series(self, series: str, taken: tuple[int, int] | None = None) -> None:
+        for frames in self._account.end(series, taken):
             self._add_gap(series, frames, 0, "missing", "lost with a node that died")
 
     def _commit(self, upto: int) -> None:

@@ -438,3 +438,40 @@ def test_a_recording_that_is_cut_short_while_it_is_read_has_frames_missing(tmp_p
     table = RunFolder(out).read("frames").to_pydict()
     reasons = dict(zip(table["state"], table["reason"], strict=True))
     assert reasons["missing"] == "x.npy is truncated: it has 29 of 120 frames"
+
+
+def kill_ingest_at_its_end(killed):
+    """Return what kills the ingest node when all was read and not all is on disk."""
+    held = []
+
+    def act(now):
+        ingest = next(one for one in now.nodes if one.name == "ingest")
+        sink = next(one for one in now.nodes if one.name == "sink")
+        if now.settled > 20 and not held:
+            held.append(sink.pid)
+            os.kill(sink.pid, signal.SIGSTOP)
+        if held and not killed and "on their way" in ingest.doing:
+            killed.append(now.settled)
+            os.kill(ingest.pid, signal.SIGKILL)
+            os.kill(sink.pid, signal.SIGCONT)
+
+    return act
+
+
+def test_an_ingest_node_killed_at_the_end_of_a_recording_costs_nothing(recording, tmp_path):
+    killed, out = [], tmp_path / "run"
+    summary = run(recording, out, *PACED, act=kill_ingest_at_its_end(killed))
+    assert killed[0] < FRAMES
+    assert summary["state"] == "done"
+    assert_each_frame_once(out)
+
+
+def test_after_the_end_of_a_live_series_an_ingest_node_may_die_and_the_detector_be_gone(
+    detector, tmp_path
+):
+    killed, out = [], tmp_path / "run"
+    summary = run(detector("--rate", "20"), out, act=kill_ingest_at_its_end(killed))
+    assert killed[0] < FRAMES
+    assert summary["state"] == "done"
+    assert summary["series"]["series_1"]["end"] == "end"
+    assert_each_frame_once(out)

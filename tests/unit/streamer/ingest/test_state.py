@@ -15,14 +15,14 @@ OPENING = Opening(series="b", messages=[[b"start", b"\x00\xff"], [b"more"]])
 
 @pytest.mark.parametrize("opening", [OPENING, None])
 def test_a_successor_takes_what_was_left_last(tmp_path, opening):
-    StateFile(tmp_path).leave({}, None)
-    StateFile(tmp_path).leave(ACCOUNTS, opening)
-    assert StateFile(tmp_path).take() == IngestState(ACCOUNTS, opening)
+    StateFile(tmp_path).leave(IngestState({}, None))
+    StateFile(tmp_path).leave(IngestState(ACCOUNTS, opening, exhausted=True))
+    assert StateFile(tmp_path).take() == IngestState(ACCOUNTS, opening, exhausted=True)
 
 
 def test_when_a_run_is_over_nothing_is_left(tmp_path):
     file = StateFile(tmp_path)
-    file.leave(ACCOUNTS, None)
+    file.leave(IngestState(ACCOUNTS, None))
     file.clear()
     file.clear()
     assert file.take() is None
