@@ -449,7 +449,6 @@ def test_frames_that_wait_in_the_spool_outlive_their_node(make, tmp_path):
     assert sorted(seqs) == list(range(EPOCH, EPOCH + len(seqs)))
     assert second.series == ["1"]
     assert [(end.series, end.taken) for end in second.records] == [("", None), ("1", (0, 299))]
-    assert second.gaps("missing")[0].first == 0, "after it, nothing is lost without a word"
     second.ingest.close()
     assert not (tmp_path / "spool.bin").exists()
 
