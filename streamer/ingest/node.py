@@ -11,13 +11,13 @@ import zmq
 from msgspec.structs import replace
 
 from streamer.config import Config
-from streamer.frames.events import Frame, Gap, Series, SeriesEnd
+from streamer.frames.events import Frame, Gap, Series
 from streamer.ingest.accounts import SeriesAccounts
 from streamer.ingest.backlog import make_backlog
 from streamer.ingest.delivery import Delivery
 from streamer.ingest.failed import FailedFrames
-from streamer.ingest.state import IngestState, StateFile
-from streamer.sources.base import Resumable, Source
+from streamer.ingest.open_series import Numbers, OpenSeries
+from streamer.sources.base import Source
 from streamer.transport.messages import EPOCH
 from streamer.transport.metrics import Metrics
 
@@ -80,20 +80,17 @@ class Ingest:
         )
         self._backlog = make_backlog(config, out, live=source.live)
         self._accounts = SeriesAccounts()
-        self._state_file = StateFile(out)
         # A recording is read again from its start and gives the same numbers.
-        self._seq = incarnation * EPOCH if source.live else 0
+        self._numbers = Numbers(incarnation * EPOCH if source.live else 0)
+        self._series = OpenSeries(source, self._accounts, self._delivery, self._numbers, out)
         # What is on disk is known before it would be sent.
         self._reads_again = incarnation > 0 and not source.live
         self._stopping = False
         self._at_end = False
         self._heard = time.monotonic()
         self._patience_s = _LATE_S
-        if self._seq:
-            # The sink stops waiting for what this node's predecessor had in hand.
-            reason = "the ingest node was started again"
-            self._delivery.tell(SeriesEnd(series="", reason=reason, seq=self._next_seq()))
-            self._follow()
+        if self._numbers.upcoming:
+            self._series.follow(self._backlog)
 
     @property
     def sockets(self) -> list[zmq.Socket[bytes]]:
@@ -124,14 +121,14 @@ class Ingest:
             moved += self._read()
         if not self._backlog:
             if self._source.exhausted:
-                self._close_all("end of source")
+                self._series.end_all("end of source")
             elif self._stopping and self._source.live:
-                self._close_all("stopped")
+                self._series.end_all("stopped")
             elif self._stopping:
                 self._accounts.open.clear()
         if self._source.exhausted and not self._at_end:
             self._at_end = True
-            self._leave()
+            self._series.leave()
         if moved or not self._delivery.window.has_room:
             return 0.0 if moved else 0.05
         return 0.05 if self._source.socket is not None or self._source.exhausted else 0.002
@@ -173,7 +170,7 @@ class Ingest:
     def close(self) -> None:
         """Release the source, sockets and files."""
         if self.finished:
-            self._state_file.clear()
+            self._series.clear()
         self._source.close()
         self._backlog.close()
         self._delivery.close()
@@ -225,7 +222,7 @@ class Ingest:
         batch: list[Frame] = []
         for event in events:
             if isinstance(event, Frame):
-                self._take(replace(event, seq=self._next_seq(), received_ns=now), batch)
+                self._take(replace(event, seq=self._numbers.take(), received_ns=now), batch)
                 continue
             self._delivery.send(batch)
             batch = []
@@ -233,18 +230,18 @@ class Ingest:
                 self._begin(event)
             elif isinstance(event, Gap):
                 self._accounts.skip(event)
-                self._delivery.tell(replace(event, seq=self._next_seq(), time_ns=time.time_ns()))
-            elif event.series in self._accounts.open:
-                self._accounts.end(event)
-                self._end(event.series, event.reason)
-                self._leave()
+                self._delivery.tell(
+                    replace(event, seq=self._numbers.take(), time_ns=time.time_ns())
+                )
+            else:
+                self._series.end(event)
         self._delivery.send(batch)
         return len(events)
 
     def _take(self, frame: Frame, batch: list[Frame]) -> None:
         """Add a frame to those that are sent at once, or let it wait."""
         if self._accounts.receive(frame):
-            self._leave()
+            self._series.leave()
         self._metrics.flow.frames.labels("received").inc()
         self._metrics.flow.bytes.inc(len(frame.data))
         if not self._backlog and self._delivery.window.has_room:
@@ -268,66 +265,6 @@ class Ingest:
 
     def _begin(self, series: Series) -> None:
         self._backlog.begin(series)
-        if series.name in self._accounts.open:
-            return  # it was taken over with its frames that waited
-        self._close_all("new series")
-        self._patience_s = max(_LATE_S, _LATE_FRAMES * (series.frame_time_s or 0.0))
-        self._accounts.begin(series)
-        self._metrics.flow.series.inc()
-        self._leave()
-        self._delivery.announce(replace(series, first_seq=self._seq))
-
-    def _close_all(self, reason: str) -> None:
-        if self._accounts.open:
-            self._end_all(reason)
-            self._leave()
-
-    def _end_all(self, reason: str) -> None:
-        for series in list(self._accounts.open):
-            self._end(series, reason)
-
-    def _end(self, series: str, reason: str) -> None:
-        self._accounts.close(series)
-        self._tell_end(series, reason)
-
-    def _tell_end(self, series: str, reason: str) -> None:
-        taken = self._accounts.by_name[series].taken
-        self._delivery.tell(
-            SeriesEnd(series=series, reason=reason, seq=self._next_seq(), taken=taken)
-        )
-
-    def _follow(self) -> None:
-        """Go on where the node that died left off, as far as the source can."""
-        state = self._state_file.take()
-        accounts, opening = ({}, None) if state is None else (state.accounts, state.opening)
-        if state is not None:
-            self._accounts.adopt(accounts)
-            if isinstance(self._source, Resumable):
-                self._source.resume(list(accounts), opening)
-        reason = "the ingest node was started again"
-        waited = set[str]()
-        for series in self._backlog.take_over(self._next_seq):
-            self._end_all(reason)
-            self._accounts.begin(series)
-            self._delivery.announce(replace(series, first_seq=self._seq))
-            waited.add(series.name)
-        opened = [] if opening is None else [opening.series]
-        if self._accounts.open != opened:
-            self._end_all(reason)
-        # What of others was in hand when the node died, the sink may know nothing of.
-        for name in list(accounts)[-self._delivery.window.most_frames :]:
-            if name not in waited and name not in opened:
-                self._tell_end(name, accounts[name].end or "end")
-
-    def _leave(self) -> None:
-        """Leave to a successor what it must know; a recording tells it all again."""
-        if not self._source.live:
-            return
-        opening = self._source.opening if isinstance(self._source, Resumable) else None
-        if opening is not None and opening.series not in self._accounts.open:
-            opening = None
-        self._state_file.leave(IngestState(self._accounts.by_name, opening, self._source.exhausted))
-
-    def _next_seq(self) -> int:
-        self._seq += 1
-        return self._seq - 1
+        if self._series.begin(series):
+            self._patience_s = max(_LATE_S, _LATE_FRAMES * (series.frame_time_s or 0.0))
+            self._metrics.flow.series.inc()
