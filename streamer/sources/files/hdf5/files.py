@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from pathlib import Path
 
 import h5py
 
 __all__ = ["is_being_written", "is_truncated", "lies_in_file", "open_file"]
 
+_DEAD_S = 10.0
+"""A file to which nothing was written for so long has no writer any more."""
 _TRUNCATED = re.compile(r"truncated file: eof = (\d+), .*stored_eof = (\d+)")
 
 
 def open_file(path: Path, *, growing: bool = False) -> h5py.File:
     """Open a file for reading; what is left of it when it is truncated.
 
+    One that its writer let others read meanwhile (SWMR) and did not close is opened as it is once
+    nobody writes to it.
+
     Parameters
     ----------
     growing
-        Open a file as well that its writer lets others read meanwhile (SWMR). One that is
-        truncated is then one that is not all there yet.
+        Open a file as well that is being written in this way. One that is truncated is then one
+        that is not all there yet.
 
     Raises
     ------
@@ -30,7 +36,7 @@ def open_file(path: Path, *, growing: bool = False) -> h5py.File:
     try:
         return h5py.File(path, "r")
     except OSError as error:
-        if growing:
+        if growing or ("already open for write" in str(error) and _is_left(path)):
             try:
                 return h5py.File(path, "r", libver="latest", swmr=True)
             except OSError:
@@ -63,6 +69,10 @@ def lies_in_file(dataset: h5py.Dataset) -> bool:
         return True  # it is a part of its own description
     size = os.stat(dataset.file.filename).st_size
     return offset is not None and bool(offset + dataset.id.get_storage_size() <= size)
+
+
+def _is_left(path: Path) -> bool:
+    return time.time() - path.stat().st_mtime > _DEAD_S
 
 
 class _Padded:

@@ -69,6 +69,12 @@ class _Hdf5Reader(RecordingReader):
             layout, shape, end_reason = of_links(item, n_announced, growing=config.follow)
         else:
             layout, shape, end_reason = _of_dataset(file, item_path, item, config, n_announced)
+        about = describe(file, entry, config.channel, shape)
+        if is_being_written(file) and not config.follow:
+            end_reason = f"abort: its writer did not close it; {len(layout)} frames are there"
+            about.metadata.setdefault("warnings", []).append(
+                "its writer did not close the file: what it wrote last may lack"
+            )
         self.end_reason = end_reason
         if not np.any(layout.where >= 0):
             reason = layout.coded(0) if len(layout) else "its data files are empty"
@@ -77,7 +83,6 @@ class _Hdf5Reader(RecordingReader):
             raise UserError(
                 f"{file.filename} is truncated and cannot be read ({reason}): copy it again"
             )
-        about = describe(file, entry, config.channel, shape)
         frame_time_s = config.frame_time_s or about.frame_time_s
         if config.follow:
             self.complete = self._is_complete(file, item, layout, n_announced)
@@ -258,5 +263,8 @@ def _why(error: OSError) -> str:
     if "truncated" in text:
         return "it is truncated; copy it again"
     if "lock" in text or "already open for write" in text:
-        return "another program is writing it; wait until it is done, or follow it with --follow"
+        return (
+            "another program is writing it: follow it with --follow, or wait until it is done; what"
+            " a program left that died can be read a few seconds after"
+        )
     return error.strerror or text.rpartition("(")[2].rstrip(")")

@@ -1,5 +1,6 @@
 """Recordings that are still being written, by another process or file by file."""
 
+import os
 import subprocess
 import sys
 import time
@@ -341,3 +342,18 @@ def test_it_looks_seldom_and_waits_as_long_as_a_file_can_take():
     assert 30 <= clock.now - waits_from < 35
     assert events == [SeriesEnd(series="a", reason="idle: nothing was added for 30 s")]
     assert min(np.diff(looks)) >= 2.5, "a fifth of the time at most"
+
+
+def test_what_a_writer_that_died_left_is_read_once_nobody_writes_to_it(tmp_path):
+    path = tmp_path / "run.h5"
+    with Writer(path, 9) as writer:
+        writer.write(4)
+        with pytest.raises(UserError, match="another program is writing it"):
+            open_source(str(path), SourceConfig())
+    long_ago = path.stat().st_mtime - 60
+    os.utime(path, (long_ago, long_ago))
+    source = open_source(str(path), SourceConfig())
+    events = source.read(64)
+    assert [event.frame for event in events if isinstance(event, Frame)] == [0, 1, 2, 3]
+    assert events[-1].reason == "abort: its writer did not close it; 4 frames are there"
+    assert events[0].metadata["warnings"][-1].startswith("its writer did not close the file")
