@@ -62,7 +62,8 @@ class TracksConfig(Section):
     """Linking of peaks from frame to frame."""
 
     gate_px: float = Field(default=3.0, gt=0)
-    """A peak farther than this from where a track stood is not of that track."""
+    """A peak farther than this from where a track is expected, and from where it was seen last, is
+    not of that track; times the root of the frames since then."""
     memory_frames: int = Field(default=5, ge=0)
     """Frames a track may miss before it ends."""
     confirm_frames: int = Field(default=3, ge=1)

@@ -15,7 +15,14 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 _FOLLOW, _TURN = 0.5, 0.1
-"""Shares of a surprise that go into the place and the velocity of a track (alpha-beta filter)."""
+"""Shares of a surprise that go into the place and the velocity of a track (alpha-beta filter) once
+it has been seen often; before, those of a straight line through all its peaks."""
+_FIELD_TRACKS = 6
+"""Tracks that tell how velocity depends on place."""
+_NEW_COURSE = 3
+"""A track that is farther than half a gate from where it was expected is as one seen so often."""
+_COURSE_SEEN = 4
+"""Frames on which tracks were seen that tell a new one how to move."""
 _LONGEST_HIDDEN = 500
 """Frames a track may stay behind masked pixels."""
 _KIN = 4.0
@@ -44,6 +51,10 @@ class _Live:
     """Those frames."""
     seen: Ints = field(default_factory=lambda: np.empty(0, np.int64))
     """Frames it was seen on."""
+    steady: Ints = field(default_factory=lambda: np.empty(0, np.int64))
+    """Those since it last changed its course."""
+    last: Floats = field(default_factory=lambda: np.empty((0, 2)))
+    """Row and column where it was seen last."""
     flagged: Floats = field(default_factory=lambda: np.empty(0))
     """Share of its newest peaks that do not look like one."""
 
@@ -57,26 +68,49 @@ class _Live:
         n = len(track)
         self.track = np.concatenate([self.track, track])
         self.where = np.concatenate([self.where, where])
-        self.velocity = np.concatenate([self.velocity, np.zeros((n, 2))])
+        self.velocity = np.concatenate([self.velocity, self.course(where)])
         self.waited = np.concatenate([self.waited, np.zeros(n, np.int64)])
         self.hidden = np.concatenate([self.hidden, np.zeros(n, np.int64)])
         self.seen = np.concatenate([self.seen, np.ones(n, np.int64)])
+        self.steady = np.concatenate([self.steady, np.ones(n, np.int64)])
+        self.last = np.concatenate([self.last, where])
         self.flagged = np.concatenate([self.flagged, flagged.astype(np.float64)])
+
+    def course(self, where: Floats) -> Floats:
+        """Return how tracks move that begin at (n, 2) places: as those that are known move there.
+
+        That is the affine field of velocities nearest to theirs, which a beam that drifts, a sample
+        that turns and a lattice that breathes have; their mean where they are too few to tell.
+        """
+        known = self.steady >= _COURSE_SEEN
+        places, velocities = self.last[known], self.velocity[known]
+        if len(places) < _FIELD_TRACKS:
+            middle = np.median(velocities, axis=0) if len(places) else np.zeros(2)
+            return np.broadcast_to(middle, where.shape)
+        ones = np.ones((len(places), 1))
+        terms, weights = np.hstack([ones, places]), ones
+        for _ in range(3):  # what moves by itself counts less and less
+            field_of, *_ = np.linalg.lstsq(terms * weights, velocities * weights)
+            off = np.hypot(*(velocities - terms @ field_of).T)
+            weights = (1.0 / (1.0 + (off / (2.0 * np.median(off) + 1e-3)) ** 2))[:, None]
+        return np.hstack([np.ones((len(where), 1)), where]) @ field_of
 
 
 class Tracker:
     """Links each peak to the track that was expected there, frames being given in order.
 
-    A track is expected where it stood, moved on at the velocity it has had. A peak and a track
-    belong together when each is the nearest to the other, at most `gate` away; then the same among
-    those that are left. A peak and a track of different kinds, one looking like a peak and one not,
-    count as farther apart than they are. What is left of the peaks begins tracks; tracks not seen
-    for more than `memory` frames end, and two tracks never become one number.
+    A track is expected where it stood, moved on at the velocity it has had; one that has just begun
+    moves as those around it do. A peak and a track belong together when each is the nearest to the
+    other, at most `gate` from where the track is expected; then the same among those that are left;
+    then the same with where tracks were seen last, for those that set off, stop or turn. A peak and
+    a track of different kinds, one looking like a peak and one not, count as farther apart than
+    they are. What is left of the peaks begins tracks; tracks not seen for more than `memory` frames
+    end, and two tracks never become one number.
 
     Parameters
     ----------
     gate
-        Greatest distance in pixels.
+        Greatest distance in pixels; with the square root of the frames since a track was seen.
     memory
         Frames a track may miss. Those during which it is expected behind masked pixels do not
         count, up to as many as it was seen on.
@@ -202,10 +236,16 @@ class Tracker:
         """Correct what is expected of tracks by where they are."""
         live = self._live
         surprise = where - live.where[old]
-        # Noise, or a peak that is taken for another for once, must not set a track in motion.
-        most = self._gate / 4.0
-        live.velocity[old] += _TURN * np.clip(surprise / step, -most, most)
-        live.where[old] += _FOLLOW * surprise
+        turns = np.hypot(*surprise.T) > 0.5 * self._gate
+        n = live.steady[old] + 1
+        n = np.where(turns, np.minimum(n, _NEW_COURSE), n)
+        live.steady[old] = n
+        # A straight line through n points, evenly spaced, and how its end and slope change.
+        follow = np.maximum(_FOLLOW, 2.0 * (2 * n - 1) / (n * (n + 1.0)))[:, None]
+        turn = np.maximum(_TURN, 6.0 / ((n + 1) * (n + 2.0)))[:, None]
+        live.velocity[old] += turn * surprise / step
+        live.where[old] += follow * surprise
+        live.last[old] = where
         live.flagged[old] += _LEARN * (flagged - live.flagged[old])
         live.waited[old] = live.hidden[old] = 0
         live.seen[old] += 1
@@ -240,28 +280,52 @@ class Tracker:
         """Return peaks and the tracks, as rows of the live ones, that they belong to."""
         live = self._live
         due = live.waited <= self._memory + 1  # others missed too many frames before this one
-        peak, old, distance = close_pairs(positions, live.where, self._gate)
-        differ = flagged[peak] != (live.flagged[old] >= 0.5)
-        distance = np.where(differ, _UNLIKE * distance, distance)
-        good = (distance <= self._gate) & due[old]
-        order = np.argsort(distance[good], kind="stable")
-        peak, old = peak[good][order], old[good][order]
-        peaks, olds = [peak[:0]], [old[:0]]
-        while len(peak):
-            # Pairs come from near to far: the first of both its peak and its track is mutual.
-            turn = np.arange(len(peak))
-            of_peak = np.empty(len(positions), np.intp)
-            of_old = np.empty(len(live.track), np.intp)
-            of_peak[peak[::-1]], of_old[old[::-1]] = turn[::-1], turn[::-1]
-            mutual = (of_peak[peak] == turn) & (of_old[old] == turn)
-            peaks.append(peak[mutual])
-            olds.append(old[mutual])
-            taken_peak = np.zeros(len(positions), np.bool_)
-            taken_old = np.zeros(len(live.track), np.bool_)
-            taken_peak[peak[mutual]] = taken_old[old[mutual]] = True
-            left = ~(taken_peak[peak] | taken_old[old])
-            peak, old = peak[left], old[left]
-        return np.concatenate(peaks), np.concatenate(olds)
+        peaks, olds = [], []
+        free, lost = np.arange(len(positions)), np.flatnonzero(due)
+        for places in (live.where, live.last):
+            if not len(free) or not len(lost):
+                break
+            gates = self._gate * np.sqrt(np.maximum(live.waited[lost], 1))
+            peak, old, distance = close_pairs(positions[free], places[lost], float(gates.max()))
+            differ = flagged[free][peak] != (live.flagged[lost][old] >= 0.5)
+            distance = np.where(differ, _UNLIKE * distance, distance)
+            good = distance <= gates[old]
+            peak, old = _mutual(peak[good], old[good], distance[good], len(free), len(lost))
+            peaks.append(free[peak])
+            olds.append(lost[old])
+            free, lost = np.delete(free, peak), np.delete(lost, old)
+        none = np.empty(0, np.intp)
+        return np.concatenate([none, *peaks]), np.concatenate([none, *olds])
+
+
+def _mutual(
+    peak: NDArray[np.intp], old: NDArray[np.intp], distance: Floats, n_peaks: int, n_olds: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return those pairs that are each other's nearest, then those among what is left, and so on.
+
+    Parameters
+    ----------
+    peak, old, distance
+        Pairs that may be, and how far apart they are.
+    n_peaks, n_olds
+        How many there are to choose from.
+    """
+    order = np.argsort(distance, kind="stable")
+    peak, old = peak[order], old[order]
+    peaks, olds = [peak[:0]], [old[:0]]
+    while len(peak):
+        # Pairs come from near to far: the first of both its peak and its track is mutual.
+        turn = np.arange(len(peak))
+        of_peak, of_old = np.empty(n_peaks, np.intp), np.empty(n_olds, np.intp)
+        of_peak[peak[::-1]], of_old[old[::-1]] = turn[::-1], turn[::-1]
+        mutual = (of_peak[peak] == turn) & (of_old[old] == turn)
+        peaks.append(peak[mutual])
+        olds.append(old[mutual])
+        taken_peak, taken_old = np.zeros(n_peaks, np.bool_), np.zeros(n_olds, np.bool_)
+        taken_peak[peak[mutual]] = taken_old[old[mutual]] = True
+        left = ~(taken_peak[peak] | taken_old[old])
+        peak, old = peak[left], old[left]
+    return np.concatenate(peaks), np.concatenate(olds)
 
 
 def close_pairs(
