@@ -19,6 +19,8 @@ _FOLLOW, _TURN = 0.5, 0.1
 it has been seen often; before, those of a straight line through all its peaks."""
 _FIELD_TRACKS = 6
 """Tracks that tell how velocity depends on place."""
+_FASTER = 2.0
+"""Times the speed of the fastest of these, at most, where the field is continued."""
 _NEW_COURSE = 3
 """A track that is farther than half a gate from where it was expected is as one seen so often."""
 _COURSE_SEEN = 4
@@ -93,7 +95,9 @@ class _Live:
             field_of, *_ = np.linalg.lstsq(terms * weights, velocities * weights)
             off = np.hypot(*(velocities - terms @ field_of).T)
             weights = (1.0 / (1.0 + (off / (2.0 * np.median(off) + 1e-3)) ** 2))[:, None]
-        return np.hstack([np.ones((len(where), 1)), where]) @ field_of
+        there: Floats = np.hstack([np.ones((len(where), 1)), where]) @ field_of
+        speed, most = np.hypot(*there.T), _FASTER * np.hypot(*velocities.T).max()
+        return there * np.minimum(1.0, most / np.maximum(speed, 1e-12))[:, None]
 
 
 class Tracker:
