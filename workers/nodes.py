@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zmq
 
 from streamer.config import Config, PositionsConfig, load_config
 from streamer.run.topology import NodeSpec
+from streamer.transport.context import RunContext, run_context
 from streamer.transport.metrics import Metrics
 from streamer.transport.node import Node
 
@@ -33,24 +33,24 @@ def run_node(spec: NodeSpec) -> None:
         level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
     )
     settings = load_config(Path(spec.out) / "config.yaml")
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     metrics = Metrics()
-    runner = Node(
-        spec.name,
-        context,
-        _role(spec, settings, context, metrics),
-        metrics,
-        status_address=spec.endpoints["status"],
-        metrics_port=metrics.serve(settings.metrics.host, spec.metrics_port),
-        parent=spec.launcher or None,
-    )
-    runner.run()
+    with run_context(spec.keys) as context:
+        runner = Node(
+            spec.name,
+            context,
+            _role(spec, settings, context, metrics),
+            metrics,
+            status_address=spec.endpoints["status"],
+            metrics_port=metrics.serve(settings.metrics.host, spec.metrics_port),
+            parent=spec.launcher or None,
+        )
+        runner.run()
 
 
 def _role(
     spec: NodeSpec,
     settings: Config,
-    context: zmq.Context[zmq.Socket[bytes]],
+    context: RunContext,
     metrics: Metrics,
 ) -> Callable[[], Any]:
     """Return what builds the role of a node; only it imports what that role needs."""

@@ -46,6 +46,9 @@ class Config(Section):
     report: ReportConfig = ReportConfig()
     simulate: SimulateConfig = SimulateConfig()
     train: TrainConfig = TrainConfig()
+    insecure: bool = False
+    """True on a network where nobody else is: sockets that others can reach need no keys, page and
+    metrics no token, and hops over `tcp` are not encrypted."""
 
     def to_yaml(self) -> str:
         """Return the configuration as YAML that `load_config` reads back to an equal one."""

@@ -16,8 +16,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import zmq
-
 from streamer.cell.log import CellLog
 from streamer.config import CellConfig, Config
 from streamer.errors import RunError, UserError
@@ -31,6 +29,8 @@ from streamer.run.summary import summarise, utc
 from streamer.run.supervisor import Phase, Supervisor
 from streamer.run.targets import Targets
 from streamer.run.topology import Topology
+from streamer.transport.context import run_context
+from streamer.transport.keys import RunKeys
 
 __all__ = ["execute"]
 
@@ -113,12 +113,13 @@ def _process(
         folder.write_summary(begun | {"launcher": this_process()})
     except OSError as error:
         raise RunError(f"cannot write to {out}: {error.strerror}") from None
+    keys = RunKeys.make(curve=config.transport.scheme == "tcp" and not config.insecure)
     supervisor: Supervisor | None = None
     ended: dict[str, Any] = {}
     try:
         with (
             _cell_log(config.cell, out) as cell,
-            _context() as context,
+            run_context(keys, linger_ms=0) as context,
             _runtime_folder() as runtime,
         ):
             topology = Topology.plan(config, runtime, cuda_devices)
@@ -130,6 +131,7 @@ def _process(
                     patch_size,
                     config.metrics.base_port,
                     incarnation=earlier.incarnation if earlier is not None else 0,
+                    keys=keys,
                 ),
                 command,
                 runtime=runtime,
@@ -217,15 +219,6 @@ def _cell_log(config: CellConfig, out: Path) -> Iterator[CellLog | None]:
         return
     with closing(CellLog(config, out)) as cell:
         yield cell
-
-
-@contextmanager
-def _context() -> Iterator[zmq.Context[zmq.Socket[bytes]]]:
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    try:
-        yield context
-    finally:
-        context.destroy(linger=0)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ import zmq
 
 from streamer.run.topology import NodeSpec
 from streamer.transport.messages import MessageError, Status, unpack
-from streamer.transport.sockets import bind
+from streamer.transport.sockets import bind_hop, open_sealed
 
 __all__ = ["NodeProcess", "Phase", "Supervisor"]
 
@@ -127,7 +127,7 @@ class Supervisor:
         self._socket = context.socket(zmq.PULL)
         self._socket.set(zmq.LINGER, 0)
         # Made before any process, so that an address that cannot be bound leaves none behind.
-        bind(self._socket, specs[0].endpoints["status"])
+        bind_hop(self._socket, specs[0].endpoints["status"])
 
     @property
     def over(self) -> bool:
@@ -149,7 +149,8 @@ class Supervisor:
                     return
                 continue
             try:
-                header, _ = unpack(self._socket.recv_multipart())
+                parts = self._socket.recv_multipart()
+                header, _ = unpack(open_sealed(self._socket, parts))
             except MessageError as error:
                 logger.warning("status refused: %s", error)
                 continue

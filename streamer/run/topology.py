@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from streamer.config import Config
+from streamer.transport.keys import RunKeys
 
 __all__ = ["NodeSpec", "Topology", "cuda_devices"]
 
@@ -33,6 +34,8 @@ class NodeSpec(msgspec.Struct, frozen=True, kw_only=True):
     metrics_port: int = 0
     launcher: int = 0
     """Process that looks after the node; 0 for the one that starts it."""
+    keys: RunKeys | None = None
+    """By which the nodes of the run know each other."""
 
     @classmethod
     def read(cls, path: Path) -> NodeSpec:
@@ -40,8 +43,9 @@ class NodeSpec(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.json.decode(path.read_bytes(), type=cls)
 
     def write(self, path: Path) -> None:
-        """Write a file that a node's process is started with."""
-        path.write_bytes(msgspec.json.encode(self))
+        """Write a file that a node's process is started with; nobody else can read it."""
+        with open(path, "wb", opener=_private) as file:
+            file.write(msgspec.json.encode(self))
 
     @property
     def role(self) -> str:
@@ -95,13 +99,20 @@ class Topology:
         return ["sink", *gpus, *(f"detector-{i}" for i in range(self.detectors)), "ingest"]
 
     def specs(
-        self, source: str, out: Path, patch_size: int, base_port: int, *, incarnation: int = 0
+        self,
+        source: str,
+        out: Path,
+        patch_size: int,
+        base_port: int,
+        *,
+        incarnation: int = 0,
+        keys: RunKeys | None = None,
     ) -> list[NodeSpec]:
         """Return what each of the nodes is told; this process is the one that looks after them.
 
         Parameters
         ----------
-        source, out, patch_size, incarnation
+        source, out, patch_size, incarnation, keys
             As in `NodeSpec`.
         base_port
             Port of the first node's metrics, those of the others follow; 0 lets each choose one.
@@ -118,6 +129,7 @@ class Topology:
                 incarnation=incarnation,
                 metrics_port=base_port + i if base_port else 0,
                 launcher=os.getpid(),
+                keys=keys,
             )
             for i, name in enumerate(self.nodes)
         ]
@@ -126,6 +138,10 @@ class Topology:
 def cuda_devices() -> int:
     """Return how many NVIDIA GPUs this machine shows, without the seconds that torch takes."""
     return len(list(Path("/dev").glob("nvidia[0-9]*")))
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _free_ports(count: int) -> list[int]:

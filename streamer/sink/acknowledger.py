@@ -7,7 +7,7 @@ import secrets
 import zmq
 
 from streamer.transport.messages import Acks, pack
-from streamer.transport.sockets import bind
+from streamer.transport.sockets import bind_hop, seal
 
 __all__ = ["Acknowledger"]
 
@@ -43,7 +43,7 @@ class Acknowledger:
         self._socket.set(zmq.XPUB_VERBOSE, 1)
         self._socket.set(zmq.SNDHWM, 0)
         self._socket.set(zmq.LINGER, 1000)
-        self.address = bind(self._socket, address)
+        self.address = bind_hop(self._socket, address)
 
     def take_newcomers(self) -> bool:
         """Tell whether somebody listens who did not when this was asked last."""
@@ -67,7 +67,7 @@ class Acknowledger:
     def publish(self, now: float) -> None:
         """Say what was noted, whether or not it was said before."""
         acks = Acks(self._upto, self._received, self._failed, self._name)
-        self._socket.send_multipart(pack(acks))
+        self._socket.send_multipart(seal(self._socket, pack(acks)))
         self._received, self._failed = [], []
         self.due = now + _INTERVAL_S
 

@@ -8,6 +8,7 @@ import zmq
 
 from streamer.transport.messages import Acks, MessageError, unpack
 from streamer.transport.publisher import Publisher
+from streamer.transport.sockets import connect_hop, open_sealed
 
 __all__ = ["AckListener"]
 
@@ -30,7 +31,7 @@ class AckListener:
         self.socket.set(zmq.RECONNECT_IVL, 50)
         self.socket.set(zmq.RECONNECT_IVL_MAX, 500)
         self.socket.subscribe(b"")
-        self.socket.connect(address)
+        connect_hop(self.socket, address)
         self._publisher = publisher
 
     def listen(self) -> list[tuple[int, str]]:
@@ -46,7 +47,7 @@ class AckListener:
             except zmq.Again:
                 return failed
             try:
-                header, _ = unpack(parts)
+                header, _ = unpack(open_sealed(self.socket, parts))
             except MessageError as error:
                 logger.warning("acknowledgement refused: %s", error)
                 continue

@@ -14,6 +14,7 @@ import zmq
 
 from streamer.transport.messages import Status, pack
 from streamer.transport.metrics import Metrics
+from streamer.transport.sockets import connect_hop, seal
 from streamer.transport.watch import Watch
 
 __all__ = ["Node", "Role"]
@@ -96,7 +97,7 @@ class Node:
             self._status = context.socket(zmq.PUSH)
             self._status.set(zmq.LINGER, 500)
             self._status.set(zmq.SNDHWM, 100)
-            self._status.connect(status_address)
+            connect_hop(self._status, status_address)
 
     def run(self) -> None:
         """Run the role to its end; signals are handled when called in the main thread."""
@@ -154,4 +155,4 @@ class Node:
     def _send(self, status: Status) -> None:
         if self._status is not None:
             with contextlib.suppress(zmq.Again):  # nobody reads: the next report says more
-                self._status.send_multipart(pack(status), zmq.NOBLOCK)
+                self._status.send_multipart(seal(self._status, pack(status)), zmq.NOBLOCK)

@@ -17,7 +17,7 @@ import zmq
 
 from streamer.frames.events import Buffer
 from streamer.transport.pool import Member, Parcel, Pool
-from streamer.transport.sockets import bind, harden
+from streamer.transport.sockets import bind_hop, harden, keys_of
 
 __all__ = ["Publisher"]
 
@@ -69,7 +69,7 @@ class Publisher:
         self.socket = context.socket(zmq.XPUB)
         harden(self.socket)
         self.socket.set(zmq.SNDHWM, 0)
-        self.address = bind(self.socket, address)
+        self.address = bind_hop(self.socket, address)
         self.redelivered = 0
         self._prefetch, self._prefetch_bytes = prefetch, prefetch_bytes
         self._timeout = ack_timeout_s
@@ -203,7 +203,7 @@ class Publisher:
 
     def _on_membership(self, event: bytes) -> None:
         joins, topic = event[:1] == b"\x01", event[1:]
-        if topic.count(b"/") != 2:
+        if topic.count(b"/") != 2 or not self._is_known(topic):
             return  # a stranger's subscription is no membership
         pool = self._pool(topic.split(b"/")[0].decode("utf-8", "replace"))
         if joins:
@@ -213,6 +213,11 @@ class Publisher:
             if member is None:
                 return
             self._retry(pool, list(member.parcels.values()))
+
+    def _is_known(self, topic: bytes) -> bool:
+        """Tell whether a node of this run made a topic."""
+        keys = keys_of(self.socket)
+        return keys is None or keys.has_signed(topic)
 
     def _retry_overdue(self, before: float) -> None:
         lost = [parcel for parcel in self._under_way() if parcel.last_sign < before]

@@ -1,12 +1,28 @@
-"""Sockets of the pipeline and the names of its pools."""
+"""Sockets of the pipeline, who may connect to them, and the names of its pools."""
 
 from __future__ import annotations
 
 import zmq
 
 from streamer.errors import UserError
+from streamer.frames.events import Buffer
+from streamer.transport.context import RUN, RunContext
+from streamer.transport.keys import Pair, RunKeys
+from streamer.transport.messages import MessageError
 
-__all__ = ["DETECTORS", "FAR_END", "GPUS", "bind"]
+__all__ = [
+    "DETECTORS",
+    "FAR_END",
+    "GPUS",
+    "bind",
+    "bind_hop",
+    "connect_hop",
+    "harden",
+    "keys_of",
+    "open_sealed",
+    "seal",
+    "serve_curve",
+]
 
 DETECTORS, GPUS = "detectors", "gpus"
 """Pools of workers."""
@@ -19,6 +35,10 @@ so there is no bound on how much it may have before it, and only its death sends
 
 _HEARTBEAT_MS = 1000
 """Between two heartbeats; a peer that is silent for five of them is gone."""
+
+
+_HANDSHAKE_MS = 10_000
+"""For who has connected to say who it is."""
 
 
 def bind(socket: zmq.Socket[bytes], address: str) -> str:
@@ -40,6 +60,63 @@ def bind(socket: zmq.Socket[bytes], address: str) -> str:
         raise UserError(f"cannot bind {address}: {error.strerror or error}") from None
     endpoint = socket.get(zmq.LAST_ENDPOINT)
     return (endpoint.decode() if isinstance(endpoint, bytes) else str(endpoint)).rstrip("\0")
+
+
+def bind_hop(socket: zmq.Socket[bytes], address: str) -> str:
+    """Bind one end of a hop, over tcp for the run's own nodes only; see `bind`."""
+    keys = keys_of(socket)
+    if keys is not None and keys.server is not None and address.startswith("tcp:"):
+        serve_curve(socket, keys.server, RUN)
+    return bind(socket, address)
+
+
+def connect_hop(socket: zmq.Socket[bytes], address: str) -> None:
+    """Connect the other end of a hop."""
+    keys = keys_of(socket)
+    if keys is not None and keys.server and keys.client and address.startswith("tcp:"):
+        socket.curve_serverkey = keys.server.public.encode()
+        socket.curve_publickey = keys.client.public.encode()
+        socket.curve_secretkey = keys.client.secret.encode()
+    socket.connect(address)
+
+
+def serve_curve(socket: zmq.Socket[bytes], pair: Pair, known: str) -> None:
+    """Let only those connect to a socket whom the context knows under a name."""
+    socket.curve_secretkey = pair.secret.encode()
+    socket.curve_publickey = pair.public.encode()
+    socket.curve_server = True
+    socket.zap_domain = known.encode()
+    # Without it all would be let in while nobody is there to say who is known.
+    socket.set(zmq.ZAP_ENFORCE_DOMAIN, 1)
+    socket.set(zmq.HANDSHAKE_IVL, _HANDSHAKE_MS)
+
+
+def keys_of(socket: zmq.Socket[bytes]) -> RunKeys | None:
+    """Return the keys of the run that a socket is of, if it has any."""
+    context = socket.context
+    return context.keys if isinstance(context, RunContext) else None
+
+
+def seal(socket: zmq.Socket[bytes], parts: list[Buffer]) -> list[Buffer]:
+    """Return a message that a stranger cannot make, of one that has a header only."""
+    keys = keys_of(socket)
+    return parts if keys is None else [*parts, keys.sealed(bytes(parts[0]))]
+
+
+def open_sealed(socket: zmq.Socket[bytes], parts: list[bytes]) -> list[bytes]:
+    """Return a message without its seal.
+
+    Raises
+    ------
+    MessageError
+        It is of a stranger.
+    """
+    keys = keys_of(socket)
+    if keys is None:
+        return parts
+    if len(parts) != 2 or not keys.holds(*parts):
+        raise MessageError("it does not bear the seal of this run")
+    return parts[:1]
 
 
 def harden(socket: zmq.Socket[bytes]) -> None:

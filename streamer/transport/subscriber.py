@@ -8,7 +8,8 @@ from typing import Any
 
 import zmq
 
-from streamer.transport.sockets import harden
+from streamer.transport.keys import RunKeys
+from streamer.transport.sockets import connect_hop, harden, keys_of
 
 __all__ = ["Subscriber"]
 
@@ -38,10 +39,10 @@ class Subscriber:
         self.socket.set(zmq.RCVHWM, 0)
         self.socket.set(zmq.RECONNECT_IVL, 50)
         self.socket.set(zmq.RECONNECT_IVL_MAX, 500)
-        self.topic = f"{pool}/{name}/{secrets.token_hex(4)}".encode()
+        self.topic = _topic(pool, name, keys_of(self.socket))
         self.socket.subscribe(self.topic)
         for address in addresses:
-            self.socket.connect(address)
+            connect_hop(self.socket, address)
 
     def receive(self) -> list[Any] | None:
         """Return the parts of the next message without its topic; None when there is none."""
@@ -58,3 +59,9 @@ class Subscriber:
     def close(self) -> None:
         """Close the socket."""
         self.socket.close(linger=0)
+
+
+def _topic(pool: str, name: str, keys: RunKeys | None) -> bytes:
+    """Return the topic of a member, which nobody else can make."""
+    topic = f"{pool}/{name}/{secrets.token_hex(4)}".encode()
+    return topic if keys is None else keys.sign(topic)
