@@ -168,10 +168,11 @@ def simulate(
     from streamer.simulator.session import simulate as run_detector
 
     rate_hz = None if rate is None else _positive(rate, fastest=0.0)
-    scene = load_config(config, set_, {"simulate.rate_hz": rate_hz}).simulate
+    settings = load_config(config, set_, {"simulate.rate_hz": rate_hz})
     run_detector(
-        scene, Console(), stop_event, address=f"tcp://{bind}", out=out, truth=truth, cell=cell
-    )
+        settings.simulate, Console(), stop_event, address=f"tcp://{bind}",
+        exposed=settings.insecure, out=out, truth=truth, cell=cell,
+    )  # fmt: skip
 
 
 @app.command()
@@ -301,6 +302,17 @@ def show_dashboard(
     from workers.compute import patch_fit
 
     show_run(folder, Console(), patch_fit, host=host, port=port, listener=listener, parent=parent)
+
+
+@app.command()
+def keys(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the keys.")],
+    name: Annotated[str, typer.Option(metavar="NAME", help="Whom the key is for.")] = "reader",
+) -> None:
+    """Make a key for somebody who is to read what runs publish: peaks feed and frames relay."""
+    from streamer.run.readers import admit_reader
+
+    admit_reader(folder, name, Console())
 
 
 @app.command()

@@ -70,10 +70,8 @@ def misfit(error: ValidationError, known: Sequence[str], prefix: str = "") -> st
     keys = [str(part) for part in first["loc"]]
     name = (prefix + ".".join(keys)).rstrip(".")
     if first["type"] == "extra_forbidden":
-        hint = did_you_mean(name, known)
         same = [key for key in known if key.rpartition(".")[2] == keys[-1]]
-        if not hint and same:
-            hint = f"; did you mean {same[0]}?"
+        hint = f"; did you mean {same[0]}?" if same else did_you_mean(name, known)
         return f"unknown configuration key {name}" + (
             hint or f"; known are {', '.join(known) or 'none'}"
         )

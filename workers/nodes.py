@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from streamer.run.topology import NodeSpec
 from streamer.transport.context import RunContext, run_context
 from streamer.transport.metrics import Metrics
 from streamer.transport.node import Node
+from streamer.transport.readers import PublishKeys
 
 __all__ = ["run_node"]
 
@@ -34,7 +36,7 @@ def run_node(spec: NodeSpec) -> None:
     )
     settings = load_config(Path(spec.out) / "config.yaml")
     metrics = Metrics()
-    with run_context(spec.keys) as context:
+    with _context(spec, settings) as context:
         runner = Node(
             spec.name,
             context,
@@ -45,6 +47,15 @@ def run_node(spec: NodeSpec) -> None:
             parent=spec.launcher or None,
         )
         runner.run()
+
+
+def _context(spec: NodeSpec, settings: Config) -> AbstractContextManager[RunContext]:
+    """Return the context of a node, which knows readers where it is one that publishes."""
+    folder = settings.publish.keys if spec.role in ("ingest", "sink") else None
+    if folder is None:
+        return run_context(spec.keys, insecure=settings.insecure)
+    keys = PublishKeys(folder)
+    return run_context(spec.keys, published=keys.pair, is_reader=keys.is_reader)
 
 
 def _role(

@@ -49,6 +49,9 @@ class PublishConfig(Section):
     switches it off."""
     frames: str = "tcp://127.0.0.1:*"
     """Frames as they come in, for other pipelines and for viewers; written as `publish.peaks`."""
+    keys: Path | None = None
+    """Folder of the keys of those who may listen, made by `launch.py keys`; without one anybody may
+    who reaches the address, which must then be one of this machine alone."""
 
 
 class MetricsConfig(Section):

@@ -41,6 +41,8 @@ class SourceConfig(Section):
     """How long to try to reach a detector."""
     record: Path | None = None
     """File to keep a live stream in, exactly as it comes, while it is processed."""
+    key: Path | None = None
+    """Key for a `braggstream://` that asks for one: the file that `launch.py keys` made there."""
     protocols: Parameters = Field(default_factory=dict)
     """What protocols of other packages take: `source.protocols.NAME.KEY`."""
     readers: Parameters = Field(default_factory=dict)

@@ -13,6 +13,7 @@ from streamer.dashboard.relayed import Relayed
 from streamer.frames.display import Display, Patch, cut_patch, display
 from streamer.frames.events import Frame
 from streamer.results.pixels import Recorded, decoded
+from streamer.transport.readers import ReaderKey
 
 __all__ = ["Gallery", "Key"]
 
@@ -34,10 +35,18 @@ class Gallery:
         How it reads it.
     mask
         (rows, cols), True where a pixel is masked beside those that the source names.
+    key
+        What the relay knows us by, if it asks.
     """
 
-    def __init__(self, source: str, config: SourceConfig, mask: Mask | None) -> None:
-        self.relayed = Relayed()
+    def __init__(
+        self,
+        source: str,
+        config: SourceConfig,
+        mask: Mask | None,
+        key: ReaderKey | None = None,
+    ) -> None:
+        self.relayed = Relayed(key)
         self.shapes: dict[str, tuple[int, int]] = {}
         """Rows and columns of the frames of a series that was looked at."""
         self._recorded = Recorded(source, config)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from streamer.frames.events import Frame, Series
 from streamer.transport.messages import MessageError, unpack
+from streamer.transport.readers import ReaderKey
 
 __all__ = ["Relayed"]
 
@@ -24,15 +25,21 @@ class Relayed:
     """The newest frames of a run that goes on, as they were sent, as far back as there is room.
 
     They are decoded when somebody wants to see them, so that nobody looking costs nothing.
+
+    Parameters
+    ----------
+    key
+        What the relay knows us by, if it asks.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, key: ReaderKey | None = None) -> None:
         self.frames: OrderedDict[tuple[str, int], Frame] = OrderedDict()
         """By series and number, the newest last."""
         self.masks: dict[str, NDArray[np.bool_]] = {}
         """Pixel mask by series."""
         self._n_bytes = 0
         self._address = ""
+        self._key = key
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket: zmq.Socket[bytes] | None = None
 
@@ -45,6 +52,8 @@ class Relayed:
         self._address = address
         self._socket = self._context.socket(zmq.SUB)
         self._socket.set(zmq.RCVHWM, 16)
+        if self._key is not None:
+            self._key.prepare(self._socket)
         for topic in (b"newest", b"series"):
             self._socket.subscribe(topic)
         try:

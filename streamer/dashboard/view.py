@@ -24,6 +24,7 @@ from streamer.errors import UserError
 from streamer.results.curves import QUANTITIES, available
 from streamer.results.folder import RunFolder
 from streamer.sources.images import load_mask
+from streamer.transport.readers import PAGE_KEY, ReaderKey
 
 __all__ = ["RunView"]
 
@@ -60,6 +61,7 @@ class RunView:
             str(self.state.summary.get("source", "")),
             self.config.source,
             _mask_of(self.config),
+            _key_of(self.config),
         )
         self.frames = ShownFrames(self.archive, self.state, gallery)
         self._drifts = Drifts(self.archive)
@@ -134,4 +136,14 @@ def _mask_of(config: Config) -> Mask | None:
         return load_mask(config.detect.mask)
     except UserError as error:
         logger.warning("shown without detect.mask: %s", error)
+        return None
+
+
+def _key_of(config: Config) -> ReaderKey | None:
+    if config.publish.keys is None:
+        return None
+    try:
+        return ReaderKey.read(config.publish.keys / PAGE_KEY)
+    except UserError as error:
+        logger.warning("no newest frames: %s", error)
         return None

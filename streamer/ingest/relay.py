@@ -27,7 +27,7 @@ from msgspec.structs import replace
 
 from streamer.frames.events import Buffer, Event, Frame, Gap, Series
 from streamer.transport.messages import pack
-from streamer.transport.sockets import bind
+from streamer.transport.sockets import bind_public
 
 __all__ = ["Relay"]
 
@@ -48,7 +48,7 @@ class Relay:
     Raises
     ------
     UserError
-        The address is in use.
+        The address is in use, or others reach it and there are no keys.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Relay:
         self._socket.set(zmq.SNDHWM, _WAITING_MESSAGES)
         # Each subscription counts, for each newcomer must hear of the open series.
         self._socket.set(zmq.XPUB_VERBOSE, 1)
-        self.address = bind(self._socket, address)
+        self.address = bind_public(self._socket, address)
         self._clock = clock
         self._series: Series | None = None
         self._next_frame = 0

@@ -24,6 +24,8 @@ from streamer.run.sidecar import listen, sidecar
 from streamer.run.topology import cuda_devices
 from streamer.sources import check_reachable, open_source
 from streamer.sources.images import load_dark, load_mask
+from streamer.transport.exposure import refuse_exposed
+from streamer.transport.readers import PublishKeys
 
 __all__ = ["Compute", "Session"]
 
@@ -140,12 +142,20 @@ class Session:
         patch_size
             See `Compute.patch_size`.
         """
+        self._check_published(config)
         Geometry.from_config(config.geometry)
         if config.detect.mask is not None:
             load_mask(config.detect.mask)
         if config.detect.dark is not None:
             load_dark(config.detect.dark)
         return self.compute.patch_size(config)
+
+    def _check_published(self, config: Config) -> None:
+        if config.publish.keys is not None:
+            PublishKeys(config.publish.keys)
+        elif not config.insecure:
+            for address in filter(None, (config.publish.peaks, config.publish.frames)):
+                refuse_exposed(address)
 
     def _earlier(self, config: Config, source: str, out: Path) -> Earlier | None:
         """Return what is known of a run that is to go on; None, and say so, if it has ended."""

@@ -16,6 +16,7 @@ from streamer.simulator.eiger_files import write_recording
 from streamer.simulator.scene import Scene
 from streamer.simulator.sender import Detector
 from streamer.simulator.truth import truth_path_for, write_truth
+from streamer.transport.exposure import refuse_exposed
 
 __all__ = ["simulate"]
 
@@ -26,6 +27,7 @@ def simulate(
     stopping: Callable[[], AbstractContextManager[threading.Event]],
     *,
     address: str = "tcp://127.0.0.1:*",
+    exposed: bool = False,
     out: Path | None = None,
     truth: Path | None = None,
     cell: Path | None = None,
@@ -42,6 +44,8 @@ def simulate(
         Gives an event that is set when the detector is to stop.
     address
         Where clients connect; port ``*`` lets the system choose one.
+    exposed
+        Other machines may reach that address.
     out
         Recording to write; None sends a stream.
     truth, cell
@@ -57,6 +61,8 @@ def simulate(
     if out is not None:
         _write(scene, console, out, truth or truth_path_for(out), cell or cell_path_for(out))
     else:
+        if not exposed:
+            refuse_exposed(address, "detectors have none,")
         _send(scene, console, stopping, truth, cell, address)
 
 

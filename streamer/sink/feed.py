@@ -15,7 +15,7 @@ import numpy as np
 import zmq
 
 from streamer.results.schema import Columns
-from streamer.transport.sockets import bind
+from streamer.transport.sockets import bind_public
 
 __all__ = ["Feed", "read_message"]
 
@@ -32,13 +32,13 @@ class Feed:
     Raises
     ------
     UserError
-        The address is in use.
+        The address is in use, or others reach it and there are no keys.
     """
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], address: str) -> None:
         self.socket = context.socket(zmq.PUB)
         self.socket.set(zmq.LINGER, 500)  # the last message of a run is worth half a second
-        self.address = bind(self.socket, address) if address else ""
+        self.address = bind_public(self.socket, address) if address else ""
 
     def publish(self, topic: str, series: Sequence[str], columns: Columns) -> None:
         """Publish rows; ``columns["series"]`` indexes `series`."""

@@ -11,7 +11,7 @@ from streamer.plugins import Plugins
 from streamer.sources.base import ProtocolPlugin, Source
 from streamer.sources.files.open import READERS, open_recording
 from streamer.sources.live.array10 import PUBLISHER, open_array10
-from streamer.sources.live.braggstream import PIPELINE, open_braggstream
+from streamer.sources.live.braggstream import open_braggstream, reach_braggstream
 from streamer.sources.live.dectris.source import DectrisSource, reach_dectris
 from streamer.sources.live.karabo.source import BRIDGE, open_karabo
 from streamer.sources.live.pva.source import PvaSource, reach_pva
@@ -42,7 +42,7 @@ PROTOCOLS = Plugins(
     ProtocolPlugin,
     {
         "dectris": _protocol(DectrisSource, reach_dectris),
-        "braggstream": _protocol(open_braggstream, PIPELINE.reach),
+        "braggstream": _protocol(open_braggstream, reach_braggstream),
         "karabo": _protocol(open_karabo, BRIDGE.reach),
         "array10": _protocol(open_array10, PUBLISHER.reach),
         "stins": _protocol(open_stins, SENDER.reach),

@@ -16,7 +16,7 @@ import zmq
 
 from streamer.errors import UserError
 
-__all__ = ["Pair", "RunKeys"]
+__all__ = ["Pair", "RunKeys", "show_key"]
 
 _SEAL_BYTES = 16
 
@@ -43,6 +43,13 @@ class Pair(msgspec.Struct, frozen=True):
             )
         public, secret = zmq.curve_keypair()
         return cls(public.decode(), secret.decode())
+
+
+def show_key(socket: zmq.Socket[bytes], pair: Pair, server: str) -> None:
+    """Let a socket that is not yet connected show a pair to the side with that public key."""
+    socket.curve_serverkey = server.encode()
+    socket.curve_publickey = pair.public.encode()
+    socket.curve_secretkey = pair.secret.encode()
 
 
 class RunKeys(msgspec.Struct, frozen=True):

@@ -6,8 +6,9 @@ import zmq
 
 from streamer.errors import UserError
 from streamer.frames.events import Buffer
-from streamer.transport.context import RUN, RunContext
-from streamer.transport.keys import Pair, RunKeys
+from streamer.transport.context import READERS, RUN, RunContext
+from streamer.transport.exposure import refuse_exposed
+from streamer.transport.keys import Pair, RunKeys, show_key
 from streamer.transport.messages import MessageError
 
 __all__ = [
@@ -16,12 +17,12 @@ __all__ = [
     "GPUS",
     "bind",
     "bind_hop",
+    "bind_public",
     "connect_hop",
     "harden",
     "keys_of",
     "open_sealed",
     "seal",
-    "serve_curve",
 ]
 
 DETECTORS, GPUS = "detectors", "gpus"
@@ -66,7 +67,28 @@ def bind_hop(socket: zmq.Socket[bytes], address: str) -> str:
     """Bind one end of a hop, over tcp for the run's own nodes only; see `bind`."""
     keys = keys_of(socket)
     if keys is not None and keys.server is not None and address.startswith("tcp:"):
-        serve_curve(socket, keys.server, RUN)
+        _serve_curve(socket, keys.server, RUN)
+    return bind(socket, address)
+
+
+def bind_public(socket: zmq.Socket[bytes], address: str) -> str:
+    """Bind a socket for those who may read what a run publishes; see `bind`.
+
+    Raises
+    ------
+    UserError
+        Others could read it without a key; or as for `bind`.
+    """
+    context = socket.context
+    with_keys = context if isinstance(context, RunContext) else None
+    if with_keys is not None and with_keys.published is not None:
+        _serve_curve(socket, with_keys.published, READERS)
+    elif with_keys is None or not with_keys.insecure:
+        try:
+            refuse_exposed(address)
+        except UserError:
+            socket.close(linger=0)
+            raise
     return bind(socket, address)
 
 
@@ -74,13 +96,11 @@ def connect_hop(socket: zmq.Socket[bytes], address: str) -> None:
     """Connect the other end of a hop."""
     keys = keys_of(socket)
     if keys is not None and keys.server and keys.client and address.startswith("tcp:"):
-        socket.curve_serverkey = keys.server.public.encode()
-        socket.curve_publickey = keys.client.public.encode()
-        socket.curve_secretkey = keys.client.secret.encode()
+        show_key(socket, keys.client, keys.server.public)
     socket.connect(address)
 
 
-def serve_curve(socket: zmq.Socket[bytes], pair: Pair, known: str) -> None:
+def _serve_curve(socket: zmq.Socket[bytes], pair: Pair, known: str) -> None:
     """Let only those connect to a socket whom the context knows under a name."""
     socket.curve_secretkey = pair.secret.encode()
     socket.curve_publickey = pair.public.encode()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 from contextlib import ExitStack
 
 import pytest
@@ -10,7 +12,8 @@ import zmq
 
 from streamer.run.topology import Topology
 from streamer.transport.messages import Acks, Status, pack
-from tests.pipeline.conftest import assert_each_frame_once, run
+from tests.conftest import ROOT
+from tests.pipeline.conftest import assert_each_frame_once, launch, run
 
 TOPICS = (b"", b"detectors/detector-0/1", b"gpus/gpu-0/1", b"sink/sink/1", b"\xff/\xff/\xff")
 FORGED = (
@@ -79,3 +82,49 @@ def test_a_run_over_tcp_is_as_if_there_were_no_strangers(
         assert strangers.redelivered == 0
         # Without encryption they can listen, and no more than that.
         assert bool(strangers.read) == (insecure == "true")
+
+
+def test_only_who_has_a_key_reads_the_feed_of_a_run(recording, tmp_path):
+    made = launch("keys", str(tmp_path / "keys"), "--name", "ada")
+    assert (made.returncode, made.stderr) == (0, "")
+    assert f"--set publish.keys={tmp_path / 'keys'}" in made.stdout
+    readers = []
+
+    def read(now):
+        if now.feed and not readers:
+            for key in ([str(tmp_path / "keys" / "ada.key")], []):
+                words = [sys.executable, str(ROOT / "examples" / "peaks_feed.py"), now.feed, *key]
+                pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+                readers.append(subprocess.Popen(words, **pipes))
+
+    try:
+        keys = f"publish.keys={tmp_path / 'keys'}"
+        run(recording, tmp_path / "run", "source.speed=1", keys, act=read)
+        assert_each_frame_once(tmp_path / "run")
+        ada, stranger = (reader.communicate(timeout=60) for reader in readers)
+    finally:
+        for reader in readers:
+            reader.kill()
+            reader.wait()
+    assert (readers[0].returncode, ada[1]) == (0, "")
+    assert len(ada[0].splitlines()) > 10
+    assert (readers[1].returncode, stranger[0]) == (1, "")
+    assert "not let in" in stranger[1]
+
+
+@pytest.mark.parametrize("key", ["publish.peaks", "publish.frames"])
+def test_a_run_that_others_could_read_is_refused_in_one_line(recording, tmp_path, key):
+    out = tmp_path / "run"
+    words = ["replay", str(recording), "--out", str(out), "--set", f"{key}=tcp://*:*"]
+    done = launch(*words)
+    assert done.returncode == 2
+    assert "launch.py keys DIR" in done.stderr
+    assert "insecure=true" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not out.exists()
+
+
+def test_a_detector_that_others_could_read_is_refused_in_one_line():
+    done = launch("simulate", "--bind", "0.0.0.0:*")
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert "insecure=true" in done.stderr

@@ -15,6 +15,7 @@ from streamer.sources.base import Opening
 from streamer.sources.live.address import Address
 from streamer.sources.live.refusals import Refusals
 from streamer.sources.live.series import SeriesAssembler
+from streamer.transport.readers import ReaderKey
 
 __all__ = ["Dialect", "LiveSource"]
 
@@ -65,6 +66,8 @@ class LiveSource:
         What a SUB socket subscribes to.
     waiting_messages
         Most messages that wait on this side to be read.
+    key
+        What the sender knows us by, if it asks.
     clock
         Returns a monotonic time in seconds.
     """
@@ -81,6 +84,7 @@ class LiveSource:
         request: bytes = b"next",
         topics: Sequence[bytes] = (b"",),
         waiting_messages: int = _WAITING_MESSAGES,
+        key: ReaderKey | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.uri = address.uri
@@ -99,6 +103,8 @@ class LiveSource:
         # A connection that a sender took while it died would else be waited for for half a minute.
         self._socket.set(zmq.HANDSHAKE_IVL, _HANDSHAKE_MS)
         self._socket.set(zmq.IPV6, ":" in address.host)
+        if key is not None:
+            key.prepare(self._socket)
         if kind == zmq.SUB:
             for topic in topics:
                 self._socket.set(zmq.SUBSCRIBE, topic)
