@@ -17,6 +17,8 @@ from streamer.transport.context import RunContext, run_context
 from streamer.transport.metrics import Metrics
 from streamer.transport.node import Node
 from streamer.transport.readers import PublishKeys
+from streamer.transport.token import needs_token, own_token, token_path
+from streamer.transport.web import allow_connections
 
 __all__ = ["run_node"]
 
@@ -35,7 +37,10 @@ def run_node(spec: NodeSpec) -> None:
         level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
     )
     settings = load_config(Path(spec.out) / "config.yaml")
-    metrics = Metrics()
+    metrics, host = Metrics(), settings.metrics.host
+    needs = needs_token(host, settings)
+    token = own_token(token_path(settings, Path(spec.out))) if needs else None
+    allow_connections()
     with _context(spec, settings) as context:
         runner = Node(
             spec.name,
@@ -43,7 +48,7 @@ def run_node(spec: NodeSpec) -> None:
             _role(spec, settings, context, metrics),
             metrics,
             status_address=spec.endpoints["status"],
-            metrics_port=metrics.serve(settings.metrics.host, spec.metrics_port),
+            metrics_port=metrics.serve(host, spec.metrics_port, token),
             parent=spec.launcher or None,
         )
         runner.run()

@@ -46,6 +46,9 @@ class Config(Section):
     report: ReportConfig = ReportConfig()
     simulate: SimulateConfig = SimulateConfig()
     train: TrainConfig = TrainConfig()
+    token_file: Path | None = None
+    """File with the token that page and metrics ask for where others reach them, made if it is not
+    there; default: `token` in the run folder, made for each run."""
     insecure: bool = False
     """True on a network where nobody else is: sockets that others can reach need no keys, page and
     metrics no token, and hops over `tcp` are not encrypted."""

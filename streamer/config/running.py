@@ -58,7 +58,7 @@ class MetricsConfig(Section):
     """Prometheus."""
 
     host: str = "127.0.0.1"
-    """Address the nodes serve their metrics on."""
+    """Address the nodes serve their metrics on; one that others reach asks for the token."""
     base_port: int = Field(default=0, ge=0, le=65000)
     """First port, one for each node from there on; 0 lets the system choose."""
     targets: Path | None = None
@@ -70,7 +70,7 @@ class DashboardConfig(Section):
     """The live page of a run."""
 
     host: str = "127.0.0.1"
-    """Address it is served on; whoever can reach it can look."""
+    """Address it is served on; one that others reach asks for a token, which is printed with it."""
     port: int = Field(default=8350, ge=0, le=65535)
     """Port, or the next free one when it is in use; 0 switches the dashboard off."""
 

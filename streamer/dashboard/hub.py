@@ -77,6 +77,7 @@ class Hub:
         self._panels = panels
         self._versions: dict[str, Hashable] = {}
         self._viewers: list[Viewer] = []
+        self._attending: dict[Viewer, asyncio.Task[None]] = {}
         self._thread = ThreadPoolExecutor(1, "view")
         self._asked = asyncio.Event()
         self._made: dict[Hashable, bytes] = {}
@@ -107,12 +108,16 @@ class Hub:
     async def attend(self, websocket: WebSocket) -> None:
         """Serve one page."""
         if len(self._viewers) >= _MOST_VIEWERS:
-            logger.warning("viewer refused: too many")
-            await websocket.close(1008)
-            return
+            # Who says nothing must not keep others out; a page that is turned away comes again.
+            silent = min(self._viewers, key=lambda viewer: viewer.heard)
+            self._viewers.remove(silent)
+            self._attending.pop(silent).cancel()
+            logger.warning("too many viewers: the one who was silent the longest is turned away")
         await websocket.accept()
         viewer = Viewer(websocket)
         self._viewers.append(viewer)
+        if (task := asyncio.current_task()) is not None:
+            self._attending[viewer] = task
         self._asked.set()
         sender = asyncio.create_task(viewer.send())
         try:
@@ -120,13 +125,19 @@ class Hub:
                 message = await websocket.receive()
                 if message["type"] == "websocket.disconnect":
                     return
+                viewer.heard = time.monotonic()
                 try:
                     viewer.take(read_request(message.get("text") or ""))
                 except ValueError as error:
                     viewer.put("problem", _problem(str(error)))
                 self._asked.set()
+        except asyncio.CancelledError:
+            if viewer in self._viewers:
+                raise
         finally:
-            self._viewers.remove(viewer)
+            if viewer in self._viewers:
+                self._viewers.remove(viewer)
+            self._attending.pop(viewer, None)
             sender.cancel()
             await asyncio.gather(sender, return_exceptions=True)
 

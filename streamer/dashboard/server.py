@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import logging
 import os
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
-from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import Mount, WebSocketRoute
 from starlette.staticfiles import StaticFiles
-from starlette.websockets import WebSocket
 
 from streamer.dashboard.fitter import Fit
 from streamer.dashboard.hub import Hub
 from streamer.dashboard.view import RunView
+from streamer.transport.guard import Guard
+from streamer.transport.web import web_server
 
-__all__ = ["STATIC", "application", "is_own", "serve"]
+__all__ = ["STATIC", "application", "serve"]
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +47,8 @@ def serve(
     *,
     fit: Fit | None = None,
     parent: int | None = None,
+    token: str | None = None,
+    host: str = "",
 ) -> None:
     """Serve a run's dashboard until SIGTERM or Ctrl-C.
 
@@ -62,6 +62,8 @@ def serve(
         Fits patches.
     parent
         Process with which this one ends, as with the run, shortly after that has ended.
+    token, host
+        See `Guard`.
     """
     hub = Hub(view, fit)
 
@@ -69,21 +71,12 @@ def serve(
         if parent is not None:
             await _end_with(hub, view, parent, server)
 
-    server = uvicorn.Server(
-        uvicorn.Config(
-            application(hub, watch_over),
-            log_config=None,
-            access_log=False,
-            loop="asyncio",
-            http="h11",
-            ws="websockets-sansio",
-            ws_per_message_deflate=False,
-            ws_max_size=_MOST_BYTES,
-            proxy_headers=False,
-            server_header=False,
-            timeout_graceful_shutdown=1,
-            headers=_HEADERS,
-        )
+    server = web_server(
+        Guard(application(hub, watch_over), token, host),
+        ws="websockets-sansio",
+        ws_per_message_deflate=False,
+        ws_max_size=_MOST_BYTES,
+        headers=_HEADERS,
     )
     with contextlib.suppress(KeyboardInterrupt):
         server.run(sockets=[listener])
@@ -113,44 +106,11 @@ def application(
         await asyncio.gather(*tasks, return_exceptions=True)
         hub.close()
 
-    async def attend(websocket: WebSocket) -> None:
-        headers = websocket.headers
-        if is_own(headers.get("origin"), headers.get("host")):
-            await hub.attend(websocket)
-        else:
-            logger.warning("viewer refused: %s", headers.get("origin"))
-            await websocket.close(1008)
-
     routes = [
-        WebSocketRoute("/ws", attend),
+        WebSocketRoute("/ws", hub.attend),
         Mount("/", StaticFiles(directory=static, html=True)),
     ]
     return Starlette(routes=routes, lifespan=lifespan)
-
-
-def is_own(origin: str | None, host: str | None) -> bool:
-    """Tell whether a WebSocket is asked for by our own page, or by no page at all.
-
-    Any page that a browser shows may open a WebSocket to any address. One of another site names
-    that site as its origin; one whose name was made to mean our address names itself as the host,
-    so nothing but addresses, ``localhost`` and this machine's name are accepted.
-    """
-    if origin is None:
-        return True  # not a browser
-    asked, own = urlsplit(origin).netloc.lower(), (host or "").lower()
-    if asked != own:
-        return False
-    name = urlsplit(f"//{own}").hostname or ""
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return name in _own_names()
-    return True
-
-
-@cache
-def _own_names() -> set[str]:
-    return {"localhost", socket.gethostname().lower(), socket.getfqdn().lower()}
 
 
 async def _end_with(hub: Hub, view: RunView, parent: int, server: uvicorn.Server) -> None:

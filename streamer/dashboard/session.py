@@ -14,7 +14,8 @@ from streamer.config import DashboardConfig, PositionsConfig
 from streamer.dashboard.fitter import Fit
 from streamer.dashboard.server import serve
 from streamer.dashboard.view import RunView
-from streamer.run.sidecar import address_of, listen, step_back
+from streamer.run.sidecar import address_of, listen, step_back, token_of
+from streamer.transport.web import allow_connections
 
 __all__ = ["show_run"]
 
@@ -54,6 +55,7 @@ def show_run(
     logging.basicConfig(
         level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
     )
+    allow_connections()
     view = RunView(folder)
     if listener is not None:
         step_back()  # the run comes first
@@ -62,6 +64,12 @@ def show_run(
         wanted = view.config.dashboard
         default = DashboardConfig().port
         opened = listen(host or wanted.host, port or wanted.port or default)
-        console.print(f"dashboard {address_of(opened)}", highlight=False, soft_wrap=True)
+    token = token_of(opened, view.config, folder)
+    if listener is None:
+        query = "" if token is None else f"?token={token}"
+        where = address_of(opened) + query
+        console.print(f"dashboard {where}", highlight=False, soft_wrap=True)
     with opened:
-        serve(view, opened, fit=make_fit(view.config.positions), parent=parent)
+        fit = make_fit(view.config.positions)
+        named = host or view.config.dashboard.host
+        serve(view, opened, fit=fit, parent=parent, token=token, host=named)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Hashable
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -37,6 +38,8 @@ class Viewer:
         """Version of what was sent last, by the type of message."""
         self.dropped = 0
         """Messages it was too slow for."""
+        self.heard = time.monotonic()
+        """When it last said something."""
         self._websocket = websocket
         self._drifts = DriftWriter()
         self._waiting: dict[str, Message] = {}

@@ -31,6 +31,7 @@ from streamer.run.targets import Targets
 from streamer.run.topology import Topology
 from streamer.transport.context import run_context
 from streamer.transport.keys import RunKeys
+from streamer.transport.token import TOKEN_FILE, needs_token, own_token, token_path
 
 __all__ = ["execute"]
 
@@ -107,6 +108,8 @@ def _process(
     if earlier is not None:
         resumed = {"resumed": [*earlier.resumed, utc(started)]}
         started = earlier.started
+    if any(needs_token(host, config) for host in (config.metrics.host, config.dashboard.host)):
+        own_token(token_path(config, out))
     try:
         write_atomically(out / "config.yaml", config.to_yaml())
         begun = summarise(folder, source, started, None, None, "running") | resumed
@@ -168,6 +171,8 @@ def _process(
             beside(
                 f"{LIVE_FILE} cannot be removed", partial((out / LIVE_FILE).unlink, missing_ok=True)
             )
+            forget = partial((out / TOKEN_FILE).unlink, missing_ok=True)
+            beside("the token cannot be removed", forget)
     if not ended:
         raise RunError(f"run.json in {out} does not say how the run ended: it cannot be written")
     return ended

@@ -13,14 +13,14 @@ from typing import Any, Protocol
 from rich.console import Console
 from rich.markup import escape
 
-from streamer.config import Config, DashboardConfig
+from streamer.config import Config
 from streamer.errors import RunError
 from streamer.frames.geometry import Geometry
 from streamer.ingest.recorder import check_path
 from streamer.run.console import print_summary, view_for
 from streamer.run.execute import execute
 from streamer.run.resume import Earlier, refuse_unfinished, take_up
-from streamer.run.sidecar import listen, sidecar
+from streamer.run.sidecar import listen, sidecar, token_of
 from streamer.run.topology import cuda_devices
 from streamer.sources import check_reachable, open_source
 from streamer.sources.images import load_dark, load_mask
@@ -112,7 +112,7 @@ class Session:
         if earlier is None:
             refuse_unfinished(out, source)
         patch_size = self._checked(config)
-        with self._dashboard(config.dashboard, out, is_ours=earlier is not None):
+        with self._dashboard(config, out, is_ours=earlier is not None):
             summary = execute(
                 config,
                 source,
@@ -167,18 +167,21 @@ class Session:
         return earlier
 
     def _dashboard(
-        self, config: DashboardConfig, out: Path, *, is_ours: bool
+        self, config: Config, out: Path, *, is_ours: bool
     ) -> AbstractContextManager[None]:
         """Have a dashboard beside a run, if one is wanted and the folder is not another run's."""
-        if not config.port or ((out / "run.json").exists() and not is_ours):
+        page = config.dashboard
+        if not page.port or ((out / "run.json").exists() and not is_ours):
             return nullcontext()
         words = ["dashboard", str(out), "--parent", str(os.getpid()), "--listener"]
-        return sidecar(
-            listen(config.host, config.port),
-            out,
-            lambda number: self.command([*words, str(number)]),
-            lambda url: self.console.print(f"dashboard {url}", highlight=False, soft_wrap=True),
-        )
+        listener = listen(page.host, page.port)
+
+        def announce(url: str) -> None:
+            token = token_of(listener, config, out)
+            where = url if token is None else f"{url}?token={token}"
+            self.console.print(f"dashboard {where}", highlight=False, soft_wrap=True)
+
+        return sidecar(listener, out, lambda number: self.command([*words, str(number)]), announce)
 
     def _report(self, out: Path) -> None:
         """Have the report written; whatever goes wrong, the run has not failed."""

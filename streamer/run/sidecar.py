@@ -15,9 +15,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from streamer.config import Config
 from streamer.errors import UserError
+from streamer.transport.token import needs_token, own_token, token_path
 
-__all__ = ["address_of", "listen", "sidecar", "step_back"]
+__all__ = ["address_of", "listen", "sidecar", "step_back", "token_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +61,18 @@ def address_of(listener: socket.socket) -> str:
     if host in ("0.0.0.0", "::"):
         host = socket.gethostname()
     return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+
+
+def token_of(listener: socket.socket, config: Config, folder: Path) -> str | None:
+    """Return the token that a page of a run asks for; None where only this machine reaches it.
+
+    Raises
+    ------
+    UserError
+        There is none, and none can be made.
+    """
+    host = listener.getsockname()[0]
+    return own_token(token_path(config, folder)) if needs_token(host, config) else None
 
 
 def step_back() -> None:

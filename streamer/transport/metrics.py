@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 import platform
+import socket
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,12 +25,14 @@ from prometheus_client import (
     Histogram,
     Info,
     ProcessCollector,
-    start_http_server,
+    make_asgi_app,
 )
 from prometheus_client.metrics import disable_created_metrics
 
 from streamer.errors import UserError
 from streamer.transport.counts import Counts
+from streamer.transport.guard import Guard
+from streamer.transport.web import web_server
 
 __all__ = [
     "INCIDENTS",
@@ -283,8 +287,15 @@ class Metrics:
         """Return the present value of a sample; 0 when there is none."""
         return self.registry.get_sample_value(name, labels) or 0.0
 
-    def serve(self, host: str, port: int) -> int:
+    def serve(self, host: str, port: int, token: str | None = None) -> int:
         """Serve the metrics over HTTP from a thread and return the port.
+
+        Parameters
+        ----------
+        host, port
+            Where; port 0 lets the system choose one.
+        token
+            Who has not got it is not served; None: nobody needs one.
 
         Raises
         ------
@@ -292,13 +303,18 @@ class Metrics:
             The port is in use.
         """
         try:
-            server, _ = start_http_server(port, host, registry=self.registry)
-        except OSError as error:
+            family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+            listener = socket.create_server((host, port), family=family)
+        except (OSError, UnicodeError) as error:
+            why = getattr(error, "strerror", None) or error
             raise UserError(
-                f"cannot serve metrics on {host}:{port} ({error.strerror}): set metrics.base_port "
+                f"cannot serve metrics on {host}:{port} ({why}): set metrics.base_port "
                 "to a free port, or to 0"
             ) from None
-        return int(server.server_port)
+        app = Guard(make_asgi_app(self.registry), token, host)
+        server = web_server(app, lifespan="off", ws="none")
+        threading.Thread(target=server.run, args=([listener],), name="metrics", daemon=True).start()
+        return int(listener.getsockname()[1])
 
 
 def _counter(registry: CollectorRegistry, name: str, what: str, *labels: str) -> Counter:

@@ -9,8 +9,10 @@ import sys
 import threading
 import time
 import urllib.request
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -53,16 +55,16 @@ def ask(viewer: ClientConnection, **request) -> None:
 
 
 @contextmanager
-def dashboard(out: Path):
+def dashboard(out: Path, *words: str):
     """Serve a run folder; yields the address and the process."""
     process = subprocess.Popen(
-        [sys.executable, str(LAUNCH), "dashboard", str(out), "--port", "8500"],
+        [sys.executable, str(LAUNCH), "dashboard", str(out), "--port", "8500", *words],
         stdout=subprocess.PIPE,
         text=True,
     )
     try:
         line = process.stdout.readline()
-        assert line.startswith("dashboard http://127.0.0.1:"), line
+        assert line.startswith("dashboard http://"), line
         yield line.split()[-1], process
     finally:
         process.send_signal(signal.SIGINT)
@@ -76,6 +78,40 @@ def ended(recording, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("ended") / "run"
     run(recording, out)
     return out
+
+
+def get(url: str, **headers: str) -> tuple[int, str]:
+    """Return status and cookie; no redirection is followed."""
+    where = urlsplit(url)
+    connection = HTTPConnection("127.0.0.1", where.port, timeout=25)
+    with closing(connection):
+        path = where.path + (f"?{where.query}" if where.query else "")
+        connection.request("GET", path, headers=headers)
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status, (answer.getheader("Set-Cookie") or "").partition(";")[0]
+
+
+def test_a_page_that_others_reach_asks_for_the_token_and_waits_for_nobody(ended):
+    with dashboard(ended, "--host", "0.0.0.0") as (url, _), ExitStack() as stack:
+        bare, query, token = url.partition("?token=")
+        assert query
+        port = urlsplit(url).port
+        for half in (b"", b"GET / HTTP/1.1\r\n"):
+            for _ in range(500):
+                one = socket.create_connection(("127.0.0.1", port))
+                stack.enter_context(one).sendall(half)
+        assert get(bare)[0] == 401
+        assert get(f"{bare}?token={token[:-1]}")[0] == 401
+        status, cookie = get(url)
+        assert (status, get(bare, Cookie=cookie)[0]) == (303, 200)
+        local = f"http://127.0.0.1:{port}/"
+        with pytest.raises(InvalidStatus):
+            attach(local)
+        with pytest.raises(InvalidStatus):
+            attach(local, additional_headers={"Cookie": cookie}, origin="http://evil.example")
+        with attach(local, additional_headers={"Cookie": cookie}) as viewer:
+            assert hear(viewer, "hello")[0]["state"] == "done"
 
 
 def frame_of(recording: Path, number: int) -> np.ndarray:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from contextlib import ExitStack
 
 import pytest
@@ -128,3 +131,26 @@ def test_a_detector_that_others_could_read_is_refused_in_one_line():
     done = launch("simulate", "--bind", "0.0.0.0:*")
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
     assert "insecure=true" in done.stderr
+
+
+def test_metrics_that_others_reach_ask_for_the_token(recording, tmp_path):
+    out = tmp_path / "run"
+    answers = {}
+
+    def scrape(now):
+        file = out / "prometheus_targets.json"
+        if not file.exists() or answers:
+            return
+        token = (out / "token").read_text()
+        for target in json.loads(file.read_text()):
+            request = urllib.request.Request(f"http://{target['targets'][0]}/metrics")
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                urllib.request.urlopen(request, timeout=5)
+            refused.value.close()
+            request.add_header("Authorization", f"Bearer {token}")
+            with urllib.request.urlopen(request, timeout=5) as page:
+                answers[target["labels"]["node"]] = refused.value.code, page.status
+
+    run(recording, out, "source.speed=1", "metrics.host=0.0.0.0", act=scrape)
+    assert set(answers.values()) == {(401, 200)}
+    assert not (out / "token").exists()

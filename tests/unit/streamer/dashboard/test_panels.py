@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import pytest
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from streamer.dashboard.hub import Hub
@@ -82,3 +83,21 @@ def test_a_panel_that_fails_takes_no_other_with_it(view, broken):
 def test_panels_have_names_of_their_own():
     names = [panel.name for panel in PANELS]
     assert len({*names, "hello", "health", "image", "drift", "patch", "problem"}) == len(names) + 6
+
+
+def test_who_says_nothing_keeps_nobody_out(view, monkeypatch):
+    monkeypatch.setattr("streamer.dashboard.hub._MOST_VIEWERS", 3)
+    with Served(application(Hub(view))) as served, ExitStack() as stack:
+        url = f"ws://127.0.0.1:{served.port}/ws"
+        pages = []
+        for _ in range(3):
+            pages.append(stack.enter_context(connect(url, compression=None)))
+            heard(pages[-1], {"hello"})
+        pages[0].send('{"type": "show", "frame": 0}')
+        heard(pages[0], {"image"})
+        late = stack.enter_context(connect(url, compression=None))
+        heard(late, {"hello"})
+        with pytest.raises(ConnectionClosed):
+            heard(pages[1], {"never"})
+        for page in (pages[0], pages[2]):
+            heard(page, {"health"})

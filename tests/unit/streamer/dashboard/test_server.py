@@ -19,7 +19,6 @@ from streamer.dashboard.cell import cell_message
 from streamer.dashboard.fitter import fitted
 from streamer.dashboard.messages import DriftWriter, encode
 from streamer.dashboard.requests import PatchOf, Show, Watch, read_request
-from streamer.dashboard.server import is_own
 from streamer.dashboard.state import RunState, lost_words
 from streamer.dashboard.view import RunView
 from streamer.dashboard.viewers import Viewer
@@ -31,6 +30,7 @@ from streamer.results.merging import merge_next
 from streamer.results.schema import CELL, FRAMES, PEAKS
 from streamer.run.launcher import this_process
 from streamer.run.sidecar import address_of, listen
+from streamer.transport.guard import is_own_name, is_own_origin
 
 TIME_NS = 1_790_000_000_000_000_000
 
@@ -352,12 +352,14 @@ def test_what_a_page_asks():
         ("http://evil.example:8350", "evil.example:8350", False),  # its name made to mean ours
         ("http://127.0.0.1:8351", "127.0.0.1:8350", False),
         ("null", "127.0.0.1:8350", False),
-        ("http://127.0.0.1:8350", None, False),
+        ("http://127.0.0.1:8350", "", False),
+        (None, "", False),
+        (None, "evil.example", False),
     ],
 )
 def test_only_our_own_page_may_listen(origin, host, own):
-    assert is_own(origin, host) == own
-    assert is_own(f"http://{socket.gethostname()}:1", f"{socket.gethostname()}:1")
+    assert (is_own_name(host) and is_own_origin(origin, host)) == own
+    assert is_own_name(f"{socket.gethostname()}:1")
 
 
 def test_a_port_in_use_is_passed_over():
