@@ -39,7 +39,7 @@ test: install
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(COVERAGE)
 	@$(if $(COVERAGE),$(BIN)/python -m tests.covered)
 
-# Damaged inputs for every parser, for as long as one likes; `make test` tries a few of them.
+# Damaged inputs for every parser, a million for each or so many seconds; `make test` tries a few.
 SECONDS ?= 600
 
 fuzz: install

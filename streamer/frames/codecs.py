@@ -17,6 +17,7 @@ import zmq
 from dectris.compression import decompress
 from numpy.typing import NDArray
 
+from streamer.errors import as_line
 from streamer.frames.pixels import MAX_FRAME_BYTES, dtype_named, is_pixels
 
 __all__ = ["ENCODINGS", "MAX_FRAME_BYTES", "DecodeError", "decode", "with_header"]
@@ -37,6 +38,9 @@ _SHUFFLE_BLOCK_BYTES = 8192
 
 class DecodeError(ValueError):
     """Coded pixels do not fit their frame; the text is one line that says what did not fit."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(as_line(text))
 
 
 def decode(

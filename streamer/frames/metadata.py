@@ -38,11 +38,16 @@ def plain_items(content: Mapping[Any, object]) -> dict[str, Any]:
 
 
 def positive(value: object) -> float | None:
-    """Return what is a number above 0, and None for what is not."""
+    """Return what is a number above 0, and None for what is not.
+
+    An integer of more than 63 bits becomes a float.
+    """
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     number = _float(value)
-    return value if number is not None and 0 < number < math.inf else None
+    if number is None or not 0 < number < math.inf:
+        return None
+    return value if value < 1 << 63 else number
 
 
 def unix_ns(time_ns: float | None) -> int | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import random
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -153,7 +154,7 @@ def _number(data: bytes, rng: random.Random, others: list[bytes]) -> bytes:
 
 
 def _digits(data: bytes, rng: random.Random, others: list[bytes]) -> bytes:
-    places = [i for i, c in enumerate(data[:4096]) if 48 <= c < 58]
+    places = [digit.start() for digit in re.finditer(rb"\d", data[:4096])]
     if not places:
         return _flip(data, rng, others)
     at = rng.choice(places)

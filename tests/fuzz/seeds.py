@@ -13,6 +13,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import tifffile
+from fabio import fabioformats
 
 from streamer.config import Config
 from streamer.frames.events import Frame, Gap, Series, SeriesEnd
@@ -211,6 +212,16 @@ def _edf() -> list[bytes]:
     return _written(".edf", lambda path: write_edf(path, STACK[:2], [say, say]))
 
 
+def _fabio() -> list[bytes]:
+    """Return a file of each format that fabio writes and that is read by nothing else here."""
+    made = []
+    for name in ("dtrek", "oxd", "bruker100", "esperanto"):
+        kind = fabioformats.get_class_by_name(f"{name}image")
+        image = kind(data=STACK[0].astype("<i4"))
+        made += _written(".img", image.write)
+    return made
+
+
 FILES: dict[str, tuple[str, Callable[[], list[bytes]]]] = {
     "npy": (".npy", _npy),
     "npz": (".npz", _npz),
@@ -218,6 +229,7 @@ FILES: dict[str, tuple[str, Callable[[], list[bytes]]]] = {
     "ge": (".ge3", lambda: _written(".ge3", lambda path: write_ge(path, STACK))),
     "edf": (".edf", _edf),
     "cbf": (".cbf", lambda: _written(".cbf", lambda path: write_cbf(path, STACK[0].astype("i4")))),
+    "fabio": (".img", _fabio),
     "hdf5": (".h5", _hdf5),
 }
 """Suffix and examples of each format."""

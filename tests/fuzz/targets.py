@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import tempfile
 import warnings
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -115,12 +117,22 @@ def _stream(make: Callable[[], Dialect]) -> Callable[[Messages], None]:
     return run
 
 
+@cache
+def _folder() -> tempfile.TemporaryDirectory[str]:
+    """Return where the files lie, in memory where that is possible."""
+    memory = Path("/dev/shm")
+    return tempfile.TemporaryDirectory(
+        prefix="fuzz-", dir=memory if os.access(memory, os.W_OK) else None
+    )
+
+
 def _file(suffix: str, read: Callable[[Path], None]) -> Callable[[bytes], None]:
     def run(data: bytes) -> None:
-        with tempfile.TemporaryDirectory(prefix="fuzz-") as folder, warnings.catch_warnings():
+        path = Path(_folder().name, f"a{suffix}")
+        path.unlink(missing_ok=True)  # not written over: somebody may have it mapped
+        path.write_bytes(data)
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            path = Path(folder) / f"a{suffix}"
-            path.write_bytes(data)
             try:
                 read(path)
             except UserError as error:

@@ -16,7 +16,7 @@ from tests.fuzz.mutate import damage, damage_messages
 from tests.fuzz.targets import TARGETS
 
 INPUTS = sorted((Path(__file__).parent / "inputs").iterdir())
-SLOW = {"hdf5": 60, "tiff": 60, "edf": 60, "config": 12, "cbf": 60}
+SLOW = {"hdf5": 60, "tiff": 60, "edf": 60, "config": 12, "cbf": 60, "fabio": 60}
 """Inputs of those that take longest; of all others there are more."""
 
 

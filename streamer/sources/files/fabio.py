@@ -8,6 +8,7 @@ import gzip
 import hashlib
 import io
 import logging
+import re
 import warnings
 from copy import copy
 from pathlib import Path
@@ -30,6 +31,8 @@ logging.getLogger("fabio").addHandler(logging.NullHandler())
 
 # What fabio reads as well, and what lies beside frames more often than it is one.
 _NO_FRAMES = (".xml", ".xsd", ".bin", ".msk", ".jpg", ".jpeg")
+
+_MOST_AXES = 32
 
 
 def fabio_reads(suffix: str) -> bool:
@@ -102,8 +105,10 @@ def open_fabio(path: Path, config: SourceConfig) -> RecordingReader:
     """
     try:
         import fabio
+        from fabio.edfimage import EdfFrame
     except ImportError:
         raise _no_fabio(path) from None
+    EdfFrame.get_data_rank = staticmethod(_edf_rank)
     reason = ""
     with warnings.catch_warnings():
         # fabio leaves the file open where it fails; it is closed before this block is left.
@@ -177,6 +182,23 @@ def _check_cbf(data: bytes) -> None:
     section = data.find(b"--CIF-BINARY-FORMAT-SECTION--")
     if section < 0 or data.find(b"\x0c\x1a\x04\xd5", section) < 0:
         raise ValueError("truncated in its header")
+
+
+def _edf_rank(header: Any = None, capsHeader: Any = None) -> int:  # noqa: N803
+    """Return how many axes a frame of an EDF file has.
+
+    In fabio's own answer, which this stands for, a damaged ``Dim_2`` makes a thousand million axes.
+
+    Raises
+    ------
+    ValueError
+        They are more than an array can have.
+    """
+    names = {key.upper() for key in header or {}} | set(capsHeader or {})
+    axes = [name[4:] for name in names if re.fullmatch(r"DIM_[0-9]+", name)]
+    if any(len(axis) > 4 or int(axis) > _MOST_AXES for axis in axes):
+        raise ValueError(f"more than {_MOST_AXES} axes")
+    return max(map(int, axes), default=0)
 
 
 def _cbf_dtype(header: Any) -> np.dtype[Any]:

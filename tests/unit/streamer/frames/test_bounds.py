@@ -102,6 +102,11 @@ def test_what_is_no_number_above_0_is_not_known(value):
     assert positive(value) is None
 
 
+def test_a_number_above_0_can_be_sent():
+    assert positive(65535) == 65535
+    assert msgspec.msgpack.encode(positive(10**30)) == msgspec.msgpack.encode(1e30)
+
+
 @pytest.mark.parametrize("value", [None, -1, 1 << 63, 1e300, float("inf"), float("nan")])
 def test_what_is_no_time_is_not_known(value):
     assert unix_ns(value) is None
