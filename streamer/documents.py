@@ -1,15 +1,49 @@
-"""YAML that people write: read without trust in what it says."""
+"""What people hand in: opened and read without trust in what it is and says."""
 
 from __future__ import annotations
 
-from typing import Any
+import errno
+import io
+import os
+import stat
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import yaml
 
-__all__ = ["parse_yaml"]
+__all__ = ["open_regular", "parse_yaml", "read_regular"]
 
 _DEEPEST = 16
 _MOST_VALUES = 100_000
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file for reading; where a pipe or a device has its name, nobody waits for it.
+
+    Raises
+    ------
+    OSError
+        It is no file, or cannot be opened.
+    """
+    file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "it is a pipe or a device, not a file", str(path))
+    return file
+
+
+def read_regular(path: Path) -> str:
+    """Return the text of a file, which is in UTF-8.
+
+    Raises
+    ------
+    OSError
+        It is no file, or cannot be read.
+    UnicodeDecodeError
+        It is not a text.
+    """
+    with io.TextIOWrapper(open_regular(path), encoding="utf-8") as file:
+        return file.read()
 
 
 def parse_yaml(text: str) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from streamer.cell.base import Floats, Readings
+from streamer.documents import open_regular
 from streamer.errors import UserError, as_line
 
 __all__ = ["MprSource"]
@@ -61,7 +62,7 @@ class MprSource:
         if (stat.st_size, stat.st_mtime_ns) == self._seen:
             return Readings.empty()
         try:
-            with self._path.open("rb") as opened:
+            with open_regular(self._path) as opened:
                 file = self._reader(opened)
             data = file.data
             readings = _readings(file.timestamp, data[self._n_given :])

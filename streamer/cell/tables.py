@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from streamer.cell.base import Readings
+from streamer.documents import open_regular
 from streamer.errors import UserError, as_line
 
 __all__ = ["TableSource"]
@@ -36,6 +37,9 @@ _UNITS = {
 _BIOLOGIC = "EC-Lab ASCII FILE"
 _UNIX_FROM_S = 3e8
 """Seconds from here on count from 1970, below from the start of the measurement."""
+_MOST_BYTES = 1 << 26
+"""That are read at once; what is left is read at the next look."""
+_LONGEST_LINE = 1 << 20
 _LATEST_S = 4e9
 """No reading is from later, seconds from 1970: it is in the year 2096."""
 
@@ -131,11 +135,13 @@ class TableSource:
 
     def _lines(self) -> list[str]:
         """Return the complete lines that are new; the last one may be half written."""
-        with self._path.open("rb") as file:
+        with open_regular(self._path) as file:
             file.seek(self._n_read)
-            new = file.read()
+            new = file.read(_MOST_BYTES)
         self._n_read += len(new)
         *lines, self._rest = (self._rest + new).split(b"\n")
+        if len(self._rest) > _LONGEST_LINE:
+            self._rest = self._rest[:_LONGEST_LINE]  # it cannot be read, and is not kept to the end
         return [line.decode("utf-8-sig", "replace").rstrip("\r") for line in lines]
 
     def _skip_biologic(self, lines: Sequence[str]) -> int:
@@ -180,7 +186,10 @@ class TableSource:
                 f"the times in {self._path} count from the start of the measurement: set cell.start"
                 " to when that was, such as 2026-11-22T09:30:00+01:00"
             )
-        return self._start_ns + round(seconds * 1e9)
+        time_ns = self._start_ns + round(seconds * 1e9)
+        if not abs(time_ns) < _LATEST_S * 1e9:
+            raise ValueError(f"no time of a reading in seconds from the start: {text}")
+        return time_ns
 
     def _number(self, text: str) -> float:
         return float(text.replace(",", ".") if self._decimal == "," else text)

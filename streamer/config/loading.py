@@ -20,7 +20,7 @@ from streamer.config.running import (
 )
 from streamer.config.section import Section
 from streamer.config.source import CellConfig, GeometryConfig, SimulateConfig, SourceConfig
-from streamer.documents import parse_yaml
+from streamer.documents import parse_yaml, read_regular
 from streamer.errors import UserError, misfit
 
 __all__ = ["Config", "load_config"]
@@ -101,7 +101,7 @@ def load_config(
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_regular(path)
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not a text file"
         raise UserError(f"cannot read the configuration {path}: {reason}") from None

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from streamer.documents import read_regular
 from streamer.errors import UserError
 
 __all__ = ["read_poni"]
@@ -25,7 +26,7 @@ def read_poni(path: Path) -> dict[str, Any]:
         It cannot be read, is incomplete, or of a detector that is not flat.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_regular(path).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not a text file"
         raise UserError(f"cannot read {path}: {reason}") from None

@@ -18,6 +18,9 @@ __all__ = ["Files", "natural_order", "without_holes"]
 _NUMBERED = re.compile(r"(.*?)(\d+)(\D*)")
 """What is before the last number of a name, the number, and what is behind."""
 
+_MOST_HOLES = 100_000
+"""Files that may yet come between those that are there."""
+
 
 class Files(RecordingReader):
     """The frames of files, in the order given.
@@ -158,6 +161,11 @@ def without_holes(paths: Sequence[Path]) -> list[Path]:
             f" alone, {paths[0].name} and {paths[-1].name} do not"
         )
     found = {int(part[2]): path for path, part in zip(paths, parts, strict=True) if part}
+    if max(found) - min(found) - len(found) > _MOST_HOLES:
+        raise UserError(
+            f"{paths[0].parent} cannot be followed: its {len(found)} files have numbers from"
+            f" {min(found)} to {max(found)}, move away those that do not belong to the others"
+        )
     head, width, tail = parts[0][1], len(parts[0][2]), parts[0][3] + paths[0].suffix
     return [
         found.get(number) or paths[0].with_name(f"{head}{number:0{width}d}{tail}")

@@ -9,6 +9,7 @@ from pathlib import Path
 import h5py
 
 from streamer.config import SourceConfig
+from streamer.documents import open_regular
 from streamer.errors import UserError
 from streamer.plugins import Plugins
 from streamer.sources.files.arrays import open_npy, open_npz
@@ -199,7 +200,7 @@ def _kind(path: Path) -> str:
     Where others read files of such a name, that decides.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             start = file.read(16)
     except FileNotFoundError:
         raise UserError(f"{path} does not exist") from None

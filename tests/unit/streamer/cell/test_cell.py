@@ -324,3 +324,25 @@ def test_readings_of_a_pv_outlive_the_launcher_that_took_them(tmp_path, monkeypa
     begin = 10**18 - 2 * 10**9
     assert table["time_ns"].to_pylist() == [begin, begin + 5]
     assert table["voltage_v"].to_pylist() == [3.5, 3.5]
+
+
+@pytest.mark.parametrize("start", [253_402_300_799, -62_135_596_800])
+def test_a_start_in_the_year_9999_makes_no_time_that_no_table_holds(tmp_path, start):
+    path = tmp_path / "cell.csv"
+    path.write_text("time,voltage\n1,3.9\n1767261602,3.8\n", encoding="utf-8")
+    source = TableSource(path, start=start * 10**9)
+    assert source.poll().voltage_v.tolist() == [3.8]
+    assert source.n_unreadable == 1
+
+
+def test_a_line_without_end_takes_no_memory_without_end(tmp_path, monkeypatch):
+    monkeypatch.setattr("streamer.cell.tables._LONGEST_LINE", 100)
+    monkeypatch.setattr("streamer.cell.tables._MOST_BYTES", 64)
+    path = tmp_path / "cell.csv"
+    path.write_text(f"time,voltage\n1767261602,{'9' * 1000}\n1767261603,3.8\n", encoding="utf-8")
+    source = TableSource(path)
+    voltages = []
+    for _ in range(20):
+        voltages += source.poll().voltage_v.tolist()
+        assert len(source._rest) <= 100
+    assert voltages[-1] == 3.8

@@ -314,6 +314,13 @@ def test_what_cannot_be_done_while_following(tmp_path, config, says):
         follow(tmp_path / "run.npy", **config)
 
 
+def test_a_number_that_is_no_number_of_a_frame_makes_no_files_without_end(tmp_path):
+    for name in ("a_0001", "a_0002", "a_20261128103000000"):
+        np.save(tmp_path / name, frames(1)[0])
+    with pytest.raises(UserError, match=r"3 files have numbers from 1 to 20261128103000000"):
+        take(follow(tmp_path, idle_s=0.1))
+
+
 def test_what_is_not_there_cannot_be_followed(tmp_path):
     with pytest.raises(UserError, match="does not exist"):
         follow(tmp_path / "run_master.h5")
