@@ -107,6 +107,9 @@ class OpenSeries:
         opened = [] if opening is None else [opening.series]
         if self._accounts.open != opened:
             self._end_open(_AGAIN)
+        for name, account in accounts.items():
+            if name not in self._accounts.open:
+                self._state_file.end(name, account)
         # What of others was in hand when the node died, the sink may know nothing of.
         for name in list(accounts)[-self._delivery.window.most_frames :]:
             if name not in waited and name not in opened:
@@ -120,7 +123,8 @@ class OpenSeries:
         opening = source.opening if isinstance(source, Resumable) else None
         if opening is not None and opening.series not in self._accounts.open:
             opening = None
-        self._state_file.leave(IngestState(self._accounts.by_name, opening, source.exhausted))
+        accounts = {name: self._accounts.by_name[name] for name in self._accounts.open}
+        self._state_file.leave(IngestState(accounts, opening, source.exhausted))
 
     def clear(self) -> None:
         """Nobody follows."""
@@ -136,6 +140,8 @@ class OpenSeries:
 
     def _end(self, series: str, reason: str) -> None:
         self._accounts.close(series)
+        if self._source.live:
+            self._state_file.end(series, self._accounts.by_name[series])
         self._tell_end(series, reason)
 
     def _tell_end(self, series: str, reason: str) -> None:

@@ -66,7 +66,7 @@ class SeriesAssembler:
         self._heard_s = clock()
         self.n_opened = 0
         """Series that were opened."""
-        self._names: set[str] = set()
+        self._names: dict[str, int] = {}  # and how many series were to have them
         self._adopted: str | None = None
         self._n_ended = 0
 
@@ -101,7 +101,7 @@ class SeriesAssembler:
             The one that is opened next was open there: what came of it before is known, and its
             name stays.
         """
-        self._names = set(names)
+        self._names = dict.fromkeys(names, 1)
         self._adopted = name
 
     def hear(self) -> None:
@@ -271,11 +271,12 @@ class SeriesAssembler:
 
     def _name(self, stem: str) -> str:
         """Name a series; a detector that was restarted counts from the start again."""
-        name, again = stem, 1
+        name, again = stem, self._names.get(stem, 0)
         while name in self._names:
             again += 1
             name = f"{stem}_{again}"
-        self._names.add(name)
+        self._names[stem] = max(again, 1)
+        self._names.setdefault(name, 1)
         return name
 
 

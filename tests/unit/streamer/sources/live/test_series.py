@@ -57,3 +57,28 @@ def test_only_the_next_series_is_adopted():
     assembler.start(Series(name="run_3"), "third")
     names = [event.name for event in assembler.pending if isinstance(event, Series)]
     assert names == ["run_2", "run_2_2", "run_3"]
+
+
+def names_of(assembler, *stems):
+    for number, stem in enumerate(stems):
+        assembler.start(Series(name=stem), number)
+    return [event.name for event in assembler.pending if isinstance(event, Series)]
+
+
+def test_series_of_one_name_are_told_apart():
+    assembler = SeriesAssembler(SourceConfig(series=0))
+    assert names_of(assembler, "a", "a_2", "a", "a", "a_2") == ["a", "a_2", "a_3", "a_4", "a_2_2"]
+
+
+def test_a_name_that_many_series_had_is_found_as_fast_as_the_first():
+    class Names(dict):
+        n_looked_up = 0
+
+        def __contains__(self, name):
+            Names.n_looked_up += 1
+            return super().__contains__(name)
+
+    assembler = SeriesAssembler(SourceConfig(series=0))
+    assembler._names = Names()
+    assert len(set(names_of(assembler, *["a"] * 500))) == 500
+    assert Names.n_looked_up < 2000
