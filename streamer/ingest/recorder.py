@@ -34,6 +34,9 @@ _FILTERS: dict[str, Mapping[str, Any]] = {
 }
 _TIMES_CHUNK = 1024
 _FLUSH_S = 1.0
+_PAUSE_S = 1.0
+"""From one attempt to make a file to the next."""
+_MOST_REASONS = 20
 _FARTHEST_JUMP = 10_000_000
 _HORIZON = 64
 """So far behind a frame that seems to be too far from the others another one confirms it."""
@@ -95,7 +98,8 @@ class Recorder:
     ``/entry/instrument/detector/detectorSpecific/stream_header``, as JSON.
 
     A disk that is full does not stop the stream: frames that cannot be written are counted in
-    ``counters["not recorded"]``.
+    ``counters["not recorded"]``, why is logged once, and a file that could not be made is tried
+    again.
 
     Parameters
     ----------
@@ -111,7 +115,11 @@ class Recorder:
         self.n_bytes = 0
         """Coded pixels written so far."""
         self._path = path
+        self._number = 1  # of the next file
         self._file: _SeriesFile | None = None
+        self._unopened: Series | None = None
+        self._again_s = 0.0
+        self._said: set[str] = set()
 
     def take(self, events: Sequence[Event]) -> None:
         """Write events, in the order in which they came."""
@@ -121,7 +129,7 @@ class Recorder:
             except Exception as error:  # of any type, as h5py lets through
                 if isinstance(event, Frame):
                     self.counters["not recorded"] += 1
-                logger.error("cannot record %s: %s", type(event).__name__, error)
+                self._say(f"cannot record {type(event).__name__}: {error}")
 
     def close(self) -> None:
         """Bring the open file to its end."""
@@ -129,11 +137,11 @@ class Recorder:
 
     def _write(self, event: Event) -> None:
         if isinstance(event, Series):
+            self._unopened, self._again_s = event, 0.0
             self._close("new series")
-            path = self._free_path()
-            self._file = _SeriesFile(path, event)
-            self.files.append(path)
-        elif self._file is None:
+        if self._unopened is not None and time.monotonic() >= self._again_s:
+            self._open(self._unopened)
+        if self._file is None:
             if isinstance(event, Frame):
                 raise ValueError("its series could not be opened")
         elif isinstance(event, Frame):
@@ -142,6 +150,19 @@ class Recorder:
         elif isinstance(event, SeriesEnd):
             self._close(event.reason)
 
+    def _open(self, series: Series) -> None:
+        self._again_s = time.monotonic() + _PAUSE_S
+        path = self._free_path()
+        self._file = _SeriesFile(path, series)
+        self.files.append(path)
+        self._unopened = None
+
+    def _say(self, what: str) -> None:
+        """Log what is so from now on, once."""
+        if what not in self._said and len(self._said) < _MOST_REASONS:
+            self._said.add(what)
+            logger.error("%s", what)
+
     def _close(self, reason: str) -> None:
         file, self._file = self._file, None
         if file is not None:
@@ -149,12 +170,13 @@ class Recorder:
 
     def _free_path(self) -> Path:
         """Name the next file; none is ever overwritten."""
-        path, again = self._path, 1
-        start, end = around_number(path)
-        while path.exists():
-            again += 1
-            path = self._path.with_name(f"{start}_{again}{end}")
-        return path
+        start, end = around_number(self._path)
+        while True:
+            behind = f"_{self._number}" if self._number > 1 else ""
+            path = self._path.with_name(f"{start}{behind}{end}")
+            if not path.exists():
+                return path
+            self._number += 1
 
 
 class _SeriesFile:

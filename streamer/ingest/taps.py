@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 import zmq
@@ -79,13 +80,7 @@ class TeeSource:
         """Return at most `limit` events that are there now."""
         events = self._source.read(limit)
         for tap in self._taps:
-            try:
-                tap.take(events)
-            except Exception as error:  # of any type: the frames are worth more
-                reason = f"{type(tap).__name__}: {as_line(str(error)) or type(error).__name__}"
-                if reason not in self._said and len(self._said) < _MOST_REASONS:
-                    self._said.add(reason)
-                    logger.warning("frames are not shown to all: %s", reason, exc_info=True)
+            self._attempt(tap, partial(tap.take, events))
         return events
 
     @property
@@ -102,4 +97,13 @@ class TeeSource:
         """Close the source and the taps."""
         self._source.close()
         for tap in self._taps:
-            tap.close()
+            self._attempt(tap, tap.close)
+
+    def _attempt(self, tap: Tap, do: Callable[[], None]) -> None:
+        try:
+            do()
+        except Exception as error:  # of any type: the frames are worth more
+            reason = f"{type(tap).__name__}: {as_line(str(error)) or type(error).__name__}"
+            if reason not in self._said and len(self._said) < _MOST_REASONS:
+                self._said.add(reason)
+                logger.warning("frames are not shown to all: %s", reason, exc_info=True)

@@ -1,6 +1,7 @@
 """Recording of a stream, and replay of what was recorded."""
 
 import contextlib
+from pathlib import Path
 
 import h5py
 import hdf5plugin
@@ -252,3 +253,33 @@ def test_whatever_a_stream_says_its_frames_are_recorded(tmp_path):
     assert recorder.counters == {"not recorded": 0}
     with h5py.File(tmp_path / "a.h5") as file:
         assert file["/entry/instrument/detector/description"].asstr()[()] == "a\ufffdb"
+
+
+def test_a_file_that_cannot_be_made_is_tried_again_and_said_once(tmp_path, monkeypatch, caplog):
+    clock = [100.0]
+    monkeypatch.setattr("streamer.ingest.recorder.time.monotonic", lambda: clock[0])
+    folder = tmp_path / "away"
+    recorder = Recorder(folder / "a.h5")
+    recorder.take([series(), *(frame(number) for number in range(50))])
+    assert recorder.counters == {"not recorded": 50}
+    assert len(caplog.records) <= 3
+    folder.mkdir()
+    clock[0] += 10.0
+    recorder.take([frame(50), frame(51)])
+    recorder.close()
+    assert recorder.files == [folder / "a.h5"]
+    with h5py.File(folder / "a.h5") as file:
+        assert file["/entry/data/data"].shape[0] == 52
+        np.testing.assert_array_equal(file["/entry/data/data"][51], picture(51))
+
+
+def test_the_name_of_the_next_file_is_not_looked_for_from_the_first_on(tmp_path, monkeypatch):
+    looked = []
+    exists = Path.exists
+    monkeypatch.setattr(Path, "exists", lambda path: looked.append(path) or exists(path))
+    recorder = Recorder(tmp_path / "a.h5")
+    for number in range(20):
+        recorder.take([series(name=str(number)), SeriesEnd(series=str(number))])
+    recorder.close()
+    assert [path.name for path in recorder.files[:3]] == ["a.h5", "a_2.h5", "a_3.h5"]
+    assert len(looked) <= 40

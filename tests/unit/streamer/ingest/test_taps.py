@@ -18,6 +18,11 @@ class Seeing:
             raise self.error
         self.seen += events
 
+    def close(self):
+        if self.error is not None:
+            raise self.error
+        self.closed = True
+
 
 @pytest.mark.parametrize("error", [OSError("disk"), OverflowError(), RecursionError()])
 def test_nothing_that_a_tap_raises_stops_the_source(caplog, error):
@@ -26,3 +31,10 @@ def test_nothing_that_a_tap_raises_stops_the_source(caplog, error):
     tee = TeeSource(source, [Seeing(error), seeing])
     assert tee.read(1) + tee.read(1) == ["event"] * 2 == seeing.seen
     assert len(caplog.records) == 1
+
+
+def test_nothing_that_a_tap_raises_keeps_the_others_open():
+    source = SimpleNamespace(uri="a", live=True, close=lambda: None)
+    seeing = Seeing()
+    TeeSource(source, [Seeing(OSError("disk")), seeing]).close()
+    assert seeing.closed
