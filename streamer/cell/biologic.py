@@ -2,94 +2,89 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from streamer.cell.base import Floats, Readings
+from streamer.cell.base import UNKNOWN, Account, Floats, Readings
+from streamer.cell.binary import Load
+from streamer.cell.zone import Zone
+from streamer.config import CellConfig
 from streamer.documents import open_regular
-from streamer.errors import UserError, as_line
+from streamer.errors import UserError
 
-__all__ = ["MprSource"]
+__all__ = ["mpr_loader"]
 
-_FIELDS = {
-    "voltage": {"Ewe/V": 1.0, "<Ewe>/V": 1.0, "Ecell/V": 1.0},
-    "current": {"I/mA": 1e-3, "<I>/mA": 1e-3, "I/A": 1.0, "control/mA": 1e-3},
+_FIELDS: Mapping[str, Mapping[str, float]] = {
+    "voltage": {"Ecell/V": 1.0, "Ewe-Ece/V": 1.0, "Ewe/V": 1.0, "<Ewe>/V": 1.0},
+    "current": {"I/mA": 1e-3, "<I>/mA": 1e-3, "I/A": 1.0, "<I>/A": 1.0},
     "capacity": {"(Q-Qo)/mA.h": 1e-3, "(Q-Qo)/C": 1 / 3600, "Q charge/discharge/mA.h": 1e-3},
 }
+"""By name: what to multiply by to get V, A, Ah."""
+_REST_MODE = 3
 
 
-class MprSource:
-    """Reads an ``.mpr`` file, again whenever it has changed.
-
-    Parameters
-    ----------
-    path
-        The file.
+def mpr_loader(config: CellConfig, path: Path) -> Load:
+    """Return what reads ``.mpr`` files.
 
     Raises
     ------
     UserError
-        The package galvani is not installed, or the file is not what it says.
+        The package galvani is not installed.
     """
+    try:
+        from galvani import BioLogic
+    except ImportError:
+        raise UserError(
+            f"{path}: to read .mpr files install galvani (pip install 'braggstream[cell]'), or"
+            " export the measurement as .mpt"
+        ) from None
 
-    def __init__(self, path: Path) -> None:
-        try:
-            from galvani import BioLogic
-        except ImportError:
-            raise UserError(
-                f"{path}: to read .mpr files install galvani (pip install 'braggstream[biologic]'),"
-                " or export the measurement as .mpt"
-            ) from None
-        self._reader: Any = BioLogic.MPRfile
-        self._path = path
-        self._seen: tuple[int, int] | None = None
-        self._n_given = 0
-        self._first: Readings | None = None
-        try:
-            self._first = self.poll()
-        except (OSError, ValueError) as error:
-            raise UserError(f"cannot read the cell file {path}: {error}") from None
+    def load(path: Path) -> tuple[Readings, Account]:
+        with open_regular(path) as opened:
+            file: Any = BioLogic.MPRfile(opened)
+        return _readings(file, config, path)
 
-    def poll(self) -> Readings:
-        """Return the readings that were added since the last call."""
-        first, self._first = self._first, None
-        if first is not None:
-            return first
-        stat = self._path.stat()
-        if (stat.st_size, stat.st_mtime_ns) == self._seen:
-            return Readings.empty()
-        try:
-            with open_regular(self._path) as opened:
-                file = self._reader(opened)
-            data = file.data
-            readings = _readings(file.timestamp, data[self._n_given :])
-        except Exception as error:  # of any type: galvani trusts what a half-written file says
-            why = as_line(str(error)) or type(error).__name__
-            raise ValueError(f"not a BioLogic file that can be read: {why}") from None
-        self._seen = (stat.st_size, stat.st_mtime_ns)
-        self._n_given = len(data)
-        return readings
-
-    def close(self) -> None:
-        """Nothing is held open."""
+    return load
 
 
-def _readings(started: datetime, new: Any) -> Readings:
-    # The date in the file is that of the instrument's computer, whose zone it does not say.
-    start_ns = round(started.astimezone().timestamp() * 1e6) * 1000
-    return Readings(
-        start_ns + np.rint(new["time/s"] * 1e9).astype(np.int64),
-        _column(new, "voltage"),
-        _column(new, "current"),
-        _column(new, "capacity"),
+def _readings(file: Any, config: CellConfig, path: Path) -> tuple[Readings, Account]:
+    data, zone = file.data, Zone(config.timezone)
+    start = config.start or getattr(file, "timestamp", None)
+    if start is None:  # what follows the data names the time, and is written last
+        raise UserError(
+            f"the times in {path} count from a start that it does not name yet: set cell.start to"
+            " when that was, such as 2026-11-22T09:30:00+01:00"
+        )
+    seconds = np.asarray(data["time/s"], np.float64)
+    if not np.isfinite(seconds).all() or np.abs(seconds).max(initial=0.0) > 3e8:
+        raise ValueError("its times are none")
+    voltage, voltage_name = _column(data, "voltage")
+    current, current_name = _column(data, "current")
+    capacity, capacity_name = _column(data, "capacity")
+    if not voltage_name:
+        raise ValueError(f"it has no voltage among {', '.join(data.dtype.names)}")
+    state = np.full(len(data), UNKNOWN, np.int8)
+    if "mode" in getattr(file, "flags_dict", {}):
+        state[np.asarray(file.get_flag("mode")) == _REST_MODE] = 0
+    names = {"time": "time/s", "voltage": voltage_name, "current": current_name,
+             "capacity": capacity_name, "state": "mode"}  # fmt: skip
+    readings = Readings(
+        zone.ns(start) + np.rint(seconds * 1e9).astype(np.int64), voltage, current, capacity, state
+    )
+    return readings, Account(
+        str(path),
+        {quantity: name for quantity, name in names.items() if name},
+        f"counted from {start.isoformat(sep=' ', timespec='seconds')}, as "
+        + ("cell.start says" if config.start else "the file says"),
+        zone.words if zone.was_needed else "",
     )
 
 
-def _column(data: Any, quantity: str) -> Floats:
+def _column(data: Any, quantity: str) -> tuple[Floats, str]:
     for name, factor in _FIELDS[quantity].items():
         if name in data.dtype.names:
-            return np.asarray(data[name], np.float64) * factor
-    return np.full(len(data), np.nan)
+            return np.asarray(data[name], np.float64) * factor, name
+    return np.full(len(data), np.nan), ""

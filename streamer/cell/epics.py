@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from streamer.cell.base import Readings
+from streamer.cell.base import Account, Readings
 from streamer.errors import UserError
 
 __all__ = ["PvSource"]
 
 _CONNECT_S = 5.0
+_UNITS = {"voltage": "V", "current": "A", "capacity": "Ah"}
 
 
 class PvSource:
@@ -40,9 +41,12 @@ class PvSource:
             raise UserError(
                 f"{place}: to read process variables install p4p (pip install 'braggstream[pva]')"
             ) from None
+        self._place = place
         voltage = place.removeprefix("pva://")
         self._lock = threading.Lock()
         self._latest = {"current": math.nan, "capacity": math.nan}
+        self._n_read = 0
+        self._columns = {"voltage": voltage} | {q: names[q] for q in self._latest if q in names}
         self._rows: list[tuple[int, float, float, float]] = []
         self._context = Context("pva")
         try:
@@ -66,9 +70,16 @@ class PvSource:
             rows, self._rows = self._rows, []
         if not rows:
             return Readings.empty()
+        self._n_read += len(rows)
         values = np.array([row[1:] for row in rows])
         times = np.array([row[0] for row in rows], np.int64)
         return Readings(times, values[:, 0], values[:, 1], values[:, 2])
+
+    def accounts(self) -> list[Account]:
+        """Return what is taken."""
+        columns = {q: f"{name} (taken as {_UNITS[q]})" for q, name in self._columns.items()}
+        times = "of the process variables"
+        return [Account(self._place, columns, times, n_read=self._n_read)]
 
     def close(self) -> None:
         """Disconnect."""

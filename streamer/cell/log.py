@@ -5,17 +5,22 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from streamer.cell.base import CellSource, Readings
-from streamer.cell.cycles import KINDS, half_cycles
+from streamer.cell.binary import BinarySource
+from streamer.cell.cycles import KINDS, half_cycles, kinds_from
+from streamer.cell.several import SeveralFiles, is_pattern
 from streamer.cell.tables import TableSource
+from streamer.cell.told import as_record
+from streamer.cell.zone import Zone
 from streamer.config import CellConfig
-from streamer.errors import UserError
+from streamer.errors import UserError, as_line
 from streamer.results.folder import RunFolder
 from streamer.results.schema import CELL
 
@@ -24,6 +29,15 @@ __all__ = ["CellLog", "open_cell"]
 logger = logging.getLogger(__name__)
 
 _WRITE_S = 2.0
+_MOST_SAID = 100
+"""Different things that are logged of what could not be done."""
+_NOT_READ = {
+    ".res": "export the test as CSV from MITS Pro, or have mdb-export of mdbtools write one",
+    ".mdb": "have mdb-export of mdbtools write a CSV file",
+    ".xls": "save the sheet with the records as CSV",
+    ".xlsx": "save the sheet with the records as CSV",
+    ".mps": "name the .mpt or .mpr files of the experiment",
+}
 
 
 def open_cell(config: CellConfig) -> CellSource:
@@ -39,13 +53,25 @@ def open_cell(config: CellConfig) -> CellSource:
         from streamer.cell.epics import PvSource
 
         return PvSource(place, config.columns)
-    path = Path(place)
-    start = None if config.start is None else _nanoseconds(config.start)
-    if path.suffix.lower() == ".mpr":
-        from streamer.cell.biologic import MprSource
+    Zone(config.timezone)
+    if is_pattern(place):
+        return SeveralFiles(place, partial(_open_file, config=config))
+    return _open_file(Path(place), config)
 
-        return MprSource(path)
-    return TableSource(path, config.columns, start)
+
+def _open_file(path: Path, config: CellConfig) -> CellSource:
+    suffix = path.suffix.lower()
+    if suffix in _NOT_READ:
+        raise UserError(f"{path}: {suffix} files are not read: {_NOT_READ[suffix]}")
+    if suffix == ".mpr":
+        from streamer.cell.biologic import mpr_loader
+
+        return BinarySource(path, mpr_loader(config, path))
+    if suffix in (".nda", ".ndax"):
+        from streamer.cell.neware import nda_loader
+
+        return BinarySource(path, nda_loader(config, path))
+    return TableSource(path, config)
 
 
 class CellLog:
@@ -82,7 +108,8 @@ class CellLog:
         self._n_written = len(self._readings)
         self._next_s = clock()
         self._trouble: dict[str, str] = {}
-        """What was last said of what could not be done."""
+        """Why what cannot be done cannot be."""
+        self._said: set[tuple[str, str]] = set()
         try:
             self._take()
         except UserError:
@@ -106,6 +133,18 @@ class CellLog:
         self._folder.write_cell(_table(self._readings, self._offset_ns))
         self._n_written = len(self._readings)
 
+    def record(self) -> dict[str, Any]:
+        """Return what was taken, for ``run.json``; see `streamer.cell.told`."""
+        record = as_record(self._source.accounts(), self._readings)
+        return record | {"troubles": dict(self._trouble), "lost": self.lost()}
+
+    def lost(self) -> str:
+        """Return what could not be read, in words; empty where all could."""
+        n_unread = sum(account.n_unread for account in self._source.accounts())
+        words = [f"{n_unread:,} rows of the cell's file not read"] if n_unread else []
+        words += [f"the cell cannot be {what}: {why}" for what, why in self._trouble.items()]
+        return ", ".join(words)
+
     def close(self) -> None:
         """Take and write the last readings. Raises nothing."""
         self._attempt("read", self._take)
@@ -113,20 +152,22 @@ class CellLog:
         self._attempt("closed", self._source.close)
 
     def _take(self) -> None:
-        new = self._source.poll()
+        new = self._source.poll().without(self._readings)
         if len(new):
             self._readings = self._readings.then(new)
 
     def _attempt(self, what: str, do: Callable[[], None]) -> None:
         try:
             do()
+            self._trouble.pop(what, None)
         except Exception as error:  # of any type: what is read was written by others
             self._note(what, error)
 
     def _note(self, what: str, error: Exception) -> None:
-        reason = str(error) or type(error).__name__
-        if reason != self._trouble.get(what):
+        reason = as_line(str(error)) or type(error).__name__
+        if (what, reason) not in self._said and len(self._said) < _MOST_SAID:
             logger.warning("the cell channel cannot be %s: %s", what, reason)
+            self._said.add((what, reason))
         self._trouble[what] = reason
 
 
@@ -143,6 +184,7 @@ def _table(readings: Readings, offset_ns: int) -> pa.Table:
         readings.voltage_v[order],
         readings.current_a[order],
         readings.capacity_ah[order],
+        readings.states[order],
     )
     number, sign = half_cycles(readings)
     return pa.table(
@@ -153,10 +195,7 @@ def _table(readings: Readings, offset_ns: int) -> pa.Table:
             "capacity_ah": readings.capacity_ah,
             "half_cycle": number,
             "kind": [KINDS[one] for one in sign.tolist()],
+            "kind_from": kinds_from(readings),
         },
         schema=CELL,
     )
-
-
-def _nanoseconds(date: datetime) -> int:
-    return round(date.replace(tzinfo=date.tzinfo or UTC).timestamp() * 1e6) * 1000

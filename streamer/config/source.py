@@ -85,17 +85,24 @@ class CellConfig(Section):
     """The cell cycler's channel beside the frames."""
 
     file: str | None = None
-    """CSV, BioLogic `.mpt` or `.mpr` file, read as it grows; or `pva://NAME` of a voltage's process
-    variable."""
+    """A cycler's file, read as it grows, or a pattern such as `cycling_*.mpt` of the files of one
+    cell; or `pva://NAME` of a voltage's process variable."""
     offset_s: float = 0.0
     """Seconds to add to the cycler's clock to get that of the frames."""
     start: datetime | None = None
-    """When the measurement began, for a file whose times count from there."""
-    columns: dict[Literal["time", "voltage", "current", "capacity"], str] = Field(
+    """When the measurement began, for a file whose times count from there and which does not say
+    it."""
+    timezone: str | None = None
+    """Zone of times that name none, such as `Europe/Berlin` or `+01:00`; by default that of this
+    machine."""
+    date_form: Literal["ymd", "dmy", "mdy"] | None = None
+    """Order of year, month and day, for a file whose dates leave it open."""
+    columns: dict[Literal["time", "voltage", "current", "capacity", "state"], str] = Field(
         default_factory=dict
     )
     """Names of the file's columns, or of process variables, where they do not speak for
-    themselves."""
+    themselves; `state` is where the cycler tells charge, discharge and rest. A unit in brackets
+    behind a name, as in `I_cell [mA]`, is that of a column which names none."""
 
 
 class SimulateConfig(Section):

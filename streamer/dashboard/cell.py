@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from streamer.cell.cycles import GUESS
 from streamer.dashboard.messages import encode
 
 __all__ = ["cell_message"]
@@ -42,7 +43,7 @@ def cell_message(
         return np.where(inside, numbers[np.maximum(place, 0)], np.nan)
 
     halves = readings["half_cycle"].to_numpy()
-    kinds = readings["kind"].to_pylist()
+    kinds, sources = readings["kind"].to_pylist(), readings["kind_from"].to_pylist()
     cuts = np.flatnonzero(np.diff(halves)) + 1 if len(halves) else np.empty(0, np.int64)
     bounds = [0, *cuts.tolist(), len(halves)] if len(halves) else []
     half_cycles = []
@@ -55,6 +56,7 @@ def cell_message(
             {
                 "number": int(halves[start]),
                 "kind": kinds[start],
+                "guess": sources[start] == GUESS,
                 "start": float(ends[0] * 1e-9),
                 "stop": float(ends[1] * 1e-9),
                 "start_frame": frames[0],

@@ -44,9 +44,9 @@ starts in the run. With one series both are the same.
     the first `keep`, and behind these `add` new ones. Arrays: x (f8; Unix seconds or run frame), y,
     sigma (f4; NaN where not known), the new points of all lines, one line after the other.
 ``cell``
-    half_cycles [{number, kind, start, stop, start_frame, stop_frame}] (Unix seconds; run frames,
-    null when not known). Arrays: time (f8, Unix seconds), frame (f8, run frame), voltage, current
-    (f4).
+    half_cycles [{number, kind, guess, start, stop, start_frame, stop_frame}] (guess: told by the
+    voltage alone; Unix seconds; run frames, null when not known). Arrays: time (f8, Unix seconds),
+    frame (f8, run frame), voltage, current (f4).
 ``patch``
     series, frame, track, row, col, origin [row, col] of the first pixel, placed [row, col], sigma
     [row, col], fit {row, col, row_sigma, col_sigma} or null, fitted (false: sent again when it is

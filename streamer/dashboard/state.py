@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import deque
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,9 @@ class RunState:
             "disagreement_px": counted.get("disagreement_px"),
             "elapsed_s": counted.get("elapsed_s", 0.0),
             "stale_s": self.stale_s,
-            "lost": ", ".join(filter(None, (lost_words(frames, archive), waiting.get("late")))),
+            "lost": ", ".join(
+                filter(None, (lost_words(frames, archive), waiting.get("late"), _of_cell(counted)))
+            ),
         }
         if self.live:
             rate_in, rate_out = self._rates()
@@ -148,6 +151,12 @@ def lost_words(frames: dict[str, int], archive: Archive) -> str:
         where = f" ({'; '.join(places)})" if places else ""
         words.append(f"{count:,} {'frame' if count == 1 else 'frames'} {state}{where}")
     return ", ".join(words)
+
+
+def _of_cell(counted: Mapping[str, Any]) -> str:
+    """Say what of the cell's readings could not be read."""
+    cell = counted.get("cell", "")
+    return str(cell.get("lost", "")) if isinstance(cell, dict) else str(cell)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -177,6 +177,7 @@ def add_run(page: Page, material: Material) -> None:
     rows.append(("delivery", f"{sent}, {delivery['restarts']:,} restarts"))
     if delivery["ignored"]:
         rows.append(("not used", f"{delivery['ignored']} messages of the source"))
+    rows += _cell(summary.get("cell"))
     geometry = material.geometry
     if geometry is None:
         rows.append(("geometry", "not known: no angles, spacings and strains"))
@@ -203,6 +204,19 @@ def add_run(page: Page, material: Material) -> None:
         page.words(changed)
     else:
         page.note("None.")
+
+
+def _cell(cell: Mapping[str, Any] | None) -> Iterator[tuple[str, str]]:
+    """Say what was taken for the cell's readings."""
+    if cell is None:
+        return
+    for file in cell["files"]:
+        columns = "; ".join(f"{quantity} from {name}" for quantity, name in file["columns"].items())
+        zone = f", time zone {file['zone']}" if file["zone"] else ""
+        yield "cell", f"{file['file']}: {columns or 'not read'}; times {file['times']}{zone}"
+        why = f" (first: {file['why']})" if file["why"] else ""
+        yield "readings", f"{file['n_read']:,} read, {file['n_unread']:,} not read{why}"
+    yield "charge, discharge by", cell["kinds"]
 
 
 def _changes(

@@ -146,7 +146,7 @@ def _shade(panels: list[Axes], material: Material, clock: Clock) -> None:
             axes.axvspan(start, stop, color=HALF_CYCLES[one.kind], alpha=0.13, lw=0, zorder=0)
         if len(found) <= 12:
             panels[0].annotate(
-                f"{one.kind} {one.number}", (0.5 * (start + stop), 1.0),
+                f"{one.kind} {one.number}{'?' * one.is_guess}", (0.5 * (start + stop), 1.0),
                 xycoords=("data", "axes fraction"), xytext=(0, 3), textcoords="offset points",
                 ha="center", va="bottom", fontsize=8, color=INK, annotation_clip=False,
             )  # fmt: skip

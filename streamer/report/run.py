@@ -10,6 +10,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from streamer.cell.cycles import GUESS
 from streamer.config import Config
 from streamer.errors import UserError
 from streamer.report.agreement_figure import draw_agreement, measure_agreement
@@ -222,6 +223,11 @@ def _evenly(shots: Sequence[Shot]) -> list[Shot]:
 def _drift_caption(material: Material) -> str:
     kind = "Radial drift and strain" if material.geometry is not None else "Drift"
     shades = " Shaded: charge and discharge." if material.cell.num_rows else ""
+    if GUESS in material.cell["kind_from"].unique().to_pylist():
+        shades = (
+            " Shaded: charge and discharge, guessed by the slope of the voltage: the file of the"
+            " cell has no current."
+        )
     return (
         f"{kind} of the main tracks, each named beside its end. Bands: one standard error of each "
         f"observation, or of the mean of those that fall on one point.{shades} Counted from the "

@@ -194,6 +194,13 @@ TABLES: dict[str, Table] = {
             Column("capacity_ah", _FLOAT64, "Ah", "as the cycler counts it"),
             Column("half_cycle", _INT32, "", "charges and discharges counted from 0, -1 at rest"),
             Column("kind", _TEXT, "", "charge, discharge or rest"),
+            Column(
+                "kind_from",
+                _TEXT,
+                "",
+                "what tells the kind: cycler (its own state), current, or guess (by the slope of"
+                " the voltage, where nothing else is known)",
+            ),
         ),
     ),
 }

@@ -195,6 +195,8 @@ def _trouble(now: Snapshot) -> str:
         words.append(f"messages of the source not used: {delivery.ignored}")
     if now.waiting.late:
         words.append(now.waiting.late)
+    if now.cell:
+        words.append(now.cell)
     words += [f"{trouble} ({count:,} times)" for trouble, count in now.troubles.items()]
     return ", ".join(words)
 
@@ -236,7 +238,20 @@ def print_summary(console: Console, summary: dict[str, Any]) -> None:
     )
     if delivery["ignored"]:
         table.add_row("  not used", Text(f"{delivery['ignored']} messages of the source", "yellow"))
+    if "cell" in summary:
+        _add_cell(table, summary["cell"])
     for trouble, count in summary["troubles"].items():
         table.add_row("  trouble", Text(f"{trouble} ({count:,} times)", "yellow"))
     table.add_row("run folder", summary["out"])
     console.print(table)
+
+
+def _add_cell(table: Table, cell: dict[str, Any]) -> None:
+    """Add what became of the cell's readings."""
+    table.add_row("cell", f"{cell['rows_read']:,} readings; charge, discharge by {cell['kinds']}")
+    for file in cell["files"]:
+        if file["n_unread"]:
+            text = f"{file['n_unread']:,} rows of {file['file']} (first: {file['why']})"
+            table.add_row("  not read", Text(text, "yellow"))
+    for what, why in cell["troubles"].items():
+        table.add_row("  trouble", Text(f"it could not be {what}: {why}", "yellow"))

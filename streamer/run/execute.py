@@ -17,6 +17,7 @@ from types import FrameType
 from typing import Any
 
 from streamer.cell.log import CellLog
+from streamer.cell.told import describe
 from streamer.config import CellConfig, Config
 from streamer.errors import RunError, UserError
 from streamer.results.folder import RunFolder, write_atomically
@@ -53,6 +54,7 @@ def execute(
     expected: int | None = None,
     cuda_devices: int = 0,
     earlier: Earlier | None = None,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """Process a source into a run folder and return the content of its ``run.json``.
 
@@ -70,6 +72,8 @@ def execute(
         Number of frames, if known, for the progress bar.
     earlier
         What is known of the run in the folder if that is gone on with.
+    tell
+        Says a line of what was taken for the run.
 
     Raises
     ------
@@ -83,7 +87,7 @@ def execute(
     folder = RunFolder.create(out) if earlier is None else RunFolder.open(out)
     try:
         return _process(
-            config, source, folder, command, view, patch_size, expected, cuda_devices, earlier
+            config, source, folder, command, view, patch_size, expected, cuda_devices, earlier, tell
         )
     except UserError as error:
         if earlier is not None or not _remove(folder, was_there):
@@ -101,6 +105,7 @@ def _process(
     expected: int | None,
     cuda_devices: int,
     earlier: Earlier | None,
+    tell: Callable[[str], None],
 ) -> dict[str, Any]:
     """Have all nodes at work until the run is over; no node is left, however it ends."""
     out, started, beside = folder.path, time.time(), BestEffort()
@@ -119,12 +124,14 @@ def _process(
     keys = RunKeys.make(curve=config.transport.scheme == "tcp" and not config.insecure)
     supervisor: Supervisor | None = None
     ended: dict[str, Any] = {}
+    cell: CellLog | None = None
     try:
         with (
             _cell_log(config.cell, out) as cell,
             run_context(keys, linger_ms=0) as context,
             _runtime_folder() as runtime,
         ):
+            _tell_cell(cell, tell, beside)
             topology = Topology.plan(config, runtime, cuda_devices)
             supervisor = Supervisor(
                 context,
@@ -150,7 +157,13 @@ def _process(
                 except OSError as error:
                     raise RunError(f"the nodes cannot be started: {error}") from None
                 observe = partial(
-                    take_snapshot, supervisor, source, started, expected, beside.troubles
+                    take_snapshot,
+                    supervisor,
+                    source,
+                    started,
+                    expected,
+                    beside.troubles,
+                    str if cell is None else cell.lost,
                 )
                 note = partial(_note, beside, out, supervisor, cell, targets)
                 _watch(supervisor, out, view, beside, observe, note)
@@ -163,7 +176,7 @@ def _process(
     finally:
         if not _is_gone(out):
             beside("what a node left in the run folder cannot be removed", folder.tidy)
-            conclude = partial(_conclude, folder, begun, started, supervisor, beside)
+            conclude = partial(_conclude, folder, begun, started, supervisor, beside, cell)
             for pause_s in _LAST_PAUSES_S:
                 time.sleep(pause_s)
                 if beside("run.json cannot be written", lambda: ended.update(conclude())):
@@ -184,12 +197,15 @@ def _conclude(
     started: float,
     supervisor: Supervisor | None,
     beside: BestEffort,
+    cell: CellLog | None,
 ) -> dict[str, Any]:
     """Have ``run.json``, which is as `begun`, say how a run has ended."""
     source, state = begun["source"], _state_of(supervisor)
     summary = summarise(folder, source, started, time.time(), supervisor, state, begun)
     if "resumed" in begun:
         summary["resumed"] = begun["resumed"]
+    if cell is not None:
+        summary["cell"] = cell.record()
     summary["troubles"] = dict(beside.troubles)
     folder.write_summary(summary)
     return summary
@@ -224,6 +240,13 @@ def _cell_log(config: CellConfig, out: Path) -> Iterator[CellLog | None]:
         return
     with closing(CellLog(config, out)) as cell:
         yield cell
+
+
+def _tell_cell(cell: CellLog | None, tell: Callable[[str], None], beside: BestEffort) -> None:
+    """Say what is taken for the cell's readings."""
+    if cell is not None:
+        for line in describe(cell.record()):
+            beside("what was taken for the cell cannot be said", partial(tell, line))
 
 
 @contextmanager

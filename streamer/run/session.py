@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -123,6 +124,7 @@ class Session:
                 patch_size=patch_size,
                 cuda_devices=cuda_devices(),
                 earlier=earlier,
+                tell=partial(self.console.print, highlight=False, soft_wrap=True, markup=False),
             )
         try:
             print_summary(self.console, summary)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from streamer.run.supervisor import NodeProcess, Supervisor
@@ -102,6 +102,8 @@ class Snapshot:
     nodes: list[NodeView]
     troubles: dict[str, int]
     """What went wrong beside the run, and how often."""
+    cell: str = ""
+    """What of the cell's readings could not be read, in words."""
 
     @property
     def settled(self) -> int:
@@ -120,8 +122,17 @@ def take_snapshot(
     started: float,
     expected: int | None,
     troubles: Mapping[str, int] | None = None,
+    cell: Callable[[], str] = str,
 ) -> Snapshot:
-    """Return how a run stands, given the Unix time in seconds at which it was started."""
+    """Return how a run stands.
+
+    Parameters
+    ----------
+    started
+        Unix time in seconds.
+    cell
+        Returns what of the cell's readings could not be read, in words.
+    """
     nodes = supervisor.nodes
     sink, ingest = nodes["sink"], nodes["ingest"]
     return Snapshot(
@@ -144,6 +155,7 @@ def take_snapshot(
         disagreement_px=disagreement(supervisor),
         nodes=[_node_view(node) for node in nodes.values()],
         troubles=dict(troubles or {}),
+        cell=cell(),
     )
 
 

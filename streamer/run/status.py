@@ -77,6 +77,8 @@ def _print_live(console: Console, now: dict[str, Any], phase: str) -> None:
     table.add_row("on their way", f"{waiting['window']:,} frames, {waiting['backlog']:,} waiting")
     table.add_row("latency", f"{now['latency_ms']:,.0f} ms")
     table.add_row("sent again", f"{now['delivery']['redelivered']:,}")
+    if now.get("cell"):
+        table.add_row("cell", Text(now["cell"]))
     for trouble, count in now["troubles"].items():
         table.add_row("trouble", Text(f"{trouble} ({count:,} times)"))
     table.add_row("peaks feed", now["feed"])

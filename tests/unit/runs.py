@@ -136,6 +136,7 @@ def _cell() -> pa.Table:
             "capacity_ah": np.full(n, np.nan),
             "half_cycle": half.astype(np.int32),
             "kind": np.array(["rest", "charge", "discharge"])[np.where(half < 0, 0, half + 1)],
+            "kind_from": ["current"] * len(half),
         },
         schema=CELL,
     )

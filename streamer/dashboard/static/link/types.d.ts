@@ -103,6 +103,7 @@ export interface Columns {
 
 export interface HalfCycle {
   kind: string;
+  guess: boolean;
   start: number;
   stop: number;
   start_frame: number | null;

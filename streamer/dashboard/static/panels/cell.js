@@ -36,7 +36,7 @@ export class Cell {
     const numbers = { charge: 0, discharge: 0 };
     this.halfCycles = header.half_cycles.map((cycle) => {
       const number = cycle.kind in numbers ? ` ${(numbers[cycle.kind] += 1)}` : "";
-      return { ...cycle, words: cycle.kind + number };
+      return { ...cycle, words: cycle.kind + number + (cycle.guess ? " (a guess)" : "") };
     });
     // Before the first frame and after the last one there are readings without a frame number.
     const known = [];

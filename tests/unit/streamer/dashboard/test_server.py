@@ -385,6 +385,7 @@ def test_half_cycles_are_told_with_the_frames_they_begin_and_end_on():
             "capacity_ah": np.ones(10),
             "half_cycle": np.array([-1, 0, 0, 0, 0, -1, 1, 1, 1, 1], np.int32),
             "kind": ["rest", *["charge"] * 4, "rest", *["discharge"] * 4],
+            "kind_from": ["current"] * 10,
         },
         schema=CELL,
     )
@@ -578,7 +579,8 @@ def two_series(tmp_path):
 
 def test_series_stand_one_behind_the_other(two_series, tmp_path):
     times = TIME_NS + np.arange(-1, 13) * 10**9
-    empty = {name: np.zeros(14) for name in CELL.names} | {"kind": ["rest"] * 14}
+    empty = {name: np.zeros(14) for name in CELL.names}
+    empty |= {"kind": ["rest"] * 14, "kind_from": ["current"] * 14}
     readings = empty | {"time_ns": times, "half_cycle": np.full(14, -1, np.int32)}
     pq.write_table(pa.table(readings, schema=CELL), tmp_path / "run" / "cell.parquet")
     one = two_series

@@ -175,6 +175,7 @@ def test_the_cells_newest_reading_is_shown(tmp_path):
         "capacity_ah": [0.0, 0.1],
         "half_cycle": [0, 1],
         "kind": ["charge", "discharge"],
+        "kind_from": ["current", "current"],
     }
     folder.write_cell(pa.table(rows, schema=CELL))
     names = ("voltage_volts", "current_amperes", "half_cycle", "last_reading_timestamp_seconds")
