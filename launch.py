@@ -137,9 +137,14 @@ def check(
     set_: Overrides = None,
 ) -> None:
     """Say what a source gives, and what to do if it is not what it should be."""
+    from streamer.cell.check import check_cell
     from streamer.sources.check import check_source
 
-    if not check_source(uri, load_config(config, set_).source, Console(), seconds):
+    settings, console = load_config(config, set_), Console()
+    is_well = check_source(uri, settings.source, console, seconds)
+    if settings.cell.file is not None:
+        is_well &= check_cell(settings.cell, console)
+    if not is_well:
         raise typer.Exit(1)
 
 

@@ -41,7 +41,7 @@ _NAMES = {
         ("capacity", "cap", "qqo", "q", "netcapacity", "stepcapacity", "stepnetcapacity", "ah",
          "amphr", "amphrs", "amphours", "amphour", "ahr", "ahaccu", "kapazität",
          "kapazitat", "ladungsmenge", "容量"),
-        ("qcharge", "charge"),
+        ("qchargedischarge", "qcharge", "charge"),
     ),
     "charged": (
         ("chargecapacity", "chargingcapacity", "chgcapacity", "chgcap", "capchg", "ahcha",
@@ -93,7 +93,10 @@ _STEMS = {*ABSOLUTE, *ELAPSED} | {
 
 # "mu" as written by Latin-1, Greek, old code pages, doubly coded UTF-8, and lost altogether.
 _MICRO = re.compile("[µμ\u03bcæ\ufffd]|Âµ|Î¼|\ufffd\ufffd|(?<![a-z])u(?=[av])", re.IGNORECASE)
-_PATTERN = re.compile(r"\s*[\[(][dhmsy:./\- ]{5,}[\])]$|\s*/\s*d*:?h+:m+(in)?:s\S*$", re.IGNORECASE)
+_PATTERN = re.compile(
+    r"\s*[\[(](?:[^\[\]()]*:[^\[\]()]*|[dmyhs./\- ]{5,})[\])]$|\s*/\s*[dhms]+:[dhms:.in]+$",
+    re.IGNORECASE,
+)
 """How times are written, as "(hh:mm:ss)"."""
 
 
