@@ -19,6 +19,8 @@ _MOST_LINES = 2000
 _LONGEST = 20_000
 _GAPS, _BLANKS = "gaps", "blanks"
 _SEPARATORS = ("\t", ";", ",", "|", _GAPS, _BLANKS)
+_MARKS = re.compile(r"^\ufeff?[#~%]+ *")
+"""Before a line that is no row for other programs."""
 _BIOLOGIC = re.compile(r"\W*(EC|BT)-Lab ASCII FILE", re.IGNORECASE)
 _START = re.compile(
     r"\b(?:start(?:ed)?|began|begin|beginn)\b[^:=\d]*?[:=\t;,]\s*(?P<at>[^\t;]*\d:\d\d[^\t;]*)",
@@ -50,6 +52,11 @@ class Layout:
     start: str | None
     """When the measurement began, as the lines before the names say."""
     is_biologic: bool
+
+    @property
+    def parts_by_blanks(self) -> bool:
+        """True where an empty cell cannot be seen."""
+        return self.separator in (_GAPS, _BLANKS)
 
     def factor(self, quantity: str, place: int) -> float:
         """Return what to multiply a column's numbers by to get s, V, A, Ah."""
@@ -154,7 +161,7 @@ def _name(text: str) -> Name:
 
 def _names(line: str, separator: str) -> tuple[Name, ...]:
     try:
-        cells = cells_of(line, separator)
+        cells = cells_of(_MARKS.sub("", line), separator)
     except ValueError:
         return ()
     return tuple(_name(cell.lstrip("\ufeff")) for cell in cells)
@@ -206,7 +213,10 @@ def _places(names: Sequence[Name], told: Mapping[str, int], path: object) -> dic
     places = {name: told[name] for name in ("voltage", "current", "capacity") if name in told}
     for quantity in ("voltage", "current"):
         found = ranked(names, quantity)
-        if quantity in places or not found:
+        if quantity in places:
+            continue
+        if not found:
+            _refuse_unit(names, quantity, path)
             continue
         ranks = [names[place].means(quantity) for place in found]
         equal = [p for p, rank in zip(found, ranks, strict=True) if rank and ranks[0]
@@ -229,6 +239,16 @@ def _places(names: Sequence[Name], told: Mapping[str, int], path: object) -> dic
         elif charged and discharged:
             places |= {"charged": charged[0], "discharged": discharged[0]}
     return places
+
+
+def _refuse_unit(names: Sequence[Name], quantity: str, path: object) -> None:
+    """Refuse a column whose unit is not known, rather than be without it."""
+    if doubtful := [name.text for name in names if name.may_be(quantity)]:
+        raise UserError(
+            f"the unit of the column {doubtful[0]} of the cell file {path} is not known: name it"
+            f" behind the column's name, as in cell.columns.{quantity}="
+            f"'{doubtful[0]} [{_DEFAULTS[quantity]}]'"
+        )
 
 
 def _times(names: Sequence[Name], known: tuple[str, ...]) -> list[int]:

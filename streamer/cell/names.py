@@ -11,7 +11,7 @@ __all__ = ["ABSOLUTE", "DIMENSIONS", "ELAPSED", "Name", "is_unit", "ranked"]
 ABSOLUTE = (
     "unixtime", "unixtimestamp", "posixtime", "epoch", "epochtime", "datetime", "dateandtime",
     "absolutetime", "abstime", "realtime", "dpttime", "dpt", "systemtime", "systime",
-    "recordtime", "timestamp", "datetimeutc", "timeutc", "dateutc", "utc", "utctime",
+    "recordtime", "timestamp", "utc", "utctime",
     "localtime", "datetimestamp", "date", "datum", "datumzeit", "datumuhrzeit",
     "datumundzeit", "datumunduhrzeit", "zeitstempel", "绝对时间", "系统时间", "实际时间",
     "日期时间", "日期",
@@ -69,7 +69,7 @@ DIMENSIONS = {
     },
     "voltage": {
         "v": 1.0, "volt": 1.0, "volts": 1.0, "mv": 1e-3, "millivolt": 1e-3, "millivolts": 1e-3,
-        "uv": 1e-6, "microvolt": 1e-6, "伏": 1.0,
+        "uv": 1e-6, "microvolt": 1e-6, "kv": 1e3, "伏": 1.0,
     },
     "current": {
         "a": 1.0, "amp": 1.0, "amps": 1.0, "ampere": 1.0, "amperes": 1.0, "ma": 1e-3,
@@ -92,12 +92,13 @@ _STEMS = {*ABSOLUTE, *ELAPSED} | {
 }
 
 # "mu" as written by Latin-1, Greek, old code pages, doubly coded UTF-8, and lost altogether.
-_MICRO = re.compile("[µμ\u03bcæ\ufffd]|Âµ|Î¼|\ufffd\ufffd|(?<![a-z])u(?=[av])", re.IGNORECASE)
+_MICRO = re.compile("[µμ\u03bcæì\ufffd]|Âµ|Î¼|\ufffd\ufffd|(?<![a-z])u(?=[av])", re.IGNORECASE)
 _PATTERN = re.compile(
     r"\s*[\[(](?:[^\[\]()]*:[^\[\]()]*|[dmyhs./\- ]{5,})[\])]$|\s*/\s*[dhms]+:[dhms:.in]+$",
     re.IGNORECASE,
 )
 """How times are written, as "(hh:mm:ss)"."""
+_ZONE = re.compile(r"[\s_]*[\[(_ ]((?:utc|gmt)(?:[+-]\d{1,2}(?::?\d{2})?)?)[\])]?$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,16 +109,25 @@ class Name:
     stem: str
     """In small letters, without blanks and punctuation."""
     unit: str
-    """In small letters without blanks and dots; empty where none is named."""
+    """In small letters without blanks and dots; empty where none is named, and with a question
+    mark before one that is none of a cell's."""
+    zone: str = ""
+    """Of times, where it is named."""
 
     @classmethod
     def of(cls, text: str) -> Name:
         """Take a name apart: ``Ecell/V``, ``Voltage [mV]``, ``current_ma``, ``U[V]``."""
         words = _PATTERN.sub("", text.strip().strip("~#\ufeff")).strip()
+        zone = ""
+        if found := _ZONE.search(words):
+            zone, words = found[1].upper(), words[: found.start()]
         for stem, unit in _splits(words):
             if _unit(unit) in _UNITS:
-                return cls(text, _stem(stem), _unit(unit))
-        return cls(text, _stem(words), _foreign(words))
+                return cls(text, _stem(stem), _unit(unit), zone)
+        if _stem(words) in _STEMS:
+            return cls(text, _stem(words), "", zone)
+        stem, unit = _foreign(words)
+        return cls(text, _stem(stem), unit, zone)
 
     def means(self, quantity: str) -> tuple[int, int] | None:
         """Tell whether this is a quantity's column.
@@ -137,6 +147,10 @@ class Name:
         if quantity in DIMENSIONS and not self.unit and self.stem in dimension:
             return 2 * len(_NAMES[quantity]), 0  # as "mV" alone
         return None
+
+    def may_be(self, quantity: str) -> bool:
+        """Tell whether this would be a quantity's column, were its unit known."""
+        return self.unit.startswith("?") and any(self.stem in names for names in _NAMES[quantity])
 
     def is_time(self, names: tuple[str, ...]) -> bool:
         """Tell whether this is a column of times of a kind; a capital T is a temperature."""
@@ -210,7 +224,7 @@ def _stem(text: str) -> str:
     return re.sub(r"[\W_\d]", "", plain)
 
 
-def _foreign(words: str) -> str:
-    """Return a unit that is none of a cell's, as "mAh/g", so that its column is taken for none."""
+def _foreign(words: str) -> tuple[str, str]:
+    """Part a unit that is none of a cell's, as "mAh/g", so that its column is taken for none."""
     found = re.search(r"[\[(]\s*([^\[\]()]+)\s*[\])]\s*$", words) or re.search(r"/(.+)$", words)
-    return f"?{_unit(found[1])}" if found else ""
+    return (words[: found.start()], f"?{_unit(found[1])}") if found else (words, "")

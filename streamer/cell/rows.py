@@ -53,8 +53,10 @@ class RowReader:
             It is none of the table.
         """
         cells = cells_of(line, self.layout.separator)
-        if len(cells) > len(self.layout.names) and any(cells[len(self.layout.names) :]):
-            raise ValueError(f"{len(cells)} cells in {len(self.layout.names)} columns")
+        n_columns = len(self.layout.names)
+        is_short = self.layout.parts_by_blanks and len(cells) < n_columns
+        if is_short or any(cells[n_columns:]):
+            raise ValueError(f"{len(cells)} cells in {n_columns} columns")
         if max(self.time_places) >= len(cells):
             raise ValueError("no time")
         time_ns = self.time.ns(" ".join(cells[place] for place in self.time_places))

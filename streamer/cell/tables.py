@@ -108,7 +108,8 @@ class TableSource:
         reader = self._reader
         if reader is None:
             n_waiting = sum(bool(line.strip()) for line in self._waiting)
-            return [Account(str(self._path), n_unread=n_waiting, why="not known how to read them")]
+            why = "it is not known how to read them" if n_waiting else ""
+            return [Account(str(self._path), n_unread=n_waiting, why=why)]
         form = reader.time
         is_of_a_clock = isinstance(form, Dated | Counted) and form.zone.was_needed
         return [

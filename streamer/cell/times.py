@@ -224,7 +224,7 @@ def _counted(
         )
     is_day = _EXCEL_DAYS.start <= numbers[0] and numbers[-1] < _EXCEL_DAYS.stop
     has_fractions = any(value % 1 for value in numbers)
-    if is_day and unit_s in (None, 86400.0) and (is_moment or has_fractions):
+    if is_day and has_fractions and (is_moment or unit_s is None):
         return Counted("days as Excel counts", number, 86400.0, _EXCEL, zone)
     return None
 

@@ -59,7 +59,7 @@ def find_times(
 
     def moments(texts: Sequence[str], place: int) -> TimeForm | None:
         name = layout.names[place]
-        of_name = Zone("UTC") if "utc" in name.stem and config.timezone is None else zone
+        of_name = Zone(name.zone) if name.zone and config.timezone is None else zone
         unit = layout.units.get(place) or name.unit
         try:
             return absolute(
