@@ -10,7 +10,7 @@ from streamer.errors import UserError, did_you_mean
 from streamer.plugins import Plugins
 from streamer.sources.base import ProtocolPlugin, Source
 from streamer.sources.files.open import READERS, open_recording
-from streamer.sources.live.array10 import PUBLISHER, open_array10
+from streamer.sources.live.array10 import open_array10, reach_array10
 from streamer.sources.live.braggstream import open_braggstream, reach_braggstream
 from streamer.sources.live.dectris.source import DectrisSource, reach_dectris
 from streamer.sources.live.karabo.source import BRIDGE, open_karabo
@@ -44,7 +44,7 @@ PROTOCOLS = Plugins(
         "dectris": _protocol(DectrisSource, reach_dectris),
         "braggstream": _protocol(open_braggstream, reach_braggstream),
         "karabo": _protocol(open_karabo, BRIDGE.reach),
-        "array10": _protocol(open_array10, PUBLISHER.reach),
+        "array10": _protocol(open_array10, reach_array10),
         "stins": _protocol(open_stins, SENDER.reach),
         "pva": _protocol(PvaSource, reach_pva),
     },

@@ -12,7 +12,7 @@ from streamer.config import SourceConfig
 from streamer.frames.events import Event
 from streamer.plugins import Plugin
 
-__all__ = ["Opening", "ProtocolPlugin", "Resumable", "Source"]
+__all__ = ["Dealt", "Opening", "ProtocolPlugin", "Resumable", "Source"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +44,16 @@ class Resumable(Protocol):
             Of the one that was open; its frames are taken from the first that comes, and the
             series is told again.
         """
+        ...
+
+
+@runtime_checkable
+class Dealt(Protocol):
+    """A live source whose sender may give each message to one client only."""
+
+    @property
+    def is_dealt(self) -> bool:
+        """True when it does: a second client takes its turn of them."""
         ...
 
 

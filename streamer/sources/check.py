@@ -18,7 +18,7 @@ from streamer.config import SourceConfig
 from streamer.frames.codecs import DecodeError, decode
 from streamer.frames.events import Frame, Gap, Series, SeriesEnd
 from streamer.sources import open_source
-from streamer.sources.base import Source
+from streamer.sources.base import Dealt, Source
 
 __all__ = ["Findings", "check_source", "watch"]
 
@@ -45,6 +45,8 @@ class Findings:
     sample: Frame | None = None
     """The first frame."""
     counters: dict[str, int] = field(default_factory=dict)
+    is_dealt: bool = False
+    """The sender gives each message to one client only."""
 
     @property
     def n_frames(self) -> int:
@@ -58,13 +60,13 @@ class Findings:
         return (self.n_frames - 1) / took if self.n_frames > 2 and took > 0 else 0.0
 
     @property
-    def is_shared(self) -> bool:
-        """True when frames lack as if another client got its turn of them."""
+    def step(self) -> int:
+        """From the number of a frame to the next one's, as most are apart; 1 where few came."""
         steps = np.diff(np.unique(np.array(self.numbers, np.int64)))
         if len(steps) < 8:
-            return False
+            return 1
         step = int(np.median(steps))
-        return step > 1 and float(np.mean(steps == step)) > 1 - _SHARED_SHARE
+        return step if float(np.mean(steps == step)) > 1 - _SHARED_SHARE else 1
 
 
 def check_source(uri: str, config: SourceConfig, console: Console, seconds: float) -> bool:
@@ -106,7 +108,7 @@ def check_source(uri: str, config: SourceConfig, console: Console, seconds: floa
 
 def watch(source: Source, seconds: float, clock: Callable[[], float] = time.monotonic) -> Findings:
     """Take what a source gives within a time, or until it has no more."""
-    findings = Findings()
+    findings = Findings(is_dealt=isinstance(source, Dealt) and source.is_dealt)
     end_s = clock() + seconds
     while not source.exhausted and (left_s := end_s - clock()) > 0:
         if source.socket is not None:
@@ -136,6 +138,11 @@ def _note(findings: Findings, frame: Frame, now: float) -> None:
     findings.kinds[frame.shape, frame.dtype, frame.encoding] += 1
     findings.numbers.append(frame.frame)
     findings.n_bytes += len(frame.data)
+
+
+def _step_advice(findings: Findings) -> str:
+    can_say = findings.series and "step" in findings.series[-1].metadata
+    return f"; write step={findings.step} behind the address" if can_say else ""
 
 
 def _facts(findings: Findings) -> list[str]:
@@ -189,10 +196,15 @@ def _is_valid(pixels: NDArray[Any]) -> NDArray[np.bool_]:
 def _troubles(findings: Findings, is_live: bool, seconds: float) -> list[str]:
     """Say what is wrong, and what to do about it."""
     lines, counters = [], findings.counters
-    if findings.is_shared:
+    if findings.step > 1 and findings.is_dealt:
         lines.append(
             "frames lack at regular steps: another client takes its turn of them, because a"
             " detector gives each message to one client only; stop the other one"
+        )
+    elif findings.step > 1 and is_live:
+        lines.append(
+            f"the numbers of frames go in steps of {findings.step}: the sender counts what it does"
+            f" not send, and what lies between is taken for missing{_step_advice(findings)}"
         )
     elif findings.missing:
         lines += [f"{count:,} frames missing: {why}" for why, count in findings.missing.items()]

@@ -97,7 +97,7 @@ class _Live:
             weights = (1.0 / (1.0 + (off / (2.0 * np.median(off) + 1e-3)) ** 2))[:, None]
         there: Floats = np.hstack([np.ones((len(where), 1)), where]) @ field_of
         speed, most = np.hypot(*there.T), _FASTER * np.hypot(*velocities.T).max()
-        return there * np.minimum(1.0, most / np.maximum(speed, 1e-12))[:, None]
+        return np.asarray(there * np.minimum(1.0, most / np.maximum(speed, 1e-12))[:, None])
 
 
 class Tracker:

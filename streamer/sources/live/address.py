@@ -8,8 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, urlsplit
 
+import zmq
+
 from streamer.config import SourceConfig
 from streamer.errors import UserError
+from streamer.sources.live.handshake import ANSWERS, OTHER, SILENT, UNKNOWN, WEB, socket_kind
 
 __all__ = ["Address", "Sender"]
 
@@ -25,6 +28,8 @@ class Address:
     port: int
     options: dict[str, str] = field(default_factory=dict)
     """``?name=value&name=value`` behind the port."""
+    kind: int = zmq.PULL
+    """Of the ZeroMQ socket that listens."""
 
     @property
     def endpoint(self) -> str:
@@ -45,6 +50,9 @@ class Sender:
     """What may stand behind the question mark: names, each with its values, none for any."""
     advice: str = "does it run, and is that its port?"
     """What to look at when nothing answers."""
+    sockets: Mapping[str, int] = field(default_factory=lambda: {"sub": zmq.SUB})
+    """Kinds of ZeroMQ sockets that can listen, as ``?socket=`` calls them; the first unless the
+    user says another."""
 
     def reach(self, uri: str, config: SourceConfig) -> Address:
         """Return an address once something listens there, which takes no message from it.
@@ -52,7 +60,7 @@ class Sender:
         Raises
         ------
         UserError
-            The address is malformed, or nothing answers there.
+            The address is malformed, or nothing answers there, or what cannot be listened to.
         """
         address = self.parse(uri)
         self.wait_for(address, config.connect_s)
@@ -74,22 +82,25 @@ class Sender:
             host, port, given = None, None, {}
         if not host or not port or parts.path.strip("/") or parts.username or parts.fragment:
             raise UserError(f"{uri} is not an address: write host and port, such as {self.example}")
-        unknown = sorted(given.keys() - self.options.keys())
+        options = dict(self.options)
+        if len(self.sockets) > 1:
+            options["socket"] = tuple(self.sockets)
+        unknown = sorted(given.keys() - options.keys())
         if unknown:
-            known = f"known are {', '.join(self.options)}"
-            advice = known if self.options else f"write {self.example}"
+            known = f"known are {', '.join(options)}"
+            advice = known if options else f"write {self.example}"
             raise UserError(f"{uri}: unknown option {unknown[0]}; {advice}")
-        for name, values in self.options.items():
+        for name, values in options.items():
             if values and given.get(name, values[0]) not in values:
                 raise UserError(f"{uri}: {name} must be {' or '.join(values)}")
-        return Address(uri, host, port, given)
+        kind = self.sockets[given.get("socket", next(iter(self.sockets)))]
+        return Address(uri, host, port, given, kind)
 
     def wait_for(self, address: Address, connect_s: float) -> None:
-        """Wait until something listens there.
+        """Wait until something listens there, and see that it can be listened to.
 
-        ZeroMQ itself would wait in silence for a host that does not exist. The probe opens a
-        connection and closes it before anything is said, which a listening ZeroMQ socket does not
-        count as a peer.
+        ZeroMQ itself would wait in silence for a host that does not exist, and for a socket of a
+        kind that sends it nothing.
 
         Parameters
         ----------
@@ -99,15 +110,17 @@ class Sender:
         Raises
         ------
         UserError
-            Nothing answers.
+            Nothing answers, or what answers is not what sends such a stream.
         """
         where = address.host, address.port
         give_up_s = time.monotonic() + connect_s
         while True:
             left_s = give_up_s - time.monotonic()
             try:
-                socket.create_connection(where, timeout=max(left_s, 0.05)).close()
-                return
+                kind = socket_kind(where, max(left_s, 0.05))
+                if kind != SILENT or left_s <= _RETRY_S:
+                    self._check_kind(kind, address)
+                    return
             except socket.gaierror:
                 why = "no such host"
                 left_s = 0.0
@@ -121,3 +134,27 @@ class Sender:
                     f" {self.advice}"
                 )
             time.sleep(_RETRY_S)
+
+    def _check_kind(self, kind: str, address: Address) -> None:
+        wanted = ANSWERS[address.kind]
+        if kind in wanted or kind == UNKNOWN:
+            return
+        at = f"at {address.host}:{address.port}"
+        if kind == WEB:
+            raise UserError(f"a web server answers {at}, no stream: {self.advice}")
+        if kind in (OTHER, SILENT):
+            raise UserError(
+                f"what listens {at} does not answer as ZeroMQ does, no stream comes from it:"
+                f" {self.advice}"
+            )
+        fitting = [name for name, ours in self.sockets.items() if kind in ANSWERS[ours]]
+        scheme = address.uri.partition("://")[0]
+        if fitting:
+            advice = f"write socket={fitting[0]} behind the address, as in"
+            advice += f" {scheme}://{address.host}:{address.port}?socket={fitting[0]}"
+        else:
+            advice = f"{self.advice} Or is the stream of another protocol than {scheme}?"
+        raise UserError(
+            f"what listens {at} is a {kind} socket, of which a listener to {wanted[0]} gets"
+            f" nothing: {advice}"
+        )

@@ -49,7 +49,7 @@ def open_braggstream(uri: str, config: SourceConfig) -> LiveSource:
     """
     address = reach_braggstream(uri, config)
     key = None if config.key is None else ReaderKey.read(config.key)
-    return LiveSource(address, zmq.SUB, _RelayDialect(uri), config, topics=_TOPICS, key=key)
+    return LiveSource(address, _RelayDialect(uri), config, topics=_TOPICS, key=key)
 
 
 def reach_braggstream(uri: str, config: SourceConfig) -> Address:

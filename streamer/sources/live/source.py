@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 import zmq
@@ -18,6 +21,8 @@ from streamer.sources.live.series import SeriesAssembler
 from streamer.transport.readers import ReaderKey
 
 __all__ = ["Dialect", "LiveSource"]
+
+logger = logging.getLogger(__name__)
 
 _WAITING_MESSAGES = 1000
 _RECONNECT_MS, _RECONNECT_MAX_MS = 50, 1000
@@ -48,14 +53,14 @@ class LiveSource:
 
     A sender that goes away is waited for: ZeroMQ connects again by itself, after 50 ms and then at
     growing intervals of up to a second. How often it went away is counted in
-    ``counters["disconnects"]``.
+    ``counters["disconnects"]``. That something else answers in its place is
+    said in the log.
 
     Parameters
     ----------
     address
-        Where the sender is.
-    kind
-        Of the socket: ``zmq.PULL``, ``zmq.SUB`` or ``zmq.REQ``.
+        Where the sender is, and of which kind the socket is that listens: ``zmq.PULL``, ``zmq.SUB``
+        or ``zmq.REQ``.
     dialect
         Reads the messages.
     config
@@ -77,7 +82,6 @@ class LiveSource:
     def __init__(
         self,
         address: Address,
-        kind: int,
         dialect: Dialect,
         config: SourceConfig,
         *,
@@ -93,6 +97,9 @@ class LiveSource:
         self.counters["disconnects"] = 0
         self._dialect = dialect
         self._refusals = Refusals(address.uri, self.counters)
+        kind = address.kind
+        self.is_dealt = kind == zmq.PULL
+        """True when a second client would take its turn of the messages."""
         self._request = request if kind == zmq.REQ else None
         self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(kind)
         self._socket.set(zmq.LINGER, 0)
@@ -112,7 +119,13 @@ class LiveSource:
             # A server that died owes a reply that will never come: ask its successor.
             self._socket.set(zmq.REQ_RELAXED, 1)
             self._socket.set(zmq.REQ_CORRELATE, 1)
-        self._monitor: zmq.Socket[bytes] = self._socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        self._monitor: zmq.Socket[bytes] = self._socket.get_monitor_socket(
+            zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_SUCCEEDED
+        )
+        self._is_joined = False
+        self._has_said = False
+        self._retry_s = math.inf
+        self._clock = clock
         self._said: list[list[bytes]] = []
         self._opening: Opening | None = None
         self._endpoint = address.endpoint
@@ -210,14 +223,30 @@ class LiveSource:
     def _look_after_connection(self) -> None:
         lost = False
         while self._monitor.poll(0):
-            parse_monitor_message(self._monitor.recv_multipart())
+            event = parse_monitor_message(self._monitor.recv_multipart())["event"]
+            if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+                self._is_joined = True
+                continue
             lost = True
-            self.counters["disconnects"] += 1
+            if self._is_joined:
+                self.counters["disconnects"] += 1
+            else:
+                self._refuse()
+            self._is_joined = False
         if lost:
             self.assembler.forget_identity()
-            if self._request is not None:
-                # A request that never left would be sent to the sender's successor, too. It would
-                # answer both at once, and may keep one answer only: drop what was asked before.
+        if (lost and self._request is not None) or self._clock() >= self._retry_s:
+            # A request that never left would be sent to the sender's successor, too. It would
+            # answer both at once, and may keep one answer only: drop what was asked before.
+            self._retry_s = math.inf
+            with suppress(zmq.ZMQError):  # ZeroMQ has given up what it could not shake hands with
                 self._socket.disconnect(self._endpoint)
-                self._socket.connect(self._endpoint)
-                self._ask()
+            self._socket.connect(self._endpoint)
+            self._ask()
+
+    def _refuse(self) -> None:
+        """Note that something else answers, for which ZeroMQ would not connect again."""
+        self._retry_s = self._clock() + _RECONNECT_MAX_MS * 1e-3
+        if not self._has_said:
+            self._has_said = True
+            logger.warning("what answers at %s now is no sender of its stream", self.uri)

@@ -19,7 +19,9 @@ from streamer.sources.live.source import LiveSource
 
 __all__ = ["SENDER", "open_stins"]
 
-SENDER = Sender("the sender", "stins://192.168.0.10:5555")
+SENDER = Sender(
+    "the sender", "stins://192.168.0.10:5555", sockets={"pull": zmq.PULL, "sub": zmq.SUB}
+)
 
 _SERIES = "stins"  # a stream has one series at a time, and its messages do not name it
 _OF_THE_MESSAGE = {"htype", "msg_number"}
@@ -31,7 +33,7 @@ def open_stins(uri: str, config: SourceConfig) -> LiveSource:
     Parameters
     ----------
     uri
-        ``stins://host:port``.
+        ``stins://host:port``, and behind it ``?socket=sub`` for a sender that publishes.
     config
         Time limits and number of series.
 
@@ -47,7 +49,7 @@ def open_stins(uri: str, config: SourceConfig) -> LiveSource:
         The address is malformed, or nothing answers there; from `read`: pixels are sent in a coding
         that cannot be used.
     """
-    return LiveSource(SENDER.reach(uri, config), zmq.PULL, _Stins(uri, config), config)
+    return LiveSource(SENDER.reach(uri, config), _Stins(uri, config), config)
 
 
 class _Stins:

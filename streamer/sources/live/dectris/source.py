@@ -24,6 +24,7 @@ _DETECTOR = Sender(
     "dectris://192.168.0.10:31001",
     {"api": ()},
     "is it on, and is its stream enabled (port 31001 for format cbor, 9999 for legacy)?",
+    {"pull": zmq.PULL, "sub": zmq.SUB},
 )
 
 
@@ -52,7 +53,8 @@ class DectrisSource:
     ----------
     uri
         ``dectris://host:port``, and behind it ``?api=http://host`` to have the detector asked how
-        many images it dropped, which is counted in ``counters["dropped"]``.
+        many images it dropped, which is counted in ``counters["dropped"]``, or ``?socket=sub`` for
+        a sender that publishes (PUB) what a detector deals out (PUSH).
     config
         Channel, time limits and number of series.
     clock
@@ -72,12 +74,15 @@ class DectrisSource:
     ) -> None:
         self.uri = uri
         address, self._api = reach_dectris(uri, config)
-        self._stream = LiveSource(
-            address, zmq.PULL, _EitherVersion(uri, config), config, clock=clock
-        )
+        self._stream = LiveSource(address, _EitherVersion(uri, config), config, clock=clock)
         self.counters = self._stream.counters
         if self._api is not None:
             self.counters["dropped"] = 0
+
+    @property
+    def is_dealt(self) -> bool:
+        """See `streamer.sources.base.Dealt`."""
+        return self._stream.is_dealt
 
     @property
     def n_frames(self) -> int | None:

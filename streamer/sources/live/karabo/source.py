@@ -27,13 +27,13 @@ from streamer.sources.live.source import LiveSource
 
 __all__ = ["BRIDGE", "KaraboBridge", "open_karabo"]
 
-_SOCKETS = {"req": zmq.REQ, "sub": zmq.SUB, "pull": zmq.PULL}
 _WAITING_TRAINS = 2
 
 BRIDGE = Sender(
     "the bridge",
     "karabo://192.168.0.10:4545",
-    {"socket": tuple(_SOCKETS), "source": (), "path": (), "pulses": ("first", "last")},
+    {"source": (), "path": (), "pulses": ("first", "last")},
+    sockets={"req": zmq.REQ, "sub": zmq.SUB, "pull": zmq.PULL},
 )
 
 _PICTURES = ("image.data", "data.adc", "data.image", "data.image.data", "data.image.pixels")
@@ -75,7 +75,6 @@ def open_karabo(uri: str, config: SourceConfig) -> LiveSource:
     address = BRIDGE.reach(uri, config)
     return LiveSource(
         address,
-        _SOCKETS[address.options.get("socket", "req")],
         KaraboBridge(address, config),
         config,
         # A train can have a gigabyte: the bridge, too, keeps but one for a client.

@@ -32,6 +32,7 @@ class Script:
     socket = None
     n_frames = None
     uri = "dectris://127.0.0.1:1"
+    is_dealt = True
 
     def __init__(self, *events, live=True, **counters):
         self.events, self.live, self.counters = list(events), live, counters
@@ -84,6 +85,17 @@ def test_second_client_is_suspected(say):
     well, text = say(Script(SERIES, *map(frame, range(0, 20, 2)), *lost))
     assert not well
     assert "another client takes its turn" in text
+
+
+def test_a_publisher_has_no_clients_that_take_turns(say):
+    lost = [Gap(series="s", first=n + 1, count=3, reason="not received") for n in range(0, 36, 4)]
+    source = Script(SERIES, *map(frame, range(0, 40, 4)), *lost)
+    source.is_dealt = False
+    well, text = say(source)
+    assert not well
+    assert "another client" not in text
+    assert "go in steps of 4: the sender counts what it does not send" in text
+    assert "behind the address" not in text
 
 
 def test_single_losses_are_no_second_client(say):

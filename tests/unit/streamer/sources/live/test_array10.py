@@ -27,6 +27,7 @@ def message(number, frame=None, **fields):
         "type": frame.dtype.name,
         "frame": number,
     } | fields
+    header = {key: item for key, item in header.items() if item is not None}
     return [js(**header), frame.tobytes()]
 
 
@@ -156,3 +157,14 @@ def test_publisher_that_died_is_attached_again(publisher):
 def test_options_are_not_known(publisher):
     with pytest.raises(UserError, match="unknown option topic"):
         check_reachable(f"{publisher.uri}?topic=1", SourceConfig())
+
+
+def test_pulses_between_those_that_are_sent_are_not_missing(publisher):
+    source = publisher.open("?step=4")
+    publisher.send(*(message(None, picture(n), pulse_id=n) for n in (4003, 4007, 4011, 4012, 4019)))
+    events = read(source, 5 - 1 + 1)
+    assert events[0].metadata["step"] == 4
+    assert numbers(events) == [0, 1, 2, 4]
+    assert counts(source) == {"malformed": 1}
+    with pytest.raises(UserError, match="step must be a number of pulses"):
+        check_reachable(f"{publisher.uri}?step=0", SourceConfig())

@@ -196,5 +196,5 @@ def test_sender_that_died_is_attached_again(sender):
 
 
 def test_options_are_not_known(sender):
-    with pytest.raises(UserError, match="unknown option socket"):
-        check_reachable(f"{sender.uri}?socket=sub", SourceConfig())
+    with pytest.raises(UserError, match="unknown option topic; known are socket"):
+        check_reachable(f"{sender.uri}?topic=a", SourceConfig())
