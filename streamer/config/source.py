@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -35,8 +36,8 @@ class SourceConfig(Section):
     a recording that is followed as long as its next file can take, 10 s at least."""
     series: int = Field(default=1, ge=0)
     """Live series to take before the run ends; 0 means until stopped."""
-    channel: str = "threshold_1"
-    """Channel of a detector that sends several."""
+    channel: str | None = None
+    """Channel of a detector that sends several; default: the only one, or `threshold_1`."""
     connect_s: float = Field(default=5.0, gt=0)
     """How long to try to reach a detector."""
     record: Path | None = None
@@ -53,6 +54,10 @@ class SourceConfig(Section):
     def _check_frames(cls, text: str | None) -> str | None:
         _slice_of(text)
         return text
+
+    def channel_of(self, names: Sequence[str]) -> str:
+        """Return the channel to take of those that there are; it need not be one of them."""
+        return self.channel or (names[0] if len(names) == 1 else "threshold_1")
 
     @property
     def chosen(self) -> slice:

@@ -151,6 +151,8 @@ def _facts(findings: Findings) -> list[str]:
         said = [f"series    {series.name}"]
         if "protocol" in series.metadata:
             said.append(str(series.metadata["protocol"]))
+        if "channel" in series.metadata:
+            said.append(f"channel {series.metadata['channel']}")
         if series.n_frames is not None:
             said.append(f"{series.n_frames:,} frames announced")
         if series.frame_time_s:

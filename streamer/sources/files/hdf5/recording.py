@@ -69,7 +69,7 @@ class _Hdf5Reader(RecordingReader):
             layout, shape, end_reason = of_links(item, n_announced, growing=config.follow)
         else:
             layout, shape, end_reason = _of_dataset(file, item_path, item, config, n_announced)
-        about = describe(file, entry, config.channel, shape)
+        about = describe(file, entry, config.channel_of(()), shape)
         if is_being_written(file) and not config.follow:
             end_reason = f"abort: its writer did not close it; {len(layout)} frames are there"
             about.metadata.setdefault("warnings", []).append(
@@ -231,7 +231,7 @@ def _of_dataset(
         raise UserError(f"{where} has no frames (shape {dataset.shape})")
     layout = of_dataset(dataset, growing=config.follow)
     if dataset.ndim == 4:
-        channel = _channel(file, path, dataset, config.channel)
+        channel = _channel(file, path, dataset, config)
         layout = layout.select(slice(channel, None, dataset.shape[1]))
     end_reason = "end"
     if dataset.ndim > 2 and n_announced is not None and len(layout) < n_announced:
@@ -239,7 +239,7 @@ def _of_dataset(
     return layout, (int(dataset.shape[-2]), int(dataset.shape[-1])), end_reason
 
 
-def _channel(file: h5py.File, path: str, dataset: h5py.Dataset, channel: str) -> int:
+def _channel(file: h5py.File, path: str, dataset: h5py.Dataset, config: SourceConfig) -> int:
     """Return the place of a channel on the second axis."""
     names = lookup(file, f"{path.rpartition('/')[0]}/channel")
     if not isinstance(names, h5py.Dataset) or names.shape != dataset.shape[1:2]:
@@ -250,6 +250,7 @@ def _channel(file: h5py.File, path: str, dataset: h5py.Dataset, channel: str) ->
             " its second one: only Eiger files of several channels can have 4 axes"
         )
     known = [name.decode() if isinstance(name, bytes) else str(name) for name in names[()]]
+    channel = config.channel_of(known)
     if channel not in known:
         raise UserError(
             f"{file.filename} has no channel {channel}: set source.channel to {' or '.join(known)}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -38,6 +38,7 @@ class StreamV2:
     def __init__(self, uri: str, config: SourceConfig) -> None:
         self._uri = uri
         self._config = config
+        self._channel = config.channel_of(())
 
     def take(self, parts: list[zmq.Frame], assembler: SeriesAssembler) -> None:
         """Book what a message says; see `streamer.sources.live.source.Dialect`."""
@@ -63,13 +64,14 @@ class StreamV2:
 
     def _start(self, message: Mapping[str, Any], assembler: SeriesAssembler) -> None:
         series_id = _series_id(message)
-        channels = message.get("channels")
-        if isinstance(channels, list | tuple) and self._config.channel not in channels:
-            raise self._no_channel(channels)
+        channels = _channels(message)
+        if channels is not None:
+            self._choose(channels)
         identity = tuple(
             str(plain(message.get(key))) for key in ("series_id", "series_unique_id", "arm_date")
         )
-        assembler.start(_series(message, f"series_{series_id}", self._config), series_id, identity)
+        series = _series(message, f"series_{series_id}", self._config, self._channel)
+        assembler.start(series, series_id, identity)
 
     def _pixels(self, channels: object, is_first: bool) -> Pixels | str:
         """Return the pixels of the channel, not decoded, or what is wrong with them.
@@ -78,11 +80,11 @@ class StreamV2:
         """
         if not isinstance(channels, Mapping):
             return "no data"
-        array = channels.get(self._config.channel)
+        if is_first:
+            self._choose(channels)
+        array = channels.get(self._channel)
         if array is None:
-            if is_first:
-                raise self._no_channel(channels)
-            return f"no channel {self._config.channel}"
+            return f"no channel {self._channel}"
         if not isinstance(array, Array) or array.shape is None or len(array.shape) != 2:
             return "pixels are no typed array of two axes"
         dtype = np.dtype(array.dtype)
@@ -110,12 +112,24 @@ class StreamV2:
             return f"compressed as {data.item_bytes}-byte items, pixels are {array.dtype}"
         return Pixels(data.data, data.algorithm, array.dtype, shape)
 
-    def _no_channel(self, present: Any) -> UserError:
+    def _choose(self, present: Iterable[object]) -> None:
+        """Take the channel that was asked for, or the only one."""
         names = [name for name in present if isinstance(name, str)]
-        return UserError(
-            f"the detector at {self._uri} sends no channel {self._config.channel}: set"
-            f" source.channel to {' or '.join(names) or 'one that it sends'}"
-        )
+        self._channel = self._config.channel_of(names)
+        if self._channel not in names:
+            raise UserError(
+                f"the detector at {self._uri} sends no channel {self._channel}: set"
+                f" source.channel to {' or '.join(names) or 'one that it sends'}"
+            )
+
+
+def _channels(message: Mapping[str, Any]) -> Iterable[object] | None:
+    """Return the channels that a start message names, if only as those that have a mask."""
+    channels = message.get("channels")
+    if isinstance(channels, list | tuple):
+        return channels
+    told = (message.get(key) for key in ("pixel_mask", "flatfield", "threshold_energy"))
+    return next((names for names in told if isinstance(names, Mapping) and names), None)
 
 
 def _series_id(message: Mapping[str, Any]) -> int:
@@ -125,16 +139,18 @@ def _series_id(message: Mapping[str, Any]) -> int:
     return series_id
 
 
-def _series(message: Mapping[str, Any], name: str, config: SourceConfig) -> Series:
+def _series(message: Mapping[str, Any], name: str, config: SourceConfig, channel: str) -> Series:
     """Make a series of a start message, leaving out what is not as it should be."""
     warnings: list[str] = []
-    mask = _calibration(message, "pixel_mask", config.channel, warnings)
+    mask = _calibration(message, "pixel_mask", channel, warnings)
     flat = None
     if message.get("flatfield_enabled") is not True:  # else the detector has applied it
-        flat = _calibration(message, "flatfield", config.channel, warnings)
+        flat = _calibration(message, "flatfield", channel, warnings)
     metadata = {"protocol": "DECTRIS stream v2"} | plain_items(
         {key: item for key, item in message.items() if key not in _NOT_METADATA}
     )
+    if _channels(message) is not None:
+        metadata["channel"] = channel
     if warnings:
         metadata["warnings"] = warnings
     n_frames = positive(message.get("number_of_images"))

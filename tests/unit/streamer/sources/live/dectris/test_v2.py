@@ -219,6 +219,30 @@ def test_chosen_channel_of_several(detector):
     np.testing.assert_array_equal(pixels(event), picture(0, channel=1))
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"channels": ["default"]},
+        {"channels": None},
+        {"channels": None, "pixel_mask": {"default": array(np.eye(*SHAPE, dtype="<u4"), "raw")}},
+    ],
+)
+def test_the_only_channel_is_taken_and_named(detector, said):
+    source = detector.open()
+    data = {"default": array(picture(0, "<i4"), "raw")}
+    detector.send(start(n=1, **said), image(0, data=data), end())
+    series, event, _ = receive(source)
+    np.testing.assert_array_equal(pixels(event), picture(0, "<i4"))
+    assert series.metadata.get("channel") == (None if said == {"channels": None} else "default")
+    assert (series.pixel_mask is not None) == ("pixel_mask" in said)
+
+
+def test_the_only_channel_is_not_taken_for_another_one_that_was_asked_for(detector):
+    detector.open(channel="threshold_1")
+    said = detector.complaint(start(channels=["threshold_2"]))
+    assert "sends no channel threshold_1: set source.channel to threshold_2" in said
+
+
 def test_lost_frames_are_gaps(detector):
     source = detector.open()
     detector.send(start(n=10), *map(image, (1, 2, 5, 9)), end())
@@ -525,7 +549,7 @@ def test_without_a_start_time_it_is_that_of_arrival(detector, fields):
     ("messages", "says"),
     [
         ([start(channels=["a", "b"])], "set source.channel to a or b"),
-        ([start(channels=None), image(0, data={"a": 1})], "set source.channel to a"),
+        ([start(channels=None), image(0, data={"a": 1, "b": 1})], "set source.channel to a or b"),
         (
             [start(), image(0, data={"threshold_1": array(picture(0), "raw", order=1040)})],
             "column by column",
