@@ -68,7 +68,8 @@ def _groups(values: NDArray[np.float64]) -> list[tuple[Any, float, float, Any]]:
                 togray=False,
                 denoise=None,
                 imsize=None,
-                limit=None,
+                # Its own default leaves out scores up to the frame's minimum.
+                limit=0.0,
                 verbose="silent",
             )
             groups = finder.fit(values)["groups0"]

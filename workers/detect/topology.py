@@ -9,7 +9,6 @@ a component that was born higher. Its score is the height it lived through. Comp
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -89,10 +88,7 @@ class TopologyFinder:
             return self._copied(0)
         pixels = _plain(frame, read).view(seen)
         count = collect(pixels, self._lowest, highest, mask, self._search, self._kept, self._level)
-        found = self._merge(self._level, count, self._least)
-        if count < frame.size:
-            return self._copied(found)
-        return self._settled(found, pixels.ravel(), _noisy, _limit(pixels))
+        return self._copied(self._merge(self._level, count, self._least))
 
     def _floats(self, frame: NDArray[np.float64], mask: NDArray[np.bool_]) -> Peaks:
         lowest = max(self.minval, math.nextafter(0.0, 1.0))
@@ -102,18 +98,19 @@ class TopologyFinder:
         row, col = np.divmod(self._kept[:count].astype(np.int64), frame.shape[1] + 2)
         noise = ((row - 1) * frame.shape[1] + col - 1) * _EPS
         found = self._merge(_ranks(values + noise), count, 1)
-        limit = _limit(values) if count == frame.size else -1.0
-        return self._settled(found, frame.ravel(), _noisy, limit)
+        return self._settled(found, frame.ravel())
 
     def _narrow(self, frame: NDArray[Any], masked: NDArray[np.bool_] | None) -> Peaks:
-        # The rule for one or two columns can lower a pixel to 0 or below: all of them take part.
+        # The rule for one or two columns can lower a pixel below 0, where findpeaks does not look,
+        # and of components that no pixel joins it knows the first alone.
         flat = zeroed(frame, self.minval, masked).ravel()
         distinct = _distinct(flat)
         rows, cols = frame.shape
+        taking_part = np.flatnonzero(distinct >= 0.0)
         with_margin = np.arange((rows + 2) * (cols + 2)).reshape(rows + 2, cols + 2)
-        self._kept[:] = with_margin[1:-1, 1:-1].ravel()
-        found = self._merge(_ranks(distinct), flat.size, 1)
-        return self._settled(found, flat, lambda _, index: distinct[index], _limit(flat))
+        self._kept[: len(taking_part)] = with_margin[1:-1, 1:-1].ravel()[taking_part]
+        found = self._merge(_ranks(distinct[taking_part]), len(taking_part), 1)
+        return self._settled(found, flat, first_alone=True)
 
     def _allocate(self, rows: int, cols: int) -> None:
         size, padded = rows * cols, (rows + 2) * (cols + 2)
@@ -153,20 +150,16 @@ class TopologyFinder:
         row, col, score, _ = self._found
         return Peaks(row[:found].copy(), col[:found].copy(), score[:found].copy())
 
-    def _settled(
-        self,
-        found: int,
-        flat: NDArray[Any],
-        noisy: Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]],
-        limit: float,
-    ) -> Peaks:
-        """Return the classes with a score by value, leaving out what findpeaks' `limit` does."""
+    def _settled(self, found: int, flat: NDArray[Any], first_alone: bool = False) -> Peaks:
+        """Return the classes with a score by value."""
         row, col, _, end = (array[:found] for array in self._found)
         start = row.astype(np.int64) * self._shape[1] + col
         with np.errstate(invalid="ignore"):
             score = flat[start].astype(np.float64) - np.where(end < 0, 0.0, flat[end])
-            noisy_score = noisy(flat, start) - np.where(end < 0, 0.0, noisy(flat, end))
-        keep = (score >= self.minscore) & (noisy_score > limit)
+        keep = score >= self.minscore
+        if first_alone:
+            # Classes come by falling score: the first is the one that was born highest.
+            keep[1:] &= end[1:] >= 0
         return sorted_peaks(row[keep], col[keep], score[keep])
 
 
@@ -176,17 +169,6 @@ def _plain(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     array = array.view() if array.flags.aligned else array.copy()
     array.setflags(write=False)
     return array
-
-
-def _limit(values: NDArray[Any]) -> float:
-    """Return the score that findpeaks' classes must exceed, below 0 where a pixel is at 0."""
-    return float(values.min()) - 1.0 if values.size else -1.0
-
-
-def _noisy(flat: NDArray[Any], index: NDArray[Any]) -> NDArray[Any]:
-    """Return the values by which findpeaks orders the non-zero pixels of most frames."""
-    noisy: NDArray[Any] = flat[index] + index * _EPS
-    return noisy
 
 
 def _distinct(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -212,10 +212,12 @@ def test_frames_without_structure(frame, peaks):
     assert listed(FindpeaksFinder(0, 1e-300)(frame)) == peaks
 
 
-def test_a_frame_without_zeros_hides_low_scores():
-    frame = np.full((5, 9), 21, np.uint16)
+@pytest.mark.parametrize("dtype", ["u2", "i4", "f4"])
+def test_a_frame_without_zeros_has_the_scores_of_one_with(dtype):
+    frame = np.full((5, 9), 21, dtype)
     frame[2, [2, 4, 6]] = 90, 40, 42
-    assert listed(any_peaks(frame)) == [(2, 2, 90), (2, 6, 21)]
+    assert listed(any_peaks(frame)) == [(2, 2, 90), (2, 6, 21), (2, 4, 19)]
+    assert_same(any_peaks(frame), FindpeaksFinder(0, 1e-300)(frame))
     frame[0, 0] = 0
     assert listed(any_peaks(frame)) == [(2, 2, 90), (2, 6, 21), (2, 4, 19)]
 
