@@ -138,6 +138,9 @@ class SeriesEnd(
     """Messages of this series that gave no frame, by the reason."""
     taken: tuple[Int64, Int64] | None = None
     """First and last number of the frames that the ingest node took; None when it does not know."""
+    again: bool = False
+    """The first word of an ingest node that was started again and has all that is not on disk: it
+    comes once more, under other numbers."""
     seq: Int64 = -1
     """As in `Frame`."""
 

@@ -24,7 +24,12 @@ class Backlog(Protocol):
 
     @property
     def size(self) -> int:
-        """Bytes on disk."""
+        """Bytes of the frames that wait on disk."""
+        ...
+
+    @property
+    def lasting(self) -> bool:
+        """True where a successor takes over what was not on disk."""
         ...
 
     def __len__(self) -> int: ...
@@ -48,6 +53,10 @@ class Backlog(Protocol):
         """Do what could not be done before, from time to time."""
         ...
 
+    def log(self, frame: Frame) -> bool:
+        """Keep what a successor must know of a frame that is sent at once; False: it must wait."""
+        ...
+
     def push(self, frame: Frame) -> list[Frame]:
         """Keep a frame; return those that had to be shed for it."""
         ...
@@ -65,6 +74,11 @@ class _Memory:
     """Keeps nothing for a successor."""
 
     size = 0
+    lasting = False
+
+    def log(self, frame: Frame) -> bool:
+        """Keep nothing."""
+        return True
 
     def take_over(self, next_seq: Callable[[], int]) -> Iterator[Series]:
         """Take over nothing."""

@@ -244,7 +244,7 @@ class Ingest:
             self._series.leave()
         self._metrics.flow.frames.labels("received").inc()
         self._metrics.flow.bytes.inc(len(frame.data))
-        if not self._backlog and self._delivery.window.has_room:
+        if not self._backlog and self._delivery.window.has_room and self._backlog.log(frame):
             batch.append(frame)
             return
         for shed in self._backlog.push(frame):

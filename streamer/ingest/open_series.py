@@ -92,7 +92,8 @@ class OpenSeries:
     def follow(self, backlog: Backlog) -> None:
         """Go on where a node that died left off, as far as the source can."""
         # The sink stops waiting for what that node had in hand.
-        self._delivery.tell(SeriesEnd(series="", reason=_AGAIN, seq=self._numbers.take()))
+        seq, again = self._numbers.take(), backlog.lasting
+        self._delivery.tell(SeriesEnd(series="", reason=_AGAIN, seq=seq, again=again))
         state = self._state_file.take()
         accounts, opening = ({}, None) if state is None else (state.accounts, state.opening)
         if state is not None:

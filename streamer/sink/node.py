@@ -15,6 +15,7 @@ from streamer.frames.events import Gap, Series, SeriesEnd
 from streamer.results.folder import LastPart, RunFolder
 from streamer.sink.account import Account
 from streamer.sink.acknowledger import Acknowledger
+from streamer.sink.aside import Aside
 from streamer.sink.checkpoint import Checkpoint
 from streamer.sink.commit import COMMIT_S, Committer
 from streamer.sink.feed import Feed
@@ -72,6 +73,7 @@ class Sink:
         self._order = Order[Result | Gap | SeriesEnd](
             last.upto if last else 0, patience_s=PATIENCE_S
         )
+        self._aside = Aside()
         self._committer = Committer(
             folder,
             self._tracking,
@@ -211,8 +213,12 @@ class Sink:
                 raise MessageError(f"no use for {type(header).__name__}")
 
     def _arrive(self, seq: int, item: Result | Gap | SeriesEnd, reason: str = "") -> None:
+        if isinstance(item, SeriesEnd) and item.again:
+            self._order.overtake(seq)
+            self._aside.expected = True
         if self._order.is_past(seq) and not isinstance(item, SeriesEnd):
-            self._enter(item, late=True)
+            if not self._aside.put(item):
+                self._enter(item, late=True)
         elif seq in self._order:
             self._counts.frames["duplicate"] += 1
             if seq >= self._order.upto:
@@ -226,7 +232,7 @@ class Sink:
             self._enter(item)
         for item in self._order.left_behind():
             # A series that has ended is not complete: frames of it may come from the spool.
-            if not isinstance(item, SeriesEnd):
+            if not isinstance(item, SeriesEnd) and not self._aside.put(item):
                 self._enter(item)
         for item in self._order.in_turn():
             self._enter(item)
@@ -260,6 +266,8 @@ class Sink:
         self._committer.add(Row(series, frames.start, time_ns, state, reason, 0, count=count))
 
     def _end_series(self, series: str, taken: tuple[int, int] | None = None) -> None:
+        for result in self._aside.take(series):
+            self._enter(result, late=True)
         for frames in self._account.end(series, taken):
             self._add_gap(series, frames, 0, "missing", "lost with a node that died")
 

@@ -49,6 +49,7 @@ class Order(Generic[Item]):
         self._clock = clock
         self._newest = upto
         self._due = 0.0
+        self._overtaken = 0  # an epoch whose node has all that earlier ones had in hand
 
     def __len__(self) -> int:
         """Items that wait for an earlier one."""
@@ -70,6 +71,10 @@ class Order(Generic[Item]):
         self._newest = max(self._newest, seq)
         self._waiting[seq] = item
 
+    def overtake(self, seq: int) -> None:
+        """Wait for nothing before the epoch of a number: what is not on disk comes again in it."""
+        self._overtaken = max(self._overtaken, seq // EPOCH)
+
     def is_past(self, seq: int) -> bool:
         """Tell whether a number is of an epoch that is not waited for any more."""
         return seq // EPOCH < self.upto // EPOCH
@@ -87,7 +92,9 @@ class Order(Generic[Item]):
     def left_behind(self) -> Iterator[Item]:
         """Give the items of earlier epochs once what they wait for is not waited for any more."""
         epoch = self._newest // EPOCH
-        if epoch > self.upto // EPOCH and self._clock() >= self._due:
+        if epoch <= self.upto // EPOCH:
+            return
+        if epoch <= self._overtaken or self._clock() >= self._due:
             logger.warning("the ingest node was started again: not waiting for what it had in hand")
             yield from self._rest(epoch * EPOCH)
             self.upto = epoch * EPOCH

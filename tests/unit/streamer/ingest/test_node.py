@@ -366,7 +366,7 @@ def test_a_node_that_dies_leaves_its_open_series_to_the_next(make, tmp_path):
     assert source.resumed == (["1"], Opening(series="1", messages=[[b"start"]]))
     second.settle()
     assert second.series == ["1"]
-    assert [frame.frame for frame, _ in second.frames] == [5, 6, 7, 8]
+    assert [frame.frame for frame, _ in second.frames] == [0, 1, 5, 6, 7, 8]
     assert second.records[-1].taken == (0, 8), "the first may not have been on disk"
     book = json.loads(second.ingest.report()[2]["series/1"])
     assert (book["announced"], book["end"]) == (9, "end")

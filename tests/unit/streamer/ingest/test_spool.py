@@ -154,3 +154,39 @@ def test_a_recording_is_read_again_so_nothing_is_left_to_it(path):
     filled(path).close()
     make_backlog(Config(overload="spool"), path.parent, live=False)
     assert not path.exists()
+
+
+def test_what_was_sent_at_once_is_left_to_a_successor_until_it_is_on_disk(path):
+    MADE.append(spool := Spool(path))
+    spool.begin(PLAIN)
+    assert all(spool.log(frame) for frame in frames(0, 6, "b"))
+    assert (len(spool), spool.size) == (0, 0), "nothing of it waits"
+    for frame in frames(6, 8, "b"):
+        spool.push(frame)
+    spool.settle(2)
+    assert [frame.frame for frame in taken_over(path)[3]] == [2, 3, 4, 5, 6, 7]
+
+
+def test_a_long_run_keeps_no_more_files_than_hold_what_is_not_on_disk(path):
+    MADE.append(spool := Spool(path, file_bytes=1000))
+    spool.begin(PLAIN)
+    most = 0
+    for number, frame in enumerate(frames(0, 200, "b")):
+        assert spool.log(frame)
+        spool.settle(number - 10)
+        most = max(most, sum(file.stat().st_size for file in path.parent.glob("spool*")))
+    assert most < 5000
+    _, series, order, found = taken_over(path)
+    assert [frame.frame for frame in found] == list(range(189, 200))
+    assert (order[0], series) == ("b", [PLAIN]), "told once, in however many files it is"
+    spool.settle(200)
+    assert [file.stat().st_size for file in path.parent.glob("spool*")] == [0]
+
+
+def test_a_frame_that_cannot_be_written_has_to_wait(path, monkeypatch):
+    MADE.append(spool := Spool(path))
+    monkeypatch.setattr("os.pwritev", lambda *_: 0)
+    (frame,) = frames(0, 1, "b")
+    assert not spool.log(frame)
+    spool.push(frame)
+    assert spool.holds_back

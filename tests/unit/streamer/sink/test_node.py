@@ -289,6 +289,20 @@ def test_frames_that_come_from_the_spool_of_an_ingest_node_that_died_are_not_mis
     }  # fmt: skip
 
 
+def test_what_comes_again_is_taken_in_its_turn_and_the_rest_is_not_lost(rig):
+    spots = [(frame, 10.0 + frame) for frame in range(5)]
+    # Of five frames the first, the last two and one out of turn were computed for the dead node.
+    rig.send(*((seq, seq, [(20.0, where)]) for seq, where in spots if seq in (0, 2, 3, 4)))
+    first = SeriesEnd(series="", seq=EPOCH, again=True)
+    rig.send(first, *((EPOCH + n, n, [(20.0, spots[n][1])]) for n in (1, 2, 3)))
+    rig.send(SeriesEnd(series="1", seq=EPOCH + 4, taken=(0, 4)))
+    rig.run(EPOCH + 5)
+    assert rows_of(rig) == [(frame, 1, "done") for frame in range(5)]
+    tracks = rig.folder.read("peaks").to_pydict()
+    linked = dict(zip(tracks["frame"], tracks["track"], strict=True))
+    assert linked == {0: 0, 1: 0, 2: 0, 3: 0, 4: -1}
+
+
 def test_frames_that_were_not_chosen_are_not_missing(context, address, tmp_path):
     config = Config.model_validate({"source": {"frames": "4::10"}, "tracks": {"memory_frames": 1}})
     rig = Rig(context, address, RunFolder.create(tmp_path / "run"), config)

@@ -79,3 +79,13 @@ def test_a_later_epoch_waits_until_nothing_of_an_earlier_one_comes_any_more(seq,
     assert order.is_past(2)
     assert 2 in order, "it is not waited for any more"
     assert list(order.in_turn()) == []
+
+
+def test_nothing_is_awaited_before_an_epoch_in_which_all_comes_again():
+    order = make()
+    order.add(1, "one")
+    order.overtake(EPOCH)
+    order.add(EPOCH, "again")
+    order.add(3, "three")  # of before, which has the patience begin anew
+    assert list(order.left_behind()) == ["one", "three"]
+    assert list(order.in_turn()) == ["again"]
