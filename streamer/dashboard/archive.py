@@ -188,6 +188,11 @@ class Archive:
         found: Ints = self.frames["frame"][rows] + self.starts[self.frames["series"][rows]]
         return found
 
+    @property
+    def has_times(self) -> bool:
+        """False where no frame has a time, as those of some recordings."""
+        return bool(self.frames["time_ns"].any())
+
     def timeline(self, most: int) -> tuple[Ints, Ints]:
         """Return run frames and Unix times in ns, sorted by time, between which others lie.
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from streamer.config import Config
 from streamer.dashboard.archive import Archive
-from streamer.dashboard.drifts import Drifts, Plot
+from streamer.dashboard.drifts import Drifts, Plot, XAxis
 from streamer.dashboard.frames import ShownFrames
 from streamer.dashboard.gallery import Gallery
 from streamer.dashboard.messages import Lines, encode
@@ -110,9 +110,10 @@ class RunView:
             need = "wavelength" if self.tables.geometry is not None else "place of the detector"
             text = f"no {what}: the {need} is not known; set geometry.poni for the next run"
             return encode("problem", {"text": text})
+        x: XAxis = watch.x if self.archive.has_times else "frame"
         plot = Plot(
             quantity,
-            watch.x,
+            x,
             begin=watch.begin,
             end=watch.end,
             points=watch.points,
@@ -120,7 +121,7 @@ class RunView:
             reference_frames=self.config.tracks.reference_frames,
         )
         label, unit = QUANTITIES[quantity]
-        header = {"quantity": quantity, "label": label, "unit": unit, "x": watch.x,
+        header = {"quantity": quantity, "label": label, "unit": unit, "x": x,
                   "request": watch.request}  # fmt: skip
         return Lines(header, self._drifts.curves(plot, watch.tracks, self.tables.references))
 

@@ -178,20 +178,25 @@ def _write_drift(
     known = references(chosen)
     main = {one.track: one for one in histories(folder, chosen)}
     quantity: Quantity = "radial" if geometry is not None else "distance"
-    times = np.unique(np.concatenate([one.time_ns for one in main.values()]))
+    is_timed = all(one.time_ns.all() for one in main.values())
+    along = {track: one.time_ns if is_timed else one.frame for track, one in main.items()}
+    places = np.unique(np.concatenate(list(along.values())))
     group = put_group(entry, "drift", "NXdata")
     names = [f"track_{track}" for track in chosen["track"].to_pylist() if track in main]
-    group.attrs.update(signal=names[0], axes=["time"])
+    group.attrs.update(signal=names[0], axes=["time" if is_timed else "frame"])
     if names[1:]:
         group.attrs["auxiliary_signals"] = names[1:]
     group["title"] = f"{QUANTITIES[quantity][0]} of the main tracks"
-    _put_time(group, times, begin_ns)
+    if is_timed:
+        _put_time(group, places, begin_ns)
+    else:
+        group["frame"] = places
     for name in names:
         history = main[int(name.removeprefix("track_"))]
-        place = np.searchsorted(times, history.time_ns)
+        place = np.searchsorted(places, along[history.track])
         drift = displaced(history.seen, known[history.track], geometry, quantity)
         for field, values in zip((name, f"{name}_errors"), drift, strict=True):
-            spread = np.full(len(times), np.nan)
+            spread = np.full(len(places), np.nan)
             spread[place] = values
             _put(group, field, spread, "pixels")
 
@@ -228,8 +233,10 @@ def _write_history(
     geometry: Geometry | None,
     begin_ns: int,
 ) -> None:
-    group.attrs.update(signal="drift", axes=["time"])
-    _put_time(group, history.time_ns, begin_ns)
+    is_timed = bool(history.time_ns.all())
+    group.attrs.update(signal="drift", axes=["time" if is_timed else "frame"])
+    if is_timed:
+        _put_time(group, history.time_ns, begin_ns)
     group["frame"] = history.frame
     kinds: Sequence[tuple[str, Quantity, str]] = [
         ("drift", "radial" if geometry is not None else "distance", "pixels"),

@@ -93,8 +93,9 @@ def add_tracks(page: Page, material: Material) -> None:
     has_geometry = material.geometry is not None
     heads = [
         ("track", ""), ("frames", ""), ("first–last", "frame"), ("row", "px"), ("column", "px"),
-        ("drift", "px"), ("rate", "px/h"),
+        ("drift", "px"), ("rate", "px/h" if material.is_timed else "px/frame"),
     ]  # fmt: skip
+    rate = "rate" if material.is_timed else "rate_per_frame"
     if has_geometry:
         heads += [("d", "Å"), ("strain", "10⁻³")]
     heads += [("persistence", "counts")]
@@ -108,7 +109,7 @@ def add_tracks(page: Page, material: Material) -> None:
             with_error(track["row"], track["row_sigma"]),
             with_error(track["col"], track["col_sigma"]),
             with_error(track["drift"], track["drift_sigma"], sign=True),
-            with_error(track["rate"], track["rate_sigma"], sign=True),
+            with_error(track[rate], track[f"{rate}_sigma"], sign=True),
         ]
         if has_geometry:
             cells += [

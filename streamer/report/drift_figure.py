@@ -1,4 +1,4 @@
-"""The figure of the drift: main tracks and the cell's voltage against time."""
+"""The figure of the drift: main tracks and the cell's voltage against time, or frame numbers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LABEL_GAP = 0.055
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """Time since the first frame, in a unit that suits the run."""
+    """Time since the first frame, in a unit that suits the run, or numbers of frames."""
 
     begin_ns: int
     unit: str
@@ -34,7 +34,10 @@ class Clock:
     @classmethod
     def of(cls, material: Material) -> Clock:
         """Return the clock of a run."""
+        if not material.is_timed:
+            return cls(0, "frame", 1.0)
         times = material.frames["time_ns"].to_numpy()
+        times = times[times != 0]
         span = (times.max() - times.min()) * 1e-9 if len(times) else 0.0
         for unit, seconds, most in (("s", 1.0, 180.0), ("min", 60.0, 180.0), ("h", 3600.0, 72.0)):
             if span <= most * seconds:
@@ -44,8 +47,18 @@ class Clock:
     @property
     def label(self) -> str:
         """For an axis."""
+        if not self.begin_ns:
+            return "frame"
         begin = datetime.fromtimestamp(self.begin_ns * 1e-9, UTC)
         return f"time since {begin:%Y-%m-%d %H:%M:%S} UTC / {self.unit}"
+
+    def of_frames(
+        self, time_ns: NDArray[np.int64], frame: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """Return where frames are on the axis; NaN where one has no time and others do."""
+        if not self.begin_ns:
+            return frame.astype(np.float64)
+        return np.where(time_ns != 0, self(time_ns), np.nan)
 
     def __call__(self, time_ns: NDArray[np.int64] | int) -> NDArray[np.float64]:
         """Return times in its unit."""
@@ -57,7 +70,7 @@ def draw_tracks(material: Material) -> Figure:
     quantities: list[Quantity] = ["distance"]
     if material.geometry is not None:
         quantities = ["radial", "strain"]
-    has_cell = material.cell.num_rows > 0
+    has_cell = material.cell.num_rows > 0 and material.is_timed
     clock = Clock.of(material)
     heights = [2.6] * len(quantities) + [1.3] * has_cell
     with mpl.rc_context(STYLE):
@@ -69,9 +82,9 @@ def draw_tracks(material: Material) -> Figure:
         if has_cell:
             _draw_voltage(panels[-1], material, clock)
             _shade(panels, material, clock)
-        times = clock(material.frames["time_ns"].to_numpy())
-        if len(times) > 1:
-            panels[0].set_xlim(times.min(), times.max())
+        places = _places(material, clock)
+        if len(places) > 1:
+            panels[0].set_xlim(places.min(), places.max())
         panels[-1].set_xlabel(clock.label)
         figure.align_ylabels(panels)
     return figure
@@ -85,7 +98,9 @@ def _draw_quantity(axes: Axes, material: Material, quantity: Quantity, clock: Cl
         colour = COLOURS[i % len(COLOURS)]
         y, sigma = displaced(history.seen, known[history.track], material.geometry, quantity)
         wanted = np.isfinite(y)
-        curve = thinned(clock(history.time_ns)[wanted], y[wanted], sigma[wanted], _POINTS)
+        x = clock.of_frames(history.time_ns, history.frame)
+        wanted &= np.isfinite(x)
+        curve = thinned(x[wanted], y[wanted], sigma[wanted], _POINTS)
         if not len(curve.x):
             continue
         x, height = curve.x, scale * curve.y
@@ -100,6 +115,13 @@ def _draw_quantity(axes: Axes, material: Material, quantity: Quantity, clock: Cl
         else f"{QUANTITIES[quantity][0].partition(',')[0].lower()} / px"
     )
     _label_ends(axes, ends)
+
+
+def _places(material: Material, clock: Clock) -> NDArray[np.float64]:
+    """Return where the frames of a run are on the axis."""
+    names = ("time_ns", "frame")
+    places = clock.of_frames(*(material.frames[name].to_numpy() for name in names))
+    return places[np.isfinite(places)]
 
 
 def _label_ends(axes: Axes, ends: list[tuple[float, float, str, str]]) -> None:
@@ -135,8 +157,8 @@ def _draw_voltage(axes: Axes, material: Material, clock: Clock) -> None:
 def _shade(panels: list[Axes], material: Material, clock: Clock) -> None:
     """Shade and name the half-cycles."""
     found = spans(material.cell)
-    times = clock(material.frames["time_ns"].to_numpy())
-    low, high = times.min(), times.max()
+    places = _places(material, clock)
+    low, high = places.min(), places.max()
     for one in found:
         start, stop = (float(clock(at)) for at in (one.start_ns, one.stop_ns))
         start, stop = max(start, low), min(stop, high)

@@ -83,9 +83,15 @@ class Material:
 
     @property
     def begin_ns(self) -> int:
-        """Time of the first frame."""
+        """Time of the first frame, 0 where none has one."""
         times = self.frames["time_ns"].to_numpy()
+        times = times[times != 0]
         return int(times.min()) if len(times) else 0
+
+    @property
+    def is_timed(self) -> bool:
+        """True when frames have times."""
+        return self.begin_ns != 0
 
 
 def gather(

@@ -56,7 +56,10 @@ class Painter:
         self._tails: dict[int, deque[tuple[float, float]]] = {}
         self._cell = folder.read_cell()
         times = frames["time_ns"].to_numpy()
-        self._begin, self._end = int(times.min()), int(times.max())
+        times = times[times != 0]
+        self._begin, self._end = (int(times.min()), int(times.max())) if len(times) else (0, 0)
+        if not self._begin:
+            self._cell = self._cell[:0]
         self._levels: Display | None = None
         self._layout: _Layout | None = None
         self._font = ImageFont.truetype(_font_file(), 14)
@@ -146,13 +149,14 @@ class Painter:
             )
 
     def _draw_words(self, draw: ImageDraw.ImageDraw, shot: Shot, layout: _Layout, why: str) -> None:
-        moment = datetime.fromtimestamp(shot.time_ns * 1e-9, UTC)
-        seconds = (shot.time_ns - self._begin) * 1e-9
         draw.text((10, 8), f"frame {shot.frame}", fill=_TEXT, font=self._font)
-        draw.text(
-            (layout.width - 10, 10), f"{moment:%Y-%m-%d %H:%M:%S} UTC   +{seconds:,.2f} s",
-            fill=FAINT, font=self._small, anchor="ra",
-        )  # fmt: skip
+        if shot.time_ns:
+            moment = datetime.fromtimestamp(shot.time_ns * 1e-9, UTC)
+            seconds = (shot.time_ns - self._begin) * 1e-9
+            draw.text(
+                (layout.width - 10, 10), f"{moment:%Y-%m-%d %H:%M:%S} UTC   +{seconds:,.2f} s",
+                fill=FAINT, font=self._small, anchor="ra",
+            )  # fmt: skip
         if why:
             draw.text((10, _HEAD + 6), "no pixels", fill=FAINT, font=self._small)
 

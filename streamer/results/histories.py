@@ -48,7 +48,8 @@ def main_tracks(tracks: pa.Table, most: int) -> pa.Table:
     poor = (tracks["flags"].to_numpy() & POOR_FIT) != 0
     rows = np.flatnonzero(~poor) if not poor.all() else np.arange(len(poor))
     rows = rows[np.argsort(-tracks["score"].to_numpy()[rows], kind="stable")]
-    begin, end = (tracks[f"{name}_time_ns"].to_numpy()[rows] for name in ("first", "last"))
+    what = "time_ns" if tracks["last_time_ns"].to_numpy().any() else "frame"
+    begin, end = (tracks[f"{name}_{what}"].to_numpy()[rows] for name in ("first", "last"))
     bins = np.linspace(begin.min(), end.max(), _BINS + 1)
     first, last = np.searchsorted(bins, begin, "right") - 1, np.searchsorted(bins, end, "left")
     # Share of the frames between its first and last that a track was seen on.

@@ -69,7 +69,8 @@ _REFERENCE = "weighted mean over the first observations, or around the chosen fr
 
 _SERIES = Column("series", _TEXT, "", "name of the series")
 _FRAME = Column("frame", _INT64, "", "number of the frame in its series, from 0")
-_TIME = Column("time_ns", _INT64, "ns", f"start of the exposure, {_NS}")
+_TIME = Column("time_ns", _INT64, "ns", f"start of the exposure, {_NS}; 0 where not known")
+_SLOPE = "slope of a straight line through all observations"
 
 
 def _with_sigma(name: str, unit: str, meaning: str) -> tuple[Column, Column]:
@@ -176,7 +177,12 @@ TABLES: dict[str, Table] = {
             *_with_sigma(
                 "rate",
                 "px/h",
-                "slope of a straight line through all observations, along the drift",
+                f"{_SLOPE}, along the drift; NaN where frames have no times",
+            ),
+            *_with_sigma(
+                "rate_per_frame",
+                "px/frame",
+                f"{_SLOPE}, along the drift, where frames have no times",
             ),
             *_with_sigma("d", "angstrom", f"lattice spacing; {_NEWEST}"),
             *_with_sigma("ref_d", "angstrom", f"spacing that the strain counts from: {_REFERENCE}"),

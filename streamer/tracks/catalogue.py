@@ -125,7 +125,8 @@ class TrackCatalogue:
         """Return the table of all tracks that were seen often enough, with schema `TRACKS`.
 
         `drift` is along the line away from the direct beam where `geometry` is known, else the
-        length of the drift; `rate` is along the same line.
+        length of the drift; `rate` is along the same line, and so is `rate_per_frame`, which stands
+        for it where frames have no times.
         """
         catalogue = self._tracks[: self._n]
         catalogue = catalogue[catalogue["n_frames"] >= self._confirm]
@@ -137,7 +138,11 @@ class TrackCatalogue:
         moved = drifts.Estimate(now.value - ref.value, now.variance + ref.variance)
         along = drifts.directions(geometry, ref.value, moved.value)
         drift, drift_sigma = drifts.project(moved, along)
-        rate, rate_sigma = drifts.project(drifts.slope(catalogue["line"]), along)
+        slope = drifts.project(drifts.slope(catalogue["line"]), along)
+        is_timed = catalogue["first_time_ns"] != 0
+        per_hour, per_frame = (
+            [np.where(known, one, np.nan) for one in slope] for known in (is_timed, ~is_timed)
+        )
         counts = ("track", "parent", "merged_into", "first_frame", "last_frame", "n_frames")
         columns = {
             "series": [self._names[i] for i in catalogue["series"]],
@@ -148,8 +153,10 @@ class TrackCatalogue:
             "drift": drift,
             "drift_sigma": drift_sigma,
             "significance": np.abs(drift) / drift_sigma,
-            "rate": rate,
-            "rate_sigma": rate_sigma,
+            "rate": per_hour[0],
+            "rate_sigma": per_hour[1],
+            "rate_per_frame": per_frame[0],
+            "rate_per_frame_sigma": per_frame[1],
             **drifts.lattice(geometry, now, ref),
             "score": catalogue["score"] / catalogue["n_frames"],
             "flags": (2 * catalogue["flags"] > catalogue["n_frames"][:, None])
@@ -196,6 +203,9 @@ class TrackCatalogue:
         catalogue["flags"][one] += np.add.reduceat(bits, starts, axis=0)
         poor = (row["flags"] & POOR_FIT) != 0
         hours = (row["time_ns"] - catalogue["first_time_ns"][slot]) / _HOUR_NS
+        # Frames without times are told apart by their numbers.
+        is_timed = (row["time_ns"] != 0) & (catalogue["first_time_ns"][slot] != 0)
+        hours = np.where(is_timed, hours, row["frame"] - catalogue["first_frame"][slot])
         where = [row[name] for name in ("row", "col", "row_sigma", "col_sigma")]
         observations = np.stack([*where, hours], axis=1)
         # The reference is what came first, or what came until the frame that was chosen.

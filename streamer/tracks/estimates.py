@@ -1,7 +1,7 @@
 """What observations of tracks say: where they stand, how they move, how their lattice strains.
 
 An observation is row, column, their standard deviations (NaN where unknown) and the time in hours
-since the track began.
+since the track began, or the number of frames since then where these have no times.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def line_terms(x: Floats, sigma: Floats, hours: Floats) -> list[Floats]:
 
 
 def slope(sums: Floats) -> Estimate:
-    """Return the slopes of straight lines in pixels an hour.
+    """Return the slopes of straight lines in pixels an hour, or a frame where there are no times.
 
     Parameters
     ----------

@@ -23,8 +23,9 @@ SPOTS = np.array([[8.0, 9.0], [30.0, 12.0], [40.0, 44.0], [12.0, 50.0], [25.0, 3
 
 
 def make_run(
-    path: Path, *, geometry: bool = True, cell: bool = True, source: str = "gone.npy"
-) -> RunFolder:
+    path: Path, *, geometry: bool = True, cell: bool = True, source: str = "gone.npy",
+    timed: bool = True,
+) -> RunFolder:  # fmt: skip
     """Make a run of two series in four parts, with one frame missing and one failed."""
     folder = RunFolder.create(path)
     rng = np.random.default_rng(7)
@@ -36,12 +37,19 @@ def make_run(
             numbers = np.arange(half * 15, half * 15 + 15)
             done = numbers[(numbers != 7) & (numbers != 20)]
             peaks = _peaks(series, s, done, rng, place)
+            times = _times(s, numbers)
+            if not timed:
+                peaks = peaks.set_column(
+                    peaks.column_names.index("time_ns"), PEAKS.field("time_ns"),
+                    pa.array(np.zeros(len(peaks), np.int64)),
+                )  # fmt: skip
+                times *= 0
             states = ["done" if n in done else ("missing", "failed")[int(n == 20)] for n in numbers]
             frames = pa.table(
                 {
                     "series": [series] * 15,
                     "frame": numbers,
-                    "time_ns": _times(s, numbers),
+                    "time_ns": times,
                     "state": states,
                     "reason": ["" if one == "done" else f"it was {one}, so" for one in states],
                     "n_peaks": np.where(np.isin(numbers, done), PER_FRAME, 0).astype(np.int32),

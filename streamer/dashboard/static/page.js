@@ -148,6 +148,8 @@ const wired = {
   tracks(header) {
     frames.grow(header.n_frames);
     moments.update(header.timeline);
+    const untimed = header.n_frames > 0 && !header.timeline[0].length;
+    if (untimed) view.set({ x: "frame" });
   },
   drift(header, arrays) {
     if (header.request < request) return;

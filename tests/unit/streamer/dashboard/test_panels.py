@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 
 import pytest
 from websockets.exceptions import ConnectionClosed
@@ -13,6 +13,7 @@ from websockets.sync.client import ClientConnection, connect
 from streamer.dashboard.hub import Hub
 from streamer.dashboard.messages import encode
 from streamer.dashboard.panels import PANELS, Panel
+from streamer.dashboard.requests import Watch
 from streamer.dashboard.server import application
 from streamer.dashboard.view import RunView
 from tests.served import Served
@@ -78,6 +79,14 @@ def test_a_panel_that_fails_takes_no_other_with_it(view, broken):
         messages = heard(page, {"spots", "image", "problem"})
     assert messages["problem"]["text"] == "broken cannot be shown: see the log"
     assert "broken" not in messages
+
+
+def test_without_times_drifts_are_told_by_frames(tmp_path):
+    view = RunView(make_run(tmp_path / "run", timed=False).path)
+    with closing(view):
+        view.archive.refresh(60.0)
+        lines = view.drift(Watch(tracks=(0,), quantity="distance"))
+        assert lines.header["x"] == "frame"
 
 
 def test_panels_have_names_of_their_own():

@@ -188,6 +188,20 @@ def test_the_default_plot_of_a_nexus_file_is_the_drift(run):
         assert list(group.attrs["axes"]) == ["time"]
 
 
+def test_without_times_a_nexus_file_is_plotted_against_frames(tmp_path):
+    run = make_run(tmp_path / "today", timed=False)
+    with h5py.File(export_run(run.path, "nexus")) as file:
+        drift = file["entry/drift"]
+        assert list(drift.attrs["axes"]) == ["frame"]
+        assert "time" not in drift
+        assert 0 <= drift["frame"][()].min() < drift["frame"][()].max() < 30
+        for name in (drift.attrs["signal"], *drift.attrs["auxiliary_signals"]):
+            own = file[f"entry/tracks/{name}"]
+            assert "time" not in own
+            whole = drift[name][()]
+            np.testing.assert_array_equal(whole[np.isfinite(whole)], own["drift"])
+
+
 def test_silx_plots_it(run):
     pytest.importorskip("silx", reason="silx is not installed")
     from silx.io import nxdata

@@ -14,6 +14,7 @@ from streamer.config import SourceConfig
 from streamer.errors import UserError
 from streamer.report.agreement_figure import measure_agreement
 from streamer.report.contents import with_error
+from streamer.report.drift_figure import draw_tracks
 from streamer.report.material import Refit, Shot, gather
 from streamer.report.movie import write_movie
 from streamer.report.run import write_report
@@ -109,6 +110,20 @@ def test_without_pixels_peaks_are_shown_and_it_is_said(tmp_path):
     assert "No peaks could be fitted: gone.npy does not exist" in text
     assert reader.tags.count("figure") == 2
     assert "no angles, spacings and strains" in text
+
+
+def test_without_times_a_report_counts_in_frames(tmp_path):
+    run = make_run(tmp_path / "run", timed=False)
+    _, text = read(write_report(run.path, tmp_path / "out", make_fitter=lambda material: fit))
+    assert "px/frame" in text
+    assert "px/h" not in text
+    assert "1970" not in text
+    material, *_ = gather(run, 3, 4, 0)
+    axes = draw_tracks(material).axes
+    assert axes[-1].get_xlabel() == "frame"
+    assert axes[0].get_xlim() == (0.0, 29.0)
+    recorded = Recorded("gone.npy", SourceConfig())
+    assert write_movie(run, recorded, tmp_path / "a.gif", Console(quiet=True), most=2) == 2
 
 
 def test_a_run_without_a_frame_has_a_report(tmp_path):

@@ -20,7 +20,7 @@ def observations(track, frames, row, col, sigma=0.05, flags=0, score=100.0):
     return {
         "series": np.zeros(n, np.int32),
         "frame": np.asarray(frames, np.int64),
-        "time_ns": np.asarray(frames, np.int64) * SECOND,
+        "time_ns": (np.asarray(frames, np.int64) + 1) * SECOND,
         "score": np.full(n, score),
         "row": np.broadcast_to(row, n).astype(float),
         "col": np.broadcast_to(col, n).astype(float),
@@ -50,7 +50,7 @@ def test_a_drift_is_the_newest_mean_less_the_first():
     row = only_row(catalogue)
     assert (row["series"], row["track"], row["parent"], row["merged_into"]) == ("a", 7, -1, -1)
     assert (row["first_frame"], row["last_frame"], row["n_frames"]) == (0, 49, 50)
-    assert (row["first_time_ns"], row["last_time_ns"]) == (0, 49 * SECOND)
+    assert (row["first_time_ns"], row["last_time_ns"]) == (SECOND, 50 * SECOND)
     assert row["ref_row"] == pytest.approx(100.45)
     assert row["row"] == pytest.approx(104.45)
     assert (row["drift_row"], row["drift_col"]) == pytest.approx((4.0, 0.0))
@@ -62,6 +62,21 @@ def test_a_drift_is_the_newest_mean_less_the_first():
     assert row["significance"] == pytest.approx(4.0 / row["drift_sigma"])
     assert np.isnan([row["d"], row["strain"], row["strain_sigma"]]).all()
     assert catalogue.measure(None).schema.equals(TRACKS)
+
+
+def test_frames_without_times_have_a_rate_for_each_frame():
+    catalogue = TrackCatalogue(reference_frames=10)
+    frames = np.arange(100, 150)
+    peaks = observations(7, frames, 100 + 0.1 * frames, 200.0)
+    catalogue.extend(["a"], peaks | {"time_ns": np.zeros(50, np.int64)})
+    row = only_row(catalogue)
+    assert np.isnan([row["rate"], row["rate_sigma"]]).all()
+    assert row["rate_per_frame"] == pytest.approx(0.1)
+    assert 0 < row["rate_per_frame_sigma"] < 0.01
+    assert row["drift"] == pytest.approx(4.0)
+    timed = TrackCatalogue()
+    timed.extend(["a"], peaks)
+    assert np.isnan(only_row(timed)["rate_per_frame"])
 
 
 def test_with_a_geometry_the_drift_is_that_away_from_the_beam():
