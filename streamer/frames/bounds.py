@@ -17,6 +17,7 @@ LAST_FRAME = (1 << 53) - 1
 
 _LONGEST_NAME = 128
 _LONGEST_S = 1e9
+_MOST_LEFT_OUT = 16
 _Number = TypeVar("_Number", int, float)
 
 
@@ -34,6 +35,11 @@ def bounded(series: Series) -> Series:
         frame_time_s=_within(positive(series.frame_time_s), _LONGEST_S),
         saturation=positive(series.saturation),
         metadata=plain_items(series.metadata),
+        taken=replace(
+            series.taken,
+            source=as_line(series.taken.source),
+            left_out=[as_line(text) for text in series.taken.left_out[:_MOST_LEFT_OUT]],
+        ),
     )
 
 

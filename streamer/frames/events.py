@@ -24,6 +24,7 @@ __all__ = [
     "Pixels",
     "Series",
     "SeriesEnd",
+    "Taken",
 ]
 
 WIRE_VERSION = 2
@@ -36,6 +37,17 @@ Int64 = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
 
 Buffer = bytes | bytearray | memoryview
 """One part of a message."""
+
+
+class Taken(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What was taken for the frames of a recording, in words for its user."""
+
+    source: str = ""
+    """File and dataset, or the names of the files."""
+    times: str = ""
+    """Where the times of the frames are from; ``none`` where they have none."""
+    left_out: list[str] = []
+    """What else is there and could have been meant."""
 
 
 class Series(msgspec.Struct, tag="series", tag_field="kind", frozen=True, kw_only=True):
@@ -55,6 +67,8 @@ class Series(msgspec.Struct, tag="series", tag_field="kind", frozen=True, kw_onl
     """Counts from which a pixel is saturated."""
     metadata: dict[str, Any] = {}
     """What else the source said (beam centre, wavelength, ...): plain msgpack types only."""
+    taken: Taken = Taken()
+    """What of a recording it is."""
     first_seq: Int64 = 0
     """No frame of the series has a smaller `seq`; from the ingest node."""
     next_frame: Int64 = 0
@@ -71,7 +85,8 @@ class Frame(
     frame: Int64
     """Number in the series, counted from 0."""
     time_ns: Int64
-    """Start of the exposure, Unix time in ns; the time of arrival where the source has none."""
+    """Start of the exposure, Unix time in ns. Where the source has none it is the time of arrival
+    in a live stream, and 0 in a recording: how fast that is read says nothing of the exposure."""
     shape: tuple[Int64, Int64]
     """(rows, cols)."""
     dtype: str

@@ -9,6 +9,7 @@ from streamer.config import SourceConfig
 from streamer.errors import UserError, did_you_mean
 from streamer.plugins import Plugins
 from streamer.sources.base import ProtocolPlugin, Source
+from streamer.sources.files.address import OF_FILES
 from streamer.sources.files.open import READERS, open_recording
 from streamer.sources.live.array10 import open_array10, reach_array10
 from streamer.sources.live.braggstream import open_braggstream, reach_braggstream
@@ -103,7 +104,7 @@ def check_reachable(uri: str, config: SourceConfig) -> None:
 def _scheme(text: str) -> str | None:
     """Return the protocol of a live stream, None for what can be a path."""
     scheme, separator, _ = text.partition("://")
-    if not separator or "/" in scheme:
+    if not separator or "/" in scheme or scheme in OF_FILES:
         return None
     if scheme.lower() not in PROTOCOLS:
         hint = did_you_mean(scheme, PROTOCOLS.names) or ";"

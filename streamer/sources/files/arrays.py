@@ -12,13 +12,22 @@ from numpy.typing import NDArray
 
 from streamer.config import SourceConfig
 from streamer.errors import UserError
-from streamer.frames.events import Pixels, Series
+from streamer.frames.events import Pixels, Series, Taken
 from streamer.frames.pixels import as_bytes, is_pixels
-from streamer.sources.files.plain import PlainFrames, check_frames, one_line
+from streamer.sources.files.naming import is_calibration
+from streamer.sources.files.plain import (
+    PlainFrames,
+    check_frames,
+    in_words,
+    one_line,
+    unlike_frames,
+)
 from streamer.sources.files.recording import PlainReader, RecordingReader
 
 __all__ = ["open_npy", "open_npz"]
 
+_SMALLEST = 8
+"""Rows and columns of what is taken for frames unless it is named: tables have fewer."""
 _LONGEST_HEADER = 10_000
 _MOST_DEFLATED = 1032
 """Bytes that one byte can stand for in an archive."""
@@ -37,16 +46,19 @@ def open_npy(path: Path, config: SourceConfig) -> RecordingReader:
             shape, fortran, dtype = _array_header(file)
             offset = file.tell()
         check_frames(str(path), shape, dtype)
+        if why := unlike_frames(shape):
+            raise UserError(f"{path} {why}")
         if fortran:
             array = np.load(path, mmap_mode="r", allow_pickle=False)
-            return _of_array(path.stem, array, config)
+            return _of_array(path, array, config, Taken(source=str(path)))
     except UserError:
         raise
     except Exception as error:  # of any type: numpy parses a header as if it were Python
         raise _damaged(path, error) from None
     n_frames = shape[0] if len(shape) == 3 else 1
     coded = PlainFrames(path, offset, n_frames, (shape[-2], shape[-1]), dtype)
-    return PlainReader(_series(path.stem, n_frames, config), n_frames, coded)
+    series = _series(path, n_frames, config, Taken(source=str(path)))
+    return PlainReader(series, n_frames, coded)
 
 
 def open_npz(path: Path, key: str | None, config: SourceConfig) -> RecordingReader:
@@ -85,10 +97,18 @@ def open_npz(path: Path, key: str | None, config: SourceConfig) -> RecordingRead
         raise UserError(f"{path} does not fit into memory: save its frames as .npy") from None
     except Exception as error:  # of any type, as zipfile and numpy let through
         raise _damaged(path, error) from None
-    return _of_array(path.stem, array, config)
+    others = [
+        f"{name} ({in_words(*header)})"
+        for name, header in headers.items()
+        if name != chosen and len(header[0]) == array.ndim and is_pixels(header[1])
+    ]
+    taken = Taken(source=f"{path}::{chosen}", left_out=others)
+    return _of_array(path, array, config, taken)
 
 
-def _of_array(name: str, array: NDArray[Any], config: SourceConfig) -> RecordingReader:
+def _of_array(
+    path: Path, array: NDArray[Any], config: SourceConfig, taken: Taken
+) -> RecordingReader:
     # A memmap makes a slow object of each frame.
     frames = np.asarray(array if array.ndim == 3 else array[None])
     dtype, shape = frames.dtype.str, (int(frames.shape[1]), int(frames.shape[2]))
@@ -96,11 +116,12 @@ def _of_array(name: str, array: NDArray[Any], config: SourceConfig) -> Recording
     def coded(frame: int) -> Pixels:
         return Pixels(as_bytes(frames[frame]), "raw", dtype, shape)
 
-    return PlainReader(_series(name, len(frames), config), len(frames), coded)
+    series = _series(path, len(frames), config, taken)
+    return PlainReader(series, len(frames), coded)
 
 
-def _series(name: str, n_frames: int, config: SourceConfig) -> Series:
-    return Series(name=name, n_frames=n_frames, frame_time_s=config.frame_time_s)
+def _series(path: Path, n_frames: int, config: SourceConfig, taken: Taken) -> Series:
+    return Series(name=path.stem, n_frames=n_frames, frame_time_s=config.frame_time_s, taken=taken)
 
 
 def _damaged(path: Path, error: Exception) -> UserError:
@@ -122,20 +143,24 @@ def _array_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]
 
 
 def _choose(path: Path, headers: dict[str, tuple[tuple[int, ...], np.dtype[Any]]]) -> str:
-    for n_axes in (3, 2):
-        names = [
-            name
-            for name, (shape, dtype) in headers.items()
-            if len(shape) == n_axes and is_pixels(dtype)
-        ]
-        if len(names) == 1:
-            return names[0]
-        if names:
-            raise UserError(
-                f"{path} has several arrays that can be frames ({', '.join(names)}): choose one,"
-                f" such as {path}::{names[0]}"
-            )
-    arrays = ", ".join(f"{name} {shape} {dtype}" for name, (shape, dtype) in headers.items())
+    """Return the only array of images; where there are more, the one whose name is ``data``."""
+    images = [
+        name
+        for name, (shape, dtype) in headers.items()
+        if len(shape) in (2, 3) and min(shape[-2:]) >= _SMALLEST and is_pixels(dtype)
+    ]
+    stacks = [name for name in images if len(headers[name][0]) == 3]
+    images = stacks or images
+    images = [name for name in images if not is_calibration(name)] or images
+    best = images if len(images) == 1 else [name for name in images if name == "data"]
+    if best:
+        return best[0]
+    if images:
+        raise UserError(
+            f"{path} has several arrays that can be frames ({', '.join(images)}): choose one,"
+            f" such as {path}::{images[0]}"
+        )
+    arrays = ", ".join(f"{name} ({in_words(*header)})" for name, header in headers.items())
     raise UserError(
         f"{path} has no array of frames (frames, rows, cols): it has {arrays or 'none'}"
     )

@@ -18,7 +18,7 @@ import numpy as np
 
 from streamer.config import SourceConfig
 from streamer.errors import UserError
-from streamer.frames.events import Pixels, Series
+from streamer.frames.events import Pixels, Series, Taken
 from streamer.frames.pixels import MAX_FRAME_BYTES, as_bytes
 from streamer.sources.files.headers import HeaderMetadata, of_keys, of_pilatus
 from streamer.sources.files.plain import check_frames, one_line
@@ -212,6 +212,7 @@ def _cbf_dtype(header: Any) -> np.dtype[Any]:
 def _series(path: Path, n_frames: int, known: HeaderMetadata, config: SourceConfig) -> Series:
     return Series(
         name=path.stem,
+        taken=Taken(source=str(path)),
         n_frames=n_frames,
         frame_time_s=config.frame_time_s or known.frame_time_s,
         saturation=known.saturation,

@@ -10,7 +10,7 @@ import numpy as np
 
 from streamer.config import SourceConfig
 from streamer.errors import UserError
-from streamer.frames.events import Series
+from streamer.frames.events import Series, Taken
 from streamer.sources.files.plain import PlainFrames
 from streamer.sources.files.recording import PlainReader, RecordingReader
 
@@ -67,6 +67,7 @@ def open_ge(path: Path, config: SourceConfig) -> RecordingReader:
         n_frames = n_whole + 1
     series = Series(
         name=path.stem,
+        taken=Taken(source=str(path)),
         n_frames=n_frames,
         frame_time_s=config.frame_time_s or frame_time_s,
         metadata=metadata,

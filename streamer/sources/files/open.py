@@ -11,13 +11,24 @@ import h5py
 from streamer.config import SourceConfig
 from streamer.documents import open_regular
 from streamer.errors import UserError
+from streamer.frames.events import Taken
 from streamer.plugins import Plugins
+from streamer.sources.files.address import Address
 from streamer.sources.files.arrays import open_npy, open_npz
 from streamer.sources.files.fabio import fabio_reads, open_cbf, open_fabio
 from streamer.sources.files.ge import is_ge, open_ge
 from streamer.sources.files.growing import Growing
 from streamer.sources.files.hdf5.recording import open_hdf5
-from streamer.sources.files.many import Files, natural_order, without_holes
+from streamer.sources.files.many import Files
+from streamer.sources.files.naming import (
+    FileSeries,
+    is_calibration,
+    is_hidden,
+    matching,
+    n_fields,
+    natural_order,
+    series_of,
+)
 from streamer.sources.files.plain import one_line
 from streamer.sources.files.recording import ReaderPlugin, Recording, RecordingReader
 from streamer.sources.files.tiff import open_tiff
@@ -48,8 +59,8 @@ def open_recording(text: str, config: SourceConfig) -> Recording:
     Parameters
     ----------
     text
-        A file, with ``::path`` behind it to choose one of several arrays; a folder, or a pattern of
-        files, of one kind.
+        A file, a folder, or a pattern or template of files of one kind; with ``::path`` behind it
+        to choose one of several arrays. See `Address`.
     config
         Which frames, how often, and whether to follow what is still being written.
 
@@ -58,15 +69,20 @@ def open_recording(text: str, config: SourceConfig) -> Recording:
     UserError
         There is nothing that can be read; the text says what to do.
     """
+    address = Address.of(text)
+    if address.frames is not None:
+        if config.frames is not None:
+            raise UserError(f"{text} chooses frames, and so does source.frames: leave one out")
+        config = config.model_copy(update={"frames": address.frames})
     chosen = config.chosen
     if not config.follow:
-        reader = _open(text, config)
+        reader = _open(address, config)
         if not range(*chosen.indices(len(reader))):
             reader.close()
             raise UserError(
                 f"{text} has {len(reader)} frames, and none of them is in {config.frames}"
             )
-        return Recording(text, reader, chosen, config.loop)
+        return Recording(text, reader, chosen, config.loop, frame_time_s=config.frame_time_s)
     if config.loop != 1 or config.speed is not None:
         raise UserError(
             f"{text} is followed as it grows: leave out "
@@ -77,29 +93,21 @@ def open_recording(text: str, config: SourceConfig) -> Recording:
             f"frames {config.frames!r} are counted from an end that is not there yet: count them"
             " from the start, or do not follow"
         )
-    path, _ = _split(text)
-    if not path.exists() and not glob.has_magic(str(path)):
+    path = address.path
+    if not path.exists() and not _is_pattern(path):
         raise UserError(f"{path} does not exist")
-    growing = Growing(lambda: _open(text, config), config.idle_s)
-    return Recording(text, growing, chosen, merge_gaps=False)
+    growing = Growing(lambda: _open(address, config), config.idle_s)
+    return Recording(text, growing, chosen, frame_time_s=config.frame_time_s, merge_gaps=False)
 
 
-def _split(text: str) -> tuple[Path, str | None]:
-    """Return the path of the file, and that of the frames in it."""
-    if Path(text).exists() or "::" not in text:
-        return Path(text), None
-    name, _, inner = text.rpartition("::")
-    if not inner:
-        raise UserError(f"{text}: write the path of the frames behind ::, or leave :: out")
-    return Path(name), inner
+def _is_pattern(path: Path) -> bool:
+    return glob.has_magic(str(path)) or matching(path) is not None
 
 
-def _open(text: str, config: SourceConfig) -> RecordingReader:
-    path, inner = _split(text)
-    if path.is_dir() or (not path.exists() and glob.has_magic(str(path))):
-        if inner is not None:
-            raise UserError(f"{text}: only an HDF5 or .npz file takes ::{inner}")
-        return _open_files(path, config)
+def _open(address: Address, config: SourceConfig) -> RecordingReader:
+    path, inner = address.path, address.inner
+    if path.is_dir() or (not path.exists() and _is_pattern(path)):
+        return _open_files(path, inner, config)
     return _open_file(path, inner, config)
 
 
@@ -137,39 +145,87 @@ def _of_kind(kind: str, path: Path, inner: str | None, config: SourceConfig) -> 
     return open_fabio(path, config)
 
 
-def _open_files(path: Path, config: SourceConfig) -> RecordingReader:
+def _open_files(path: Path, inner: str | None, config: SourceConfig) -> RecordingReader:
     """Open a folder, or a pattern of files, of frames of one kind."""
-    if path.is_dir():
-        found = sorted(path.iterdir(), key=natural_order)
-        frames = [file for file in found if _family(file) not in (None, *_STACKS.values())]
-        name = path.resolve().name
-    else:
-        found = sorted(map(Path, glob.glob(str(path), recursive=True)), key=natural_order)
-        frames = found
-        name = found[0].resolve().parent.name if found else ""
+    found = _found(path)
     if not found:
         raise UserError(f"{path}: " + ("the folder is empty" if path.is_dir() else "no such files"))
+    frames = found
+    if path.is_dir():
+        stacks = _STACKS.values() if inner is None else ()
+        frames = [file for file in found if _family(file) not in (None, *stacks)]
+        name = path.resolve().name
+    else:
+        name = found[0].resolve().parent.name
     if not frames:
         others = [str(file) for file in found if _family(file)]
         masters = [file for file in others if "_master" in file] or others
         hint = f": give one of {', '.join(masters[:8])}" if masters else ""
         raise UserError(f"{path} has no files of single frames{hint}")
     if len(frames) == 1 and not path.is_dir() and not config.follow:
-        return _open_file(frames[0], None, config)
+        return _open_file(frames[0], inner, config)
+    series, left_out = _one_series(path, frames, follow=config.follow)
+    files = f"{series.paths[0].parent / series.name}" + (f"::{inner}" if inner else "")
+    if series.n_there > 1:
+        files += f", {series.n_there:,} files" + (f" {series.numbers}" if series.numbers else "")
+    return Files(
+        name or "frames",
+        series.paths,
+        lambda file: _open_file(file, inner, config),
+        taken=Taken(source=files, left_out=left_out),
+        complete=not config.follow,
+    )
+
+
+def _found(path: Path) -> list[Path]:
+    """Return the files of a folder, template or pattern, without hidden ones."""
+    if path.is_dir():
+        found = list(path.iterdir())
+    else:
+        found = matching(path) or [Path(name) for name in glob.glob(str(path), recursive=True)]
+    return sorted((file for file in found if not is_hidden(file)), key=natural_order)
+
+
+def _one_series(path: Path, frames: list[Path], *, follow: bool) -> tuple[FileSeries, list[str]]:
+    """Return the one series among files, and what is left out.
+
+    Raises
+    ------
+    UserError
+        There are several: the user has to choose.
+    """
+    if not path.is_dir() and n_fields(path) > 1:
+        return FileSeries(path.name, frames, len(frames), "in the order of their numbers"), []
     families = sorted({_family(file) or file.suffix for file in frames})
     if len(families) > 1:
         raise UserError(
             f"{path} has files of several kinds ({', '.join(families)}): choose one, such as"
             f" '{frames[0].with_name('*' + frames[0].suffix)}'"
         )
-    if config.follow:
-        frames = without_holes(frames)
-    return Files(
-        name or "frames",
-        frames,
-        lambda file: _open_file(file, None, config),
-        complete=not config.follow,
-    )
+    every = series_of(frames, growing=follow)
+    wanted = [one for one in every if not is_calibration(one.name)] or every
+    # A single file beside many is of another kind: a mask, a picture of the sample.
+    many = [one for one in wanted if one.n_there > 1]
+    if len(many) == 1:
+        wanted = many
+    if len(wanted) > 1:
+        names = ", ".join(_counted(one) for one in wanted[:8])
+        first = wanted[0]
+        raise UserError(
+            f"{path} has {len(wanted)} series of files ({names}): choose one, such as"
+            f" '{first.paths[0].parent / first.name}'"
+        )
+    chosen = wanted[0]
+    if follow and not chosen.numbers:
+        raise UserError(
+            f"{path} cannot be followed: its files must differ in one number alone,"
+            f" {frames[0].name} and {frames[-1].name} do not"
+        )
+    return chosen, [_counted(one) for one in every if one is not chosen]
+
+
+def _counted(series: FileSeries) -> str:
+    return series.name + (f" ({series.n_there:,} files)" if series.n_there > 1 else "")
 
 
 def _ending(path: Path) -> str:

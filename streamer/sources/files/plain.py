@@ -14,10 +14,20 @@ from streamer.errors import UserError, as_line
 from streamer.frames.events import Pixels
 from streamer.frames.pixels import MAX_FRAME_BYTES, is_pixels
 
-__all__ = ["MOST_LOST", "FileBytes", "PlainFrames", "check_frames", "one_line"]
+__all__ = [
+    "MOST_LOST",
+    "FileBytes",
+    "PlainFrames",
+    "check_frames",
+    "in_words",
+    "one_line",
+    "unlike_frames",
+]
 
 MOST_LOST = 1 << 24
 """Frames that may be declared and not be there."""
+
+_FEWEST_COLS, _TIMES_AS_MANY = 16, 4
 
 
 class FileBytes:
@@ -113,6 +123,27 @@ def check_frames(
             f"{where} declares frames of {shape[-2]} x {shape[-1]} {dtype}, more than the limit of"
             f" {MAX_FRAME_BYTES} bytes: is its header damaged?"
         )
+
+
+def unlike_frames(shape: tuple[int, ...]) -> str:
+    """Say why the axes of an array are not those of (frames, rows, cols); empty where they can be.
+
+    Colours, or frames along the last axis, make images of a few columns.
+    """
+    *lead, rows, cols = shape
+    if not lead or cols >= _FEWEST_COLS or rows < _TIMES_AS_MANY * cols:
+        return ""
+    words = " x ".join(map(str, shape))
+    if cols in (3, 4) and lead[-1] >= _TIMES_AS_MANY * cols:
+        return f"({words}) looks like a colour image: give one of its channels"
+    if lead[-1] >= _TIMES_AS_MANY * cols:
+        return f"({words}) has its frames on the last axis: save them as (frames, rows, cols)"
+    return ""
+
+
+def in_words(shape: tuple[int, ...], dtype: np.dtype[Any]) -> str:
+    """Return what an array is, such as ``20 x 512 x 512 uint16``."""
+    return f"{' x '.join(map(str, shape)) or 'one'} {dtype}"
 
 
 def one_line(error: BaseException) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -23,6 +22,10 @@ __all__ = ["PlainReader", "ReaderPlugin", "Recording", "RecordingReader"]
 
 _MOST_TOGETHER = 65_536
 """Frames in one gap: each is asked for, and who reads has to hear of some before long."""
+_OWN = "the detector's"
+_GIVEN = "computed from source.frame_time_s"
+_PACE = "computed from the frame time that the recording states"
+_NONE = "none"
 
 
 class RecordingReader(Protocol):
@@ -131,6 +134,8 @@ class Recording:
         Those to play; they keep their numbers.
     rounds
         How often to play them, each time as a series with another name; 0 plays until stopped.
+    frame_time_s
+        Seconds from one frame to the next, where the user says it.
     merge_gaps
         False gives each frame that cannot be had a `Gap` of its own: when more may be there the
         next time that the recording is read, all else then keeps its place among the events.
@@ -146,6 +151,7 @@ class Recording:
         chosen: slice = slice(None),
         rounds: int = 1,
         *,
+        frame_time_s: float | None = None,
         merge_gaps: bool = True,
     ) -> None:
         self.uri = uri
@@ -154,6 +160,8 @@ class Recording:
         self._chosen = chosen
         self._rounds = rounds
         self._round = 1
+        self._given_s = frame_time_s
+        self._times: str | None = None
         self._merge_gaps = merge_gaps
         self._name = ""
         self._place = -1  # in the frames chosen; -1: the series was not announced
@@ -234,7 +242,8 @@ class Recording:
         self._name = series.name if self._round == 1 else f"{series.name}_{self._round}"
         self._place = 0
         n_frames = None if series.n_frames is None else len(self._numbers(series.n_frames))
-        return replace(series, name=self._name, n_frames=n_frames)
+        taken = replace(series.taken, times=self._origin_of_times())
+        return replace(series, name=self._name, n_frames=n_frames, taken=taken)
 
     def _end(self) -> Event:
         if self._round == self._rounds:
@@ -245,8 +254,24 @@ class Recording:
         return SeriesEnd(series=self._name, reason=self._reader.end_reason)
 
     def _frame(self, series: str, frame: int, coded: Pixels) -> Frame:
-        time_ns = self._exposed_ns(frame)
-        return coded.as_frame(series, frame, time.time_ns() if time_ns is None else time_ns)
+        time_ns, frame_time_s = self._exposed_ns(frame), self._reader.series.frame_time_s
+        if time_ns is None and frame_time_s and self._origin_of_times() in (_GIVEN, _PACE):
+            # From 1970 on, so that none is taken for a date; 0 would be no time.
+            time_ns = unix_ns(1 + frame * frame_time_s * 1e9)
+        return coded.as_frame(series, frame, time_ns or 0)
+
+    def _origin_of_times(self) -> str:
+        """Say where the times of all frames are from."""
+        if self._times is None:
+            numbers = self._numbers()
+            ends = (numbers[0], numbers[-1]) if numbers else ()
+            if any(self._exposed_ns(frame) is not None for frame in ends):
+                self._times = _OWN
+            elif self._reader.series.frame_time_s is None:
+                self._times = _NONE
+            else:
+                self._times = _PACE if self._given_s is None else _GIVEN
+        return self._times
 
     def _coded(self, frame: int) -> Pixels | str:
         """Return the pixels of a frame, or the reason why they cannot be had, whatever it is."""

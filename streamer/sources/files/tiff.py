@@ -13,7 +13,7 @@ import tifffile
 
 from streamer.config import SourceConfig
 from streamer.errors import UserError
-from streamer.frames.events import Pixels, Series
+from streamer.frames.events import Pixels, Series, Taken
 from streamer.frames.pixels import as_bytes
 from streamer.sources.files.headers import HeaderMetadata, of_marccd, of_pilatus
 from streamer.sources.files.plain import FileBytes, PlainFrames, check_frames, one_line
@@ -69,6 +69,7 @@ def _of_pages(path: Path, tiff: tifffile.TiffFile, config: SourceConfig) -> Reco
     ) -> RecordingReader:
         series = Series(
             name=path.stem,
+            taken=Taken(source=str(path)),
             n_frames=n_frames,
             frame_time_s=config.frame_time_s or known.frame_time_s,
             saturation=known.saturation,
@@ -100,7 +101,9 @@ def _of_pages(path: Path, tiff: tifffile.TiffFile, config: SourceConfig) -> Reco
 
     def coded(frame: int) -> Pixels | str:
         found = cut_off if frame >= n_pages else _read_page(tiff, frame)
-        return f"page {frame + 1} {found}" if isinstance(found, str) and found != cut_off else found
+        if isinstance(found, str) and found != cut_off:
+            return f"{path.name}: page {frame + 1} {found}"
+        return found
 
     return reader(coded, tiff.close)
 
@@ -168,6 +171,9 @@ def _read_page(tiff: tifffile.TiffFile, number: int) -> Pixels | str:
     try:
         page = tiff.pages[number]
         shape = (int(page.shape[0]), int(page.shape[1]))
+        ends = map(sum, zip(page.dataoffsets, page.databytecounts, strict=True))
+        if max(ends, default=0) > tiff.filehandle.size:
+            return "is cut off"
         if not page.is_contiguous:
             array = page.asarray()
             return Pixels(as_bytes(array), "raw", array.dtype.str, shape)

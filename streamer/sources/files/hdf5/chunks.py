@@ -34,12 +34,12 @@ class FrameStack(Protocol):
 
 
 def open_stack(dataset: h5py.Dataset) -> FrameStack:
-    """Return the fastest way to read the frames of a dataset of 2 to 4 axes that is not virtual."""
+    """Return the fastest way to read the frames of a dataset of 2 to 5 axes that is not virtual."""
     create = dataset.id.get_create_plist()
     encoding = _encoding(create, dataset.dtype.itemsize)
     rows, cols = dataset.shape[-2:]
     one_frame = (1,) * (dataset.ndim - 2) + (rows, cols)
-    if encoding is not None and dataset.chunks == one_frame and dataset.ndim in (3, 4):
+    if encoding is not None and dataset.chunks == one_frame and dataset.ndim > 2:
         return _Chunks(dataset, encoding)
     if dataset.chunks is None and _is_plain(dataset):
         return _Contiguous(dataset)
@@ -61,13 +61,13 @@ class _Chunks:
         self._encoding = encoding
         self._dtype = dataset.dtype.str
         self._shape = (int(dataset.shape[-2]), int(dataset.shape[-1]))
-        self._channels = int(dataset.shape[1]) if dataset.ndim == 4 else 0
+        self._lead = dataset.shape[:-2]
         self._file = _File(dataset)
 
     def coded(self, index: int) -> Pixels | str:
         offset: tuple[int, ...] = (index, 0, 0)
-        if self._channels:
-            offset = (*divmod(index, self._channels), 0, 0)
+        if len(self._lead) > 1:
+            offset = (*map(int, np.unravel_index(index, self._lead)), 0, 0)
         try:
             chunk = self._id.get_chunk_info_by_coord(offset)
             # What is cut off of the index of a truncated file looks like zeros.

@@ -24,7 +24,7 @@ from streamer.sources.files.hdf5.files import is_being_written, is_truncated, op
 from streamer.sources.files.hdf5.nexus import lookup
 from streamer.sources.files.hdf5.opened import OpenStacks
 
-__all__ = ["Layout", "link_numbers", "of_dataset", "of_links"]
+__all__ = ["Layout", "link_numbers", "of_dataset", "of_links", "open_named"]
 
 _UNLIMITED = 1 << 62
 _MOST_FRAMES = 1 << 25
@@ -285,7 +285,7 @@ def _linked(group: h5py.Group, name: str, growing: bool) -> h5py.Dataset | str:
     link = group.get(name, getlink=True)
     if not isinstance(link, h5py.ExternalLink):
         return f"{name} leads nowhere"
-    found = _open(group, link.filename, growing)
+    found = open_named(group, link.filename, growing)
     if isinstance(found, str):
         return found
     # HDF5 follows links only to files that are complete.
@@ -304,7 +304,7 @@ def _source(dataset: h5py.Dataset, name: str, path: str, growing: bool) -> h5py.
             f"{file_name(dataset)}::{dataset.name} names its files by a pattern ({name}), which is"
             " not supported: give a data file instead"
         )
-    file = dataset.file if name == "." else _open(dataset, name, growing)
+    file = dataset.file if name == "." else open_named(dataset, name, growing)
     if isinstance(file, str):
         return file
     found = lookup(file, path)
@@ -313,16 +313,22 @@ def _source(dataset: h5py.Dataset, name: str, path: str, growing: bool) -> h5py.
     return found
 
 
-def _open(base: h5py.Group | h5py.Dataset, name: str, growing: bool) -> h5py.File | str:
-    """Open a file named in another one, looked for where HDF5 does."""
-    folder = Path(base.file.filename).parent
-    for path in (folder / name, folder / Path(name).name):
-        if path.exists():
+def open_named(base: h5py.Group | h5py.Dataset, name: str, growing: bool) -> h5py.File | str:
+    """Open a file that another one names, looked for where HDF5 does, or say why that fails.
+
+    It is also looked for beside the file that a symbolic link leads to, and, where its name is one
+    of Windows, by what stands behind the last backslash.
+    """
+    here = Path(base.file.filename)
+    last = re.split(r"[\\/]", name)[-1]
+    folders = dict.fromkeys((here.parent, here.resolve().parent))
+    for path in (folder / one for folder in folders for one in (name, last) if one):
+        if path.is_file():
             try:
                 return open_file(path, growing=growing)
             except OSError as error:
                 return f"file {name} cannot be read ({error})"
-    return f"file {name} is missing"
+    return f"file {last or name} is missing"
 
 
 def _selected(

@@ -10,10 +10,17 @@ import numpy as np
 
 from streamer.config import SourceConfig
 from streamer.errors import UserError
-from streamer.frames.events import Pixels, Series
+from streamer.frames.events import Pixels, Series, Taken
 from streamer.frames.pixels import is_pixels
+from streamer.sources.files.hdf5.choice import Choice, choose_frames
 from streamer.sources.files.hdf5.files import is_being_written, is_truncated, open_file
-from streamer.sources.files.hdf5.layout import Layout, link_numbers, of_dataset, of_links
+from streamer.sources.files.hdf5.layout import (
+    Layout,
+    link_numbers,
+    of_dataset,
+    of_links,
+    open_named,
+)
 from streamer.sources.files.hdf5.nexus import announced, describe, lookup
 from streamer.sources.files.plain import one_line
 from streamer.sources.files.recording import RecordingReader
@@ -29,8 +36,8 @@ def open_hdf5(path: Path, inner: str | None, config: SourceConfig) -> RecordingR
     Parameters
     ----------
     inner
-        Path of a dataset, or of a group with links to data files; None looks for the frames:
-        ``/entry/data``, or else the largest stack in the file.
+        Path of a dataset, or of a group with links to data files; None looks for the frames, see
+        `choose_frames`.
 
     Raises
     ------
@@ -58,9 +65,10 @@ class _Hdf5Reader(RecordingReader):
     """The frames of one HDF5 file and of those it refers to."""
 
     def __init__(self, file: h5py.File, inner: str | None, config: SourceConfig) -> None:
-        item_path = inner or _find(file)
+        choice = Choice(inner) if inner is not None else choose_frames(file)
+        item_path = choice.path
         entry = item_path.strip("/").split("/")[0]
-        item = _follow(file, item_path)
+        item = _follow(file, item_path, growing=config.follow)
         if is_truncated(file) and (isinstance(item, h5py.Group) or item.is_virtual):
             raise UserError(f"{file.filename} is truncated, and other files with it; copy it again")
         n_announced, n_files = announced(file, entry), 1
@@ -95,6 +103,7 @@ class _Hdf5Reader(RecordingReader):
             flatfield=about.flatfield,
             saturation=about.saturation,
             metadata=about.metadata,
+            taken=Taken(source=f"{file.filename}::{item_path}", left_out=choice.left_out),
         )
         self._layout, self._n_frames = layout, len(layout)
         self._start_ns = about.start_ns
@@ -139,62 +148,7 @@ class _Hdf5Reader(RecordingReader):
         return bool(np.all(layout.where >= 0)) and len(layout) >= (n_announced or 0)
 
 
-def _find(file: h5py.File) -> str:
-    """Return the path of the frames, or of the group that holds the links to them."""
-    for name in ("/entry/data", "/entry"):
-        group = lookup(file, name)
-        if not isinstance(group, h5py.Group):
-            continue
-        if name == "/entry/data" and "data" in group:
-            item = lookup(group, "data")
-            if item is None or (isinstance(item, h5py.Dataset) and _is_stack(item)):
-                return "/entry/data/data"
-        if link_numbers(group):
-            return name
-    found: list[tuple[str, h5py.Dataset]] = []
-    _walk(file, "", found, set())
-    stacks = [(path, item) for path, item in found if _is_stack(item)]
-    stacks = [pair for pair in stacks if pair[1].ndim == 3] or stacks
-    if not stacks:
-        images = [path for path, item in found if item.ndim == 2 and is_pixels(item.dtype)]
-        hint = f": for one frame write {file.filename}::{images[0]}" if images else ""
-        raise UserError(f"{file.filename} has no stack of frames{hint}")
-    largest = max(item.size for _, item in stacks)
-    paths = [path for path, item in stacks if item.size == largest]
-    if len(paths) > 1:
-        raise UserError(
-            f"{file.filename} has several stacks of frames ({', '.join(paths)}): choose one, such"
-            f" as {file.filename}::{paths[0]}"
-        )
-    return paths[0]
-
-
-def _walk(
-    group: h5py.Group,
-    prefix: str,
-    found: list[tuple[str, h5py.Dataset]],
-    seen: set[tuple[int, int]],
-) -> None:
-    """Collect the datasets below a group once each, through links of all kinds."""
-    for name in group:
-        item = lookup(group, name)
-        if item is None:
-            continue
-        info = h5py.h5o.get_info(item.id)
-        if (info.fileno, info.addr) in seen:
-            continue
-        seen.add((info.fileno, info.addr))
-        if isinstance(item, h5py.Group):
-            _walk(item, f"{prefix}/{name}", found, seen)
-        elif isinstance(item, h5py.Dataset) and item.shape is not None:
-            found.append((f"{prefix}/{name}", item))
-
-
-def _is_stack(dataset: h5py.Dataset) -> bool:
-    return dataset.ndim in (3, 4) and dataset.size > 0 and is_pixels(dataset.dtype)
-
-
-def _follow(file: h5py.File, path: str) -> h5py.Group | h5py.Dataset:
+def _follow(file: h5py.File, path: str, *, growing: bool) -> h5py.Group | h5py.Dataset:
     item = lookup(file, path)
     if isinstance(item, h5py.Dataset) or (isinstance(item, h5py.Group) and link_numbers(item)):
         return item
@@ -208,6 +162,10 @@ def _follow(file: h5py.File, path: str) -> h5py.Group | h5py.Dataset:
     with contextlib.suppress(KeyError, RuntimeError, ValueError):
         link = file.get(path, getlink=True)
     if isinstance(link, h5py.ExternalLink):
+        other = open_named(file, link.filename, growing)
+        item = other if isinstance(other, str) else lookup(other, link.path)
+        if isinstance(item, h5py.Dataset):
+            return item
         raise UserError(
             f"{file.filename} keeps its frames in {link.filename}, which cannot be read: put it"
             " beside it"
@@ -225,13 +183,13 @@ def _of_dataset(
     where = f"{file.filename}::{path}"
     if not is_pixels(dataset.dtype):
         raise UserError(f"{where} holds {dataset.dtype}: frames are integers or floats")
-    if dataset.shape is None or dataset.ndim not in (2, 3, 4):
+    if dataset.shape is None or not 2 <= dataset.ndim <= 5:
         raise UserError(f"{where} has shape {dataset.shape}: a stack of frames has 3 axes")
     if dataset.size == 0:
         raise UserError(f"{where} has no frames (shape {dataset.shape})")
     layout = of_dataset(dataset, growing=config.follow)
-    if dataset.ndim == 4:
-        channel = _channel(file, path, dataset, config)
+    channel = _channel(file, path, dataset, config)
+    if channel is not None:
         layout = layout.select(slice(channel, None, dataset.shape[1]))
     end_reason = "end"
     if dataset.ndim > 2 and n_announced is not None and len(layout) < n_announced:
@@ -239,16 +197,16 @@ def _of_dataset(
     return layout, (int(dataset.shape[-2]), int(dataset.shape[-1])), end_reason
 
 
-def _channel(file: h5py.File, path: str, dataset: h5py.Dataset, config: SourceConfig) -> int:
-    """Return the place of a channel on the second axis."""
+def _channel(file: h5py.File, path: str, dataset: h5py.Dataset, config: SourceConfig) -> int | None:
+    """Return the place of a channel on the second axis; None where that has no channels."""
     names = lookup(file, f"{path.rpartition('/')[0]}/channel")
-    if not isinstance(names, h5py.Dataset) or names.shape != dataset.shape[1:2]:
-        if dataset.shape[1] == 1:
-            return 0
-        raise UserError(
-            f"{file.filename}::{path} has 4 axes {dataset.shape} and no names for the channels on"
-            " its second one: only Eiger files of several channels can have 4 axes"
-        )
+    if (
+        dataset.ndim != 4
+        or not isinstance(names, h5py.Dataset)
+        or names.shape != dataset.shape[1:2]
+        or names.dtype.kind not in "SO"
+    ):
+        return None
     known = [name.decode() if isinstance(name, bytes) else str(name) for name in names[()]]
     channel = config.channel_of(known)
     if channel not in known:

@@ -136,17 +136,17 @@ def test_chunks_never_written_are_gaps(tmp_path, chunks):
     assert_frames(events, dict(enumerate(data[:2])))
 
 
-def test_the_largest_stack_is_found(tmp_path):
+def test_the_stack_that_is_no_dark_is_found(tmp_path):
     data = frames(6)
     path = tmp_path / "run.cxi"
     with h5py.File(path, "w") as file:
-        file["calibration/dark"] = frames(2)
+        file["calibration/dark"] = frames(20)
         file["labels"] = np.array([b"a"] * 9000).reshape(30, 30, 10)
         file["image_1/data"] = data
         file["image_1/again"] = h5py.SoftLink("/image_1/data")
         file["mask"] = np.zeros(SHAPE)
     assert_frames(play(path), dict(enumerate(data)))
-    assert_frames(play(f"{path}::/calibration/dark"), dict(enumerate(frames(2))))
+    assert_frames(play(f"{path}::/calibration/dark"), dict(enumerate(frames(20))))
     assert_frames(play(f"{path}::mask"), {0: np.zeros(SHAPE)})
 
 
@@ -494,15 +494,21 @@ def test_detector_of_any_name_has_the_mask(tmp_path):
         (write_one_link, "", "keeps its frames in far.h5"),
         (write_dead_virtual, "", "no frame that can be read: file gone.h5 is missing"),
         (write_arrays(), "", "no stack of frames"),
-        (write_arrays(image=np.zeros(SHAPE)), "", "for one frame write .*::/image"),
-        (write_arrays(a=frames(3), b=frames(3)), "", r"several stacks of frames \(/a, /b\)"),
+        (write_arrays(omega=np.zeros((5, 2))), "", r"it has /omega \(5 x 2 float64\)"),
+        (
+            write_arrays(a=frames(3), b=frames(9)),
+            "",
+            r"several stacks of frames \(/a .*, /b .*::/a",
+        ),
+        (write_arrays(data=np.zeros((64, 80, 3))), "", "looks like a colour image"),
+        (write_arrays(data=np.zeros((64, 80, 6))), "", "has its frames on the last axis"),
         (write_arrays(a=frames(3)), "::b", "has no b"),
         (write_arrays(**{"a/b": frames(3)}), "::/a", "such as one of /a/b"),
         (write_arrays(a=frames(3) > 1), "::a", "frames are integers or floats"),
         (write_arrays(a=np.zeros((2, 3, 4), complex)), "::a", "frames are integers or floats"),
         (write_arrays(a=np.zeros((0, 3, 4))), "::a", "has no frames"),
         (write_arrays(a=np.zeros(9)), "::a", "has 3 axes"),
-        (write_arrays(a=np.zeros((2, 2, 3, 4))), "", "no names for the channels"),
+        (write_arrays(a=np.zeros((2, 2, 2, 2, 3, 4))), "::a", "has 3 axes"),
     ],
 )
 def test_mistakes_are_told_in_one_line(tmp_path, write, inner, says):
