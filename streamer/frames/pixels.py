@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from streamer.frames.events import Pixels
 
-__all__ = ["as_bytes", "dtype_named", "is_pixels", "uncoded", "unfit"]
+__all__ = ["as_bytes", "dtype_in_words", "dtype_named", "is_pixels", "uncoded", "unfit"]
 
 _LONGEST_NAME = 16
 MAX_FRAME_BYTES = 1 << 30
@@ -31,6 +31,15 @@ def dtype_named(name: object) -> np.dtype[Any] | None:
         return np.dtype(name)
     except Exception:  # of any type: numpy parses what it does not know as if it were Python
         return None
+
+
+def dtype_in_words(name: str) -> str:
+    """Return a numpy dtype string in words, such as ``uint16, little-endian`` for ``<u2``."""
+    dtype = dtype_named(name)
+    if dtype is None:
+        return name
+    order = {"<": ", little-endian", ">": ", big-endian"}.get(name[:1], "")
+    return dtype.name + (order if dtype.itemsize > 1 else "")
 
 
 def unfit(pixels: Pixels) -> str | None:

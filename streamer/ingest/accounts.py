@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-from streamer.frames.events import Frame, Gap, Series, SeriesEnd
+from streamer.frames.events import Frame, Gap, Series, SeriesEnd, Taken
+from streamer.frames.pixels import dtype_in_words
 
 __all__ = ["SeriesAccount", "SeriesAccounts"]
 
@@ -23,19 +24,25 @@ class SeriesAccount(msgspec.Struct, kw_only=True):
     """Frames that the source said it has; None when it did not say."""
     received: int = 0
     """Frames that came."""
-    taken: tuple[int, int] | None = None
+    numbers: tuple[int, int] | None = None
     """First and last number of those."""
     next: int = 0
     """One more than the largest number of those that came or are known not to come."""
     end: str | None = None
     """How it ended, as the source said; None when it did not."""
+    taken: Taken = Taken()
+    """What of a recording it is."""
+    pixels: str = ""
+    """What the frame that came first is, such as ``512 x 512 uint16, little-endian``."""
     counters: dict[str, int] = {}
     """Messages that gave no frame, by the reason; known at its end."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as ``run.json`` has it."""
-        counts = {"announced": self.announced, "received": self.received}
-        return counts if self.end is None else {**counts, "end": self.end, **self.counters}
+        told: dict[str, Any] = {"announced": self.announced, "received": self.received}
+        taken = {"pixels": self.pixels, **msgspec.to_builtins(self.taken)}
+        told |= {key: value for key, value in taken.items() if value}
+        return told if self.end is None else {**told, "end": self.end, **self.counters}
 
 
 class SeriesAccounts:
@@ -60,17 +67,22 @@ class SeriesAccounts:
     def begin(self, series: Series) -> None:
         """Open an account; one that another node left is gone on with."""
         self.open.append(series.name)
-        self.by_name.setdefault(series.name, SeriesAccount(announced=series.n_frames))
+        self.by_name.setdefault(
+            series.name, SeriesAccount(announced=series.n_frames, taken=series.taken)
+        )
         self._untold[series.name] = _TIMES
 
     def receive(self, frame: Frame) -> bool:
         """Enter a frame; True if it is the first of its series."""
         account, number = self.by_name[frame.series], frame.frame
+        if not account.pixels:
+            rows, cols = frame.shape
+            account.pixels = f"{rows} x {cols} {dtype_in_words(frame.dtype)}"
         account.received += 1
         account.next = max(account.next, number + 1)
-        is_first = account.taken is None
-        first, last = account.taken or (number, number)
-        account.taken = min(first, number), max(last, number)
+        is_first = account.numbers is None
+        first, last = account.numbers or (number, number)
+        account.numbers = min(first, number), max(last, number)
         self.n_frames += 1
         self.n_bytes += len(frame.data)
         return is_first

@@ -146,5 +146,5 @@ class OpenSeries:
         self._tell_end(series, reason)
 
     def _tell_end(self, series: str, reason: str) -> None:
-        taken, seq = self._accounts.by_name[series].taken, self._numbers.take()
+        taken, seq = self._accounts.by_name[series].numbers, self._numbers.take()
         self._delivery.tell(SeriesEnd(series=series, reason=reason, seq=seq, taken=taken))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -19,6 +20,7 @@ __all__ = ["LiveView", "PlainView", "View", "print_summary", "view_for"]
 
 _RATE_SPAN_S = 3.0
 _PLAIN_EVERY_S = 5.0
+_MOST_TAKEN = 8
 
 
 class View(Protocol):
@@ -201,6 +203,19 @@ def _trouble(now: Snapshot) -> str:
     return ", ".join(words)
 
 
+def _taken(series: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    """Say what was taken for the frames of a run's series, those that are alike once."""
+    told: set[tuple[str, str]] = set()
+    for book in series.values():
+        lines = [("  taken", book.get("source", "")), ("  pixels", book.get("pixels", ""))]
+        lines += [("  times", book.get("times", ""))]
+        lines += [("  left out", ", ".join(book.get("left_out", ())))]
+        for line in lines:
+            if line[1] and line not in told and len(told) < _MOST_TAKEN:
+                told.add(line)
+                yield line
+
+
 def print_summary(console: Console, summary: dict[str, Any]) -> None:
     """Print the table that ends a run."""
     table = Table(title=f"Run {summary['state']}", title_justify="left", show_header=False)
@@ -209,6 +224,8 @@ def print_summary(console: Console, summary: dict[str, Any]) -> None:
     frames = summary["frames"]
     lost = {state: n for state, n in frames.items() if state not in ("done", "total") and n}
     table.add_row("source", summary["source"])
+    for name, words in _taken(summary.get("series", {})):
+        table.add_row(name, Text(words))
     table.add_row("frames", f"{frames['done']:,} done of {frames['total']:,}")
     for state, count in lost.items():
         table.add_row(f"  {state}", Text(f"{count:,} (reasons in frames/*.parquet)", "yellow"))

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,15 @@ from rich.console import Console
 from streamer.config import SourceConfig
 from streamer.frames.codecs import DecodeError, decode
 from streamer.frames.events import Frame, Gap, Series, SeriesEnd
+from streamer.frames.pixels import dtype_in_words
 from streamer.sources import open_source
 from streamer.sources.base import Dealt, Source
 
 __all__ = ["Findings", "check_source", "watch"]
 
 _AT_ONCE = 64
+_YEAR_NS = 365 * 86400 * 10**9
+"""No detector took anything in 1970: such times count from the start of a recording."""
 _SHARED_SHARE = 0.25
 """Share of frames that are lost one by one, evenly, which a second client would explain."""
 
@@ -160,13 +164,19 @@ def _facts(findings: Findings) -> list[str]:
         if series.pixel_mask is not None:
             said.append(f"{int(np.count_nonzero(series.pixel_mask)):,} pixels masked")
         lines.append(", ".join(said))
+        taken = series.taken
+        told = {"taken": taken.source, "times": _times(findings, taken.times)}
+        told["left out"] = ", ".join(taken.left_out)
+        lines += [f"{name:<10}{words}" for name, words in told.items() if words]
         lines += [f"warning   {text}" for text in series.metadata.get("warnings", ())]
     for (shape, dtype, encoding), count in findings.kinds.items():
         size = findings.n_bytes / findings.n_frames / 1e6
         lines.append(
-            f"frames    {count:,} of {shape[0]} x {shape[1]} {dtype} {encoding},"
-            f" {size:.2f} MB each on the wire"
+            f"frames    {count:,} of {shape[0]} x {shape[1]} {dtype} {encoding}"
+            f" ({dtype_in_words(dtype)}), {size:.2f} MB each on the wire"
         )
+    if findings.numbers:
+        lines.append(f"numbers   {min(findings.numbers)} to {max(findings.numbers)}")
     if findings.rate_hz:
         rate = findings.n_bytes / (findings.last_s - findings.first_s) / 1e6
         lines.append(f"rate      {findings.rate_hz:,.0f} frames/s, {rate:,.0f} MB/s")
@@ -175,6 +185,18 @@ def _facts(findings: Findings) -> list[str]:
     for end in findings.ends:
         lines.append(f"end       {end.series}: {end.reason}")
     return lines
+
+
+def _times(findings: Findings, origin: str) -> str:
+    """Say where the times of a recording are from, and which they are."""
+    if origin == "none":
+        return "none: set source.frame_time_s to have rates in time"
+    if not origin or findings.sample is None:
+        return origin
+    first_ns = findings.sample.time_ns
+    if first_ns < _YEAR_NS:
+        return f"{origin}, counted from its start"
+    return f"{origin}, from {datetime.fromtimestamp(first_ns * 1e-9, UTC).isoformat()} on"
 
 
 def _pixels(frame: Frame) -> str:

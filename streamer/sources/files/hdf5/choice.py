@@ -54,7 +54,7 @@ def choose_frames(file: h5py.File) -> Choice:
             raise UserError(f"{name}::{path} {why}, or write {name}::{path} to take it as it is")
         return Choice(path, _others(stacks, path, item))
     candidates = stacks or images
-    meant = [path for path in candidates if not is_calibration(path)] or list(candidates)
+    meant = [path for path in candidates if not is_calibration(path)] or list(stacks)
     fit = [path for path in meant if not unlike_frames(candidates[path].shape)]
     if not meant:
         raise UserError(f"{name} has no stack of frames: {_listed(datasets)}")

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
-from streamer.frames.events import Gap, Series, SeriesEnd
+from streamer.frames.events import Gap, Series, SeriesEnd, Taken
 from streamer.ingest.accounts import SeriesAccounts
 from tests.unit.streamer.ingest.frames import frames
+
+PIXELS = {"pixels": "2 x 2 uint16, little-endian"}
 
 
 def test_each_series_has_an_account_of_its_own():
@@ -16,8 +18,21 @@ def test_each_series_has_an_account_of_its_own():
     assert accounts.open == ["b"]
     assert (accounts.n_frames, accounts.n_bytes) == (7, 56)
     assert accounts.news() == {
-        "a": {"announced": 3, "received": 2, "end": "abort: why", "stray": 2},
-        "b": {"announced": None, "received": 5},
+        "a": {"announced": 3, "received": 2, **PIXELS, "end": "abort: why", "stray": 2},
+        "b": {"announced": None, "received": 5, **PIXELS},
+    }
+
+
+def test_what_was_taken_of_a_recording_is_told():
+    accounts = SeriesAccounts()
+    taken = Taken(source="a.h5::/data", times="none", left_out=["/dark"])
+    accounts.begin(Series(name="a", n_frames=3, taken=taken))
+    assert accounts.news()["a"] == {
+        "announced": 3,
+        "received": 0,
+        "source": "a.h5::/data",
+        "times": "none",
+        "left_out": ["/dark"],
     }
 
 
@@ -35,7 +50,7 @@ def test_what_a_predecessor_counted_is_gone_on_with():
     second.adopt(first.by_name)
     second.begin(Series(name="a", n_frames=9))
     second.receive(*frames(1, 2, "a"))
-    assert second.news() == {"a": {"announced": 9, "received": 2}}
+    assert second.news() == {"a": {"announced": 9, "received": 2, **PIXELS}}
     assert second.n_frames == 1
 
 

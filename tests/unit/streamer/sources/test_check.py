@@ -2,12 +2,13 @@
 
 import io
 
+import msgspec
 import numpy as np
 import pytest
 from rich.console import Console
 
 from streamer.config import SourceConfig
-from streamer.frames.events import Frame, Gap, Series, SeriesEnd
+from streamer.frames.events import Frame, Gap, Series, SeriesEnd, Taken
 from streamer.sources import check
 from streamer.sources.check import Findings, check_source, watch
 
@@ -124,6 +125,30 @@ def test_what_is_wrong_is_said_with_what_to_do(say, source, says):
     well, text = say(source)
     assert not well
     assert says in text
+
+
+def test_what_was_taken_is_named(say):
+    taken = Taken(source="a.h5::/data", times="none", left_out=["/dark (2 x 4 x 4 uint16)"])
+    told = msgspec.structs.replace(SERIES, taken=taken)
+    _, text = say(Script(told, *map(frame, range(3, 20)), END, live=False))
+    assert "taken     a.h5::/data\n" in text
+    assert "times     none: set source.frame_time_s" in text
+    assert "left out  /dark (2 x 4 x 4 uint16)\n" in text
+    assert "<u2 raw (uint16, little-endian)" in text
+    assert "numbers   3 to 19\n" in text
+
+
+@pytest.mark.parametrize(
+    ("time_ns", "says"),
+    [
+        (1 + 10**9, "computed from a, counted from its start"),
+        (1_700_000_000 * 10**9, "computed from a, from 2023-11-14T22:13:20+00:00 on"),
+    ],
+)
+def test_times_are_told_with_where_they_are_from(say, time_ns, says):
+    told = msgspec.structs.replace(SERIES, taken=Taken(source="a", times="computed from a"))
+    first = msgspec.structs.replace(frame(0), time_ns=time_ns)
+    assert f"times     {says}\n" in say(Script(told, first, END))[1]
 
 
 def test_rate_is_that_of_the_frames():
