@@ -186,7 +186,7 @@ def _value(field: FieldInfo) -> str:
         (kind,) = set(get_args(kind)) - {NoneType}
     if get_origin(kind) is Literal:
         return ", ".join(f"`{choice}`" for choice in get_args(kind))
-    if get_origin(kind) is dict:
+    if get_origin(kind) is dict or (isinstance(kind, type) and issubclass(kind, BaseModel)):
         return "mapping"
     words = {
         bool: "`true`, `false`", int: "integer", float: "number",

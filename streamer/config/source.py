@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
@@ -15,7 +15,26 @@ from streamer.config.section import Parameters, Section
 __all__ = ["CellConfig", "GeometryConfig", "SimulateConfig", "SourceConfig"]
 
 
+_Size = Annotated[int, Field(ge=1)]
 _SLICE = re.compile(r"(-?\d+)?:(-?\d+)?(?::([1-9]\d*)?)?")
+
+
+class RawConfig(Section):
+    """Layout of files that do not say it: frames without any coding, one after another."""
+
+    shape: tuple[_Size, _Size] | tuple[_Size, _Size, _Size]
+    """(rows, cols), then the file is frames to its end; or (frames, rows, cols)."""
+    dtype: str
+    """Type of a pixel with its byte order, as numpy writes it: `<u2`, `>i4`, `<f4`, `|u1`."""
+    offset: int = Field(default=0, ge=0)
+    """Bytes before the first frame."""
+
+    @field_validator("dtype")
+    @classmethod
+    def _check_dtype(cls, text: str) -> str:
+        if not re.fullmatch(r"[<>][iuf][248]|\|?[iu]1", text):
+            raise ValueError("byte order, kind and bytes of a pixel, such as <u2, >i4, <f4 or |u1")
+        return text
 
 
 class SourceConfig(Section):
@@ -29,6 +48,9 @@ class SourceConfig(Section):
     """Frames of a recording to play, as `"start:stop:step"` in quotes; default: all."""
     loop: int = Field(default=1, ge=0)
     """How often to play a recording, each time as a new series; 0 plays it until stopped."""
+    raw: RawConfig | None = None
+    """Layout of files that do not say it, `{shape: [2048, 2048], dtype: <i4, offset: 8192}`; what
+    they say is then not looked at."""
     follow: bool = False
     """Play a recording that is still being written as it grows, until it is complete."""
     idle_s: float = Field(default=0.0, ge=0)

@@ -30,6 +30,7 @@ from streamer.sources.files.naming import (
     series_of,
 )
 from streamer.sources.files.plain import one_line
+from streamer.sources.files.raw import open_raw
 from streamer.sources.files.recording import ReaderPlugin, Recording, RecordingReader
 from streamer.sources.files.tiff import open_tiff
 
@@ -113,6 +114,8 @@ def _open(address: Address, config: SourceConfig) -> RecordingReader:
 
 def _open_file(path: Path, inner: str | None, config: SourceConfig) -> RecordingReader:
     """Open a file; whatever is raised, and by whom, is that it cannot be read."""
+    if config.raw is not None:
+        return open_raw(path, config.raw, config)
     try:
         return _of_kind(_kind(path), path, inner, config)
     except UserError:
