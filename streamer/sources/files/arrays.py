@@ -13,21 +13,14 @@ from numpy.typing import NDArray
 from streamer.config import SourceConfig
 from streamer.errors import UserError
 from streamer.frames.events import Pixels, Series, Taken
-from streamer.frames.pixels import as_bytes, is_pixels
-from streamer.sources.files.naming import is_calibration
-from streamer.sources.files.plain import (
-    PlainFrames,
-    check_frames,
-    in_words,
-    one_line,
-    unlike_frames,
-)
+from streamer.frames.pixels import as_bytes
+from streamer.sources.files.choice import choose_array, others
+from streamer.sources.files.plain import PlainFrames, check_frames, one_line, unlike_frames
 from streamer.sources.files.recording import PlainReader, RecordingReader
+from streamer.sources.files.sparse import open_cache
 
 __all__ = ["open_npy", "open_npz"]
 
-_SMALLEST = 8
-"""Rows and columns of what is taken for frames unless it is named: tables have fewer."""
 _LONGEST_HEADER = 10_000
 _MOST_DEFLATED = 1032
 """Bytes that one byte can stand for in an archive."""
@@ -70,6 +63,8 @@ def open_npz(path: Path, key: str | None, config: SourceConfig) -> RecordingRead
         The file is damaged, or it does not say plainly which array holds the frames.
     """
     try:
+        if key is None and (cache := open_cache(path, config)) is not None:
+            return cache
         with zipfile.ZipFile(path) as archive:
             names = [
                 name.removesuffix(".npy") for name in archive.namelist() if name[-4:] == ".npy"
@@ -81,7 +76,7 @@ def open_npz(path: Path, key: str | None, config: SourceConfig) -> RecordingRead
                     shape, _, dtype = _array_header(file)
                     headers[name] = (shape, dtype)
                     sizes[name] = archive.getinfo(f"{name}.npy").file_size - file.tell()
-        chosen = key or _choose(path, headers)
+        chosen = key or choose_array(str(path), headers)
         if chosen not in headers:
             raise UserError(f"{path} has no array {chosen}: it has {', '.join(names) or 'none'}")
         check_frames(f"{path}::{chosen}", *headers[chosen])
@@ -97,12 +92,7 @@ def open_npz(path: Path, key: str | None, config: SourceConfig) -> RecordingRead
         raise UserError(f"{path} does not fit into memory: save its frames as .npy") from None
     except Exception as error:  # of any type, as zipfile and numpy let through
         raise _damaged(path, error) from None
-    others = [
-        f"{name} ({in_words(*header)})"
-        for name, header in headers.items()
-        if name != chosen and len(header[0]) == array.ndim and is_pixels(header[1])
-    ]
-    taken = Taken(source=f"{path}::{chosen}", left_out=others)
+    taken = Taken(source=f"{path}::{chosen}", left_out=others(headers, chosen))
     return _of_array(path, array, config, taken)
 
 
@@ -140,27 +130,3 @@ def _array_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]
         read = np.lib.format.read_array_header_2_0
     shape, fortran, dtype = read(file)
     return shape, bool(fortran), dtype
-
-
-def _choose(path: Path, headers: dict[str, tuple[tuple[int, ...], np.dtype[Any]]]) -> str:
-    """Return the only array of images; where there are more, the one whose name is ``data``."""
-    images = [
-        name
-        for name, (shape, dtype) in headers.items()
-        if len(shape) in (2, 3) and min(shape[-2:]) >= _SMALLEST and is_pixels(dtype)
-    ]
-    stacks = [name for name in images if len(headers[name][0]) == 3]
-    images = stacks or images
-    images = [name for name in images if not is_calibration(name)] or images
-    best = images if len(images) == 1 else [name for name in images if name == "data"]
-    if best:
-        return best[0]
-    if images:
-        raise UserError(
-            f"{path} has several arrays that can be frames ({', '.join(images)}): choose one,"
-            f" such as {path}::{images[0]}"
-        )
-    arrays = ", ".join(f"{name} ({in_words(*header)})" for name, header in headers.items())
-    raise UserError(
-        f"{path} has no array of frames (frames, rows, cols): it has {arrays or 'none'}"
-    )

@@ -133,7 +133,7 @@ def _of_edf(path: Path, header: bytes) -> _Layout:
             f" {rows} x {cols}: say its layout in source.raw"
         )
     order = ">" if said.get("byteorder", "").lower() == "highbytefirst" else "<"
-    dtype = np.dtype(kind).newbyteorder(order)
+    dtype = np.dtype(order + kind)
     check_frames(str(path), (rows, cols), dtype)
     n_bytes, size = rows * cols * dtype.itemsize, number("size")
     if size not in (None, n_bytes, n_bytes * max(1, n_said)):

@@ -7,6 +7,7 @@ import logging
 from pathlib import Path
 
 import h5py
+from msgspec.structs import replace
 
 from streamer.config import SourceConfig
 from streamer.documents import open_regular
@@ -29,6 +30,7 @@ from streamer.sources.files.naming import (
     natural_order,
     series_of,
 )
+from streamer.sources.files.packed import is_packed, unpacked
 from streamer.sources.files.plain import one_line
 from streamer.sources.files.raw import open_raw
 from streamer.sources.files.recording import ReaderPlugin, Recording, RecordingReader
@@ -42,11 +44,11 @@ READERS: Plugins[ReaderPlugin] = Plugins("file format", "source.readers", Reader
 logger = logging.getLogger(__name__)
 
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_PACKED_MAGIC = (b"BZh", b"\x1f\x8b")
 _STACKS = {
     ".h5": "HDF5",
     ".hdf5": "HDF5",
     ".nxs": "HDF5",
+    ".fch5": "HDF5",
     ".cxi": "HDF5",
     ".npy": "npy",
     ".npz": "npz",
@@ -143,9 +145,22 @@ def _of_kind(kind: str, path: Path, inner: str | None, config: SourceConfig) -> 
             return open_ge(path, config)
         case "CBF":
             return open_cbf(path, config)
+        case "packed":
+            return _open_packed(path, inner, config)
         case "plugin":
             return READERS.configure(_ending(path), config.readers).open(path, config)
     return open_fabio(path, config)
+
+
+def _open_packed(path: Path, inner: str | None, config: SourceConfig) -> RecordingReader:
+    with unpacked(path) as file:
+        kind = _kind(file)
+        if kind in ("HDF5", "npz", "Zarr"):
+            raise UserError(f"{path} is a packed {kind} file: unpack it beforehand")
+        reader = _of_kind(kind, file, inner, config)
+    source = reader.series.taken.source.replace(str(file), str(path))
+    reader.series = replace(reader.series, taken=replace(reader.series.taken, source=source))
+    return reader
 
 
 def _open_files(path: Path, inner: str | None, config: SourceConfig) -> RecordingReader:
@@ -253,6 +268,10 @@ def _our_family(path: Path) -> str | None:
     return suffix if fabio_reads(suffix) else None
 
 
+def _is_ge_named(path: Path) -> bool:
+    return (_our_family(path) or "").startswith(".ge")
+
+
 def _kind(path: Path) -> str:
     """Tell the format of a file by its first bytes; what is of none that has any is for fabio.
 
@@ -280,8 +299,10 @@ def _kind(path: Path) -> str:
         return "GE"
     if h5py.is_hdf5(path):
         return "HDF5"
-    if start.startswith(b"###CBF") or (start.startswith(_PACKED_MAGIC) and ours == ".cbf"):
+    if start.startswith(b"###CBF") or (is_packed(start) and ours == ".cbf"):
         return "CBF"
+    if is_packed(start) and (ours == "TIFF" or ours in _STACKS.values() or _is_ge_named(path)):
+        return "packed"
     if ours in ("TIFF", ".cbf", *_STACKS.values()):
         claimed = "CBF" if ours == ".cbf" else ours
         raise UserError(f"{path} is not a {claimed} file, whatever its name says: copy it again")

@@ -24,6 +24,7 @@ __all__ = ["open_tiff"]
 # What tifffile complains about is reported here in one line.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
+_NEEDED = "requires the 'imagecodecs' package"
 _MARCCD_START, _MARCCD_BYTES = 1024, 3072
 
 
@@ -84,17 +85,27 @@ def _of_pages(path: Path, tiff: tifffile.TiffFile, config: SourceConfig) -> Reco
         offset = int(first.dataoffsets[0])
         tiff.close()
         return reader(PlainFrames(path, offset, n_frames, shape, dtype))
-    pages = [(page.shape, _plain_offset(page)) for page in tiff.pages]
-    other = next((shape for shape, _ in pages if shape != first.shape), None)
-    if other is not None:
-        raise UserError(
-            f"{path} has pages of different shapes ({first.shape} and {other}): save the frames"
-            " alone"
-        )
+    pages = [(page.shape, page.dtype, _plain_offset(page)) for page in tiff.pages]
+    for shape_of, dtype_of, _ in pages:
+        if shape_of != first.shape:
+            raise UserError(
+                f"{path} has pages of different shapes ({first.shape} and {shape_of}): save the"
+                " frames alone"
+            )
+        if dtype_of != first.dtype:
+            raise UserError(
+                f"{path} has pages of different types ({first.dtype} and {dtype_of}): save the"
+                " frames alone"
+            )
     if isinstance(like := _read_page(tiff, 0), str):
-        raise UserError(f"{path} is truncated: its first page {like}")
+        if _NEEDED in like:
+            raise UserError(
+                f"{path} is compressed by {_coding(first)}, which is decoded by a package that is"
+                " not installed: pip install 'braggstream[formats]'"
+            )
+        raise UserError(f"{path} is damaged or truncated: its first page {like}")
     cut_off = f"{path.name} is truncated after page {n_pages}"
-    offsets = [offset for _, offset in pages if offset is not None]
+    offsets = [offset for *_, offset in pages if offset is not None]
     if len(offsets) == n_pages:
         tiff.close()
         return reader(_plain_pages(path, offsets, like, cut_off))
@@ -151,6 +162,12 @@ def _facts(path: Path, tiff: tifffile.TiffFile) -> HeaderMetadata:
             tiff.filehandle.seek(_MARCCD_START)
             return of_marccd(tiff.filehandle.read(_MARCCD_BYTES))
     return HeaderMetadata()
+
+
+def _coding(page: tifffile.TiffPage | tifffile.TiffFrame) -> str:
+    """Name what the pixels of a page are coded by."""
+    names = [getattr(page, name) for name in ("compression", "predictor")]
+    return " with ".join(getattr(one, "name", str(one)) for one in names if int(one) != 1)
 
 
 def _plain_offset(page: tifffile.TiffPage | tifffile.TiffFrame) -> int | None:

@@ -8,15 +8,13 @@ import h5py
 
 from streamer.errors import UserError
 from streamer.frames.pixels import is_pixels
+from streamer.sources.files.choice import choose_array, others
 from streamer.sources.files.hdf5.layout import link_numbers
 from streamer.sources.files.hdf5.nexus import lookup
-from streamer.sources.files.naming import is_calibration
-from streamer.sources.files.plain import in_words, unlike_frames
+from streamer.sources.files.plain import unlike_frames
 
 __all__ = ["Choice", "choose_frames"]
 
-_SMALLEST = 8
-"""Rows and columns of what is taken for frames unless it is named: tables have fewer."""
 _MOST_DEPTH = 32
 
 
@@ -34,8 +32,7 @@ def choose_frames(file: h5py.File) -> Choice:
     """Find the frames of a file.
 
     They are what NeXus says is to be shown (``default`` and ``signal``), else where Eiger files
-    have them, else the only stack of images that is no dark frame or flat field, or the only one of
-    these whose name is ``data``.
+    have them, else what `choose_array` says.
 
     Raises
     ------
@@ -46,32 +43,24 @@ def choose_frames(file: h5py.File) -> Choice:
     path = _signal(file) or _of_eiger(file)
     # Behind links to other files there are as many datasets as data files.
     datasets = _datasets(file, through_links=path is None)
-    images = {path: item for path, item in datasets.items() if _is_candidate(item)}
-    stacks = {path: item for path, item in images.items() if item.ndim > 2}
-    if path is not None:
-        item = lookup(file, path)
-        if isinstance(item, h5py.Dataset) and (why := unlike_frames(item.shape)):
-            raise UserError(f"{name}::{path} {why}, or write {name}::{path} to take it as it is")
-        return Choice(path, _others(stacks, path, item))
-    candidates = stacks or images
-    meant = [path for path in candidates if not is_calibration(path)] or list(stacks)
-    fit = [path for path in meant if not unlike_frames(candidates[path].shape)]
-    if not meant:
-        raise UserError(f"{name} has no stack of frames: {_listed(datasets)}")
-    if not fit:
-        why = unlike_frames(candidates[meant[0]].shape)
-        raise UserError(
-            f"{name}::{meant[0]} {why}, or write {name}::{meant[0]} to take it as it is"
-        )
-    named = [path for path in fit if path.rpartition("/")[2] == "data"]
-    best = fit if len(fit) == 1 else named
-    if len(best) != 1:
-        several = ", ".join(f"{path} ({_words(candidates[path])})" for path in (named or fit)[:8])
-        what = "stacks of frames" if stacks else "images"
-        raise UserError(
-            f"{name} has several {what} ({several}): choose one, such as {name}::{fit[0]}"
-        )
-    return Choice(best[0], _others(candidates, best[0], candidates[best[0]]))
+    arrays = {path: (item.shape, item.dtype) for path, item in datasets.items()}
+    if path is None:
+        path = choose_array(name, arrays)
+        return Choice(path, others(arrays, path))
+    item = lookup(file, path)
+    if isinstance(item, h5py.Dataset) and (why := unlike_frames(item.shape)):
+        raise UserError(f"{name}::{path} {why}, or write {name}::{path} to take it as it is")
+    for other in [other for other in arrays if _is_chosen(other, datasets[other], path, item)]:
+        del arrays[other]
+    return Choice(path, others(arrays, path))
+
+
+def _is_chosen(
+    path: str, dataset: h5py.Dataset, chosen: str, item: h5py.Dataset | h5py.Group | None
+) -> bool:
+    if isinstance(item, h5py.Group):
+        return path.startswith(chosen)
+    return path == chosen or dataset == item
 
 
 def _signal(file: h5py.File) -> str | None:
@@ -178,39 +167,3 @@ def _is_image(dataset: h5py.Dataset) -> bool:
         and dataset.size > 0
         and is_pixels(dataset.dtype)
     )
-
-
-def _is_candidate(dataset: h5py.Dataset) -> bool:
-    """Tell whether a dataset is so like images that it is taken for some without being named."""
-    if not _is_image(dataset):
-        return False
-    is_odd = dataset.ndim > 2 and unlike_frames(dataset.shape) != ""  # is refused with a reason
-    return is_odd or min(dataset.shape[-2:]) >= _SMALLEST
-
-
-def _others(
-    candidates: dict[str, h5py.Dataset], path: str, chosen: h5py.Dataset | h5py.Group | None
-) -> list[str]:
-    def is_chosen(other: str, item: h5py.Dataset) -> bool:
-        if isinstance(chosen, h5py.Group):
-            return other.startswith(path)
-        return other == path or item == chosen
-
-    return [
-        f"{other} ({_words(item)})"
-        for other, item in candidates.items()
-        if not is_chosen(other, item)
-    ]
-
-
-def _words(dataset: h5py.Dataset) -> str:
-    return in_words(dataset.shape, dataset.dtype)
-
-
-def _listed(datasets: dict[str, h5py.Dataset]) -> str:
-    """Say what a file has instead of frames."""
-    if not datasets:
-        return "it has no dataset that can be read"
-    words = [f"{path} ({_words(item)})" for path, item in list(datasets.items())[:6]]
-    more = f" and {len(datasets) - len(words)} more" if len(datasets) > len(words) else ""
-    return f"it has {', '.join(words)}{more}"

@@ -22,6 +22,7 @@ from streamer.sources.files.hdf5.layout import (
     open_named,
 )
 from streamer.sources.files.hdf5.nexus import announced, describe, lookup
+from streamer.sources.files.hdf5.sparse import open_other
 from streamer.sources.files.plain import one_line
 from streamer.sources.files.recording import RecordingReader
 
@@ -49,7 +50,7 @@ def open_hdf5(path: Path, inner: str | None, config: SourceConfig) -> RecordingR
     except OSError as error:
         raise UserError(f"{path} cannot be read: {_why(error)}") from None
     try:
-        return _Hdf5Reader(file, inner, config)
+        return open_other(file, inner, config) or _Hdf5Reader(file, inner, config)
     except UserError:
         file.close()
         raise

@@ -124,7 +124,7 @@ def test_array_of_an_archive(tmp_path):
     np.savez(path, a=a, b=b, image=a[0])
     assert_frames(play(f"{path}::b"), b)
     assert_frames(play(f"{path}::image"), [a[0]])
-    with pytest.raises(UserError, match=r"several arrays that can be frames \(a, b\).*run.npz::a"):
+    with pytest.raises(UserError, match=r"several stacks of frames \(a .*, b .*run.npz::a"):
         open_source(path, SourceConfig())
     with pytest.raises(UserError, match="no array c: it has a, b, image"):
         open_source(f"{path}::c", SourceConfig())
@@ -255,7 +255,7 @@ def bad_zip(path):
         ("run.npy", saving(save_npy, np.array([[{}]], object)), "holds object"),
         ("run.npy", saving(save_npy, np.zeros((0, 4, 4))), "has no frames"),
         ("run.npy", saving(save_npy, np.zeros((2, 3, 4, 4))), r"a stack of frames is"),
-        ("run.npz", saving(save_npz, frames(3) > 1), "no array of frames"),
+        ("run.npz", saving(save_npz, frames(3) > 1), "no stack of frames"),
         ("run.tif", saving(save_tiff(), np.zeros((2, 3, 4, 8, 8), "u1")), ""),
     ],
 )
