@@ -126,7 +126,7 @@ def record(
     """Keep a live stream as it comes, without processing it, until it ends or Ctrl-C is pressed."""
     from streamer.run.record import record_source
 
-    record_source(uri, load_config(config, set_).source, out, Console())
+    record_source(uri, load_config(config, set_), out, Console())
 
 
 @app.command()

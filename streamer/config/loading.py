@@ -49,6 +49,9 @@ class Config(Section):
     token_file: Path | None = None
     """File with the token that page and metrics ask for where others reach them, made if it is not
     there; default: `token` in the run folder, made for each run."""
+    shared: bool = False
+    """True where other users may read run folders and recordings, as far as your umask lets them;
+    else they are yours alone."""
     insecure: bool = False
     """True on a network where nobody else is: sockets that others can reach need no keys, page and
     metrics no token, and hops over `tcp` are not encrypted."""

@@ -17,6 +17,7 @@ from streamer.report.track_truth import judge
 from streamer.report.truth import Comparison, compare
 from streamer.report.truth_figure import draw_drift
 from streamer.results.folder import RunFolder
+from streamer.run.private import private_files
 from streamer.run.session import Session
 from streamer.simulator.truth import read_truth
 
@@ -51,6 +52,13 @@ def show_demo(
         The run failed.
     """
     config = load_config(file, overrides, options)
+    with private_files(config):
+        _run_demo(session, out, config, file, overrides)
+
+
+def _run_demo(
+    session: Session, out: Path, config: Config, file: Path | None, overrides: list[str]
+) -> None:
     _prepare_folder(out)
     truth, cell = out / "truth.parquet", out / "cell.csv"
     words = ["simulate", "--truth", str(truth), "--cell", str(cell)]

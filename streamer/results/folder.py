@@ -233,11 +233,16 @@ class RunFolder:
             raise
 
 
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write a file so that a reader sees the old content or the new, never half of it."""
+def write_atomically(path: Path, content: str | bytes, mode: int | None = None) -> None:
+    """Write a file so that a reader sees the old content or the new, never half of it.
+
+    Its mode is given, or what the umask makes it.
+    """
     partial = path.with_name(f".{path.name}.partial")
     try:
         partial.write_bytes(content.encode() if isinstance(content, str) else content)
+        if mode is not None:
+            partial.chmod(mode)
         partial.rename(path)
     except OSError:
         discard(partial)

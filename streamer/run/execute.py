@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import shutil
@@ -24,6 +25,7 @@ from streamer.results.folder import RunFolder, write_atomically
 from streamer.run.best_effort import BestEffort
 from streamer.run.console import View
 from streamer.run.launcher import this_process
+from streamer.run.private import private_files
 from streamer.run.resume import Earlier
 from streamer.run.snapshot import LIVE_FILE, Snapshot, take_snapshot
 from streamer.run.summary import summarise, utc
@@ -84,15 +86,27 @@ def execute(
         gone.
     """
     was_there = out.exists()
-    folder = RunFolder.create(out) if earlier is None else RunFolder.open(out)
-    try:
-        return _process(
-            config, source, folder, command, view, patch_size, expected, cuda_devices, earlier, tell
-        )
-    except UserError as error:
-        if earlier is not None or not _remove(folder, was_there):
-            raise UserError(f"{error} (what came before is in {out})") from None
-        raise
+    with contextlib.suppress(OSError):  # what is wrong with it is said below
+        out.parent.mkdir(parents=True, exist_ok=True)
+    with private_files(config):
+        folder = RunFolder.create(out) if earlier is None else RunFolder.open(out)
+        try:
+            return _process(
+                config,
+                source,
+                folder,
+                command,
+                view,
+                patch_size,
+                expected,
+                cuda_devices,
+                earlier,
+                tell,
+            )
+        except UserError as error:
+            if earlier is not None or not _remove(folder, was_there):
+                raise UserError(f"{error} (what came before is in {out})") from None
+            raise
 
 
 def _process(

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from streamer.config import SourceConfig
+from streamer.config import Config
 from streamer.errors import RunError
 from streamer.frames.events import Frame, Gap
 from streamer.ingest.recorder import Recorder, check_path
 from streamer.ingest.taps import TeeSource
+from streamer.run.private import private_files
 from streamer.run.signals import stop_event
 from streamer.sources import check_reachable, open_source
 
@@ -20,7 +21,7 @@ __all__ = ["record_source"]
 _AT_ONCE = 64
 
 
-def record_source(uri: str, config: SourceConfig, path: Path, console: Console) -> None:
+def record_source(uri: str, config: Config, path: Path, console: Console) -> None:
     """Record a live stream until as many series have ended as were asked for.
 
     SIGINT or SIGTERM ends it before; what came is then in the file.
@@ -40,10 +41,11 @@ def record_source(uri: str, config: SourceConfig, path: Path, console: Console) 
         Frames are missing.
     """
     check_path(path)
-    check_reachable(uri, config)
+    check_reachable(uri, config.source)
     recorder = Recorder(path)
     with (
-        closing(TeeSource(open_source(uri, config), [recorder])) as source,
+        private_files(config),
+        closing(TeeSource(open_source(uri, config.source), [recorder])) as source,
         console.status("waiting for a series") as status,
         stop_event() as stop,
     ):

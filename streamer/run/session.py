@@ -20,6 +20,7 @@ from streamer.frames.geometry import Geometry
 from streamer.ingest.recorder import check_path
 from streamer.run.console import print_summary, view_for
 from streamer.run.execute import execute
+from streamer.run.private import private_files
 from streamer.run.resume import Earlier, refuse_unfinished, take_up
 from streamer.run.sidecar import listen, sidecar, token_of
 from streamer.run.topology import cuda_devices
@@ -133,7 +134,8 @@ class Session:
         except OSError as error:  # it is all in run.json
             logger.warning("the summary cannot be printed: %s", error.strerror)
         if config.report.auto:
-            self._report(out)
+            with private_files(config):
+                self._report(out)
         _raise_for_lost(summary["frames"], out)
 
     def _checked(self, config: Config) -> int:

@@ -21,6 +21,10 @@ TARGETS_FILE = "prometheus_targets.json"
 """Name of the list in a run folder."""
 
 
+_FOLDER_MODE, _MODE = 0o755, 0o644
+"""A Prometheus is another user."""
+
+
 class Targets:
     """Keeps the list of the nodes' metrics ports; on leaving the context it is gone.
 
@@ -46,7 +50,10 @@ class Targets:
         self._text = ""
         if config.targets is not None:
             try:
+                missing = [p for p in (config.targets, *config.targets.parents) if not p.exists()]
                 config.targets.mkdir(parents=True, exist_ok=True)
+                for path in missing:
+                    path.chmod(_FOLDER_MODE)
             except OSError as error:
                 raise UserError(
                     f"cannot make the folder metrics.targets {config.targets}: {error.strerror}"
@@ -91,5 +98,5 @@ class Targets:
         text = json.dumps(entries, indent=2) + "\n"
         if text != self._text:
             for path in self._paths:
-                write_atomically(path, text)
+                write_atomically(path, text, _MODE)
             self._text = text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import secrets
@@ -38,9 +39,7 @@ def own_token(path: Path) -> str:
     """
     try:
         if not path.exists():
-            made = secrets.token_urlsafe(24)
-            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-                file.write(made)
+            _make(path)
         token = path.read_text(encoding="ascii").strip()
     except (OSError, UnicodeError) as error:
         why = getattr(error, "strerror", None) or "it is no text"
@@ -51,3 +50,15 @@ def own_token(path: Path) -> str:
             " made"
         )
     return token
+
+
+def _make(path: Path) -> None:
+    """Make a token, unless another process makes one at the same time."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(secrets.token_urlsafe(24))
+        with contextlib.suppress(FileExistsError):
+            os.link(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)

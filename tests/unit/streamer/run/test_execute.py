@@ -92,11 +92,11 @@ def full_disk(monkeypatch):
     """Has the writing of some files fail, so many times each."""
     left = {}
 
-    def write(path, content):
+    def write(path, content, *mode):
         if left.get(path.name, 0):
             left[path.name] -= 1
             raise OSError(errno.ENOSPC, "No space left on device", str(path))
-        folder_write(path, content)
+        folder_write(path, content, *mode)
 
     folder_write = folder_module.write_atomically
     monkeypatch.setattr(module, "write_atomically", write)
