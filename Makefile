@@ -8,7 +8,7 @@ TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 GPU := $(shell command -v nvidia-smi 2>/dev/null)
 PLAIN_TORCH := $(GPU)$(filter Darwin,$(shell uname -s))
 
-.PHONY: install torch demo test fuzz peers bench docs lint style types layers script page format clean
+.PHONY: install torch demo test fuzz peers bench audit docs lint style types layers script page format clean
 
 install: .venv/installed
 
@@ -61,6 +61,14 @@ peers: install $(PEERS)
 bench: install
 	$(BIN)/python -m tests.benchmarks
 
+# Known weaknesses of what is installed, where a source of advisories can be reached; no part of .ci/run,
+# which must not fail for a net that is away.
+audit:
+	@$(PYTHON) -m venv .audit
+	@if .audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit 2>/dev/null; \
+	then $(PYTHON) tests/audit.py .audit/bin/pip-audit; \
+	else echo "nothing was audited: pip-audit cannot be had from the package index"; fi
+
 # The pages in docs/reference are made from the code.
 docs: install
 	$(BIN)/python docs/make_reference.py --write docs/reference
@@ -102,4 +110,4 @@ format: install
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv .peers .page $(PAGE)/node_modules build *.egg-info
+	rm -rf .venv .peers .page .audit $(PAGE)/node_modules build *.egg-info

@@ -50,6 +50,7 @@ def bind(socket: zmq.Socket[bytes], address: str) -> str:
     UserError
         The address is in use or not one of this machine.
     """
+    socket.set(zmq.HANDSHAKE_IVL, _HANDSHAKE_MS)
     try:
         socket.bind(address)
     except zmq.ZMQError as error:
@@ -108,7 +109,6 @@ def _serve_curve(socket: zmq.Socket[bytes], pair: Pair, known: str) -> None:
     socket.zap_domain = known.encode()
     # Without it all would be let in while nobody is there to say who is known.
     socket.set(zmq.ZAP_ENFORCE_DOMAIN, 1)
-    socket.set(zmq.HANDSHAKE_IVL, _HANDSHAKE_MS)
 
 
 def keys_of(socket: zmq.Socket[bytes]) -> RunKeys | None:
