@@ -2,7 +2,25 @@
 
 from __future__ import annotations
 
-from tests.benchmarks import dashboard, drawing, finder, fits, inference, pipeline, sources
+from tests.benchmarks import (
+    dashboard,
+    drawing,
+    finder,
+    fits,
+    inference,
+    pipeline,
+    security,
+    sources,
+)
 
-for benchmark in (finder, inference, fits, pipeline, dashboard, drawing, sources):
+for benchmark in (
+    finder,
+    inference,
+    fits,
+    pipeline,
+    security,
+    dashboard,
+    drawing,
+    sources,
+):
     benchmark.main()
