@@ -1,16 +1,19 @@
-"""What a run has committed, in memory, arranged for quick answers about frames and tracks."""
+"""What a run has committed, arranged for quick answers about frames and tracks."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from streamer.results.parts import Parts, Rest
+from streamer.dashboard.stored import StoredPeaks
+from streamer.results.parts import Parts, Rest, committed
 
 __all__ = ["LOST", "STATES", "Archive", "Table"]
 
@@ -39,6 +42,10 @@ _PEAKS = {
 _FRAME_BITS = 44
 """A frame's key is the number of its series above so many bits of its own."""
 _TAIL = 4096
+_HELD = 2_000_000
+"""Most peaks in memory; of more, the newest half of that and what comes after it."""
+_FAR = 100 << 20
+"""Bytes of files behind those whose peaks are not read to be held."""
 
 
 class Table:
@@ -51,15 +58,23 @@ class Table:
     """
 
     def __init__(self, dtypes: Mapping[str, str]) -> None:
+        self.first = 0
+        """The first row that is held; those before it were dropped."""
         self._rows = np.empty(_TAIL, list(dtypes.items()))
         self._n = 0
 
     def __len__(self) -> int:
-        return self._n
+        return self.first + self._n
 
     def __getitem__(self, name: str) -> NDArray[Any]:
+        """Return a column of the rows that are held."""
         column: NDArray[Any] = self._rows[name][: self._n]
         return column
+
+    @property
+    def n_held(self) -> int:
+        """Rows that are held."""
+        return self._n
 
     @property
     def nbytes(self) -> int:
@@ -67,8 +82,14 @@ class Table:
         return self._rows.nbytes
 
     def take(self, rows: Ints) -> NDArray[np.void]:
-        """Return rows, with the columns as fields."""
-        return self._rows[rows]
+        """Return rows that are held, with the columns as fields."""
+        return self._rows[rows - self.first]
+
+    def drop(self, first: int) -> None:
+        """Let go of all rows before one, which may be one that is still to come."""
+        n = max(0, min(len(self) - first, self._n))
+        self._rows[:n] = self._rows[self._n - n : self._n]
+        self.first, self._n = first, n
 
     def append(self, columns: Mapping[str, NDArray[Any]]) -> None:
         """Add rows; a column that is not given is filled with NaN, or 0 where there is none."""
@@ -94,12 +115,6 @@ class _Index:
     def __init__(self) -> None:
         self.order: Ints = np.empty(0, np.int64)
         self._sorted: Ints = np.empty(0, np.int64)
-
-    def rows(self, values: Ints, value: int) -> Ints:
-        n = self._indexed(values)
-        low, high = np.searchsorted(self._sorted, [value, value + 1])
-        tail = np.flatnonzero(values[n:] == value) + n
-        return np.concatenate([self.order[low:high], tail])
 
     def before(self, values: Ints, value: int) -> Ints:
         """Return the rows of which one has the largest value that is not above that."""
@@ -135,6 +150,9 @@ class _Index:
 class Archive:
     """The frames and peaks of a run folder, read part by part as they appear.
 
+    Of many peaks the newest alone are held in memory, the others are read when they are asked for:
+    a row among all peaks of the run is the same in either place.
+
     Parameters
     ----------
     folder
@@ -148,17 +166,21 @@ class Archive:
         self.peaks = Table(_PEAKS)
         self.losses: dict[tuple[int, str], list[list[int]]] = {}
         """First and last of frames without a result that follow each other, by series and state."""
+        self.stored = StoredPeaks(folder)
+        """All peaks, also those that are not held."""
+        self._folder = folder
         self._parts = Parts(folder, "frames", "peaks")
+        self._near: int | None = None
         self._measured = 0
         self._lengths: Ints = np.empty(0, np.int64)
         self._starts: Ints = np.empty(0, np.int64)
         self._keys = Table({"key": "i8"})
-        self._by_key, self._by_track = _Index(), _Index()
+        self._by_key = _Index()
 
     @property
     def nbytes(self) -> int:
         """Memory held, about."""
-        return self.frames.nbytes + self.peaks.nbytes + 16 * (len(self.frames) + len(self.peaks))
+        return self.frames.nbytes + self.peaks.nbytes + 24 * len(self.frames)
 
     @property
     def starts(self) -> Ints:
@@ -211,8 +233,18 @@ class Archive:
     def refresh(self, limit_s: float) -> bool:
         """Read new parts, for about as long as is said; False when there was none."""
         found = False
+        if self._near is None:
+            self._near = _first_near(self._folder)
         for frames, peaks in self._parts.new(limit_s):
-            self._take(_read(frames, _FRAMES), _read(peaks, _PEAKS))
+            table = _read(frames, [*_FRAMES, "n_peaks"])
+            counts = table["n_peaks"].to_numpy()
+            if frames.span.last < self._near and counts.sum() == len(peaks):
+                self._take_frames(table, counts)
+                self.peaks.drop(len(self.peaks) + len(peaks))
+            else:
+                self._take(table, _read(peaks, _PEAKS))
+            if self.peaks.n_held > _HELD:
+                self.peaks.drop(len(self.peaks) - _HELD // 2)
             found = True
         return found
 
@@ -232,27 +264,48 @@ class Archive:
         first = int(self.frames["first"][frame_row])
         return slice(first, first + int(self.frames["n"][frame_row]))
 
+    def peaks_in(self, rows: slice) -> Mapping[str, NDArray[Any]]:
+        """Return the columns of peaks that follow each other, held or not."""
+        if rows.start >= self.peaks.first or rows.start >= rows.stop:
+            found = self.peaks.take(np.arange(rows.start, rows.stop))
+            return {name: found[name] for name in _PEAKS}
+        names = [name for name in _PEAKS if name != "frame_row"]
+        table = self.stored.rows(rows, names)
+        return {name: table[name].to_numpy() for name in names}
+
     def observations(self, track: int) -> Ints:
-        """Return the rows in `peaks` of a track, in the order of its frames."""
-        return self._by_track.rows(self.peaks["track"], track)
+        """Return the rows of a track among the peaks that are held, in the order of its frames."""
+        return np.flatnonzero(self.peaks["track"] == track) + self.peaks.first
+
+    def frame_rows(self, peak_rows: Ints) -> Ints:
+        """Return the rows in `frames` that peaks, given by their rows, belong to."""
+        found: Ints = np.searchsorted(self.frames["first"], peak_rows, "right") - 1
+        return found
 
     def _take(self, frames: pa.Table, peaks: pa.Table) -> None:
         if not frames.num_rows:
             return
-        base = len(self.frames)
-        keys = self._keys_of(frames)
-        states = np.array([STATES.index(state) for state in frames["state"].to_pylist()], np.int8)
-        numbers, lengths = frames["frame"].to_numpy(), frames["count"].to_numpy()
+        base, keys = len(self.frames), self._keys_of(frames)
         order = np.argsort(keys, kind="stable")
         of_peak = self._keys_of(peaks)
         place = order[np.minimum(np.searchsorted(keys[order], of_peak), len(keys) - 1)]
         # The peaks of a frame follow each other, in the order of the frames.
         turn = np.argsort(place, kind="stable")
-        counts = np.bincount(place, minlength=len(keys))
+        self._take_frames(frames, np.bincount(place, minlength=len(keys)))
+        columns = {
+            name: peaks[name].to_numpy()[turn] for name in _PEAKS if name in peaks.column_names
+        }
+        self.peaks.append({**columns, "frame_row": base + place[turn]})
+
+    def _take_frames(self, frames: pa.Table, counts: Ints) -> None:
+        """Take frames, given how many peaks each of them has, which come behind those there are."""
+        keys = self._keys_of(frames)
+        states = pc.index_in(frames["state"], pa.array(STATES)).to_numpy().astype(np.int8)
+        lengths = frames["count"].to_numpy()
         self.frames.append(
             {
                 "series": (keys >> _FRAME_BITS).astype(np.int32),
-                "frame": numbers,
+                "frame": frames["frame"].to_numpy(),
                 "count": lengths,
                 "time_ns": frames["time_ns"].to_numpy(),
                 "state": states,
@@ -261,10 +314,6 @@ class Archive:
             }
         )
         self._keys.append({"key": keys})
-        columns = {
-            name: peaks[name].to_numpy()[turn] for name in _PEAKS if name in peaks.column_names
-        }
-        self.peaks.append({**columns, "frame_row": base + place[turn]})
         for state in LOST:
             here = states == STATES.index(state)
             for key, count in zip(keys[here].tolist(), lengths[here].tolist(), strict=True):
@@ -295,6 +344,17 @@ def _key(series: Any, frame: Any) -> Any:
     return (series << _FRAME_BITS) + frame
 
 
-def _read(rest: Rest, wanted: Mapping[str, str]) -> pa.Table:
+def _read(rest: Rest, wanted: Iterable[str]) -> pa.Table:
     """Read those columns that are in the file; the archive adds others."""
     return rest.read(list(dict.fromkeys(["series", "frame", *wanted])))
+
+
+def _first_near(folder: Path) -> int:
+    """Return the first part from which on peaks are read to be held."""
+    size = 0
+    for span in reversed(committed(folder)):
+        if size > _FAR:
+            return span.last + 1
+        with contextlib.suppress(FileNotFoundError):  # merged: it counts as none
+            size += (folder / "peaks" / span.name).stat().st_size
+    return 0

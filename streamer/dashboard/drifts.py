@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 import math
+import time
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streamer.dashboard.archive import Archive
 from streamer.frames.geometry import Geometry
-from streamer.results.curves import (
-    Curve,
-    Observations,
-    Quantity,
-    Reference,
-    averaged,
-    displaced,
-    settled,
-    shortest_stretch,
-    stretch,
-)
+from streamer.results.curves import GrowingCurve, Observations, Quantity, Reference
 from streamer.results.schema import TABLES
+from streamer.results.thinning import Curve
 
 __all__ = ["Drifts", "Plot", "XAxis", "units"]
 
@@ -34,7 +26,6 @@ XAxis = Literal["time", "frame"]
 _KEPT = 1000
 """Drifts that are kept to be continued."""
 _COLUMNS = ("row", "col", "row_sigma", "col_sigma", "d", "d_sigma")
-_NONE = Curve(np.empty(0), np.empty(0, np.float32), np.empty(0, np.float32))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,125 +55,173 @@ class Drifts:
     """
 
     def __init__(self, archive: Archive) -> None:
+        self.is_whole = True
+        """False if what was asked for last lacks observations that there was no time to read."""
         self._archive = archive
         self._known: OrderedDict[tuple[Plot, int, Reference | None], _Drift] = OrderedDict()
         self._starts: Ints = np.empty(0, np.int64)
 
     def curves(
-        self, plot: Plot, tracks: Iterable[int], references: Mapping[int, Reference]
+        self,
+        plot: Plot,
+        tracks: Iterable[int],
+        references: Mapping[int, Reference],
+        *,
+        limit_s: float = math.inf,
     ) -> dict[int, Curve]:
-        """Return the drift of each track, with a reference or without."""
+        """Return the drift of each track, with a reference or without.
+
+        Parameters
+        ----------
+        limit_s
+            About how long to read observations that are not held in memory; what there was no time
+            for is read the next time.
+        """
         starts = self._archive.starts
         if not np.array_equal(starts[: len(self._starts)], self._starts):
             self._known.clear()  # places on the axis of frames have moved
         self._starts = starts
         drifts = {track: self._drift(plot, track, references.get(track)) for track in tracks}
-        new = self._new(drifts)
-        return {track: drift.grown(self._archive, new[track]) for track, drift in drifts.items()}
+        self._read(plot, drifts, time.monotonic() + limit_s)
+        held = {
+            track: drift
+            for track, drift in drifts.items()
+            if drift.upto >= self._archive.peaks.first
+        }
+        self.is_whole = len(held) == len(drifts)
+        if held:
+            self._take_held(plot, held)
+        return {track: drift.curve for track, drift in drifts.items()}
 
     def _drift(self, plot: Plot, track: int, reference: Reference | None) -> _Drift:
         # NaN is not equal to itself.
         key = (plot, track, reference and _plain(reference))
-        drift = self._known.setdefault(key, _Drift(plot, track, reference))
+        drift = self._known.get(key)
+        if drift is None:
+            drift = self._known[key] = _Drift(plot, reference)
         self._known.move_to_end(key)
         while len(self._known) > _KEPT:
             self._known.popitem(last=False)
         return drift
 
-    def _new(self, drifts: Mapping[int, _Drift]) -> dict[int, Ints]:
-        """Return the rows of peaks that are new to each, found in one go."""
-        seen = [drift.upto for drift in drifts.values() if drift.upto]
-        start = min(seen, default=0)
-        order = values = np.empty(0, np.int64)
-        if seen:
-            values = self._archive.peaks["track"][start:]
-            order = np.argsort(values, kind="stable")
-            values = values[order]
-        found = {}
-        for track, drift in drifts.items():
-            if drift.upto:
-                rows = order[slice(*np.searchsorted(values, [track, track + 1]))] + start
-                found[track] = rows[np.searchsorted(rows, drift.upto) :]
-            else:
-                found[track] = self._archive.observations(track)
-        return found
+    def _read(self, plot: Plot, drifts: Mapping[int, _Drift], until: float) -> None:
+        """Take in observations that are not held, until it is time."""
+        archive, first = self._archive, self._archive.peaks.first
+        behind = {track: drift for track, drift in drifts.items() if drift.upto < first}
+        shown = _peaks_between(archive, plot) if behind else slice(0, 0)
+        while True:
+            for drift in behind.values():
+                drift.skip(shown, first)
+            behind = {track: drift for track, drift in behind.items() if drift.upto < first}
+            if not behind:
+                return
+            start = min(drift.upto for drift in behind.values())
+            piece = archive.stored.piece(start, ["track", *_COLUMNS])
+            cut = piece.table.slice(start - piece.first, first - start)
+            columns = {name: cut[name].to_numpy() for name in cut.column_names}
+            _add(archive, plot, behind, start, columns["track"], columns)
+            if time.monotonic() >= until:
+                return
+
+    def _take_held(self, plot: Plot, drifts: Mapping[int, _Drift]) -> None:
+        """Take in what is new of the observations that are held."""
+        archive = self._archive
+        start = min(drift.upto for drift in drifts.values())
+        after = archive.peaks["track"][start - archive.peaks.first :]
+        _add(archive, plot, drifts, start, after, None)
 
 
 class _Drift:
-    """The drift of one track: its curve, and the observations that may yet change the end of it."""
+    """The drift of one track."""
 
-    def __init__(self, plot: Plot, track: int, reference: Reference | None) -> None:
+    def __init__(self, plot: Plot, reference: Reference | None) -> None:
         self.upto = 0
         """Rows of peaks that were looked through."""
-        self._plot, self._track, self._given = plot, track, reference
-        self._reference: Reference | None = None
-        """Settled."""
-        self._curve = _NONE
-        self._closed = 0
-        """Points that will not change."""
-        self._open: Ints = np.empty(0, np.int64)
-        """Observations behind them."""
-        self._length = 0.0
-        self._low, self._high = math.inf, -math.inf
+        self._growing = GrowingCurve(
+            plot.quantity,
+            reference,
+            plot.geometry,
+            points=plot.points,
+            reference_frames=plot.reference_frames,
+            begin=-math.inf if plot.begin is None else plot.begin,
+            end=math.inf if plot.end is None else plot.end,
+        )
+        self._curve: Curve | None = None
 
-    def grown(self, archive: Archive, new: Ints) -> Curve:
-        """Return the curve with new observations, given by their rows."""
-        if len(new):
-            rows = np.concatenate([self._open, new])
-            if not self._take(archive, rows, anew=not len(self._curve.x)):
-                self._take(archive, archive.observations(self._track), anew=True)
-        self.upto = len(archive.peaks)
+    @property
+    def curve(self) -> Curve:
+        """As far as it is known."""
+        if self._curve is None:
+            self._curve = self._growing.curve()
         return self._curve
 
-    def _take(self, archive: Archive, rows: Ints, *, anew: bool) -> bool:
-        """Continue the curve behind its closed points, which cannot be if stretches get longer."""
-        plot = self._plot
-        peaks = archive.peaks.take(rows)
-        seen = Observations(*(peaks[name].astype(np.float64) for name in _COLUMNS))
-        reference = self._reference
-        if reference is None:
-            first = seen.first(plot.reference_frames)
-            reference = settled(self._given, first, plot.geometry, plot.quantity)
-            if len(rows) >= plot.reference_frames:
-                self._reference = reference
-        # What is not known of the reference is not to be had from these observations.
-        y, sigma = displaced(seen, reference, plot.geometry, plot.quantity, reference_frames=0)
-        x = _places(archive, peaks["frame_row"], plot.x)
-        wanted = np.isfinite(y)
-        wanted &= x >= (-math.inf if plot.begin is None else plot.begin)
-        wanted &= x <= (math.inf if plot.end is None else plot.end)
-        x, y, sigma, kept = x[wanted], y[wanted], sigma[wanted], rows[wanted]
-        if len(x):
-            self._low, self._high = min(self._low, x.min()), max(self._high, x.max())
-        if anew:
-            self._length = stretch(x, plot.points)
-        elif self._length and self._length < shortest_stretch(self._low, self._high, plot.points):
-            return False
-        curve, starts = averaged(x, y, sigma, self._length)
-        closed = 0 if anew else self._closed
-        if closed + len(starts) > plot.points and not anew:
-            return False
-        self._curve = _joined(self._curve, closed, curve)
-        if self._reference is None:
-            self._open, self._closed = rows, 0
-        elif not self._length or not len(x):
-            self._open, self._closed = kept[:0], closed + len(starts)
-        else:
-            self._open, self._closed = kept[starts[-1] :], closed + len(starts) - 1
-        return True
+    def skip(self, shown: slice, first: int) -> None:
+        """Look through none of the rows before one that are not shown, if they are of no use."""
+        if self._growing.is_settled:
+            self.upto = max(self.upto, shown.start)
+            if self.upto >= shown.stop:
+                self.upto = max(self.upto, first)
+
+    def add(self, x: NDArray[np.float64], seen: Observations) -> None:
+        """Take observations and where they are drawn."""
+        self._growing.add(x, seen)
+        self._curve = None
 
 
-def _joined(curve: Curve, n: int, tail: Curve) -> Curve:
-    if not n:
-        return tail
-    return Curve(
-        np.concatenate([curve.x[:n], tail.x]),
-        np.concatenate([curve.y[:n], tail.y]),
-        np.concatenate([curve.sigma[:n], tail.sigma]),
-    )
+def _add(
+    archive: Archive,
+    plot: Plot,
+    drifts: Mapping[int, _Drift],
+    start: int,
+    tracks: Ints,
+    columns: Mapping[str, NDArray[Any]] | None,
+) -> None:
+    """Add what there is of each drift among peaks that follow each other.
+
+    Parameters
+    ----------
+    start
+        Row of the first.
+    tracks
+        Their tracks.
+    columns
+        What was seen of them; None where they are held.
+    """
+    index = np.flatnonzero(np.isin(tracks, np.fromiter(drifts, np.int64, len(drifts))))
+    index = index[np.argsort(tracks[index], kind="stable")]
+    values, stop = tracks[index], start + len(tracks)
+    for track, drift in drifts.items():
+        mine = index[slice(*np.searchsorted(values, [track, track + 1]))]
+        mine = mine[np.searchsorted(mine, drift.upto - start) :]
+        if len(mine):
+            if columns is None:
+                rows = archive.peaks.take(start + mine)
+                frame_rows = rows["frame_row"]
+                seen = [rows[name].astype(np.float64) for name in _COLUMNS]
+            else:
+                frame_rows = archive.frame_rows(start + mine)
+                seen = [columns[name][mine] for name in _COLUMNS]
+            drift.add(_places(archive, frame_rows, plot.x), Observations(*seen))
+        drift.upto = max(drift.upto, stop)
 
 
-def _places(archive: Archive, frame_rows: Ints, x: XAxis) -> NDArray[np.float64]:
+def _peaks_between(archive: Archive, plot: Plot) -> slice:
+    """Return the rows of the peaks that are not held between which those lie that are shown."""
+    if plot.begin is None and plot.end is None:
+        return slice(0, archive.peaks.first)
+    x = _places(archive, slice(None), plot.x)
+    shown = np.ones(len(x), np.bool_)
+    if plot.begin is not None:
+        shown &= x >= plot.begin
+    if plot.end is not None:
+        shown &= x <= plot.end
+    rows = np.flatnonzero(shown)
+    if not len(rows):
+        return slice(0, 0)
+    return slice(archive.peaks_of(int(rows[0])).start, archive.peaks_of(int(rows[-1])).stop)
+
+
+def _places(archive: Archive, frame_rows: Ints | slice, x: XAxis) -> NDArray[np.float64]:
     if x == "time":
         return archive.frames["time_ns"][frame_rows] * 1e-9
     return archive.run_frames(frame_rows).astype(np.float64)

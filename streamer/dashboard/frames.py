@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ _RAW_PICTURES = 30
 """So far peaks may be behind the newest images; else these are shown without."""
 _QUEUE = 8
 _SAME_PEAK_PX = 3.0
+_LOOKED_THROUGH = 4096
 _PEAK_ARRAYS = ("row", "col", "row_sigma", "col_sigma", "score", "flags", "track")
 
 
@@ -104,11 +105,9 @@ class ShownFrames:
         row = self._archive.find(*key)
         time_ns = self._time_ns(row)
         shown = self._gallery.display(key, time_ns)
-        peaks = self._archive.peaks_of(row) if row is not None else slice(0, 0)
+        peaks = self._peaks_of(row)
         arrays: dict[str, NDArray[Any]] = {
-            name: self._archive.peaks[name][peaks].astype(
-                {"flags": np.int32, "track": np.float64}.get(name, np.float32)
-            )
+            name: peaks[name].astype({"flags": np.int32, "track": np.float64}.get(name, np.float32))
             for name in _PEAK_ARRAYS
         }
         picture = self._relayed.frames.get(key)
@@ -140,8 +139,7 @@ class ShownFrames:
         }
         row = self._archive.find(*key)
         if row is not None:
-            rows = self._archive.peaks_of(row)
-            near = {name: self._archive.peaks[name][rows] for name in _PEAK_ARRAYS}
+            near = self._peaks_of(row)
             distance = np.hypot(near["row"] - wanted.row, near["col"] - wanted.col)
             if len(distance) and distance.min() <= _SAME_PEAK_PX:
                 at = int(distance.argmin())
@@ -177,15 +175,25 @@ class ShownFrames:
 
     def _last(self) -> Key | None:
         """Return the last frame with a result."""
-        done = np.flatnonzero(self._archive.frames["state"] == 0)
-        if not len(done):
-            return None
         frames = self._archive.frames
-        self._shown = (
-            self._archive.series[int(frames["series"][done[-1]])],
-            int(frames["frame"][done[-1]]),
+        stop = len(frames)
+        while stop > 0:
+            start = max(0, stop - _LOOKED_THROUGH)
+            done = np.flatnonzero(frames["state"][start:stop] == 0)
+            if len(done):
+                row = start + int(done[-1])
+                series = self._archive.series[int(frames["series"][row])]
+                self._shown = series, int(frames["frame"][row])
+                return self._shown
+            stop = start
+        return None
+
+    def _peaks_of(self, row: int | None) -> Mapping[str, NDArray[Any]]:
+        """Return the columns of the peaks of a frame, given by its row."""
+        end = len(self._archive.peaks)
+        return self._archive.peaks_in(
+            slice(end, end) if row is None else self._archive.peaks_of(row)
         )
-        return self._shown
 
     def _time_ns(self, row: int | None) -> int | None:
         return None if row is None else int(self._archive.frames["time_ns"][row])
@@ -196,7 +204,7 @@ class ShownFrames:
     def _shape(self, series: str) -> tuple[int, int]:
         """Return that of the frames of a series; of one never seen, what holds its peaks."""
         shapes = self._gallery.shapes
-        if series in shapes or not len(self._archive.peaks):
+        if series in shapes or not self._archive.peaks.n_held:
             return shapes.get(series, (1, 1))
         rows, cols = (float(np.nanmax(self._archive.peaks[axis])) for axis in ("row", "col"))
         return math.ceil(rows) + 6, math.ceil(cols) + 6

@@ -17,7 +17,7 @@ from starlette.websockets import WebSocket
 from streamer.dashboard.fitter import Fit, PatchFitter
 from streamer.dashboard.frames import PeakPatch
 from streamer.dashboard.gallery import Key
-from streamer.dashboard.messages import encode
+from streamer.dashboard.messages import Lines, encode
 from streamer.dashboard.panels import PANELS, Panel
 from streamer.dashboard.requests import read_request
 from streamer.dashboard.view import RunView
@@ -207,8 +207,10 @@ class Hub:
             begin = time.monotonic()
             version = (watch, self._drift_version)
             if viewer.sent.get("drift") != version:
-                viewer.sent["drift"] = version
-                self._put(viewer, "drift", view.drift(watch))
+                message = view.drift(watch)
+                is_whole = not isinstance(message, Lines) or message.is_whole
+                viewer.sent["drift"] = version if is_whole else None
+                self._put(viewer, "drift", message)
             took = time.monotonic() - begin
             self._next.drift = max(self._next.drift, now) + took / _DRIFT_SHARE
         if wanted is None:

@@ -94,7 +94,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from streamer.results.curves import Curve
+from streamer.results.thinning import Curve
 
 __all__ = ["DriftWriter", "Lines", "encode"]
 
@@ -149,6 +149,8 @@ class Lines:
     """Of the ``drift`` message, but for what :class:`DriftWriter` adds."""
     curves: Mapping[int, Curve]
     """By track."""
+    is_whole: bool = True
+    """False if there is more that was not read yet."""
 
 
 class DriftWriter:

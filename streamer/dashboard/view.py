@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 Mask = NDArray[np.bool_]
 
 _READ_S = 0.2
-"""Longest time in a row that is spent on reading parts, while viewers wait."""
+"""Longest time in a row that is spent on reading, while viewers wait."""
 
 
 class RunView:
@@ -123,7 +123,9 @@ class RunView:
         label, unit = QUANTITIES[quantity]
         header = {"quantity": quantity, "label": label, "unit": unit, "x": x,
                   "request": watch.request}  # fmt: skip
-        return Lines(header, self._drifts.curves(plot, watch.tracks, self.tables.references))
+        references = self.tables.references
+        curves = self._drifts.curves(plot, watch.tracks, references, limit_s=_READ_S)
+        return Lines(header, curves, self._drifts.is_whole)
 
     def close(self) -> None:
         """Release files and sockets."""

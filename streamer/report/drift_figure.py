@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -14,7 +15,9 @@ from numpy.typing import NDArray
 from streamer.cell.cycles import spans
 from streamer.report.material import Material
 from streamer.report.style import COLOURS, FAINT, HALF_CYCLES, INK, STYLE
-from streamer.results.curves import QUANTITIES, Quantity, displaced, references, thinned
+from streamer.results.curves import QUANTITIES, GrowingCurve, Quantity, references
+from streamer.results.histories import pieces
+from streamer.results.thinning import Curve
 
 __all__ = ["Clock", "draw_tracks"]
 
@@ -72,13 +75,14 @@ def draw_tracks(material: Material) -> Figure:
         quantities = ["radial", "strain"]
     has_cell = material.cell.num_rows > 0 and material.is_timed
     clock = Clock.of(material)
+    curves = _curves(material, quantities, clock)
     heights = [2.6] * len(quantities) + [1.3] * has_cell
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(8.6, 0.7 + sum(heights)), layout="constrained")
         grid = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights, squeeze=False)
         panels = grid[:, 0].tolist()
         for axes, quantity in zip(panels, quantities, strict=False):
-            _draw_quantity(axes, material, quantity, clock)
+            _draw_quantity(axes, quantity, curves[quantity])
         if has_cell:
             _draw_voltage(panels[-1], material, clock)
             _shade(panels, material, clock)
@@ -90,24 +94,39 @@ def draw_tracks(material: Material) -> Figure:
     return figure
 
 
-def _draw_quantity(axes: Axes, material: Material, quantity: Quantity, clock: Clock) -> None:
-    known = references(material.main)
+def _curves(
+    material: Material, quantities: Sequence[Quantity], clock: Clock
+) -> dict[Quantity, dict[int, Curve]]:
+    """Return curves of the main tracks, in their order, after one reading."""
+    numbers, known = material.main["track"].to_pylist(), references(material.main)
+    growing = {
+        (quantity, track): GrowingCurve(quantity, known[track], material.geometry, points=_POINTS)
+        for quantity in quantities
+        for track in numbers
+    }
+    wanted = np.array(sorted(numbers), np.int64)
+    for track, time_ns, frame, seen in pieces(material.folder, wanted):
+        x = clock.of_frames(time_ns, frame)
+        for quantity in quantities:
+            growing[quantity, track].add(x, seen)
+    return {
+        quantity: {track: growing[quantity, track].curve() for track in numbers}
+        for quantity in quantities
+    }
+
+
+def _draw_quantity(axes: Axes, quantity: Quantity, curves: Mapping[int, Curve]) -> None:
     scale = 1e3 if quantity == "strain" else 1.0
     ends = []
-    for i, history in enumerate(material.histories):
+    for i, (track, curve) in enumerate(curves.items()):
         colour = COLOURS[i % len(COLOURS)]
-        y, sigma = displaced(history.seen, known[history.track], material.geometry, quantity)
-        wanted = np.isfinite(y)
-        x = clock.of_frames(history.time_ns, history.frame)
-        wanted &= np.isfinite(x)
-        curve = thinned(x[wanted], y[wanted], sigma[wanted], _POINTS)
         if not len(curve.x):
             continue
         x, height = curve.x, scale * curve.y
         band = scale * np.nan_to_num(curve.sigma)
         axes.fill_between(x, height - band, height + band, color=colour, alpha=0.22, lw=0, zorder=2)
         axes.plot(x, height, color=colour, lw=1.0, zorder=3)
-        ends.append((float(x[-1]), float(np.median(height[-9:])), f"{history.track}", colour))
+        ends.append((float(x[-1]), float(np.median(height[-9:])), f"{track}", colour))
     axes.axhline(0.0, color=FAINT, lw=0.6, zorder=1)
     axes.set_ylabel(
         "strain / 10$^{-3}$"

@@ -14,7 +14,7 @@ from streamer.config import Config
 from streamer.errors import UserError
 from streamer.frames.geometry import Geometry
 from streamer.results.folder import RunFolder
-from streamer.results.histories import History, histories, main_tracks
+from streamer.results.histories import main_tracks
 from streamer.results.pixels import Recorded, decoded
 from streamer.results.rows import batches
 from streamer.results.run import Run
@@ -76,8 +76,6 @@ class Material:
     """Its main tracks."""
     cell: pa.Table
     frames: pa.Table
-    histories: list[History]
-    """Of the main tracks, in their order."""
     shots: dict[tuple[str, int], Shot] = field(default_factory=dict)
     """By series and frame, those that were asked for."""
 
@@ -126,7 +124,6 @@ def gather(
     run = Run(folder)
     frames, tracks = run.frames, run.tracks
     main = main_tracks(tracks, n_tracks) if tracks.num_rows else tracks
-    by_number = {one.track: one for one in histories(folder, main)} if main.num_rows else {}
     material = Material(
         folder=folder,
         summary=run.summary,
@@ -136,7 +133,6 @@ def gather(
         main=main,
         cell=run.cell,
         frames=frames,
-        histories=[by_number[one] for one in main["track"].to_pylist() if one in by_number],
     )
     shown = _rows_of(frames, chosen) if chosen else spread(frames, n_frames)
     compared = spread(frames, n_compared)

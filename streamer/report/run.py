@@ -92,7 +92,7 @@ def write_report(
         page.figure(save_figure(figure, figures, name), caption)
 
     page.heading("Drift")
-    if material.histories:
+    if material.main.num_rows:
         add(draw_tracks(material), "drift", _drift_caption(material))
         add_tracks(page, material)
     else:

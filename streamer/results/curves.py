@@ -1,9 +1,9 @@
-"""What each observation of a track says of its drift, thinned to what a plot can show."""
+"""What each observation of a track says of its drift."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 import numpy as np
@@ -11,21 +11,18 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from streamer.frames.geometry import Geometry
+from streamer.results.thinning import Curve, Thinning
 
 __all__ = [
     "QUANTITIES",
-    "Curve",
+    "GrowingCurve",
     "Observations",
     "Quantity",
     "Reference",
     "available",
-    "averaged",
     "displaced",
     "references",
     "settled",
-    "shortest_stretch",
-    "stretch",
-    "thinned",
 ]
 
 Floats = NDArray[np.float64]
@@ -63,17 +60,11 @@ class Observations:
         columns = (self.row, self.col, self.row_sigma, self.col_sigma, self.d, self.d_sigma)
         return Observations(*(column[:n] for column in columns))
 
-
-@dataclass(frozen=True, slots=True)
-class Curve:
-    """A track's drift; each array (n,)."""
-
-    x: Floats
-    """Unix time in seconds, or number of the frame."""
-    y: NDArray[np.float32]
-    sigma: NDArray[np.float32]
-    """Standard deviation of `y` alone, without that of the reference, which is common to all; NaN
-    where not known."""
+    def followed_by(self, other: Observations) -> Observations:
+        """Return these and those of the same track that come after them."""
+        names = [one.name for one in fields(self)]
+        both = ((getattr(self, name), getattr(other, name)) for name in names)
+        return Observations(*(np.concatenate(columns) for columns in both))
 
 
 def available(geometry: Geometry | None) -> list[Quantity]:
@@ -138,59 +129,71 @@ def settled(
     return row, col, d
 
 
-def thinned(x: Floats, y: Floats, sigma: Floats, points: int) -> Curve:
-    """Average over stretches of `x` of the same length, so that at most `points` are left."""
-    return averaged(x, y, sigma, stretch(x, points))[0]
+class GrowingCurve:
+    """The drift of a track, thinned, from observations that come a few at a time.
 
-
-def stretch(x: Floats, points: int) -> float:
-    """Return over what length of `x` to average, so that at most `points` are left; 0 for none.
-
-    It is a power of two, and stretches begin at its multiples: a curve that grows changes in its
-    last point alone, until all stretches become twice as long.
+    Parameters
+    ----------
+    quantity
+        What is drawn.
+    reference
+        None takes the first observations.
+    points
+        Most points.
+    reference_frames
+        How many observations make a reference where there is none.
+    begin, end
+        Least and greatest `x` of what is drawn.
     """
-    if len(x) <= points:
-        return 0.0
-    length = shortest_stretch(float(x.min()), float(x.max()), points)
-    while len(_starts(x, length)) > points:
-        length *= 2.0
-    return length
 
+    def __init__(
+        self,
+        quantity: Quantity,
+        reference: Reference | None,
+        geometry: Geometry | None,
+        *,
+        points: int,
+        reference_frames: int = 10,
+        begin: float = -math.inf,
+        end: float = math.inf,
+    ) -> None:
+        self._quantity, self._geometry = quantity, geometry
+        self._given, self._reference_frames = reference, reference_frames
+        self._points, self._begin, self._end = points, begin, end
+        self._thinning = Thinning(points)
+        self._first: tuple[Floats, Observations] | None = None
+        """All so far, until they settle the reference."""
+        self._reference: Reference | None = None
 
-def shortest_stretch(low: float, high: float, points: int) -> float:
-    """Return the length of a stretch that cannot be too long for `points` between two values."""
-    return 2.0 ** math.floor(math.log2((high - low) / points)) if high > low else 1.0
+    @property
+    def is_settled(self) -> bool:
+        """True when it is known what the drift counts from, whatever comes."""
+        row, col, d = self._given or (math.nan,) * 3
+        unknown = (row, col, d if self._quantity == "strain" else 0.0)
+        return self._reference is not None or not any(map(math.isnan, unknown))
 
+    def add(self, x: Floats, seen: Observations) -> None:
+        """Take observations and where they are drawn, (n,), in the order of the frames."""
+        reference = self._reference
+        if reference is None:
+            if self._first is not None:
+                x = np.concatenate([self._first[0], x])
+                seen = self._first[1].followed_by(seen)
+            first = seen.first(self._reference_frames)
+            reference = settled(self._given, first, self._geometry, self._quantity)
+            if len(x) >= self._reference_frames:
+                self._reference, self._first = reference, None
+            else:
+                self._first = x, seen
+            self._thinning = Thinning(self._points)
+        # What is not known of the reference is not to be had from these observations.
+        y, sigma = displaced(seen, reference, self._geometry, self._quantity, reference_frames=0)
+        wanted = np.isfinite(y) & (x >= self._begin) & (x <= self._end)
+        self._thinning.add(x[wanted], y[wanted], sigma[wanted])
 
-def averaged(x: Floats, y: Floats, sigma: Floats, length: float) -> tuple[Curve, NDArray[np.int64]]:
-    """Average over stretches of `x` of a length, by the inverse of variances where known.
-
-    Returns
-    -------
-    The curve, and the index of the first observation in each of its points.
-    """
-    if not length or not len(x):
-        starts = np.arange(len(x))
-        return Curve(x, y.astype(np.float32), sigma.astype(np.float32)), starts
-    starts = _starts(x, length)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        weight = np.where(sigma > 0, 1.0 / sigma**2, 0.0)  # NaN is not above 0
-    total = np.add.reduceat(weight, starts)
-    # Where none is known all weigh the same, and that of their mean is not known either.
-    unknown, lengths = total == 0.0, np.diff(starts, append=len(x))
-    weight[np.repeat(unknown, lengths)] = 1.0
-    total = np.where(unknown, lengths, total)
-    # Times are large and differ little: their offsets are averaged.
-    begin = x[starts]
-    x = begin + np.add.reduceat(weight * (x - np.repeat(begin, lengths)), starts) / total
-    y = np.add.reduceat(weight * y, starts) / total
-    sigma = np.where(unknown, math.nan, 1.0 / np.sqrt(total))
-    return Curve(x, y.astype(np.float32), sigma.astype(np.float32)), starts
-
-
-def _starts(x: Floats, length: float) -> NDArray[np.int64]:
-    number = np.floor(x / length)
-    return np.flatnonzero(np.concatenate([[True], number[1:] != number[:-1]]))
+    def curve(self) -> Curve:
+        """Return what was added."""
+        return self._thinning.curve()
 
 
 def _spacings(

@@ -14,16 +14,11 @@ from streamer.results.curves import Observations
 from streamer.results.folder import RunFolder
 from streamer.results.rows import batches
 
-__all__ = ["History", "histories", "main_tracks", "observations"]
-
+__all__ = ["History", "histories", "main_tracks", "observations", "pieces"]
 
 _MOST = 2_000_000
 """Observations that are sorted at once."""
-
-
 _BINS = 1000
-
-
 _SEEN = ("row", "col", "row_sigma", "col_sigma", "d", "d_sigma")
 
 
@@ -94,21 +89,60 @@ def observations(
     most
         How many peaks of the run to look at; all by default.
     """
-    if not len(wanted):
-        return
-    kept: list[pa.Table] = []
     columns = ["series", "track", "frame", "time_ns", *_SEEN]
-    for table in batches(folder, "peaks", columns, most=most):
-        track = table["track"].to_numpy()
-        place = np.minimum(np.searchsorted(wanted, track), len(wanted) - 1)
-        kept.append(table.take(np.flatnonzero(wanted[place] == track)))
+    kept = [
+        # Names take more room than all that is measured.
+        table.set_column(0, "series", table["series"].dictionary_encode())
+        for table in _rows_of(folder, wanted, columns, most=most)
+    ]
     if not kept:
         return
-    table = pa.concat_tables(kept).combine_chunks()
-    table = table.take(np.argsort(table["track"].to_numpy(), kind="stable"))
+    table = pa.concat_tables(kept).unify_dictionaries().combine_chunks()
+    del kept
+    for number, cut in _by_track(table, wanted):
+        series = cut["series"].cast(pa.string())
+        frame, time_ns, *seen = (cut[name].to_numpy() for name in columns[2:])
+        yield History(number, series, frame, time_ns, Observations(*seen))
+
+
+def pieces(
+    folder: RunFolder, wanted: NDArray[np.int64]
+) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.int64], Observations]]:
+    """Yield observations of tracks as they are read, a bounded number at a time.
+
+    Parameters
+    ----------
+    wanted
+        Numbers of the tracks, sorted.
+
+    Yields
+    ------
+    track, time_ns, frame, seen
+        Those of each track in the order of its frames.
+    """
+    for table in _rows_of(folder, wanted, ["track", "time_ns", "frame", *_SEEN]):
+        for number, cut in _by_track(table, wanted):
+            names = ("time_ns", "frame", *_SEEN)
+            time_ns, frame, *seen = (cut[name].to_numpy() for name in names)
+            yield number, time_ns, frame, Observations(*seen)
+
+
+def _rows_of(
+    folder: RunFolder, wanted: NDArray[np.int64], columns: list[str], *, most: int | None = None
+) -> Iterator[pa.Table]:
+    """Yield the peaks of tracks, table after table."""
+    for table in batches(folder, "peaks", columns, most=most) if len(wanted) else ():
+        track = table["track"].to_numpy()
+        place = np.minimum(np.searchsorted(wanted, track), len(wanted) - 1)
+        yield table.take(np.flatnonzero(wanted[place] == track))
+
+
+def _by_track(table: pa.Table, wanted: NDArray[np.int64]) -> Iterator[tuple[int, pa.Table]]:
+    """Part a table by its tracks; of those that are not there, nothing."""
+    track = table["track"].to_numpy()
+    if (track[1:] < track[:-1]).any():
+        table = table.take(np.argsort(track, kind="stable"))
     bounds = np.searchsorted(table["track"].to_numpy(), [wanted, wanted + 1])
     for number, start, stop in zip(wanted.tolist(), *bounds.tolist(), strict=True):
         if stop > start:
-            cut = table.slice(start, stop - start)
-            frame, time_ns, *seen = (cut[name].to_numpy() for name in columns[2:])
-            yield History(number, cut["series"], frame, time_ns, Observations(*seen))
+            yield number, table.slice(start, stop - start)

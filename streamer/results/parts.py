@@ -62,6 +62,11 @@ class Rest:
     file: pq.ParquetFile
     skip: int
     """Rows that were."""
+    span: Span
+    """Parts in it."""
+
+    def __len__(self) -> int:
+        return int(self.file.metadata.num_rows) - self.skip
 
     def read(self, columns: Sequence[str]) -> pa.Table:
         """Return those of the columns that there are."""
@@ -131,7 +136,7 @@ class Parts:
                     continue
                 before = self._before.setdefault(span.first, self._rows)
                 skips = [now - then for now, then in zip(self._rows, before, strict=True)]
-                yield tuple(Rest(*one) for one in zip(files, skips, strict=True))
+                yield tuple(Rest(*one, span) for one in zip(files, skips, strict=True))
                 self._rows = tuple(
                     then + file.metadata.num_rows for then, file in zip(before, files, strict=True)
                 )

@@ -15,7 +15,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 import streamer.dashboard.messages as wire
 from streamer.dashboard.server import STATIC
-from streamer.results.curves import Curve
+from streamer.results.thinning import Curve
 from tests.served import Served
 
 __all__ = ["START_S", "FakeRun", "FakeServer"]

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from streamer.dashboard.messages import encode
-from streamer.results.curves import Curve
+from streamer.results.thinning import Curve
 from tests.browser.conftest import at_peak, ready, shown, until
 from tests.browser.fake import START_S, FakeRun, FakeServer
 
