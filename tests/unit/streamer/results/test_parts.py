@@ -271,6 +271,7 @@ def test_who_reads_while_parts_are_merged_sees_each_row_once(tmp_path, monkeypat
     assert seen == np.repeat(range(600), [1, 2] * 300).tolist()
 
 
+@pytest.mark.timeout(400)  # it makes 5,000 parts
 def test_there_are_never_many_files(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda number: None)
     folder, one, most = RunFolder.create(tmp_path / "run"), tmp_path / "one.parquet", 0
