@@ -545,7 +545,7 @@ def test_a_sink_started_again_gives_the_same_tracks(
             rig.run(min(start + 10, die_at))
         if name == "cut":
             rig.sink.close()
-            n_parts = len(rig.folder.parts("frames"))
+            n_parts = rig.folder.last_part().index + 1  # some may have been merged already
             while merges and merge_next(rig.folder.path):
                 pass
             assert len(rig.folder.parts("frames")) < n_parts or not merges or die_at == 1
