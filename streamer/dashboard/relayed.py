@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 
 _MOST_FRAMES = 200
 _MOST_BYTES = 256 << 20
+_MOST_MASKS = 16
 
 
 class Relayed:
@@ -36,7 +37,7 @@ class Relayed:
         self.frames: OrderedDict[tuple[str, int], Frame] = OrderedDict()
         """By series and number, the newest last."""
         self.masks: dict[str, NDArray[np.bool_]] = {}
-        """Pixel mask by series."""
+        """Pixel mask by series, of the newest."""
         self._n_bytes = 0
         self._address = ""
         self._key = key
@@ -82,7 +83,10 @@ class Relayed:
         if isinstance(record, Frame):
             self._keep(record)
         elif isinstance(record, Series) and record.pixel_mask is not None:
+            self.masks.pop(record.name, None)
             self.masks[record.name] = record.pixel_mask
+            if len(self.masks) > _MOST_MASKS:
+                del self.masks[next(iter(self.masks))]
 
     def _keep(self, frame: Frame) -> None:
         old = self.frames.pop((frame.series, frame.frame), None)

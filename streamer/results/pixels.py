@@ -19,6 +19,7 @@ from streamer.sources.files.open import open_recording
 
 __all__ = ["Recorded", "decoded"]
 
+_MOST_OPEN = 8
 _SAME_NS = 1000
 """A recording keeps times as seconds since its first frame, which rounds them."""
 _ROUND = re.compile(r"_(\d+)$")
@@ -45,7 +46,7 @@ class Recorded:
         self._open: dict[str, Any] = {}
         self._titles: dict[Path, str] = {}
         self.masks: dict[str, NDArray[np.bool_]] = {}
-        """Pixel mask by series, of those that were opened."""
+        """Pixel mask by series, of those that were looked at last."""
 
     def frame(self, series: str, number: int, time_ns: int | None) -> Frame | str:
         """Return a frame, or the reason why it cannot be had.
@@ -113,12 +114,19 @@ class Recorded:
 
     def _keep_mask(self, recording: Any, series: str) -> None:
         if recording.series.pixel_mask is not None:
+            self.masks.pop(series, None)
             self.masks[series] = recording.series.pixel_mask
+            if len(self.masks) > _MOST_OPEN:
+                del self.masks[next(iter(self.masks))]
 
     def _recording(self, path: str) -> Any:
-        if path not in self._open:
-            self._open[path] = open_recording(path, self._config)
-        return self._open[path]
+        recording = self._open.pop(path, None)
+        if recording is None:
+            recording = open_recording(path, self._config)
+        self._open[path] = recording  # behind the others
+        if len(self._open) > _MOST_OPEN:
+            self._open.pop(next(iter(self._open))).close()
+        return recording
 
 
 def _picture(recording: Any, number: int) -> Frame | str:

@@ -135,10 +135,10 @@ def _of_stream(file: h5py.File, names: list[str], config: SourceConfig) -> Recor
     channel, version = "", 1
     if "compression_type" not in first:
         version, channels = 2, list(first)
-        channel = config.channel if config.channel in channels else channels[0]
-        if config.channel not in channels and len(channels) > 1:
+        channel = config.channel_of(channels)
+        if channel not in channels:
             raise UserError(
-                f"{file.filename} has no channel {config.channel}: set source.channel to"
+                f"{file.filename} has no channel {channel}: set source.channel to"
                 f" {' or '.join(channels)}"
             )
     numbers = {int(name): name for name in names}

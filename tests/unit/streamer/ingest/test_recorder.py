@@ -1,6 +1,7 @@
 """Recording of a stream, and replay of what was recorded."""
 
 import contextlib
+import os
 from pathlib import Path
 
 import h5py
@@ -215,6 +216,22 @@ def test_pixels_of_a_series_come_from_the_file_that_has_them(tmp_path):
         assert isinstance(found("series_7", 4, frame(4).time_ns), str)
         assert "no file of" in found("series_8", 1, None)
         assert "no file of" in found("series_6", 0, START_NS)
+
+
+def test_who_looks_at_many_series_has_few_files_and_masks_open(tmp_path):
+    path, names = tmp_path / "run_master.h5", [f"series_{n}" for n in range(12)]
+    recorder = Recorder(path)
+    for name in names:
+        recorder.take([series(name=name), frame(0, series=name)])
+    recorder.close()
+    with contextlib.closing(Recorded("dectris://host:1", SourceConfig(record=path))) as recorded:
+        for name in [*names, *names]:
+            pixels = decoded(recorded.frame(name, 0, frame(0).time_ns))
+            np.testing.assert_array_equal(pixels, picture(0))
+            assert recorded.masks[name][3, 4]
+        here = {os.readlink(link) for link in Path("/proc/self/fd").iterdir() if link.exists()}
+        assert 0 < sum(one.startswith(str(tmp_path)) for one in here) <= 8
+        assert len(recorded.masks) <= 8
 
 
 def test_series_without_a_frame_leaves_a_file_that_says_so(tmp_path):
