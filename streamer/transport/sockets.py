@@ -38,6 +38,9 @@ _HEARTBEAT_MS = 1000
 """Between two heartbeats; a peer that is silent for five of them is gone."""
 
 
+_MOST_SUBSCRIBED, _MOST_HEARD = 1 << 12, 16 << 20
+"""Most bytes of a subscription, for each of which libzmq calls itself when it forgets it, and of
+other messages to a socket that binds, which are reports."""
 _HANDSHAKE_MS = 10_000
 """For who has connected to say who it is."""
 
@@ -51,6 +54,8 @@ def bind(socket: zmq.Socket[bytes], address: str) -> str:
         The address is in use or not one of this machine.
     """
     socket.set(zmq.HANDSHAKE_IVL, _HANDSHAKE_MS)
+    is_publisher = socket.type in (zmq.XPUB, zmq.PUB)
+    socket.set(zmq.MAXMSGSIZE, _MOST_SUBSCRIBED if is_publisher else _MOST_HEARD)
     try:
         socket.bind(address)
     except zmq.ZMQError as error:

@@ -219,3 +219,12 @@ def test_silent_connections_keep_no_node_out(run, publisher):
         worker = Subscriber(run, [publisher.address], DETECTORS, "detector-0")
         assert joined(publisher) == ["detector-0"]
         worker.close()
+
+
+def test_a_subscription_without_measure_is_not_taken_in(plain, stranger):
+    publisher = Publisher(plain, TCP)
+    reader = stranger(zmq.SUB)
+    reader.subscribe(bytes(1 << 13))
+    reader.connect(publisher.address)
+    assert not publisher.socket.poll(1500)
+    publisher.close()
