@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from rich.console import Console
 
+from streamer.cell.base import Readings
 from streamer.cell.log import open_cell
 from streamer.cell.told import as_record, describe
 from streamer.config import CellConfig
@@ -28,7 +29,9 @@ def check_cell(config: CellConfig, console: Console) -> bool:
         It cannot be read; the text says what to do.
     """
     with closing(open_cell(config)) as source:
-        readings = source.poll()
+        readings = Readings.empty()
+        while len(new := source.poll()):
+            readings = readings.then(new)
         record = as_record(source.accounts(), readings)
     lines = describe(record)
     if len(readings):

@@ -88,7 +88,8 @@ class GrowingLines:
 
     def _unended(self, stat: os.stat_result) -> list[str]:
         """Return a last line without an end, when nobody writes there any more."""
-        if not self._rest.strip() or time.time() - stat.st_mtime < _SETTLED_S:
+        is_all = self._n_read >= stat.st_size
+        if not (is_all and self._rest.strip()) or time.time() - stat.st_mtime < _SETTLED_S:
             return []
         line, self._rest = self._rest, ""
         return [line]

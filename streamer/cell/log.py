@@ -152,9 +152,8 @@ class CellLog:
         self._attempt("closed", self._source.close)
 
     def _take(self) -> None:
-        new = self._source.poll().without(self._readings)
-        if len(new):
-            self._readings = self._readings.then(new)
+        while len(new := self._source.poll()):  # a large file comes in portions
+            self._readings = self._readings.then(new.without(self._readings))
 
     def _attempt(self, what: str, do: Callable[[], None]) -> None:
         try:

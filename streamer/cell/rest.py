@@ -10,7 +10,7 @@ __all__ = ["rest_below"]
 
 _SMALL = 0.01
 """Rest is looked for below this share of the largest current: C/50 may stand beside 5C."""
-_ACCURACY = 8e-4
+_ACCURACY = 1.2e-3
 """What an instrument may show at rest, as a share of the largest current that it drives."""
 _FINEST = 1e-6
 _GAP = 2.5

@@ -25,7 +25,7 @@ def describe(record: dict[str, Any]) -> list[str]:
         if columns:
             lines += [f"  {columns}", f"  times {file['times']}{zone}"]
         lines.append(f"  {file['n_read']:,} rows read, {file['n_unread']:,} not read{why}")
-    return [*lines, f"  charge, discharge and rest by {record['kinds']}"]
+    return lines + [f"  charge, discharge and rest by {one}" for one in [record["kinds"]] if one]
 
 
 def as_record(accounts: Sequence[Account], readings: Readings) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def as_record(accounts: Sequence[Account], readings: Readings) -> dict[str, Any]
 def _kinds(readings: Readings) -> str:
     """Say what charge, discharge and rest are told by."""
     if not len(readings):
-        return "what the readings will have"
+        return ""
     sources = set(kinds_from(readings))
     if GUESS in sources:
         guess = "a guess: the slope of the voltage, as there is no current"

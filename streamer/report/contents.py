@@ -217,7 +217,8 @@ def _cell(cell: Mapping[str, Any] | None) -> Iterator[tuple[str, str]]:
         yield "cell", f"{file['file']}: {columns or 'not read'}; times {file['times']}{zone}"
         why = f" (first: {file['why']})" if file["why"] else ""
         yield "readings", f"{file['n_read']:,} read, {file['n_unread']:,} not read{why}"
-    yield "charge, discharge by", cell["kinds"]
+    if cell["kinds"]:
+        yield "charge, discharge by", cell["kinds"]
 
 
 def _changes(

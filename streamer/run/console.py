@@ -265,7 +265,8 @@ def print_summary(console: Console, summary: dict[str, Any]) -> None:
 
 def _add_cell(table: Table, cell: dict[str, Any]) -> None:
     """Add what became of the cell's readings."""
-    table.add_row("cell", f"{cell['rows_read']:,} readings; charge, discharge by {cell['kinds']}")
+    by = f"; charge and discharge by {cell['kinds']}" if cell["kinds"] else ""
+    table.add_row("cell", f"{cell['rows_read']:,} readings{by}")
     for file in cell["files"]:
         if file["n_unread"]:
             text = f"{file['n_unread']:,} rows of {file['file']} (first: {file['why']})"

@@ -1,4 +1,4 @@
-"""Charge, discharge and rest by the current alone, from C/100 to 10C."""
+"""Charge, discharge and rest by the current alone, from C/50 to 10C."""
 
 import numpy as np
 import pytest
@@ -32,7 +32,7 @@ def labelled(steps, noise=0.0, offset=0.0):
         (SLOW, 0, 0), (SLOW, 2e-4, 0), (SLOW, 0, 1e-5),
         (RESTLESS, 0, 0), (RESTLESS, 1e-3, 0),
         (PULSES, 0, 0), (PULSES, 1e-4, 0),
-        ([(0, 30), (0.01, 300), (10, 60), (0, 40), (-0.01, 300)], 0, 0),
+        ([(0, 30), (0.02, 300), (10, 60), (0, 40), (-0.02, 300)], 0, 0),
         ([(1, 50), *TAPER, (0, 50), (-1, 100)], 0, 0),
         ([(5, 50), *TAPER, (0, 50), (-1, 100)], 1e-4, 0),
     ],

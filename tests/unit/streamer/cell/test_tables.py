@@ -223,6 +223,17 @@ def test_last_line_without_an_end_is_read_once_nobody_writes(tmp_path):
     assert len(source.poll()) == 1
 
 
+def test_a_large_file_is_read_to_its_end_with_no_line_cut(tmp_path, monkeypatch):
+    monkeypatch.setattr("streamer.cell.lines._MOST_BYTES", 1000)
+    path = tmp_path / "c.csv"
+    text = HEAD + "".join(dated(n, f"3.{n:06}") for n in range(500))
+    path.write_text(text)
+    os.utime(path, (0, 0))
+    log = CellLog(CellConfig(file=str(path), timezone="UTC"), tmp_path)
+    assert log._readings.voltage_v.tolist() == [float(f"3.{n:06}") for n in range(500)]
+    assert log.lost() == ""
+
+
 def dated(n, volts=3.7):
     return row(BEGUN + timedelta(minutes=n), volts)
 
