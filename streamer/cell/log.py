@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from streamer.cell.base import CellSource, Readings
 from streamer.cell.binary import BinarySource
@@ -133,10 +135,30 @@ class CellLog:
         self._folder.write_cell(_table(self._readings, self._offset_ns))
         self._n_written = len(self._readings)
 
-    def record(self) -> dict[str, Any]:
-        """Return what was taken, for ``run.json``; see `streamer.cell.told`."""
+    def record(self, frames_ns: NDArray[np.int64] | None = None) -> dict[str, Any]:
+        """Return what was taken, for ``run.json``; see `streamer.cell.told`.
+
+        Parameters
+        ----------
+        frames_ns
+            (n,) Unix time of each frame in ns, 0 where not known, once the run is over.
+        """
+        if frames_ns is not None and (apart := self._apart(frames_ns[frames_ns > 0])):
+            self._trouble["laid beside the frames"] = apart
         record = as_record(self._source.accounts(), self._readings)
         return record | {"troubles": dict(self._trouble), "lost": self.lost()}
+
+    def _apart(self, frames_ns: NDArray[np.int64]) -> str:
+        """Say that no reading is of the time of the frames; empty where one is."""
+        cell_ns = self._readings.time_ns + self._offset_ns
+        if not len(frames_ns) or not len(cell_ns):
+            return ""
+        if cell_ns.min() <= frames_ns.max() and cell_ns.max() >= frames_ns.min():
+            return ""
+        return (
+            f"its readings are of {_span(cell_ns)}, the frames of {_span(frames_ns)}: see"
+            " cell.timezone, cell.offset_s and cell.start"
+        )
 
     def lost(self) -> str:
         """Return what could not be read, in words; empty where all could."""
@@ -168,6 +190,14 @@ class CellLog:
             logger.warning("the cell channel cannot be %s: %s", what, reason)
             self._said.add((what, reason))
         self._trouble[what] = reason
+
+
+def _span(times_ns: NDArray[np.int64]) -> str:
+    first, last = (
+        datetime.fromtimestamp(int(ns) / 1e9, UTC).isoformat(sep=" ", timespec="seconds")
+        for ns in (times_ns.min(), times_ns.max())
+    )
+    return f"{first} to {last}"
 
 
 def _readings(table: pa.Table, offset_ns: int) -> Readings:

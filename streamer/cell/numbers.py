@@ -43,9 +43,9 @@ def number(text: str, decimal: str = ".") -> float:
     ValueError
         It is none, or it may be read in two ways, as 1,234 among numbers with points.
     """
-    plain = text.strip().replace("\N{MINUS SIGN}", "-")
-    if len(plain) > _LONGEST:
+    if len(text) > _LONGEST:
         raise ValueError("no number: it is too long")
+    plain = text.strip().replace("\N{MINUS SIGN}", "-")
     other = "," if decimal == "." else "."
     if other in plain and _GROUPED[decimal].fullmatch(plain):
         plain = plain.replace(other, "")

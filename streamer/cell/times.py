@@ -26,6 +26,7 @@ _SINCE_1904_S = 2_082_844_800
 _EXCEL = datetime(1899, 12, 30)  # noqa: DTZ001 - of a clock on a wall
 _EXCEL_DAYS = range(32_874, 80_000)
 """Of the years 1990 to 2119."""
+_ISO = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:\.\d{1,6})?", re.ASCII)
 _DURATION = re.compile(
     r"(?:(?P<d>\d{1,5})\s*(?:d(?:ays?)?|tage?|天)?[\s.,:-]*)??"
     r"(?:(?P<h>\d{1,6}):)?(?P<m>\d{1,2}):(?P<s>\d{1,2}(?:[.,]\d{1,9})?)",
@@ -67,6 +68,8 @@ class Dated:
 
     def ns(self, text: str) -> int:
         """Return Unix time in ns."""
+        if self.order == "ymd" and _ISO.fullmatch(text):
+            return self.zone.ns(datetime.fromisoformat(text))  # what most files have, and quicker
         date = parse_date(text)
         if date.clock is None:
             raise ValueError(f"no time of day: {text}")

@@ -41,6 +41,7 @@ __all__ = ["execute"]
 logger = logging.getLogger(__name__)
 _TICK_S = 0.125
 _NOTE_S = 1.0
+_UNTOLD = "what was taken for the cell cannot be said"
 _LAST_PAUSES_S = (0.0, 1.0, 2.0, 4.0)
 """Before each attempt to say how a run has ended."""
 
@@ -219,7 +220,8 @@ def _conclude(
     if "resumed" in begun:
         summary["resumed"] = begun["resumed"]
     if cell is not None:
-        summary["cell"] = cell.record()
+        times = folder.read("frames", ["time_ns"])["time_ns"].to_numpy()
+        beside(_UNTOLD, lambda: summary.update(cell=cell.record(times)))
     summary["troubles"] = dict(beside.troubles)
     folder.write_summary(summary)
     return summary
@@ -259,8 +261,7 @@ def _cell_log(config: CellConfig, out: Path) -> Iterator[CellLog | None]:
 def _tell_cell(cell: CellLog | None, tell: Callable[[str], None], beside: BestEffort) -> None:
     """Say what is taken for the cell's readings."""
     if cell is not None:
-        for line in describe(cell.record()):
-            beside("what was taken for the cell cannot be said", partial(tell, line))
+        beside(_UNTOLD, lambda: tell("\n".join(describe(cell.record()))))
 
 
 @contextmanager

@@ -29,6 +29,7 @@ from streamer.transport.messages import (
     pack,
 )
 from tests.fuzz.mutate import Messages
+from tests.unit.streamer.cell.forms import FORMS, measurement
 from tests.unit.streamer.sources.files.test_formats import write_cbf, write_edf, write_ge
 from tests.unit.streamer.sources.live import test_array10, test_stins
 from tests.unit.streamer.sources.live.dectris import test_v1, test_v2
@@ -266,7 +267,10 @@ TEXTS: dict[str, Callable[[], list[bytes]]] = {
         b"positions: {methods: {mine: {a: [1, &b {c: d}, *b]}}}\n",
     ],
     "poni": lambda: [_PONI.encode()],
-    "cell": lambda: [_CSV.encode(), _MPT.encode(), _CSV.replace(";", "\t").encode("utf-16")],
+    "cell": lambda: [
+        *(_CSV.encode(), _MPT.encode(), _CSV.replace(";", "\t").encode("utf-16")),
+        *(form.write(measurement()[::9]) for form in FORMS),
+    ],
     "page": lambda: [
         b'{"type": "watch", "tracks": [1, 2], "quantity": "d", "x": "frame", "from": 1.5,'
         b' "to": null, "points": 200, "request": 7}',

@@ -51,6 +51,15 @@ def test_run_json_and_table_say_what_was_taken(run):
     assert [one.is_guess for one in spans(table)] == [True, True]
 
 
+def test_readings_of_another_time_than_the_frames_are_told(run, tmp_path):
+    log = CellLog(CellConfig(file=str(tmp_path / "cell.csv")), tmp_path)
+    times = np.append(BEGIN + np.arange(60) * STEP, 0)
+    for shift_ns, is_told in ((0, False), (3600 * 10**9, True), (-3600 * 10**9, True)):
+        lost = log.record(np.where(times > 0, times + shift_ns, 0))["lost"]
+        assert ("see cell.timezone, cell.offset_s and cell.start" in lost) == is_told
+        log.close()
+
+
 def test_console_says_it(run):
     out = io.StringIO()
     print_summary(Console(file=out, width=300), run.read_summary())
