@@ -130,9 +130,9 @@ def survey(lines: Sequence[str], layout: Layout, config: CellConfig, path: objec
             quantity: layout.factor("capacity" if quantity.endswith("charged") else quantity, place)
             for quantity, place in places.items()
         }
+        time_places, time = find_times(columns, layout, config, numbers, path)
     except ValueError as error:
         raise UserError(f"the cell file {path}: {error}: see cell.columns") from None
-    time_places, time = find_times(columns, layout, config, numbers, path)
     state_place = _state_place(columns, layout, "state" in config.columns)
     sign = "current"
     if state_place is not None and "current" in places:
