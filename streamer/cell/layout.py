@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from streamer.cell.names import ABSOLUTE, DIMENSIONS, ELAPSED, Name, is_unit, ranked
+from streamer.cell.numbers import decimal_of
 from streamer.errors import UserError
 
 __all__ = ["Layout", "cells_of", "find_layout"]
@@ -29,6 +30,8 @@ _START = re.compile(
 _DEFAULTS = {"time": "s", "voltage": "V", "current": "A", "capacity": "Ah"}
 _HEADED = 100
 """Score of a line with names of times and of the voltage."""
+_UNCONFIRMED = 60
+"""Less is that of words in a sentence, with no numbers below."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +125,17 @@ def find_layout(lines: Sequence[str], columns: Mapping[Any, str], path: object) 
     """
     best_score, n_before, separator = -1, 0, ""
     names: tuple[Name, ...] = ()
+    first = _announced(lines)
     for number, line in enumerate(lines[:_MOST_LINES]):
+        if number < first:
+            continue
         if len(line) > _LONGEST or not line.strip():
             continue
         for one in _SEPARATORS:
             found = _names(line, one)
             score = _score(found, columns)
+            if score >= _HEADED and not _is_followed(found, lines[number + 1 :], one, columns):
+                score -= _UNCONFIRMED
             if score > best_score:
                 best_score, n_before, separator, names = score, number + 1, one, found
         if best_score >= _HEADED:
@@ -179,6 +187,31 @@ def _score(names: Sequence[Name], columns: Mapping[Any, str]) -> int:
     )
     n_known = sum(bool(ranked(names, one)) for one in ("current", "capacity", "state"))
     return _HEADED * (has_time and has_voltage) + 10 * n_known + 5 * has_voltage + (len(names) > 1)
+
+
+def _announced(lines: Sequence[str]) -> int:
+    """Return how many lines BioLogic says to be before that with the names; 0 where it does not."""
+    for line in lines[:5] if lines and _BIOLOGIC.match(lines[0]) else []:
+        if found := re.match(r"Nb header lines\s*:\s*(\d{1,4})\b", line):
+            return int(found[1]) - 1 if int(found[1]) <= len(lines) else 0
+    return 0
+
+
+def _is_followed(
+    names: Sequence[Name], below: Sequence[str], separator: str, columns: Mapping[Any, str]
+) -> bool:
+    """Tell whether voltages or their unit stand below the names, or nothing yet."""
+    texts = [name.text for name in names]
+    told = _bare(columns["voltage"], set(texts)) if "voltage" in columns else None
+    place = texts.index(told) if told is not None else ranked(names, "voltage")[0]
+    row = next((line for line in below if line.strip()), None)
+    if row is None:
+        return True
+    try:
+        cell = cells_of(row[:_LONGEST], separator)[place]
+    except (ValueError, IndexError):
+        return False
+    return is_unit(cell) or bool(decimal_of([cell], "")) or cell.lstrip("-").isdecimal()
 
 
 def _bare(wanted: str, texts: set[str]) -> str | None:

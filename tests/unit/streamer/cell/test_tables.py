@@ -202,6 +202,25 @@ def test_micro_in_any_encoding(tmp_path, encoding):
     assert got.voltage_v.tolist() == [pytest.approx(3.7)]
 
 
+@pytest.mark.parametrize("says_length", [True, False])
+def test_words_before_a_table_are_no_names_of_columns(tmp_path, says_length):
+    words = [
+        "Limit E > 4.2 V for t > 10 s",
+        "E and I averaged over time",
+        "time, voltage, current:",
+    ]
+    head = [
+        "EC-Lab ASCII FILE",
+        "Nb header lines : 7",
+        "Acquisition started on : 04/03/2026 10:00:00",
+    ]
+    lines = [*head, *words, "time/s\tEwe/V\tI/mA", "0\t3.7\t1", "60\t3.8\t1"]
+    source = opened(
+        tmp_path / "c.mpt", "\n".join(lines[:1] * says_length + lines[1:]) + "\n", date_form="mdy"
+    )
+    assert source.poll().voltage_v.tolist() == [3.7, 3.8]
+
+
 def test_binary_file_is_no_table(tmp_path):
     (tmp_path / "c.csv").write_bytes(b"PK\3\4" + bytes([0, 1, 2]) * 500)
     with pytest.raises(UserError, match="is no text"):
