@@ -118,7 +118,7 @@ class CellConfig(Section):
     """Seconds to add to the cycler's clock to get that of the frames."""
     start: datetime | None = None
     """When the measurement began, for a file whose times count from there and which does not say
-    it."""
+    it; of `timezone` where it names none."""
     timezone: str | None = None
     """Zone of times that name none, such as `Europe/Berlin` or `+01:00`; by default that of this
     machine."""
