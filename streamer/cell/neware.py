@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +35,8 @@ def nda_loader(config: CellConfig, path: Path) -> Load:
         The package fastnda is not installed.
     """
     try:
-        from fastnda import read
+        with _own_zlib():
+            from fastnda import read
     except ImportError:
         raise UserError(
             f"{path}: to read .nda and .ndax files install fastnda (pip install"
@@ -40,9 +44,21 @@ def nda_loader(config: CellConfig, path: Path) -> Load:
         ) from None
 
     def load(path: Path) -> tuple[Readings, Account]:
-        return _readings(read(path, cycle_mode="raw"), config, path)
+        with _own_zlib():
+            table = read(path, cycle_mode="raw")
+        return _readings(table, config, path)
 
     return load
+
+
+@contextmanager
+def _own_zlib() -> Iterator[None]:
+    """Keep zlib as it is: fastnda puts others in its place, for all, with errors of their own."""
+    kept = zlib.decompress, zlib.decompressobj
+    try:
+        yield
+    finally:
+        zlib.decompress, zlib.decompressobj = kept
 
 
 def _readings(table: Any, config: CellConfig, path: Path) -> tuple[Readings, Account]:

@@ -1,6 +1,7 @@
 """Binary files of cyclers: BioLogic's as galvani reads them, Neware's as fastnda does."""
 
 import struct
+import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -128,3 +129,19 @@ def test_package_that_is_missing_or_cannot_read_it_is_told(tmp_path, monkeypatch
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(UserError, match=rf"install {package}"):
         open_cell(CellConfig(file=str(path)))
+
+
+def test_fastnda_takes_the_place_of_nothing_in_the_standard_library(tmp_path):
+    code = f"""
+import contextlib, zlib
+from pathlib import Path
+from streamer.cell.neware import nda_loader
+from streamer.config import CellConfig
+
+kept, path = (zlib.decompress, zlib.decompressobj), Path({str(tmp_path / "a.ndax")!r})
+path.write_bytes(b"PK")
+with contextlib.suppress(Exception):
+    nda_loader(CellConfig(), path)(path)
+assert (zlib.decompress, zlib.decompressobj) == kept
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
