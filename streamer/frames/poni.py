@@ -11,9 +11,11 @@ from typing import Any
 
 from streamer.documents import read_regular
 from streamer.errors import UserError
+from streamer.frames.detectors import known_detector
 
 __all__ = ["read_poni"]
 
+_NOT_BINNED: tuple[Any, ...] = (None, 1, [1, 1])
 _NO_FILE = (None, "", "None", "none")
 
 
@@ -83,6 +85,13 @@ def _detector(says: Mapping[str, str]) -> dict[str, Any]:
         if size is not None:
             detector.setdefault(f"pixel{number}", size)
     name = says.get("detector", "unknown")
+    known = known_detector(name)
+    if known is not None:
+        sizes = {detector.setdefault(f"pixel{number}", known.pixel_m) for number in "12"}
+        if sizes == {known.pixel_m} and detector.get("max_shape") is None:
+            detector["max_shape"] = list(known.shape)
+    if detector.get("binning") not in _NOT_BINNED:
+        raise ValueError(f"its detector ({name}) is binned: write pixel1, pixel2 and max_shape")
     spline = detector.get("splineFile") or says.get("splinefile")
     if detector.get("radius") or spline not in _NO_FILE:
         raise ValueError(f"its detector ({name}) is not flat or is distorted: not supported")

@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow.compute as pc
 
 from streamer.config import Config
+from streamer.frames.header_geometry import in_words
 from streamer.report.material import Material
 from streamer.report.page import Page
 from streamer.report.style import COLOURS
@@ -179,23 +180,11 @@ def add_run(page: Page, material: Material) -> None:
     if delivery["ignored"]:
         rows.append(("not used", f"{delivery['ignored']} messages of the source"))
     rows += _cell(summary.get("cell"))
-    geometry = material.geometry
-    if geometry is None:
-        rows.append(("geometry", "not known: no angles, spacings and strains"))
-    else:
-        row, col = geometry.beam
-        wavelength = (
-            "wavelength not known"
-            if math.isnan(geometry.wavelength_a)
-            else f"wavelength {geometry.wavelength_a:.5g} Å"
-        )
-        rows.append(
-            (
-                "geometry",
-                f"{1e3 * geometry.distance_m:.5g} mm, beam at row {row:.2f}, column {col:.2f}, "
-                f"{wavelength}; from {geometry.source}",
-            )
-        )
+    told = summary.get("geometry") or "not known"
+    if material.geometry is not None:
+        told = in_words(material.geometry)
+    without = "" if material.geometry is not None else "; no angles, spacings and strains"
+    rows.append(("geometry", f"{told}{without}"))
     page.words(rows)
     page.heading("Settings that differ from their defaults")
     changed = list(

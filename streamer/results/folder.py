@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from streamer.config import Config, load_config
 from streamer.errors import RunError, UserError
 from streamer.frames.geometry import Geometry
+from streamer.frames.header_geometry import in_words
 from streamer.results.merging import NOTE, NOTES
 from streamer.results.parts import Parts, Span, committed, discard, publish, tidy
 from streamer.results.schema import CELL, TABLES, TRACKS, Columns
@@ -181,8 +182,22 @@ class RunFolder:
         except FileNotFoundError:
             return None
         says: dict[str, Any] = json.loads(text)
+        if "none" in says:
+            return None
         says |= {key: math.nan for key, item in says.items() if item is None}
         return Geometry(**says)
+
+    def geometry_in_words(self) -> str:
+        """Say where the detector stands and how that is known, or why not; empty if nobody said."""
+        geometry = self.read_geometry()
+        if geometry is not None:
+            return in_words(geometry)
+        path = self.path / _GEOMETRY
+        return f"none: {json.loads(path.read_text())['none']}" if path.exists() else ""
+
+    def write_no_geometry(self, reason: str) -> None:
+        """Write why the place of the detector is not known."""
+        write_atomically(self.path / _GEOMETRY, json.dumps({"none": reason}, indent=2) + "\n")
 
     def write_tracks(self, table: pa.Table) -> None:
         """Write one row per track in place of those written before."""

@@ -56,6 +56,7 @@ def summarise(
         "elapsed_s": (ended or time.time()) - started,
         "frames": {**counts, "total": _n_frames(frames)},
         "series": _series(frames, supervisor),
+        "geometry": folder.geometry_in_words(),
         "peaks": peaks,
         "tracks": 0,
         "rates": {"frames_per_s": 0.0, "peaks_per_s": 0.0, "latency_ms_median": 0.0},

@@ -18,6 +18,7 @@ from rich.console import Console
 from streamer.config import SourceConfig
 from streamer.frames.codecs import DecodeError, decode
 from streamer.frames.events import Frame, Gap, Series, SeriesEnd
+from streamer.frames.header_geometry import NoGeometryError, in_words, read_geometry
 from streamer.frames.pixels import dtype_in_words
 from streamer.sources import open_source
 from streamer.sources.base import Dealt, Source
@@ -168,6 +169,7 @@ def _facts(findings: Findings) -> list[str]:
         told = {"taken": taken.source, "times": _times(findings, taken.times)}
         told["left out"] = ", ".join(taken.left_out)
         lines += [f"{name:<10}{words}" for name, words in told.items() if words]
+        lines.append(f"geometry  {_geometry(series)}")
         lines += [f"warning   {text}" for text in series.metadata.get("warnings", ())]
     for (shape, dtype, encoding), count in findings.kinds.items():
         size = findings.n_bytes / findings.n_frames / 1e6
@@ -197,6 +199,13 @@ def _times(findings: Findings, origin: str) -> str:
     if first_ns < _YEAR_NS:
         return f"{origin}, counted from its start"
     return f"{origin}, from {datetime.fromtimestamp(first_ns * 1e-9, UTC).isoformat()} on"
+
+
+def _geometry(series: Series) -> str:
+    try:
+        return in_words(read_geometry(series.metadata))
+    except NoGeometryError as error:
+        return f"none: {error}"
 
 
 def _pixels(frame: Frame) -> str:

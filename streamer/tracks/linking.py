@@ -17,7 +17,7 @@ from streamer.config import Config
 from streamer.frames.events import Series
 from streamer.frames.flags import POOR_FIT
 from streamer.frames.geometry import Geometry
-from streamer.frames.header_geometry import geometry_of
+from streamer.frames.header_geometry import NoGeometryError, read_geometry
 from streamer.results.folder import RunFolder, may_pass
 from streamer.results.schema import Columns
 from streamer.tracks.catalogue import TrackCatalogue
@@ -81,8 +81,16 @@ class Tracking:
     def begin_series(self, series: Series) -> None:
         """Take from a series where the detector stands and which of its pixels see nothing."""
         self._tracker.hide(series.pixel_mask)
-        geometry = None if self._given else geometry_of(series.metadata)
-        if geometry is not None and geometry != self._geometry:
+        if self._given:
+            return
+        try:
+            geometry = read_geometry(series.metadata)
+        except NoGeometryError as error:
+            reason = str(error)
+            if self._geometry is None:
+                self._attempt(lambda: self._folder.write_no_geometry(reason))
+            return
+        if geometry != self._geometry:
             self._place(geometry)
 
     def link(

@@ -13,40 +13,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamer.frames.metadata import positive, time_of
+from streamer.frames.units import Quantity, factor
 from streamer.sources.files.hdf5.files import lies_in_file
+from streamer.sources.files.hdf5.placement import placement, unit_of
 
 __all__ = ["Description", "announced", "describe", "lookup"]
 
 
 # Below the entry; {d} is the detector group. The names are those of the live stream.
-_FIELDS = {
-    "beam_center_x": ("{d}/beam_center_x",),
-    "beam_center_y": ("{d}/beam_center_y",),
-    "count_time": ("{d}/count_time",),
-    "detector_description": ("{d}/description",),
-    "detector_distance": ("{d}/detector_distance", "{d}/distance"),
-    "detector_serial_number": ("{d}/detector_number", "{d}/serial_number"),
-    "incident_energy": (
-        "instrument/beam/incident_energy",
-        "sample/beam/incident_energy",
-        "{d}/detectorSpecific/photon_energy",
-        "{d}/photon_energy",
+_FIELDS: dict[str, tuple[Quantity | None, tuple[str, ...]]] = {
+    "count_time": ("time", ("{d}/count_time",)),
+    "detector_description": (None, ("{d}/description",)),
+    "detector_serial_number": (None, ("{d}/detector_number", "{d}/serial_number")),
+    "sensor_material": (None, ("{d}/sensor_material",)),
+    "sensor_thickness": ("length", ("{d}/sensor_thickness",)),
+    "threshold_energy": (
+        "energy",
+        ("{d}/{c}_channel/threshold_energy", "{d}/threshold_energy"),
     ),
-    "incident_wavelength": (
-        "instrument/beam/incident_wavelength",
-        "sample/beam/incident_wavelength",
-        "instrument/monochromator/wavelength",
-    ),
-    "pixel_size_x": ("{d}/x_pixel_size",),
-    "pixel_size_y": ("{d}/y_pixel_size",),
-    "sensor_material": ("{d}/sensor_material",),
-    "sensor_thickness": ("{d}/sensor_thickness",),
-    "threshold_energy": ("{d}/{c}_channel/threshold_energy", "{d}/threshold_energy"),
 }
 _MOST_TIMES = 1 << 25
 _LONGEST_S = 1e9
-# To m, s and eV; a wavelength is in angstrom.
-_UNITS = {"mm": 1e-3, "um": 1e-6, "µm": 1e-6, "ms": 1e-3, "us": 1e-6, "keV": 1e3, "nm": 10.0}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,10 +78,13 @@ def describe(file: h5py.File, entry_name: str, channel: str, shape: tuple[int, i
                 return item
         return None
 
-    metadata = _stream_header(find("{d}/detectorSpecific/stream_header")) | {
-        key: value for key, paths in _FIELDS.items() if (value := _plain(find(*paths))) is not None
-    }
+    metadata = _stream_header(find("{d}/detectorSpecific/stream_header"))
     warnings: list[str] = []
+    for key, (quantity, paths) in _FIELDS.items():
+        value = _plain(find(*paths), quantity)
+        if value is not None:
+            metadata[key] = value
+    metadata |= placement(entry, names["d"], find, warnings)
     mask = _image(
         find("{d}/{c}_channel/pixel_mask", "{d}/pixel_mask", "{d}/detectorSpecific/pixel_mask"),
         shape,
@@ -123,7 +113,7 @@ def describe(file: h5py.File, entry_name: str, channel: str, shape: tuple[int, i
             offsets_ns = np.rint(seconds * 1e9).astype(np.int64)
     saturation = find("{d}/{c}_channel/saturation_value", "{d}/saturation_value")
     return Description(
-        frame_time_s=positive(_number(find("{d}/frame_time"))),
+        frame_time_s=positive(_number(find("{d}/frame_time"), "time")),
         start_ns=_time_ns(
             find(
                 "start_time",
@@ -191,8 +181,10 @@ def _image(
     return image
 
 
-def _plain(dataset: h5py.Dataset | h5py.Group | None) -> float | int | str | list[float] | None:
-    """Return a scalar, a short list or a text as plain Python, in the units of `_UNITS`."""
+def _plain(
+    dataset: h5py.Dataset | h5py.Group | None, quantity: Quantity | None = None
+) -> float | int | str | list[float] | None:
+    """Return a scalar, a short list or a text as plain Python; None when its unit is not known."""
     if not isinstance(dataset, h5py.Dataset) or dataset.shape is None or not 0 < dataset.size <= 16:
         return None
     try:
@@ -211,9 +203,11 @@ def _plain(dataset: h5py.Dataset | h5py.Group | None) -> float | int | str | lis
         return item.decode("utf-8", "replace") if isinstance(item, bytes) else None
     if array.dtype.kind not in "biuf":
         return None
-    unit = dataset.attrs.get("units", "")
-    factor = _UNITS.get(unit.decode() if isinstance(unit, bytes) else str(unit))
-    result: float | int | list[float] = (array if factor is None else array * factor).tolist()
+    unit = unit_of(dataset) if quantity is not None else None
+    scale = 1 if unit is None or quantity is None else factor(unit, quantity)
+    if scale is None:
+        return None
+    result: float | int | list[float] = (array if scale == 1 else array * scale).tolist()
     return result
 
 
@@ -227,8 +221,10 @@ def _stream_header(dataset: h5py.Dataset | None) -> dict[str, Any]:
     return header if isinstance(header, dict) else {}
 
 
-def _number(dataset: h5py.Dataset | h5py.Group | None) -> float | None:
-    value = _plain(dataset)
+def _number(
+    dataset: h5py.Dataset | h5py.Group | None, quantity: Quantity | None = None
+) -> float | None:
+    value = _plain(dataset, quantity)
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import warnings
@@ -192,7 +193,7 @@ def test_all_versions_of_calibration_files_are_read(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"config": {"orientation": 3}, "detector": "Pilatus1M"}, "Pilatus1M.*without pixel sizes"),
+        ({"config": {"orientation": 3}, "detector": "OurOwn"}, "OurOwn.*without pixel sizes"),
         ({"Detector_config": "{"}, "not a JSON object"),
         ({"Detector_config": "[1]"}, "not a JSON object"),
         ({"config": {"pixel1": 1e-4, "pixel2": 1e-4, "orientation": 7}}, "orientation 7"),
@@ -243,7 +244,7 @@ def test_headers_of_both_stream_versions_say_the_same():
             "wavelength": 0.5,
         }
     )
-    assert first == second
+    assert dataclasses.replace(first, source="") == dataclasses.replace(second, source="")
     assert second.beam == pytest.approx((200, 100))
     of_energy = geometry_of({**HEADER, "incident_wavelength": None, "incident_energy": 24796.84})
     assert of_energy.wavelength_a == pytest.approx(0.5, rel=1e-6)

@@ -470,6 +470,7 @@ def test_peaks_have_angles_and_spacings_where_the_series_says_its_geometry(rig):
     found = geometry.locate(*(peaks[name].to_numpy() for name in PEAKS.names[7:11]))
     for name in ("two_theta", "chi", "q", "d", "d_sigma"):
         np.testing.assert_array_equal(peaks[name].to_numpy(), getattr(found, name))
+    assert "; from header of the series (" in rig.folder.geometry_in_words()
     (track,) = rig.folder.read_tracks().to_pylist()
     assert track["drift"] == pytest.approx(2.0)  # outwards: away from the beam
     assert track["strain"] == pytest.approx(track["d"] / track["ref_d"] - 1)
@@ -483,6 +484,7 @@ def test_without_a_geometry_there_are_no_angles(rig):
     rig.run(3)
     finish(rig)
     assert rig.folder.read_geometry() is None
+    assert rig.folder.geometry_in_words() == "none: the header has no beam centre"
     assert np.isnan(rig.folder.read("peaks")["d"].to_numpy()).all()
     assert np.isnan(rig.folder.read_tracks()["strain"].to_numpy()).all()
 

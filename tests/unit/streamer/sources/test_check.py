@@ -157,3 +157,32 @@ def test_rate_is_that_of_the_frames():
     assert findings.n_frames == 10
     assert findings.rate_hz == pytest.approx(1.0)
     assert Findings().rate_hz == 0.0
+
+
+HEADER = {
+    "beam_center_x": 2.0,
+    "beam_center_y": 1.0,
+    "detector_distance": 0.1,
+    "x_pixel_size": 75e-6,
+    "y_pixel_size": 75e-6,
+    "photon_energy": 12398.419843320026,
+}
+
+
+@pytest.mark.parametrize(
+    ("header", "told"),
+    [
+        (
+            HEADER,
+            "geometry  100 mm, beam at row 1.00, column 2.00, pixels 75 x 75 µm, wavelength 1 Å;"
+            " from header of the series (photon_energy in eV, beam_center in pixels,"
+            " detector_distance in m, y_pixel_size in m, x_pixel_size in m)",
+        ),
+        ({}, "geometry  none: the header has no beam centre"),
+        ({"no_geometry": "it is turned"}, "geometry  none: it is turned"),
+    ],
+)
+def test_the_geometry_and_where_it_is_from(say, header, told):
+    series = Series(name="s", metadata=header)
+    _, text = say(Script(series, *map(frame, range(3)), END))
+    assert told in " ".join(text.replace("\n", " ").split(" "))
