@@ -12,7 +12,7 @@ from streamer.frames.events import Pixels
 from streamer.frames.metadata import plain
 from streamer.frames.pixels import as_bytes, is_pixels
 
-__all__ = ["coded_pixels", "exposed_ns", "holds_image", "metadata", "size_bytes"]
+__all__ = ["coded_pixels", "exposed_ns", "holds_image", "is_doubtful", "metadata", "size_bytes"]
 
 _ENCODINGS = {
     "": "raw",
@@ -38,6 +38,20 @@ _SCALAR_TYPES = {
     9: "<f4",
     10: "<f8",
 }
+# The numbers that ADCore's NDPluginPvxs wrote in their place: those of areaDetector's NDDataType.
+_ND_TYPES = {
+    0: "|i1",
+    1: "|u1",
+    2: "<i2",
+    3: "<u2",
+    4: "<i4",
+    5: "<u4",
+    6: "<i8",
+    7: "<u8",
+    8: "<f4",
+    9: "<f8",
+}
+_BYTES = {"int8": "|i1", "uint8": "|u1"}
 _YEAR_2000_NS = 946_684_800_000_000_000
 _LONGEST = 64
 """Numbers in an attribute that is kept."""
@@ -68,8 +82,15 @@ def exposed_ns(value: Any) -> int | None:
     return None
 
 
-def coded_pixels(value: Any) -> Pixels:
+def coded_pixels(value: Any, bytes_are: str = "int8") -> Pixels:
     """Return the pixels of an update, not decoded and not copied.
+
+    Parameters
+    ----------
+    bytes_are
+        ``int8`` or ``uint8`` where compressed pixels of a byte may be either: number 1 is the
+        former in pvData's count of types and the latter in areaDetector's, and both are sent, see
+        `is_doubtful`.
 
     Raises
     ------
@@ -90,7 +111,7 @@ def coded_pixels(value: Any) -> Pixels:
     if not codec:
         dtype = np.dtype(np.uint8) if array.dtype == np.bool_ else array.dtype
     else:
-        dtype = _original_dtype(value.codec.parameters)
+        dtype = _original_dtype(value, shape, bytes_are)
     if not is_pixels(dtype):
         raise ValueError(f"pixels of type {dtype}")
     n_bytes = shape[0] * shape[1] * dtype.itemsize
@@ -121,11 +142,17 @@ def metadata(value: Any) -> dict[str, Any]:
 def _shape(value: Any) -> tuple[int, int]:
     """Return (rows, cols); the fastest axis comes first."""
     sizes = [int(axis.size) for axis in value.dimension]
+    while len(sizes) > 2 and sizes[-1] == 1:  # an axis of one image
+        sizes.pop()
     if len(sizes) != 2:
-        colour = ": set its colour mode to mono" if len(sizes) == 3 else ""
+        several = ""
+        if len(sizes) == 3:
+            several = ": set its colour mode to mono"
+            if 3 not in sizes:
+                several = ": name the channel of one image, not of several put together"
         raise UserError(
             f"images have {len(sizes)} axes ({' x '.join(map(str, sizes))}),"
-            f" frames of a detector have 2{colour}"
+            f" frames of a detector have 2{several}"
         )
     cols, rows = sizes
     if min(rows, cols) < 1:
@@ -133,12 +160,26 @@ def _shape(value: Any) -> tuple[int, int]:
     return rows, cols
 
 
-def _original_dtype(parameters: Any) -> np.dtype[Any]:
-    """Return the type of the pixels before they were compressed."""
-    number = _plain(parameters)
+def is_doubtful(value: Any) -> bool:
+    """Tell whether the type of an update's pixels is one of two, `coded_pixels` taking one."""
+    return bool(str(value.codec.name)) and _plain(value.codec.parameters) == 1
+
+
+def _original_dtype(value: Any, shape: tuple[int, int], bytes_are: str) -> np.dtype[Any]:
+    """Return the type of the pixels before they were compressed.
+
+    The size that is declared tells which count of types the sender has.
+    """
+    number = _plain(value.codec.parameters)
     if type(number) is not int or number not in _SCALAR_TYPES:
         raise ValueError(f"codec parameters {number!r} are no type of pixels")
-    return np.dtype(_SCALAR_TYPES[number])
+    dtype = np.dtype(_SCALAR_TYPES[number])
+    if number == 1:
+        return np.dtype(_BYTES[bytes_are])
+    n_bytes = int(value.uncompressedSize)
+    other = np.dtype(_ND_TYPES.get(number, _SCALAR_TYPES[number]))
+    fits_other = n_bytes == shape[0] * shape[1] * other.itemsize
+    return other if fits_other and other.itemsize != dtype.itemsize else dtype
 
 
 def _without_padding(value: Any, data: memoryview, n_bytes: int) -> memoryview:

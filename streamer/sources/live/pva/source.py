@@ -6,8 +6,10 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any
+from urllib.parse import parse_qsl
 
 import zmq
 
@@ -18,10 +20,11 @@ from streamer.sources.live.pva.ntndarray import (
     coded_pixels,
     exposed_ns,
     holds_image,
+    is_doubtful,
     metadata,
     size_bytes,
 )
-from streamer.sources.live.pva.unique_ids import UniqueIds
+from streamer.sources.live.pva.unique_ids import Numbers, UniqueIds
 from streamer.sources.live.refusals import Refusals
 from streamer.sources.live.series import Image, SeriesAssembler
 
@@ -33,6 +36,7 @@ _SUMMARY = "field(uniqueId,dimension,codec,compressedSize,uncompressedSize,timeS
 _QUEUE_BYTES = 1 << 30
 _QUEUE_LEAST, _QUEUE_UNKNOWN, _QUEUE_MOST = 16, 256, 4096
 _SEARCH_S = 1.0
+_OPTIONS = {"type": ("int8", "uint8"), "number": ("arrival",)}
 
 
 def reach_pva(uri: str, config: SourceConfig) -> None:
@@ -45,7 +49,7 @@ def reach_pva(uri: str, config: SourceConfig) -> None:
     """
     context = _make_context()
     try:
-        _summary(context, _channel(uri), config.connect_s)
+        _summary(context, _Channel.parse(uri).name, config.connect_s)
     finally:
         context.close()
 
@@ -97,8 +101,9 @@ class PvaSource:
     Parameters
     ----------
     uri
-        ``pva://CHANNEL``. Where it is looked for, the variables EPICS_PVA_... of the environment
-        say.
+        ``pva://CHANNEL``, and behind it ``?type=int8`` for signed pixels of a byte that are
+        compressed, or ``?number=arrival`` where the server does not count its images. Where it is
+        looked for, the variables EPICS_PVA_... of the environment say.
     config
         Time limits and number of series.
     clock
@@ -121,15 +126,16 @@ class PvaSource:
         self.counters["disconnects"] = 0
         self._refusals = Refusals(uri, self.counters)
         self._config = config
-        self._name = _channel(uri)
+        self._channel = _Channel.parse(uri)
         self._clock = clock
         self._context = _make_context()
         try:
-            held = _summary(self._context, self._name, config.connect_s)
+            held = _summary(self._context, self._channel.name, config.connect_s)
         except UserError:
             self._context.close()
             raise
-        self._ids = UniqueIds(int(held.uniqueId), exposed_ns(held))
+        ids = UniqueIds(int(held.uniqueId), exposed_ns(held))
+        self._numbers = Numbers(ids, by_arrival=self._channel.by_arrival)
         self._is_current = True  # the next update is what the channel holds, not what is new
         self._is_away = False
         self._searched_s = clock()
@@ -195,21 +201,22 @@ class PvaSource:
         is_current, self._is_current, self._is_away = self._is_current, False, False
         self.assembler.hear()
         unique_id, time_ns = int(update.uniqueId), exposed_ns(update)
-        place = self._ids.place(unique_id, time_ns)
+        place = self._numbers.place(unique_id, time_ns, update.value)
         if not holds_image(update) or (is_current and place != "next"):
             self.counters["ignored"] += 1
             return
+        if place == "constant":
+            raise UserError(
+                f"channel {self._channel.name} numbers its images all alike (uniqueId is"
+                f" {unique_id}), so that a lost one could not be told: have its server count them,"
+                " or write ?number=arrival behind the name to count them as they come"
+            )
         if place == "restarted":
-            if self._ids.has_taken and unique_id == self._ids.newest == 0:
-                raise UserError(
-                    f"channel {self._name} numbers none of its images (uniqueId is always 0),"
-                    " so that a lost one could not be told: have its server count them"
-                )
             self.assembler.end(None)
             if self.assembler.is_done:
                 return
         image = Image(
-            number=self._ids.take(unique_id, time_ns),
+            number=self._numbers.take(unique_id, time_ns, update.value),
             pixels=self._pixels(update),
             time_ns=time_ns,
         )
@@ -223,25 +230,34 @@ class PvaSource:
 
     def _pixels(self, update: Any) -> Pixels | str:
         try:
-            pixels = coded_pixels(update)
+            pixels = coded_pixels(update, self._channel.bytes_are or "uint8")
         except ValueError as error:
             return str(error)
         except UserError as error:
             if self._has_begun:
                 return str(error)
-            raise UserError(f"channel {self._name}: {error}") from None
+            raise UserError(f"channel {self._channel.name}: {error}") from None
         self._has_begun = True
         return pixels
 
     def _series(self, update: Any) -> Series:
+        warnings = []
+        if self._channel.by_arrival:
+            warnings.append("images are counted as they come: a lost one is not noticed")
+        if is_doubtful(update) and self._channel.bytes_are is None:
+            warnings.append(
+                "pixels of a byte are taken as uint8, as areaDetector counts types; write"
+                " ?type=int8 behind the name if they are signed"
+            )
         return Series(
             name="series_1",
             frame_time_s=self._config.frame_time_s,
             metadata={
                 "protocol": "EPICS PVAccess NTNDArray",
-                "channel": self._name,
+                "channel": self._channel.name,
                 "first_unique_id": int(update.uniqueId),
                 **metadata(update),
+                **({"warnings": warnings} if warnings else {}),
             },
         )
 
@@ -249,13 +265,13 @@ class PvaSource:
         from p4p.client.raw import Disconnected
 
         if not isinstance(update, Disconnected):
-            raise UserError(f"channel {self._name} cannot be watched: {_one_line(update)}")
+            raise UserError(f"channel {self._channel.name} cannot be watched: {_one_line(update)}")
         self.counters["disconnects"] += 1
         self._is_current = self._is_away = True
 
     def _subscribe(self) -> Any:
         return self._context.monitor(
-            self._name,
+            self._channel.name,
             self._wake.ring,
             request=f"record[queueSize={self._queue_length}]field()",
         )
@@ -268,15 +284,29 @@ class PvaSource:
         if self._is_away and self._clock() - self._searched_s >= _SEARCH_S:
             self._searched_s = self._clock()
             self._updates.close()
-            self._context.disconnect(self._name)
+            self._context.disconnect(self._channel.name)
             self._updates = self._subscribe()
 
 
-def _channel(uri: str) -> str:
-    name = uri.partition("://")[2]
-    if not name or any(c.isspace() or c in "?#" for c in name):
-        raise UserError(f"{uri} names no channel: write it such as {_EXAMPLE}")
-    return name
+@dataclass(frozen=True, slots=True)
+class _Channel:
+    """A channel and what is said of it."""
+
+    name: str
+    bytes_are: str | None
+    by_arrival: bool
+
+    @classmethod
+    def parse(cls, uri: str) -> _Channel:
+        name, _, query = uri.partition("://")[2].partition("?")
+        if not name or any(sign.isspace() or sign == "#" for sign in name):
+            raise UserError(f"{uri} names no channel: write it such as {_EXAMPLE}")
+        options = dict(parse_qsl(query, keep_blank_values=True))
+        for key, value in options.items():
+            if value not in _OPTIONS.get(key, ()):
+                known = (f"{key}={one}" for key, values in _OPTIONS.items() for one in values)
+                raise UserError(f"{uri}: unknown option {key}; known are {', '.join(known)}")
+        return cls(name, options.get("type"), options.get("number") == "arrival")
 
 
 def _make_context() -> Any:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-__all__ = ["UniqueIds"]
+import numpy as np
+
+__all__ = ["Numbers", "UniqueIds"]
 
 _FARTHEST_JUMP = 10_000_000
 """Images that may be lost at once; a counter that went farther was set."""
@@ -57,3 +59,47 @@ class UniqueIds:
     def _step(self, unique_id: int) -> int:
         """Return how far an id is from the newest one, the short way round."""
         return (unique_id - self.newest + (1 << 31)) % (1 << 32) - (1 << 31)
+
+
+class Numbers:
+    """Numbers images by their ids, or as they come.
+
+    Parameters
+    ----------
+    ids
+        Of the channel.
+    by_arrival
+        Count what comes: the sender does not.
+    """
+
+    def __init__(self, ids: UniqueIds, *, by_arrival: bool) -> None:
+        self.by_arrival = by_arrival
+        self._ids = ids
+        self._n_taken = 0
+        self._n_in_turn = 0  # since the counter was set
+        self._newest: Any = None
+
+    def place(
+        self, unique_id: int, time_ns: int | None, value: Any
+    ) -> Literal["next", "old", "restarted", "constant"]:
+        """Return how an image belongs to those before, as `UniqueIds` does.
+
+        ``constant`` is the second one of a sender that numbers all alike.
+        """
+        place = self._ids.place(unique_id, time_ns)
+        if self.by_arrival or place == "next":
+            return "next" if self._n_taken or place == "next" else place
+        if unique_id == self._ids.newest and self._n_in_turn == 1:
+            if place == "restarted" or not np.array_equal(value, self._newest):
+                return "constant"
+        return place
+
+    def take(self, unique_id: int, time_ns: int | None, value: Any) -> int:
+        """Note an image that is taken, and return its number."""
+        if self._ids.place(unique_id, time_ns) == "restarted":
+            self._n_in_turn = 0
+        self._n_taken += 1
+        self._n_in_turn += 1
+        self._newest = value
+        number = self._ids.take(unique_id, time_ns)
+        return self._n_taken if self.by_arrival else number

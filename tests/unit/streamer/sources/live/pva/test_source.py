@@ -105,6 +105,20 @@ def test_every_type_and_codec(dtype, codec, encoding):
     np.testing.assert_array_equal(decode(*pixels), frame)
 
 
+ND_TYPES = ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32",
+            "float64"]  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ND_TYPES[1:])
+def test_types_as_pvxs_counts_them(dtype):
+    """NDPluginPvxs of ADCore numbers the types as areaDetector does."""
+    frame = picture(1, dtype)
+    value = update(1, frame, "bslz4-stripped", codec__parameters=ND_TYPES.index(dtype))
+    pixels = coded_pixels(value, "uint8")
+    assert pixels.dtype == frame.dtype.str
+    np.testing.assert_array_equal(decode(*pixels), frame)
+
+
 def test_jpeg():
     from io import BytesIO
 
@@ -279,8 +293,8 @@ def serve(monkeypatch):
 def attach():
     sources = []
 
-    def open_(**config):
-        sources.append(open_source(URI, SourceConfig(**config)))
+    def open_(options="", **config):
+        sources.append(open_source(URI + options, SourceConfig(**config)))
         return sources[-1]
 
     yield open_
@@ -467,7 +481,12 @@ def test_one_image_that_cannot_be_read_is_one_lost_frame(serve, attach):
     [
         ([update(1, np.zeros((4, 5, 3), np.uint8))], f"^channel {NAME}: images have 3 axes"),
         ([update(1, codec__name="lzo")], f"^channel {NAME}: images are compressed with 'lzo'"),
-        ([update(0, after_s=n) for n in range(3)], f"^channel {NAME} numbers none of its images"),
+        ([update(0, after_s=n) for n in range(3)], f"^channel {NAME} numbers its images all alike"),
+        ([update(7, after_s=n) for n in range(3)], r"\(uniqueId is 7\).*write \?number=arrival"),
+        (
+            [update(7, picture(n), dataTimeStamp={}, timeStamp={}) for n in range(3)],
+            r"\(uniqueId is 7\)",
+        ),
     ],
 )
 def test_sender_that_is_set_wrong_is_told_at_once(serve, attach, updates, says):
@@ -521,7 +540,33 @@ def test_channel_without_images(serve):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("uri", ["pva://", "pva://a b", "pva://a?b=1"])
+@pytest.mark.parametrize(
+    ("options", "dtype", "warned"),
+    [("", "|u1", ["taken as uint8"]), ("?type=int8", "|i1", []), ("?type=uint8", "|u1", [])],
+)
+def test_compressed_bytes_are_unsigned_unless_said(serve, attach, options, dtype, warned):
+    channel = serve(NTNDArray.buildType()())
+    source = attach(options)
+    channel.post(*(update(n, picture(n, "int8"), "zlib", n) for n in range(1, 4)))
+    series, *frames = collect(source, n_frames(3))
+    assert {frame.dtype for frame in frames} == {dtype}
+    assert [
+        w in told for w, told in zip(warned, series.metadata.get("warnings", ()), strict=True)
+    ] == [True] * len(warned)
+
+
+def test_images_that_are_not_counted_are_taken_as_they_come(serve, attach):
+    channel = serve(NTNDArray.buildType()())
+    source = attach("?number=arrival")
+    channel.post(*(update(7, picture(n), after_s=n) for n in range(5)))
+    series, *frames = collect(source, n_frames(5))
+    assert numbers(frames) == list(range(5))
+    assert "a lost one is not noticed" in series.metadata["warnings"][0]
+    with pytest.raises(UserError, match="unknown option number; known are type=int8, "):
+        check_reachable(f"{URI}?number=3", SourceConfig())
+
+
+@pytest.mark.parametrize("uri", ["pva://", "pva://a b", "pva://?number=arrival"])
 def test_address_without_a_channel(uri):
     with pytest.raises(UserError, match="names no channel: write it such as pva://13SIM1"):
         open_source(uri, SourceConfig())
