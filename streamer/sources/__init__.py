@@ -16,6 +16,7 @@ from streamer.sources.live.braggstream import open_braggstream, reach_braggstrea
 from streamer.sources.live.dectris.source import DectrisSource, reach_dectris
 from streamer.sources.live.karabo.source import BRIDGE, open_karabo
 from streamer.sources.live.pva.source import PvaSource, reach_pva
+from streamer.sources.live.sls import open_sls, reach_sls
 from streamer.sources.live.stins import SENDER, open_stins
 from streamer.sources.pacing import Paced
 
@@ -46,6 +47,7 @@ PROTOCOLS = Plugins(
         "braggstream": _protocol(open_braggstream, reach_braggstream),
         "karabo": _protocol(open_karabo, BRIDGE.reach),
         "array10": _protocol(open_array10, reach_array10),
+        "sls": _protocol(open_sls, reach_sls),
         "stins": _protocol(open_stins, SENDER.reach),
         "pva": _protocol(PvaSource, reach_pva),
     },

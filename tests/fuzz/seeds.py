@@ -31,7 +31,7 @@ from streamer.transport.messages import (
 from tests.fuzz.mutate import Messages
 from tests.unit.streamer.cell.forms import FORMS, measurement
 from tests.unit.streamer.sources.files.test_formats import write_cbf, write_edf, write_ge
-from tests.unit.streamer.sources.live import test_array10, test_stins
+from tests.unit.streamer.sources.live import test_array10, test_sls, test_stins
 from tests.unit.streamer.sources.live.dectris import test_v1, test_v2
 from tests.unit.streamer.sources.live.karabo import test_source as test_karabo
 from tests.unit.streamer.sources.live.senders import compress
@@ -55,6 +55,12 @@ def _dectris2() -> list[Messages]:
     raw = {"threshold_1": test_v2.array(test_v2.picture(4), "raw")}
     images = [*(test_v2.image(n) for n in range(4)), test_v2.image(4, data=raw)]
     return [[[part] for part in (begin, *images, test_v2.end())]]
+
+
+def _sls() -> list[Messages]:
+    one = [test_sls.message(n) for n in range(3)]
+    two = [test_sls.message(n, port=k, grid=(2, 1)) for n in range(3) for k in range(2)]
+    return [[*one, test_sls.DUMMY], [*two, test_sls.DUMMY, test_sls.DUMMY]]
 
 
 def _stins() -> list[Messages]:
@@ -119,6 +125,7 @@ def _frame(number: int, encoding: str = "raw") -> Frame:
 STREAMS: dict[str, Callable[[], list[Messages]]] = {
     "dectris1": _dectris1,
     "dectris2": _dectris2,
+    "sls": _sls,
     "stins": _stins,
     "array10": _array10,
     "karabo": _karabo,

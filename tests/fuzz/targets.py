@@ -36,6 +36,7 @@ from streamer.sources.live.dectris.source import _EitherVersion
 from streamer.sources.live.karabo.source import KaraboBridge
 from streamer.sources.live.pva import ntndarray
 from streamer.sources.live.series import SeriesAssembler
+from streamer.sources.live.sls import _Sls
 from streamer.sources.live.source import Dialect
 from streamer.sources.live.stins import _Stins
 from streamer.transport.messages import Frames, MessageError, pack, unpack
@@ -246,6 +247,7 @@ _URI = "fuzz://127.0.0.1:1"
 _DIALECTS: dict[str, Callable[[], Dialect]] = {
     "dectris1": lambda: _EitherVersion(_URI, _LIVE),
     "dectris2": lambda: _EitherVersion(_URI, _LIVE),
+    "sls": lambda: _Sls(Address(_URI, "127.0.0.1", 1), _LIVE, 1),
     "stins": lambda: _Stins(_URI, _LIVE),
     "array10": lambda: _Array10(_URI, _LIVE),
     "karabo": lambda: KaraboBridge(Address(_URI, "127.0.0.1", 1), _LIVE),

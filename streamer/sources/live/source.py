@@ -73,6 +73,8 @@ class LiveSource:
         Most messages that wait on this side to be read.
     key
         What the sender knows us by, if it asks.
+    more
+        Other endpoints whose messages belong to the same stream.
     clock
         Returns a monotonic time in seconds.
     """
@@ -89,6 +91,7 @@ class LiveSource:
         topics: Sequence[bytes] = (b"",),
         waiting_messages: int = _WAITING_MESSAGES,
         key: ReaderKey | None = None,
+        more: Sequence[str] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.uri = address.uri
@@ -130,6 +133,8 @@ class LiveSource:
         self._opening: Opening | None = None
         self._endpoint = address.endpoint
         self._socket.connect(self._endpoint)
+        for endpoint in more:
+            self._socket.connect(endpoint)
         self._ask()
 
     @property
