@@ -25,9 +25,15 @@ the slow axis.
 _BLOCK_ROWS = 16
 
 
-def can_be_images(array: TrainArray, least_side: int = 1) -> bool:
-    """Tell whether an array has the axes and the type of images, the sides not being too short."""
-    if len(array.shape) not in (2, 3) or not is_pixels(array.dtype):
+def can_be_images(array: TrainArray, least_side: int = 1, n_more: int = 0) -> bool:
+    """Tell whether an array has the axes and the type of images, the sides not being too short.
+
+    Parameters
+    ----------
+    n_more
+        Axes before those of the images, such as one of modules.
+    """
+    if len(array.shape) - n_more not in (2, 3) or not is_pixels(array.dtype):
         return False
     return sorted(array.shape)[-2] >= least_side
 
@@ -38,16 +44,17 @@ def pulse_axis(array: TrainArray, lengths: Collection[int] = ()) -> PulseAxis | 
     Parameters
     ----------
     lengths
-        Of the lists of pulses that came with the array. Without them, the shorter one of the two
-        axes is taken: detectors have more pixels along a side than pulses in a train.
+        Of the lists of pulses that came with the array; an axis as long as none of them may as well
+        be that of modules. Without lists the shorter one of the two axes is taken, as detectors
+        have more pixels along a side than pulses in a train.
     """
     if len(array.shape) == 2:
         return "none"
     first, _, last = array.shape
-    if first == last:
-        return None
     if (first in lengths) != (last in lengths):
         return "first" if first in lengths else "last"
+    if first == last or (lengths and 1 not in (first, last)):
+        return None
     return "first" if first < last else "last"
 
 

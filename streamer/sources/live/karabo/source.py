@@ -32,7 +32,7 @@ _WAITING_TRAINS = 2
 BRIDGE = Sender(
     "the bridge",
     "karabo://192.168.0.10:4545",
-    {"source": (), "path": (), "pulses": ("first", "last")},
+    {"source": (), "path": (), "pulses": ("first", "last"), "module": ()},
     sockets={"req": zmq.REQ, "sub": zmq.SUB, "pull": zmq.PULL},
 )
 
@@ -61,8 +61,9 @@ def open_karabo(uri: str, config: SourceConfig) -> LiveSource:
           two or three axes whose images can be images, or the only one among several that is called
           as detectors call their pixels, such as ``image.data``;
         - ``pulses`` is ``first`` or ``last``, the axis of the pulses of an array of three axes.
-          Without it that is the axis that is as long as the source's list of pulses or cells, or
-          else the shorter one of the two.
+          Without it that is the axis that is as long as the source's list of pulses or cells;
+        - ``module`` is the place of one module on the first axis of an array that has several,
+          which then has two or three axes more.
     config
         Time limits and number of series.
 
@@ -105,6 +106,7 @@ class KaraboBridge:
         self._address = address
         self._config = config
         self._chosen: tuple[str, str] | None = None
+        self._module = _module(address)
         self._n_without = 0
         self._run: _Run | None = None
 
@@ -121,7 +123,7 @@ class KaraboBridge:
             raise
         if self._chosen is None:
             self._chosen = self._choose(train.arrays)
-        array = None if self._chosen is None else train.arrays.get(self._chosen)
+        array = None if self._chosen is None else self._module_of(train.arrays.get(self._chosen))
         if self._chosen is None or array is None or 0 in array.shape:
             self._go_without(train, assembler)
             return
@@ -133,7 +135,17 @@ class KaraboBridge:
                     f" trains would not be noticed: have it send the metadata of {self._chosen[0]}"
                 )
             raise ValueError("no number of the train")
+        train.arrays[self._chosen] = array
         self._book(train, number, self._chosen, assembler)
+
+    def _module_of(self, array: TrainArray | None) -> TrainArray | None:
+        """Return what one module of several made, where one was asked for."""
+        if self._module is None or array is None:
+            return array
+        part = array.part(self._module)
+        if part is None and self._run is None:
+            raise UserError(f"{self._who} sends {array}, which has no module {self._module}")
+        return part
 
     @property
     def _who(self) -> str:
@@ -147,7 +159,9 @@ class KaraboBridge:
             for (name, where), array in arrays.items()
             if source in (None, name)
             and path in (None, where)
-            and can_be_images(array, 1 if path else _LEAST_SIDE)
+            and can_be_images(
+                array, 1 if path else _LEAST_SIDE, n_more=0 if self._module is None else 1
+            )
         ]
         usual = [key for key in fitting if key[1] in _PICTURES]
         if len(usual) == 1 or len(fitting) == 1:
@@ -217,21 +231,26 @@ class KaraboBridge:
         said = self._address.options.get("pulses")
         if len(array.shape) == 3 and said is not None:
             return "first" if said == "first" else "last"
-        lists = {
-            other.shape[0]
-            for (source, path), other in train.arrays.items()
-            if source == chosen[0] and path.rpartition(".")[2] in _PER_PULSE and other.shape
-        }
+        lists = _lengths(train, chosen[0])
         axis = pulse_axis(array, lists)
         if axis is None:
+            modules = ", or module=K for one of several modules that the first axis counts"
             raise UserError(
                 f"{self._who} sends {array}, which does not tell the axis of the pulses: write"
-                " pulses=first or pulses=last behind the address"
+                f" pulses=first or pulses=last behind the address{modules}"
             )
         return axis
 
     def _series(self, train: Train, chosen: tuple[str, str], run: _Run) -> Series:
         source, path = chosen
+        array, guessed = train.arrays[chosen], {}
+        is_told = "pulses" in self._address.options or _lengths(train, source)
+        if len(array.shape) == 3 and 1 not in array.shape[::2] and not is_told:
+            guessed["warnings"] = [
+                f"no list of pulses came with {array}: the axis of {run.n_images} is taken for that"
+                " of the pulses, being shorter; write pulses=first, pulses=last, or module=K if it"
+                " counts modules"
+            ]
         says = train.values.get(source, {})
         return Series(
             name=f"train_{run.first}",
@@ -243,8 +262,25 @@ class KaraboBridge:
                 "path": path,
                 "first_train": run.first,
                 "images_per_train": run.n_images,
+                **guessed,
             },
         )
+
+
+def _lengths(train: Train, source: str) -> set[int]:
+    """Return how long the lists of pulses of a source are."""
+    return {
+        array.shape[0]
+        for (name, path), array in train.arrays.items()
+        if name == source and path.rpartition(".")[2] in _PER_PULSE and array.shape
+    }
+
+
+def _module(address: Address) -> int | None:
+    text = address.options.get("module")
+    if text is not None and not (text.isascii() and text.isdecimal() and len(text) < 5):
+        raise UserError(f"{address.uri}: module must be its number, counted from 0")
+    return None if text is None else int(text)
 
 
 @dataclass(slots=True)

@@ -49,6 +49,14 @@ class TrainArray:
         data = self.data.buffer if isinstance(self.data, zmq.Frame) else self.data
         return memoryview(data)
 
+    def part(self, index: int) -> TrainArray | None:
+        """Return what lies at a place on the first axis; None where there is no such place."""
+        if not self.shape or index >= self.shape[0] or not self.is_whole:
+            return None
+        size = len(self.data) // self.shape[0]
+        data = bytes(self.buffer[index * size : (index + 1) * size])
+        return TrainArray(data, self.dtype, self.shape[1:])
+
     def __str__(self) -> str:
         return f"{' x '.join(map(str, self.shape))} {self.dtype.name}"
 

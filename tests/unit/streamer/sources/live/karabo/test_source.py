@@ -142,7 +142,9 @@ def test_trains_arrive_as_sent(make_bridge, kind, version):
         bridge.send(message(train, version=version))
     series, *frames = bridge.read(1 + 3 * PULSES)
     assert series.name == f"train_{FIRST}"
-    assert series.metadata == {
+    told = dict(series.metadata)
+    assert "the axis of 4 is taken for that of the pulses" in told.pop("warnings")[0]
+    assert told == {
         "protocol": f"Karabo bridge {version}",
         "source": DETECTOR,
         "path": "image.data",
@@ -200,6 +202,32 @@ def test_axis_is_that_of_the_list_of_pulses(bridge):
     _, *frames = bridge.read(31)
     for frame, image in zip(frames, many, strict=True):
         np.testing.assert_array_equal(pixels(frame), image)
+
+
+def test_modules_are_not_taken_for_pulses(bridge):
+    bridge.open()
+    lists = array("image.pulseId", np.arange(30, dtype="<u8"))
+    said = bridge.complaint([*message(FIRST, pictures(FIRST, pulses=8)), *lists])
+    assert "does not tell the axis of the pulses" in said
+    assert "module=K for one of several modules" in said
+
+
+@pytest.mark.parametrize("n_pulses", [None, 3])
+def test_one_module_of_several(bridge, n_pulses):
+    source = bridge.open("&module=5")
+    shape = (8, ROWS, COLS) if n_pulses is None else (8, n_pulses, ROWS, COLS)
+    many = np.arange(np.prod(shape), dtype="<u4").reshape(shape)
+    lists = [] if n_pulses is None else array("image.pulseId", np.arange(n_pulses, dtype="<u8"))
+    bridge.send([*message(FIRST, many), *lists])
+    series, *frames = bridge.read(1 + (n_pulses or 1))
+    np.testing.assert_array_equal(pixels(frames[-1]), many[5] if n_pulses is None else many[5, -1])
+    assert "warnings" not in series.metadata
+    assert counts(source) == {}
+
+
+def test_a_module_that_is_not_there(bridge):
+    bridge.open("&module=8")
+    assert "which has no module 8" in bridge.complaint(message(FIRST, pictures(FIRST, pulses=8)))
 
 
 @pytest.mark.parametrize("axis", ["first", "last"])
