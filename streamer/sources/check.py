@@ -19,7 +19,7 @@ from streamer.config import SourceConfig
 from streamer.frames.codecs import DecodeError, decode
 from streamer.frames.events import Frame, Gap, Series, SeriesEnd
 from streamer.frames.header_geometry import NoGeometryError, in_words, read_geometry
-from streamer.frames.pixels import dtype_in_words
+from streamer.frames.pixels import dtype_in_words, dtype_named
 from streamer.sources import open_source
 from streamer.sources.base import Dealt, Source
 
@@ -201,6 +201,33 @@ def _times(findings: Findings, origin: str) -> str:
     return f"{origin}, from {datetime.fromtimestamp(first_ns * 1e-9, UTC).isoformat()} on"
 
 
+def _contradictions(findings: Findings) -> list[str]:
+    """Hold what the header of a series says against what came."""
+    if not findings.series or len(findings.kinds) != 1:
+        return []
+    says = findings.series[-1].metadata
+    ((shape, dtype, _),) = findings.kinds
+    lines = []
+    said = tuple(
+        says.get(new, says.get(old))
+        for new, old in (
+            ("image_size_y", "y_pixels_in_detector"),
+            ("image_size_x", "x_pixels_in_detector"),
+        )
+    )
+    if None not in said and said != shape:
+        lines.append(
+            f"the header says images of {said[0]} x {said[1]}, and they are {shape[0]} x"
+            f" {shape[1]}: its beam centre and mask may be those of another region"
+        )
+    kind, bits = dtype_named(says.get("image_dtype")), says.get("bit_depth_image")
+    if kind is None and isinstance(bits, int):
+        kind = dtype_named(f"uint{bits}")
+    if kind is not None and kind != np.dtype(dtype).newbyteorder("="):
+        lines.append(f"the header says pixels of {kind}, and they are {np.dtype(dtype).name}")
+    return lines
+
+
 def _geometry(series: Series) -> str:
     try:
         return in_words(read_geometry(series.metadata))
@@ -258,6 +285,7 @@ def _troubles(findings: Findings, is_live: bool, seconds: float) -> list[str]:
         lines.append(f"the series was announced, but no frame came within {seconds:g} s")
     if findings.sample is not None and "cannot be decoded" in _pixels(findings.sample):
         lines.append("frames cannot be decoded: set the detector's compression to bslz4")
+    lines += _contradictions(findings)
     if len(findings.kinds) > 1:
         lines.append("frames differ in shape, type or coding within what came")
     words = [f"{count:,} {name}" for name, count in counters.items() if name != "disconnects"]

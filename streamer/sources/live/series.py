@@ -134,6 +134,7 @@ class SeriesAssembler:
         if not 0 <= first_frame <= LAST_FRAME:
             first_frame = 0
         if identity is not None and self._run is not None and self._run.identity == identity:
+            self._run.is_repeated = self._run.exposures.n_booked > 0
             self._count("duplicates")
             return
         self._close("new series")
@@ -154,8 +155,14 @@ class SeriesAssembler:
         if self._config.series == 1:
             self.n_frames = series.n_frames
 
-    def image(self, image: Image, key: Hashable) -> None:
+    def image(self, image: Image, key: Hashable, *, may_begin: bool = False) -> None:
         """Book an image.
+
+        Parameters
+        ----------
+        may_begin
+            One that came long ago begins a series whose start did not come, as with a sender that
+            counts each from 0; else it is a duplicate.
 
         Raises
         ------
@@ -173,6 +180,9 @@ class SeriesAssembler:
             first = max(frame - _HORIZON, run.arrivals.last + 1)
             run.arrivals = Arrivals(run.series.n_frames, first)
         state = run.arrivals.book(frame)
+        if may_begin and state == "duplicate" and run.begins_again(frame):
+            self._begin_again(image, key)
+            return
         if state != "new":
             self._count("duplicates" if state == "duplicate" else "late")
             return
@@ -185,6 +195,19 @@ class SeriesAssembler:
             self.pending.append(image.pixels.as_frame(run.series.name, frame, time_ns))
         for gap in run.arrivals.take_gaps():
             self._lose(gap, "not received")
+
+    def _begin_again(self, image: Image, key: Hashable) -> None:
+        """Open a series like the open one, whose numbers start over, with an image."""
+        if self._run is None:
+            return
+        series, first = self._run.series, self._run.first
+        told = "its start did not come, or said the same as that before: that is taken for it"
+        warnings = [text for text in series.metadata.get("warnings", []) if text != told]
+        again = replace(series, metadata={**series.metadata, "warnings": [*warnings, told]})
+        self.start(again, key)
+        if self._run is not None:
+            self._run.first = first
+        self.image(image, key)
 
     def unannounced_image(self, image: Image, series: Callable[[], Series]) -> None:
         """Book an image of a sender that does not say when a series begins and ends.
@@ -293,6 +316,8 @@ class _Run:
     """Number that the sender gives to frame 0."""
     is_adopted: bool = False
     """Another source had it before, and the first of its images."""
+    is_repeated: bool = False
+    """Its start came again after some of its images."""
     counters: Counter[str] = field(default_factory=Counter)
     kind: tuple[str, tuple[int, int]] | None = None
     """dtype and shape of all its images."""
@@ -307,6 +332,16 @@ class _Run:
         if kind == self.kind:
             return None
         return f"{_describe(kind)}, the frames before are {_describe(self.kind)}"
+
+    def begins_again(self, frame: int) -> bool:
+        """Tell whether an image that came before is one of a series that is numbered alike.
+
+        It is when it lies too far back to be a duplicate, when all had come, and when the start
+        came again.
+        """
+        last = self.arrivals.last
+        all_came = self.series.n_frames == last + 1 and frame == 0 < last
+        return all_came or self.is_repeated or frame < last - _HORIZON
 
     def is_over(self, image: Image) -> bool:
         """Tell whether an image must be of a new series."""

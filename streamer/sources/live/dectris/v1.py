@@ -116,7 +116,8 @@ class StreamV1:
         time_ns = None if times is None else self._exposed_ns(times)
         for _ in rest:  # an appendix of the user's
             pass
-        assembler.image(Image(number=number, pixels=pixels, time_ns=time_ns), series_id)
+        booked = Image(number=number, pixels=pixels, time_ns=time_ns)
+        assembler.image(booked, series_id, may_begin=True)
 
     def _pixels(self, about: dict[str, Any], blob: zmq.Frame, is_first: bool) -> Pixels | str:
         shape, dtype = _shape(about), pixel_dtype(about.get("type"))

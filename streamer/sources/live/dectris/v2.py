@@ -52,9 +52,8 @@ class StreamV2:
             series_id = message.get("series_id")
             number: Any = message.get("image_id")
             pixels = self._pixels(message.get("data"), assembler.awaits_first(series_id))
-            assembler.image(
-                Image(number=number, pixels=pixels, time_ns=_exposed_ns(message)), series_id
-            )
+            image = Image(number=number, pixels=pixels, time_ns=_exposed_ns(message))
+            assembler.image(image, series_id, may_begin=True)
         elif kind == "start":
             self._start(message, assembler)
         elif kind == "end":

@@ -186,3 +186,19 @@ def test_the_geometry_and_where_it_is_from(say, header, told):
     series = Series(name="s", metadata=header)
     _, text = say(Script(series, *map(frame, range(3)), END))
     assert told in " ".join(text.replace("\n", " ").split(" "))
+
+
+@pytest.mark.parametrize(
+    ("header", "told"),
+    [
+        ({"image_size_x": 4, "image_size_y": 4, "image_dtype": "uint16"}, None),
+        ({"image_size_x": 8, "image_size_y": 4}, "says images of 4 x 8, and they are 4 x 4"),
+        ({"x_pixels_in_detector": 4, "y_pixels_in_detector": 5}, "says images of 5 x 4"),
+        ({"image_dtype": "uint32"}, "says pixels of uint32, and they are uint16"),
+        ({"bit_depth_image": 32}, "says pixels of uint32, and they are uint16"),
+    ],
+)
+def test_what_a_header_says_is_held_against_what_came(say, header, told):
+    well, text = say(Script(Series(name="s", metadata=header), *map(frame, range(3)), END))
+    assert well == (told is None)
+    assert (told or "all is well") in text

@@ -252,6 +252,34 @@ def test_lost_frames_are_gaps(detector):
     assert events[-1].reason == "end"
 
 
+@pytest.mark.parametrize(
+    ("n", "order"),
+    [
+        (10, [*map(image, range(10)), *map(image, range(10))]),  # neither end nor start
+        (200, [*map(image, range(100)), *map(image, range(10))]),  # far back
+        (200, [*map(image, range(20)), start(n=200), *map(image, range(10))]),  # the same start
+    ],
+)
+def test_images_whose_numbers_start_over_are_of_another_series(detector, n, order):
+    source = detector.open(series=0)
+    detector.send(start(n=n), *order, end(), MARK)
+    events = receive(source)
+    names = [event.name for event in events if isinstance(event, Series)]
+    assert names == ["series_1", "series_1_2"]
+    frames = [event for event in events if isinstance(event, Frame)]
+    assert [event.frame for event in frames if event.series == names[1]] == list(range(10))
+    again = next(e for e in events if isinstance(e, Series) and e.name == names[1])
+    assert "that is taken for it" in again.metadata["warnings"][-1]
+
+
+def test_duplicates_of_what_came_lately_are_dropped(detector):
+    source = detector.open()
+    detector.send(start(n=100), *map(image, range(100)), *map(image, range(40, 100)), end())
+    events = receive(source)
+    assert numbers(events) == list(range(100))
+    assert counts(source) == {"duplicates": 60}
+
+
 def test_swapped_frames_are_no_gaps_and_none_is_lost(detector):
     source = detector.open()
     order = [0, 3, 1, 2, 4, 7, 6, 5, 9, 8]
