@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Hashable
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from streamer.frames.geometry import Geometry
 from streamer.results.curves import references
@@ -58,7 +57,7 @@ class RunTables:
         if self._is_new("cell.parquet") or (is_whole and self.cell_version):
             self.cell_version += 1
         if self._is_new("tracks.parquet"):
-            self.tracks = pq.read_table(self._folder.path / "tracks.parquet")
+            self.tracks = self._folder.read_tracks()
         elif not is_whole:
             return
         self.references = references(self.tracks)

@@ -52,6 +52,8 @@ class Head:
         if len(data) < cls.SIZE or not data.startswith(cls._MAGIC):
             raise ValueError("it does not begin as it should")
         _, series_at, start = cls._LAYOUT.unpack(data)
+        if max(series_at, start) > os.fstat(file.fileno()).st_size:
+            raise ValueError("it says that it begins behind its end")
         return cls(series_at, start)
 
     def write(self, file: FileIO) -> None:

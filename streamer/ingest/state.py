@@ -72,7 +72,7 @@ class StateFile:
         """Return what a predecessor left."""
         try:
             state = msgspec.msgpack.decode(self._path.read_bytes(), type=IngestState)
-        except (OSError, msgspec.MsgspecError):
+        except (OSError, ValueError):
             return None
         return replace(state, accounts=self._ended() | state.accounts)
 
@@ -89,7 +89,9 @@ class StateFile:
             return {}
         ended = {}
         for line in filter(None, lines):
-            with contextlib.suppress(msgspec.MsgspecError):  # a line that was cut off with its disk
+            with contextlib.suppress(
+                ValueError, msgspec.MsgspecError
+            ):  # a line that was cut off with its disk
                 one = msgspec.json.decode(line, type=_Ended)
                 ended[one.name] = one.account
         return ended

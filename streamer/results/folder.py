@@ -18,8 +18,9 @@ from streamer.errors import RunError, UserError
 from streamer.frames.geometry import Geometry
 from streamer.frames.header_geometry import in_words
 from streamer.results.merging import NOTE, NOTES
-from streamer.results.parts import Parts, Span, committed, discard, publish, tidy
+from streamer.results.parts import Parts, Span, committed, discard, publish, readable, tidy
 from streamer.results.schema import CELL, TABLES, TRACKS, Columns
+from streamer.results.summary import read_summary
 
 __all__ = ["LastPart", "RunFolder", "may_pass", "write_atomically"]
 
@@ -119,8 +120,10 @@ class RunFolder:
         spans = committed(self.path)
         if not spans:
             return None
-        said = pq.read_schema(self.path / "frames" / spans[-1].name).metadata
-        return LastPart(spans[-1].last, int(said[_UPTO]), int(said[_NEXT_TRACK]))
+        path = self.path / "frames" / spans[-1].name
+        with readable(path):
+            said = pq.read_schema(path).metadata or {}
+            return LastPart(spans[-1].last, int(said[_UPTO]), int(said[_NEXT_TRACK]))
 
     def tidy(self) -> None:
         """Remove what sinks that died have left, and what was merged; none may be at work."""
@@ -128,10 +131,11 @@ class RunFolder:
 
     def notes(self, part: Path) -> list[str]:
         """Return what the sink noted in each of the parts in a file."""
-        said = pq.read_schema(part).metadata or {}
-        if NOTES in said:
-            return [str(note) for note in json.loads(said[NOTES])]
-        return [bytes(said.get(NOTE, b"")).decode()]
+        with readable(part):
+            said = pq.read_schema(part).metadata or {}
+            if NOTES in said:
+                return [str(note) for note in json.loads(said[NOTES])]
+            return [bytes(said.get(NOTE, b"")).decode()]
 
     def parts(self, name: str, after: int = -1) -> list[Path]:
         """Return the files that hold the committed parts of ``frames`` or ``peaks``, in order.
@@ -152,15 +156,17 @@ class RunFolder:
         schema = TABLES[name].schema
         wanted = list(columns) if columns is not None else schema.names
         empty = pa.schema([schema.field(column) for column in wanted]).empty_table()
-        tables = [
-            rest.read(wanted).select(wanted)
-            for (rest,) in Parts(self.path, name, after=after).new()
-        ]
-        return pa.concat_tables([empty, *(one.replace_schema_metadata(None) for one in tables)])
+        tables = [empty]
+        for (rest,) in Parts(self.path, name, after=after).new():
+            with readable(self.path / name):
+                table = rest.read(wanted).select(wanted)
+                tables.append(table.replace_schema_metadata(None).cast(empty.schema))
+        return pa.concat_tables(tables)
 
     def read_columns(self, part: Path, columns: Sequence[str]) -> tuple[list[str], Columns]:
         """Return the names of the series of a part and its columns, as they were published."""
-        table = pq.read_table(part, columns=list(columns))
+        with readable(part):
+            table = pq.read_table(part, columns=list(columns))
         series = table["series"].combine_chunks().dictionary_encode()
         if isinstance(series, pa.ChunkedArray):
             series = series.combine_chunks()
@@ -176,16 +182,25 @@ class RunFolder:
         return self._read_whole("cell", CELL)
 
     def read_geometry(self) -> Geometry | None:
-        """Return the place of the detector; None when none is known."""
+        """Return the place of the detector; None when none is known.
+
+        Raises
+        ------
+        UserError
+            What is kept of it is damaged.
+        """
         try:
-            text = (self.path / _GEOMETRY).read_text(encoding="utf-8")
+            text = (self.path / _GEOMETRY).read_bytes()
         except FileNotFoundError:
             return None
-        says: dict[str, Any] = json.loads(text)
-        if "none" in says:
-            return None
-        says |= {key: math.nan for key, item in says.items() if item is None}
-        return Geometry(**says)
+        try:
+            says: dict[str, Any] = json.loads(text)
+            if "none" in says:
+                return None
+            says |= {key: math.nan for key, item in says.items() if item is None}
+            return Geometry(**says)
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
+            raise UserError(f"{self.path / _GEOMETRY} cannot be read: {error}") from None
 
     def geometry_in_words(self) -> str:
         """Say where the detector stands and how that is known, or why not; empty if nobody said."""
@@ -193,7 +208,7 @@ class RunFolder:
         if geometry is not None:
             return in_words(geometry)
         path = self.path / _GEOMETRY
-        return f"none: {json.loads(path.read_text())['none']}" if path.exists() else ""
+        return f"none: {json.loads(path.read_bytes())['none']}" if path.exists() else ""
 
     def write_no_geometry(self, reason: str) -> None:
         """Write why the place of the detector is not known."""
@@ -226,9 +241,14 @@ class RunFolder:
         return load_config(self.path / "config.yaml")
 
     def read_summary(self) -> dict[str, Any]:
-        """Return the content of ``run.json``."""
-        summary: dict[str, Any] = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
-        return summary
+        """Return the content of ``run.json``, with nothing in place of figures that it lacks.
+
+        Raises
+        ------
+        UserError
+            It is damaged, or was not written by a run.
+        """
+        return read_summary(self.path / "run.json")
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Write ``run.json``."""
@@ -236,7 +256,10 @@ class RunFolder:
 
     def _read_whole(self, name: str, schema: pa.Schema) -> pa.Table:
         path = self.path / f"{name}.parquet"
-        return pq.read_table(path).cast(schema) if path.exists() else schema.empty_table()
+        if not path.exists():
+            return schema.empty_table()
+        with readable(path):
+            return pq.read_table(path).cast(schema)
 
     def _write_whole(self, name: str, table: pa.Table) -> None:
         partial = self.path / f".{name}.parquet.partial"

@@ -14,14 +14,16 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-__all__ = ["Parts", "Rest", "Span", "committed", "discard", "publish", "tidy"]
+from streamer.errors import UserError
+
+__all__ = ["Parts", "Rest", "Span", "committed", "discard", "publish", "readable", "tidy"]
 
 _TABLES = ("peaks", "frames")
 """In the order in which their files appear."""
@@ -124,11 +126,12 @@ class Parts:
             if span.first > last:
                 return
             with ExitStack() as stack:
+                files = []
                 try:
-                    files = [
-                        stack.enter_context(pq.ParquetFile(self._run / name / span.name))
-                        for name in self._tables
-                    ]
+                    for name in self._tables:
+                        path = self._run / name / span.name
+                        with readable(path):
+                            files.append(stack.enter_context(pq.ParquetFile(path)))
                 except FileNotFoundError:
                     left = committed(self._run)
                     if span in left:
@@ -143,6 +146,23 @@ class Parts:
             self._next = span.last + 1
             if time.monotonic() >= stop:
                 return
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Say which file is damaged, where a block cannot read it.
+
+    Raises
+    ------
+    UserError
+        It is damaged.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} cannot be read: {str(error) or type(error).__name__}") from None
 
 
 def committed(run: Path) -> list[Span]:

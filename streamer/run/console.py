@@ -207,9 +207,12 @@ def _taken(series: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str]]
     """Say what was taken for the frames of a run's series, those that are alike once."""
     told: set[tuple[str, str]] = set()
     for book in series.values():
-        lines = [("  taken", book.get("source", "")), ("  pixels", book.get("pixels", ""))]
-        lines += [("  times", book.get("times", ""))]
-        lines += [("  left out", ", ".join(book.get("left_out", ())))]
+        said = {key: str(book.get(key, "")) for key in ("source", "pixels", "times")}
+        lines = [("  taken", said["source"]), ("  pixels", said["pixels"])]
+        lines += [("  times", said["times"])]
+        left_out = book.get("left_out", ())
+        if isinstance(left_out, list):
+            lines += [("  left out", ", ".join(map(str, left_out)))]
         for line in lines:
             if line[1] and line not in told and len(told) < _MOST_TAKEN:
                 told.add(line)
@@ -218,12 +221,12 @@ def _taken(series: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str]]
 
 def print_summary(console: Console, summary: dict[str, Any]) -> None:
     """Print the table that ends a run."""
-    table = Table(title=f"Run {summary['state']}", title_justify="left", show_header=False)
+    table = Table(title=Text(f"Run {summary['state']}"), title_justify="left", show_header=False)
     table.add_column(style="dim")
     table.add_column()
     frames = summary["frames"]
     lost = {state: n for state, n in frames.items() if state not in ("done", "total") and n}
-    table.add_row("source", summary["source"])
+    table.add_row("source", Text(summary["source"]))
     for name, words in _taken(summary.get("series", {})):
         table.add_row(name, Text(words))
     table.add_row("frames", f"{frames['done']:,} done of {frames['total']:,}")
@@ -243,7 +246,7 @@ def print_summary(console: Console, summary: dict[str, Any]) -> None:
             f"{value:,.1f} {name}" if value < 100 else f"{value:,.0f} {name}"
             for name, value in figures.items()
         )
-        table.add_row(f"  {stage}", words)
+        table.add_row(Text(f"  {stage}"), Text(words))
     if summary["disagreement_px"] is not None:
         table.add_row(
             "model check",
@@ -261,7 +264,7 @@ def print_summary(console: Console, summary: dict[str, Any]) -> None:
         _add_cell(table, summary["cell"])
     for trouble, count in summary["troubles"].items():
         table.add_row("  trouble", Text(f"{trouble} ({count:,} times)", "yellow"))
-    table.add_row("run folder", summary["out"])
+    table.add_row("run folder", Text(summary["out"]))
     console.print(table)
 
 

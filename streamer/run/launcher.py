@@ -33,10 +33,10 @@ def has_died(summary: Mapping[str, Any], silent_s: float) -> bool:
     launcher = summary.get("launcher")
     if summary.get("state") != "running" or not isinstance(launcher, dict):
         return False
-    start = launcher.get("start")
-    if start is not None and launcher.get("where") == _where():
+    start, pid = launcher.get("start"), launcher.get("pid")
+    if type(start) is type(pid) is int and launcher.get("where") == _where():
         # A process with its number that began at another time is another one.
-        return _start_of(launcher.get("pid", 0)) != int(start)
+        return _start_of(pid) != start
     return silent_s > _SILENT_S
 
 

@@ -91,7 +91,7 @@ def refuse_unfinished(out: Path, source: str) -> None:
     try:
         summary = folder.read_summary()
         is_other = summary["state"] == "done" or not _is_same(summary["source"], source)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, UserError):
         return
     if not is_other and not _goes_on(folder, summary):
         raise UserError(

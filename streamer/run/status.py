@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
-from typing import Any
 
+import msgspec
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -15,7 +14,7 @@ from streamer.errors import RunError
 from streamer.results.folder import RunFolder
 from streamer.run.console import print_summary
 from streamer.run.launcher import has_died
-from streamer.run.snapshot import LIVE_FILE
+from streamer.run.snapshot import LIVE_FILE, Snapshot
 
 __all__ = ["print_status"]
 
@@ -42,7 +41,7 @@ def print_status(path: Path, console: Console) -> None:
     age, now = _last_word(path)
     died = has_died(summary, age)
     if now is not None:
-        _print_live(console, now, f"when last heard of, {age:,.0f} s ago" if died else now["phase"])
+        _print_live(console, now, f"when last heard of, {age:,.0f} s ago" if died else now.phase)
     elif not died:
         console.print(f"starting since {summary['started']}", highlight=False)
     if died:
@@ -51,39 +50,38 @@ def print_status(path: Path, console: Console) -> None:
         console.print(f"[yellow]no word from this run for {age:,.0f} s")
 
 
-def _last_word(path: Path) -> tuple[float, dict[str, Any] | None]:
+def _last_word(path: Path) -> tuple[float, Snapshot | None]:
     """Return how many seconds ago a run said something, and what; None if it said nothing yet."""
     live = path / LIVE_FILE
     try:
-        now: dict[str, Any] = json.loads(live.read_text(encoding="utf-8"))
+        now = msgspec.json.decode(live.read_bytes(), type=Snapshot)
         return time.time() - live.stat().st_mtime, now
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return time.time() - (path / "run.json").stat().st_mtime, None
 
 
-def _print_live(console: Console, now: dict[str, Any], phase: str) -> None:
-    table = Table(title=f"Run {phase}", title_justify="left", show_header=False)
+def _print_live(console: Console, now: Snapshot, phase: str) -> None:
+    table = Table(title=Text(f"Run {phase}"), title_justify="left", show_header=False)
     table.add_column(style="dim")
     table.add_column()
-    of = f" of {now['expected']:,}" if now["expected"] is not None else ""
-    table.add_row("source", Text(now["source"]))
-    table.add_row("since", f"{now['elapsed_s']:,.0f} s")
-    table.add_row("frames", f"{sum(now['frames'].values()):,}{of} settled")
-    for state, count in now["frames"].items():
+    of = f" of {now.expected:,}" if now.expected is not None else ""
+    table.add_row("source", Text(now.source))
+    table.add_row("since", f"{now.elapsed_s:,.0f} s")
+    table.add_row("frames", f"{now.settled:,}{of} settled")
+    for state, count in now.frames.items():
         if count:
-            table.add_row(f"  {state}", f"{count:,}")
-    table.add_row("peaks", f"{now['peaks']:,}")
-    waiting = now["waiting"]
-    table.add_row("on their way", f"{waiting['window']:,} frames, {waiting['backlog']:,} waiting")
-    table.add_row("latency", f"{now['latency_ms']:,.0f} ms")
-    table.add_row("sent again", f"{now['delivery']['redelivered']:,}")
-    if now.get("cell"):
-        table.add_row("cell", Text(now["cell"]))
-    for trouble, count in now["troubles"].items():
+            table.add_row(Text(f"  {state}"), f"{count:,}")
+    table.add_row("peaks", f"{now.peaks:,}")
+    table.add_row("on their way", f"{now.waiting.window:,} frames, {now.waiting.backlog:,} waiting")
+    table.add_row("latency", f"{now.latency_ms:,.0f} ms")
+    table.add_row("sent again", f"{now.delivery.redelivered:,}")
+    if now.cell:
+        table.add_row("cell", Text(now.cell))
+    for trouble, count in now.troubles.items():
         table.add_row("trouble", Text(f"{trouble} ({count:,} times)"))
-    table.add_row("peaks feed", now["feed"])
-    table.add_row("frames relay", now["relay"])
-    for node in now["nodes"]:
-        state = "" if node["alive"] else "(dead) "
-        table.add_row(f"  {node['name']}", Text(f"{state}{node['doing']}; {node['rate']}"))
+    table.add_row("peaks feed", Text(now.feed))
+    table.add_row("frames relay", Text(now.relay))
+    for node in now.nodes:
+        state = "" if node.alive else "(dead) "
+        table.add_row(Text(f"  {node.name}"), Text(f"{state}{node.doing}; {node.rate}"))
     console.print(table)

@@ -19,7 +19,7 @@ from streamer.run.topology import NodeSpec
 from streamer.transport.messages import MessageError, Status, unpack
 from streamer.transport.sockets import bind_hop, open_sealed
 
-__all__ = ["NodeProcess", "Phase", "Supervisor"]
+__all__ = ["NodeProcess", "Phase", "Supervisor", "countable"]
 
 logger = logging.getLogger(__name__)
 
@@ -158,7 +158,7 @@ class Supervisor:
             # A dead predecessor's last words may still be on their way.
             if node and node.process and isinstance(header, Status):
                 if header.pid == node.process.pid:
-                    node.status = _countable(header)
+                    node.status = countable(header)
                     node.info |= header.info
 
     def stop(self) -> None:
@@ -294,7 +294,7 @@ class Supervisor:
         self.kill()
 
 
-def _countable(status: Status) -> Status:
+def countable(status: Status) -> Status:
     """Return a report without the figures that cannot be counted or shown."""
     odd = [name for name, figure in status.stats.items() if not abs(figure) < _MOST_COUNTED]
     if not odd:

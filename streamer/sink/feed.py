@@ -9,15 +9,24 @@ are too slow miss messages; nobody waits for them.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgpack
+import msgspec
 import numpy as np
 import zmq
 
+from streamer.frames.pixels import dtype_named
 from streamer.results.schema import Columns
+from streamer.transport.messages import MessageError
 from streamer.transport.sockets import bind_public
 
 __all__ = ["Feed", "read_message"]
+
+
+class _Header(msgspec.Struct):
+    series: list[str]
+    columns: list[tuple[str, str]]
 
 
 class Feed:
@@ -58,10 +67,27 @@ class Feed:
 
 
 def read_message(parts: Sequence[bytes]) -> tuple[str, list[str], Columns]:
-    """Return the topic, the names of the series and the columns of a message of the feed."""
-    header = msgpack.unpackb(parts[1])
-    columns = {
-        name: np.frombuffer(part, dtype)
-        for (name, dtype), part in zip(header["columns"], parts[2:], strict=True)
-    }
-    return parts[0].decode(), header["series"], columns
+    """Return the topic, the names of the series and the columns of a message of the feed.
+
+    Raises
+    ------
+    MessageError
+        It is none.
+    """
+    try:
+        topic, said, *buffers = parts
+        header = msgspec.msgpack.decode(said, type=_Header)
+        columns = {
+            name: np.frombuffer(buffer, _numbers(dtype))
+            for (name, dtype), buffer in zip(header.columns, buffers, strict=True)
+        }
+        return topic.decode(), header.series, columns
+    except (ValueError, TypeError, RecursionError) as error:
+        raise MessageError(f"no message of a feed: {error}") from None
+
+
+def _numbers(name: str) -> np.dtype[Any]:
+    dtype = dtype_named(name)
+    if dtype is None or dtype.kind not in "biuf" or not dtype.itemsize:
+        raise ValueError(f"{name!r:.40} is no type of numbers")
+    return dtype

@@ -60,16 +60,17 @@ def _search(seconds: float, name: str) -> int:
     while (spent := time.process_time() - begun) < seconds and tried < ENOUGH:
         data: Any = change(rng.choice(examples), rng, examples)
         tried += 1
-        if (kind := _wrong(target, data)) and kind not in kinds:
+        wrong = _wrong(target, data)
+        if wrong and (kind := wrong.partition(": ")[0]) not in kinds:
             kinds.add(kind)
-            print(f"{name}: {kind}\n  {_keep(name, data, len(kinds))}", flush=True)
+            print(f"{name}: {wrong}\n  {_keep(name, data, len(kinds))}", flush=True)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
     print(f"{name:<10} {tried:>9,} {len(kinds):>6} {spent:>5.0f} {peak:>5}", flush=True)
     return len(kinds)
 
 
 def _wrong(target: Target, data: Any) -> str:
-    """Return what a parser did wrong and where; empty when it did nothing wrong."""
+    """Return what a parser did wrong, where and why; empty when it did nothing wrong."""
     try:
         with _limit(INPUT_S):
             target.run(data)

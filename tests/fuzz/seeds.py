@@ -7,17 +7,29 @@ import json
 import tempfile
 import zlib
 from collections.abc import Callable
+from contextlib import closing
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 
 import h5py
+import msgpack
+import msgspec
 import numpy as np
 import tifffile
+import torch
 from fabio import fabioformats
+from msgspec.structs import replace
 
 from streamer.config import Config
 from streamer.frames.events import Frame, Gap, Series, SeriesEnd
 from streamer.frames.peaks import PEAK, POSITION
+from streamer.ingest.accounts import SeriesAccount
+from streamer.ingest.spool import Spool
+from streamer.ingest.state import IngestState
+from streamer.run.launcher import this_process
+from streamer.run.snapshot import take_snapshot
+from streamer.sources.base import Opening
 from streamer.transport.messages import (
     Acks,
     FramePeaks,
@@ -29,14 +41,19 @@ from streamer.transport.messages import (
     pack,
 )
 from tests.fuzz.mutate import Messages
+from tests.unit.runs import make_run
 from tests.unit.streamer.cell.forms import FORMS, measurement
+from tests.unit.streamer.run import test_snapshot
 from tests.unit.streamer.sources.files.test_formats import write_cbf, write_edf, write_ge
 from tests.unit.streamer.sources.live import test_array10, test_sls, test_stins
 from tests.unit.streamer.sources.live.dectris import test_v1, test_v2
 from tests.unit.streamer.sources.live.karabo import test_source as test_karabo
 from tests.unit.streamer.sources.live.senders import compress
 
-__all__ = ["FILES", "STREAMS", "TEXTS", "coded", "headers"]
+__all__ = [
+    "FILES", "RUN_FILES", "STREAMS", "TEXTS", "checkpoints", "coded", "feed", "headers", "live",
+    "spools", "states", "statuses",
+]  # fmt: skip
 
 SHAPE = (24, 40)
 STACK = np.random.default_rng(1).poisson(3, (3, *SHAPE)).astype("<u2")
@@ -286,3 +303,72 @@ TEXTS: dict[str, Callable[[], list[bytes]]] = {
         b'{"type": "hold", "hold": true}',
     ],
 }
+
+
+def live() -> list[bytes]:
+    """Return what a launcher writes every second."""
+    now = take_snapshot(test_snapshot.Supervisor(), "a.h5", 0.0, 480, {"no room": 2})
+    return [json.dumps(asdict(now)).encode()]
+
+
+@cache
+def _of_run(name: str) -> list[bytes]:
+    with tempfile.TemporaryDirectory() as folder:
+        return [(make_run(Path(folder) / "run").path / name).read_bytes()]
+
+
+def _running() -> list[bytes]:
+    """Return what ``run.json`` says while a run goes on, and at its end."""
+    [done] = _of_run("run.json")
+    going = json.loads(done) | {"state": "running", "launcher": this_process()}
+    return [done, json.dumps(going).encode()]
+
+
+RUN_FILES: dict[str, tuple[str, Callable[[], list[bytes]]]] = {
+    "summary": ("run.json", _running),
+    "live": ("live.json", live),
+    "geometry": ("geometry.json", lambda: _of_run("geometry.json")),
+    "tracks": ("tracks.parquet", lambda: _of_run("tracks.parquet")),
+    "frames": ("frames/part-00000003.parquet", lambda: _of_run("frames/part-00000003.parquet")),
+    "peaks": ("peaks/part-00000003.parquet", lambda: _of_run("peaks/part-00000003.parquet")),
+}
+"""Place in a run folder and examples of each file."""
+
+
+def checkpoints() -> list[bytes]:
+    """Return a file of weights."""
+    torch.save({"weight": torch.zeros(2, 3), "psz": 11}, file := io.BytesIO())
+    return [file.getvalue()]
+
+
+def states() -> list[bytes]:
+    """Return what an ingest node leaves to its successor."""
+    opening = Opening(series="a", messages=[[b"start", b"more"]])
+    account = SeriesAccount(announced=9, received=4, end="end", counters={"late": 1})
+    return [msgspec.msgpack.encode(IngestState({"a": account}, opening))]
+
+
+def spools() -> list[bytes]:
+    """Return a file in which frames of two series wait."""
+
+    def write(path: Path) -> None:
+        with closing(Spool(path)) as spool:
+            for name in ("s", "t"):
+                spool.begin(Series(name=name, pixel_mask=np.zeros(SHAPE, bool)))
+                for number in range(2):
+                    spool.push(replace(_frame(number), series=name))
+
+    return _written(".spool", write)
+
+
+def feed() -> Messages:
+    """Return messages of the feed."""
+    columns = [["series", "<i8"], ["frame", "<i8"], ["row", "<f8"]]
+    says = {"version": 1, "n": 2, "series": ["s"], "columns": columns}
+    return [[b"peaks", msgpack.packb(says), *[bytes(16)] * 3]]
+
+
+def statuses() -> Messages:
+    """Return what nodes tell the launcher."""
+    nodes = test_snapshot.Supervisor().nodes.values()
+    return [[bytes(part) for part in pack(node.status)] for node in nodes]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
+import json
 import logging
 import math
 import os
+import shutil
 import tempfile
 import warnings
 from collections.abc import Callable
-from contextlib import closing
-from dataclasses import dataclass
+from contextlib import closing, suppress
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,16 +20,28 @@ from typing import Any
 
 import numpy as np
 import zmq
+from rich.console import Console
 
 from streamer.cell.log import open_cell
 from streamer.config import CellConfig, SourceConfig, load_config
 from streamer.dashboard.requests import read_request
-from streamer.errors import UserError
+from streamer.errors import RunError, UserError
 from streamer.frames.codecs import ENCODINGS, DecodeError, decode
 from streamer.frames.events import Frame, Gap, Series, SeriesEnd
 from streamer.frames.geometry import Geometry
 from streamer.frames.header_geometry import geometry_of
 from streamer.frames.poni import read_poni
+from streamer.ingest.open_series import Numbers
+from streamer.ingest.spool import Spool
+from streamer.ingest.state import StateFile
+from streamer.results.folder import RunFolder
+from streamer.results.run import open_run
+from streamer.run.console import LiveView, PlainView
+from streamer.run.snapshot import take_snapshot
+from streamer.run.status import print_status
+from streamer.run.supervisor import NodeProcess, Phase, countable
+from streamer.run.topology import NodeSpec
+from streamer.sink.feed import read_message
 from streamer.sources.files.open import open_recording
 from streamer.sources.images import load_mask
 from streamer.sources.live.address import Address
@@ -39,9 +54,11 @@ from streamer.sources.live.series import SeriesAssembler
 from streamer.sources.live.sls import _Sls
 from streamer.sources.live.source import Dialect
 from streamer.sources.live.stins import _Stins
-from streamer.transport.messages import Frames, MessageError, pack, unpack
+from streamer.transport.messages import Frames, MessageError, Status, pack, unpack
 from tests.fuzz import seeds
 from tests.fuzz.mutate import Messages
+from tests.unit.runs import make_run
+from workers.place.network.checkpoints import read_file
 
 __all__ = ["TARGETS", "Target"]
 
@@ -173,6 +190,77 @@ def _cell(path: Path) -> None:
                 raise WrongError("a time that no table holds")
 
 
+def _run(name: str) -> Callable[[bytes], None]:
+    """Return what reads a run folder of which one file is as the bytes say."""
+
+    def run(data: bytes) -> None:
+        folder = Path(_folder().name)
+        original = folder / "original"
+        if not original.exists():
+            make_run(original)
+            (original / "live.json").write_bytes(seeds.live()[0])
+        path = folder / name.replace("/", "-")
+        if not path.exists():
+            shutil.copytree(original, path)
+        (path / name).unlink()
+        (path / name).write_bytes(data)
+        try:
+            with suppress(RunError):
+                print_status(path, Console(file=io.StringIO()))
+            opened = open_run(path)
+            _ = opened.frames, opened.geometry, opened.tracks, opened.cell, opened.summary
+            RunFolder(path).last_part()
+            with suppress(RunError):
+                _ = opened.peaks
+        except UserError as error:
+            _one_line(error)
+
+    return run
+
+
+def _checkpoint(path: Path) -> None:
+    read_file(path)
+
+
+def _state(path: Path) -> None:
+    path.rename(path.with_name("ingest_state.msgpack"))
+    StateFile(path.parent).take()
+
+
+def _spool(path: Path) -> None:
+    with closing(Spool(path)) as spool, suppress(OSError):
+        for series in spool.take_over(Numbers(0).take):
+            _check_event(series)
+        while len(spool):
+            _check_event(spool.pop())
+
+
+def _feed(messages: Messages) -> None:
+    for parts in messages:
+        with suppress(MessageError):
+            read_message(parts)
+
+
+def _launcher(messages: Messages) -> None:
+    """Show what nodes told of themselves."""
+    nodes = {name: NodeProcess(_SPEC, Path("log")) for name in ("sink", "ingest", "gpu-0")}
+    for parts in messages:
+        try:
+            header, _ = unpack(parts)
+        except MessageError:
+            continue
+        if isinstance(header, Status) and header.node in nodes:
+            node = nodes[header.node]
+            node.status = countable(header)
+            node.info |= header.info
+    view = SimpleNamespace(nodes=nodes, phase=Phase.RUNNING, restarted=0)
+    now = take_snapshot(view, "a", 0.0, None)  # type: ignore[arg-type]
+    json.dumps(asdict(now))
+    with LiveView(Console(file=io.StringIO(), force_terminal=True)) as live:
+        live.update(now)
+    PlainView(Console(file=io.StringIO())).update(now)
+
+
 def _page(data: bytes) -> None:
     try:
         read_request(data.decode("utf-8", "surrogatepass"))
@@ -253,6 +341,7 @@ _DIALECTS: dict[str, Callable[[], Dialect]] = {
     "karabo": lambda: KaraboBridge(Address(_URI, "127.0.0.1", 1), _LIVE),
     "relay": lambda: _RelayDialect(_URI),
 }
+_SPEC = NodeSpec(name="a", source="", out="", endpoints={}, detectors=1, gpus=1, patch_size=11)
 _TEXTS = {
     "config": _file(".yaml", _config),
     "poni": _file(".poni", _poni),
@@ -272,6 +361,12 @@ TARGETS: dict[str, Target] = {
     },
     "mask": Target(_file(".npy", _mask), seeds.FILES["npy"][1]),
     **{name: Target(run, seeds.TEXTS[name]) for name, run in _TEXTS.items()},
+    **{name: Target(_run(file), examples) for name, (file, examples) in seeds.RUN_FILES.items()},
+    "checkpoint": Target(_file(".pt", _checkpoint), seeds.checkpoints),
+    "state": Target(_file(".state", _state), seeds.states),
+    "spool": Target(_file(".spool", _spool), seeds.spools),
+    "feed": Target(_feed, lambda: [seeds.feed()], is_stream=True),
+    "launcher": Target(_launcher, lambda: [seeds.statuses()], is_stream=True),
     "mpr": Target(_file(".mpr", _cell), _input("mpr")),
     "pixels": Target(_pixels, seeds.coded),
     "ntndarray": Target(_ntndarray, lambda: [bytes(range(200)), seeds.STACK[0].tobytes()]),

@@ -16,7 +16,10 @@ from tests.fuzz.mutate import damage, damage_messages
 from tests.fuzz.targets import TARGETS
 
 INPUTS = sorted((Path(__file__).parent / "inputs").iterdir())
-SLOW = {"hdf5": 60, "tiff": 60, "edf": 60, "config": 12, "cbf": 60, "fabio": 60}
+SLOW = {
+    "hdf5": 60, "tiff": 60, "edf": 60, "config": 12, "cbf": 60, "fabio": 60, "launcher": 40,
+    "summary": 30, "live": 20, "geometry": 20, "tracks": 20, "frames": 20, "peaks": 20,
+}  # fmt: skip
 """Inputs of those that take longest; of all others there are more."""
 
 

@@ -82,10 +82,9 @@ def recording_of(origin: str) -> tuple[str, Path | None]:
     folder = Path(origin)
     if not (folder / "run.json").is_file():
         return origin, None
-    try:
-        source = str(RunFolder.open(folder).read_summary()["source"])
-    except (KeyError, TypeError, ValueError):
-        raise UserError(f"{folder}: its run.json is damaged; give --from the recording") from None
+    source = str(RunFolder.open(folder).read_summary()["source"])
+    if not source:
+        raise UserError(f"{folder}: its run.json is damaged; give --from the recording")
     settings = folder / "config.yaml"
     if "://" in source:
         kept = load_config(settings).source.record

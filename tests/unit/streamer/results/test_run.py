@@ -83,7 +83,7 @@ def test_frames_and_peaks_are_of_one_moment_until_they_are_read_anew(folder):
     assert run.frames is before
     run.refresh()
     assert (run.frames.num_rows, run.peaks.num_rows) == (61, 287)
-    assert run.summary == {"state": "other"}
+    assert run.summary["state"] == "other"
     assert before.num_rows == 60
 
 

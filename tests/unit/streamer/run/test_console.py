@@ -4,8 +4,9 @@ import io
 
 from rich.console import Console
 
-from streamer.run.console import LiveView, PlainView, view_for
+from streamer.run.console import LiveView, PlainView, print_summary, view_for
 from streamer.run.snapshot import Delivery, NodeView, Snapshot, Waiting
+from tests.unit.runs import make_run
 
 
 def snapshot(**changes):
@@ -93,3 +94,10 @@ def test_a_name_that_looks_like_markup_is_shown_as_it_is():
     nodes = [NodeView("ingest", "reading series [/b]", "100 frames", 0, 4711, True)]
     assert "series [/b]" in shown(LiveView, True, snapshot(nodes=nodes))
     assert "4 [/b]" in shown(PlainView, False, snapshot(delivery=Delivery(ignored="4 [/b]")))
+
+
+def test_a_summary_quotes_what_looks_like_markup(tmp_path):
+    summary = make_run(tmp_path / "[/run]", source="[/bold]a.h5").read_summary()
+    print_summary(Console(file=(said := io.StringIO()), width=200), summary)
+    assert "[/bold]a.h5" in said.getvalue()
+    assert "[/run]" in said.getvalue()
