@@ -8,12 +8,14 @@ import logging
 import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from streamer.config import Config
+from streamer.config import Config, GeometryConfig
+from streamer.errors import UserError
 from streamer.frames.events import Series
 from streamer.frames.flags import POOR_FIT
 from streamer.frames.geometry import Geometry
@@ -58,7 +60,7 @@ class Tracking:
         """Why they could not be written the last time; empty if they could."""
         self._folder = folder
         self._tracker = Tracker(tracks.gate_px, tracks.memory_frames, confirm=tracks.confirm_frames)
-        self._geometry = Geometry.from_config(config.geometry)
+        self._geometry = _given(config.geometry, folder)
         self._given = self._geometry is not None
         self._new_geometry = False
         self._parents: dict[int, int] = {}
@@ -251,3 +253,16 @@ def anchors(
         for name, pixel in (("row", pixel_row), ("col", pixel_col))
     ]
     return np.stack(where, axis=1), flagged
+
+
+def _given(config: GeometryConfig, folder: RunFolder) -> Geometry | None:
+    """Return the geometry that a user gave when the run began.
+
+    The file may have been replaced, or be gone, when a sink takes over.
+    """
+    if not config.model_dump(exclude_defaults=True):
+        return None
+    kept = None
+    with suppress(UserError):
+        kept = folder.read_geometry()
+    return kept or Geometry.from_config(config)

@@ -503,6 +503,22 @@ def test_what_a_user_says_of_the_geometry_goes_before_the_header(context, addres
     rig.publisher.close()
 
 
+def test_a_run_keeps_the_geometry_that_it_began_with(context, address, tmp_path):
+    poni = tmp_path / "a.poni"
+    poni.write_text(
+        "Distance: 0.1\nPoni1: 0.03\nPoni2: 0.04\nRot1: 0\nRot2: 0\nRot3: 0\nWavelength: 1e-10\n"
+        'Detector: Detector\nDetector_config: {"pixel1": 1e-4, "pixel2": 1e-4}\nponi_version: 2\n'
+    )
+    config = Config.model_validate({"geometry": {"poni": poni}})
+    folder = RunFolder.create(tmp_path / "run")
+    Sink(context, config, folder, Metrics(), addresses=[], acks_address=address()).close()
+    began = folder.read_geometry()
+    for change in (lambda: poni.write_text("Distance: 0.9\n"), poni.unlink):
+        change()
+        Sink(context, config, folder, Metrics(), addresses=[], acks_address=address()).close()
+        assert folder.read_geometry() == began
+
+
 def test_half_a_geometry_is_a_users_mistake(context, address, tmp_path):
     folder = RunFolder.create(tmp_path / "run")
     config = Config.model_validate({"geometry": {"distance_m": 0.3}})

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from streamer.config import SourceConfig
 from streamer.errors import UserError
-from streamer.frames.events import Frame, Series, SeriesEnd
+from streamer.frames.events import Frame, Gap, Series, SeriesEnd
 from streamer.sources import check_reachable, open_source
 from streamer.sources.live.arrivals import Arrivals
 from streamer.sources.live.dectris.cbor import parse
@@ -455,6 +455,17 @@ def test_new_start_ends_the_series_before(detector):
     ends = [(e.series, e.reason) for e in events if isinstance(e, SeriesEnd)]
     assert ends == [("series_1", "new series"), ("series_2", "end"), ("series_1_2", "end")]
     assert source.n_frames is None
+
+
+def test_a_series_announced_without_end_whose_end_is_lost_costs_one_gap(detector):
+    source = detector.open(series=2)
+    detector.send(start(1, n=2_000_000_000), image(0), image(1))
+    detector.send(start(2, n=2), image(0, series=2), image(1, series=2), end(2))
+    events = receive(source)
+    gaps = [(e.series, e.first, e.count) for e in events if isinstance(e, Gap)]
+    assert gaps == [("series_1", 2, 1_999_999_998)]
+    frames = [(e.series, e.frame) for e in events if isinstance(e, Frame)]
+    assert frames == [("series_1", 0), ("series_1", 1), ("series_2", 0), ("series_2", 1)]
 
 
 def test_start_and_images_in_one_message_are_taken_apart(detector):
