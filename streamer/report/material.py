@@ -190,7 +190,9 @@ def _take_shots(material: Material, rows: Sequence[int]) -> None:
     ]
     wanted = np.unique(np.array([_key(order.index(one), frame) for one, frame in keys], np.int64))
     kept = []
-    for table in batches(material.folder, "peaks", _PEAKS) if len(wanted) else ():
+    numbers = np.unique(np.array([frame for _, frame in keys], np.int64))
+    tables = batches(material.folder, "peaks", _PEAKS, frames=numbers) if keys else ()
+    for table in tables:
         series = table["series"].combine_chunks().dictionary_encode()
         number = np.array([order.index(one) for one in series.dictionary.to_pylist()], np.int64)
         key = _key(number[series.indices.to_numpy()], table["frame"].to_numpy())

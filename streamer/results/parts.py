@@ -18,8 +18,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from streamer.errors import UserError
 
@@ -74,14 +76,36 @@ class Rest:
         """Return those of the columns that there are."""
         return self.file.read(columns=list(columns), use_threads=False).slice(self.skip)
 
-    def batches(self, rows: int, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        """Yield it in pieces of about so many rows."""
-        skip = self.skip
-        for batch in self.file.iter_batches(rows, columns=list(columns)):
-            new = batch.slice(skip)
-            skip = max(0, skip - len(batch))
-            if len(new):
-                yield new
+    def batches(
+        self, rows: int, columns: Sequence[str], frames: NDArray[np.int64] | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield it in pieces of about so many rows; without what holds none of some frames.
+
+        Parameters
+        ----------
+        frames
+            Their numbers, sorted. Others may be among what is yielded.
+        """
+        start = 0
+        for group in range(self.file.metadata.num_row_groups):
+            n = self.file.metadata.row_group(group).num_rows
+            skip, start = max(0, self.skip - start), start + n
+            if skip >= n or not (frames is None or self._may_hold(group, frames)):
+                continue
+            for batch in self.file.iter_batches(rows, row_groups=[group], columns=list(columns)):
+                new = batch.slice(skip)
+                skip = max(0, skip - len(batch))
+                if len(new):
+                    yield new
+
+    def _may_hold(self, group: int, frames: NDArray[np.int64]) -> bool:
+        """Tell whether any of the frames may have rows in a row group."""
+        column = self.file.schema_arrow.names.index("frame")
+        known = self.file.metadata.row_group(group).column(column).statistics
+        if known is None or not known.has_min_max:
+            return True
+        low, high = np.searchsorted(frames, known.min), np.searchsorted(frames, known.max, "right")
+        return bool(low < high)
 
 
 class Parts:

@@ -6,7 +6,9 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from streamer.results.folder import RunFolder
 from streamer.results.parts import Parts
@@ -24,6 +26,7 @@ def batches(
     rows: int = _BATCH,
     *,
     most: int | None = None,
+    frames: NDArray[np.int64] | None = None,
 ) -> Iterator[pa.Table]:
     """Yield the rows of ``frames`` or ``peaks`` in the order in which they were committed.
 
@@ -35,13 +38,15 @@ def batches(
         About as many in each table.
     most
         As many in all; by default what is there.
+    frames
+        Numbers of frames, sorted: where there are only others may be left out.
     """
     schema = TABLES[name].schema
     schema = pa.schema([schema.field(one) for one in columns or schema.names])
     gathered: list[pa.Table] = []
     left = sys.maxsize if most is None else most
     for (rest,) in Parts(folder.path, name).new() if left else ():
-        for batch in rest.batches(rows, schema.names):
+        for batch in rest.batches(rows, schema.names, frames):
             table = pa.table(batch.slice(0, left)).select(schema.names)
             gathered.append(table.replace_schema_metadata(None).cast(schema))
             left -= len(gathered[-1])

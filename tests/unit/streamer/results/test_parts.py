@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -269,6 +270,30 @@ def test_who_reads_while_parts_are_merged_sees_each_row_once(tmp_path, monkeypat
     for (rest,) in reader.new():
         seen += rest.read(["frame"])["frame"].to_pylist()
     assert seen == np.repeat(range(600), [1, 2] * 300).tolist()
+
+
+@pytest.mark.usefixtures("by_four")
+def test_files_that_hold_none_of_the_frames_that_are_wanted_are_left_out(tmp_path, monkeypatch):
+    folder = RunFolder.create(tmp_path / "run")
+    monkeypatch.setattr("streamer.results.merging._ROWS", 4)
+    for index in range(10):
+        write(folder, index, 10 * index, [1, 0, 2])
+        merge_next(folder.path)
+
+    def read(*frames):
+        tables = batches(folder, "peaks", frames=np.array(frames, np.int64))
+        return [number for table in tables for number in table["frame"].to_pylist()]
+
+    assert read(0, 95) == [0, 2, 2, 10, 12, 12]  # of a row group of two parts
+    assert read(92) == [90, 92, 92]
+    assert read(15, 99) == []
+    before = Parts(folder.path, "peaks")
+    (rest,) = next(before.new())
+    assert len(rest) == 12
+    cut = replace(rest, skip=7)
+    with pq.ParquetFile(folder.parts("peaks")[0]) as file:
+        found = replace(cut, file=file).batches(2, ["frame"])
+        assert [n for one in found for n in one["frame"].to_pylist()] == [22, 22, 30, 32, 32]
 
 
 @pytest.mark.timeout(400)  # it makes 5,000 parts
