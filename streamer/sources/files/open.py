@@ -35,6 +35,7 @@ from streamer.sources.files.plain import one_line
 from streamer.sources.files.raw import open_raw
 from streamer.sources.files.recording import ReaderPlugin, Recording, RecordingReader
 from streamer.sources.files.tiff import open_tiff
+from streamer.sources.files.zarr import is_zarr, open_zarr
 
 __all__ = ["READERS", "open_recording"]
 
@@ -109,6 +110,8 @@ def _is_pattern(path: Path) -> bool:
 
 def _open(address: Address, config: SourceConfig) -> RecordingReader:
     path, inner = address.path, address.inner
+    if path.is_dir() and is_zarr(path):
+        return open_zarr(path, inner, config)
     if path.is_dir() or (not path.exists() and _is_pattern(path)):
         return _open_files(path, inner, config)
     return _open_file(path, inner, config)
@@ -130,13 +133,15 @@ def _open_file(path: Path, inner: str | None, config: SourceConfig) -> Recording
 
 
 def _of_kind(kind: str, path: Path, inner: str | None, config: SourceConfig) -> RecordingReader:
-    if inner is not None and kind not in ("HDF5", "npz"):
-        raise UserError(f"{path} is not an HDF5 or .npz file: leave out ::{inner}")
+    if inner is not None and kind not in ("HDF5", "npz", "Zarr"):
+        raise UserError(f"{path} is not an HDF5, .npz or Zarr file: leave out ::{inner}")
     match kind:
         case "HDF5":
             return open_hdf5(path, inner, config)
         case "npz":
             return open_npz(path, inner, config)
+        case "Zarr":
+            return open_zarr(path, inner, config)
         case "npy":
             return open_npy(path, config)
         case "TIFF":
@@ -292,7 +297,7 @@ def _kind(path: Path) -> str:
     if start.startswith(b"\x93NUMPY"):
         return "npy"
     if start.startswith((b"PK\x03\x04", b"PK\x05\x06")):
-        return "npz"
+        return "Zarr" if is_zarr(path) else "npz"
     if start.startswith(_TIFF_MAGIC):
         return "TIFF"
     if is_ge(path, start):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 
 from streamer.config import SourceConfig
 from streamer.errors import UserError
+from streamer.frames.codecs import DecodeError, decode
 from streamer.frames.events import Pixels, Series, Taken
 from streamer.frames.pixels import is_pixels
 from streamer.sources.files.hdf5.choice import Choice, choose_frames
@@ -29,6 +32,9 @@ from streamer.sources.files.recording import RecordingReader
 __all__ = ["open_hdf5"]
 
 _PATIENCE_S = 10.0
+_JUNGFRAU = re.compile(r"(?i)jungfrau|jngfr|\bJF\d+T\d+V\d+")
+_MOST_ADC = (1 << 14) - 1
+"""Of the 16 bits of a pixel of a JUNGFRAU two are its gain."""
 
 
 def open_hdf5(path: Path, inner: str | None, config: SourceConfig) -> RecordingReader:
@@ -92,6 +98,7 @@ class _Hdf5Reader(RecordingReader):
             raise UserError(
                 f"{file.filename} is truncated and cannot be read ({reason}): copy it again"
             )
+        _check_gains(f"{file.filename}::{item_path}", layout, about.metadata)
         frame_time_s = config.frame_time_s or about.frame_time_s
         if config.follow:
             self.complete = self._is_complete(file, item, layout, n_announced)
@@ -188,6 +195,7 @@ def _of_dataset(
         raise UserError(f"{where} has shape {dataset.shape}: a stack of frames has 3 axes")
     if dataset.size == 0:
         raise UserError(f"{where} has no frames (shape {dataset.shape})")
+    _check_filters(where, dataset)
     layout = of_dataset(dataset, growing=config.follow)
     channel = _channel(file, path, dataset, config)
     if channel is not None:
@@ -215,6 +223,54 @@ def _channel(file: h5py.File, path: str, dataset: h5py.Dataset, config: SourceCo
             f"{file.filename} has no channel {channel}: set source.channel to {' or '.join(known)}"
         )
     return known.index(channel)
+
+
+def _check_gains(where: str, layout: Layout, metadata: dict[str, Any]) -> None:
+    """Check that pixels are counts, not what a JUNGFRAU reads out with its gain in two bits.
+
+    Raises
+    ------
+    UserError
+        They have the gain in them.
+    """
+    named = f"{where} {metadata.get('detector_description', '')}"
+    if not _JUNGFRAU.search(named):
+        return
+    first = layout.coded(int(np.flatnonzero(layout.where >= 0)[0]))
+    if isinstance(first, str) or np.dtype(first.dtype).str[1:] != "u2":
+        return
+    try:
+        pixels = decode(*first)
+    except DecodeError:
+        return  # which is told of each frame
+    if int(pixels.max()) > _MOST_ADC:
+        raise UserError(
+            f"{where} holds pixels as a JUNGFRAU reads them out, with the gain in the upper two"
+            " bits: convert them to photons or keV with its pedestals and gains first"
+        )
+    told = "pixels of 16 bits of a JUNGFRAU may be as it reads them out, not counts"
+    metadata["warnings"] = [*metadata.get("warnings", ()), told]
+
+
+def _check_filters(where: str, dataset: h5py.Dataset) -> None:
+    """Check that the chunks of a dataset can be decoded.
+
+    Raises
+    ------
+    UserError
+        They cannot; the text names the filter.
+    """
+    create = dataset.id.get_create_plist()
+    for number in range(create.get_nfilters()):
+        code, _, _, name = create.get_filter(number)
+        if not h5py.h5z.filter_avail(code):
+            words = name.decode("utf-8", "replace").strip("\0")
+            raise UserError(
+                f"{where} is compressed by filter {code}"
+                + (f" ({words})" if words else "")
+                + " of HDF5, which is not installed: save it with bitshuffle or gzip, or set"
+                " HDF5_PLUGIN_PATH to the folder of that filter"
+            )
 
 
 def _why(error: OSError) -> str:
