@@ -72,6 +72,7 @@ audit:
 # The pages in docs/reference are made from the code.
 docs: install
 	$(BIN)/python docs/make_reference.py --write docs/reference
+	$(BIN)/python -m tests.unit.streamer.sources.files.forms docs/reference/formats.md
 
 # What has to hold of every commit; .pre-commit-config.yaml asks for the same, part by part.
 lint: style types layers script
