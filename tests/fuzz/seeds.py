@@ -42,8 +42,10 @@ from streamer.transport.messages import (
 )
 from tests.fuzz.mutate import Messages
 from tests.unit.runs import make_run
-from tests.unit.streamer.cell.forms import FORMS, measurement
+from tests.unit.streamer.cell.forms import FORMS as CELL_FORMS
+from tests.unit.streamer.cell.forms import measurement
 from tests.unit.streamer.run import test_snapshot
+from tests.unit.streamer.sources.files.forms import FORMS
 from tests.unit.streamer.sources.files.test_formats import write_cbf, write_edf, write_ge
 from tests.unit.streamer.sources.live import test_array10, test_sls, test_stins
 from tests.unit.streamer.sources.live.dectris import test_v1, test_v2
@@ -232,6 +234,20 @@ def _hdf5() -> list[bytes]:
     return _written(".h5", plain) + _written(".h5", chunked)
 
 
+def _of_forms(*names: str) -> Callable[[], list[bytes]]:
+    """Return what makes the first file of forms of recordings."""
+
+    def make() -> list[bytes]:
+        found = []
+        for name in names:
+            with tempfile.TemporaryDirectory() as folder:
+                FORMS[name].write(Path(folder))
+                found.append(min(Path(folder).iterdir()).read_bytes())
+        return found
+
+    return make
+
+
 def _edf() -> list[bytes]:
     say = {"time_of_day": "1.7e9", "acq_expo_time": "0.1", "psize_1": "1e-4"}
     return _written(".edf", lambda path: write_edf(path, STACK[:2], [say, say]))
@@ -256,6 +272,11 @@ FILES: dict[str, tuple[str, Callable[[], list[bytes]]]] = {
     "cbf": (".cbf", lambda: _written(".cbf", lambda path: write_cbf(path, STACK[0].astype("i4")))),
     "fabio": (".img", _fabio),
     "hdf5": (".h5", _hdf5),
+    "hexrd": (".h5", _of_forms("cache_h5", "stream_v1", "stream_v2", "imaged11")),
+    "cache": (".npz", _of_forms("cache_npz")),
+    "zarr": (".zip", _of_forms("zarr_zip")),
+    "packed": (".tif.gz", _of_forms("tiff_gz")),
+    "ge-edf": (".ge5", _of_forms("ge_edf")),
 }
 """Suffix and examples of each format."""
 
@@ -293,7 +314,7 @@ TEXTS: dict[str, Callable[[], list[bytes]]] = {
     "poni": lambda: [_PONI.encode()],
     "cell": lambda: [
         *(_CSV.encode(), _MPT.encode(), _CSV.replace(";", "\t").encode("utf-16")),
-        *(form.write(measurement()[::9]) for form in FORMS),
+        *(form.write(measurement()[::9]) for form in CELL_FORMS),
     ],
     "page": lambda: [
         b'{"type": "watch", "tracks": [1, 2], "quantity": "d", "x": "frame", "from": 1.5,'
