@@ -28,8 +28,8 @@ class Choice:
     """Other datasets that could be frames."""
 
 
-def choose_frames(file: h5py.File) -> Choice:
-    """Find the frames of a file.
+def choose_frames(file: h5py.File, *, growing: bool = False) -> Choice:
+    """Find the frames of a file; of one that is looked into again and again, not what is beside.
 
     They are what NeXus says is to be shown (``default`` and ``signal``), else where Eiger files
     have them, else what `choose_array` says.
@@ -41,6 +41,8 @@ def choose_frames(file: h5py.File) -> Choice:
     """
     name = file.filename
     path = _signal(file) or _of_eiger(file)
+    if path is not None and growing:
+        return Choice(path)
     # Behind links to other files there are as many datasets as data files.
     datasets = _datasets(file, through_links=path is None)
     arrays = {path: (item.shape, item.dtype) for path, item in datasets.items()}

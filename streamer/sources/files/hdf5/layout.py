@@ -150,9 +150,14 @@ def link_numbers(group: h5py.Group) -> list[tuple[int, str]]:
     return sorted(
         (int(match[1]), name)
         for name in group
-        if (match := re.fullmatch(r"data_(\d+)", name))
-        and not isinstance(lookup(group, name), h5py.Group)
+        if (match := re.fullmatch(r"data_(\d+)", name)) and not _is_group(group, name)
     )
+
+
+def _is_group(group: h5py.Group, name: str) -> bool:
+    """Tell whether a member is a group; one of another file is not opened for that."""
+    link = group.get(name, getlink=True)
+    return not isinstance(link, h5py.ExternalLink) and isinstance(lookup(group, name), h5py.Group)
 
 
 def of_links(

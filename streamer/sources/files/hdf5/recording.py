@@ -72,7 +72,9 @@ class _Hdf5Reader(RecordingReader):
     """The frames of one HDF5 file and of those it refers to."""
 
     def __init__(self, file: h5py.File, inner: str | None, config: SourceConfig) -> None:
-        choice = Choice(inner) if inner is not None else choose_frames(file)
+        choice = Choice(inner or "")
+        if inner is None:
+            choice = choose_frames(file, growing=config.follow)
         item_path = choice.path
         entry = item_path.strip("/").split("/")[0]
         item = _follow(file, item_path, growing=config.follow)
