@@ -284,7 +284,8 @@ def _troubles(findings: Findings, is_live: bool, seconds: float) -> list[str]:
     elif not findings.n_frames and not findings.missing:
         lines.append(f"the series was announced, but no frame came within {seconds:g} s")
     if findings.sample is not None and "cannot be decoded" in _pixels(findings.sample):
-        lines.append("frames cannot be decoded: set the detector's compression to bslz4")
+        todo = "set the detector's compression to bslz4" if is_live else "copy the recording again"
+        lines.append(f"frames cannot be decoded: {todo}")
     lines += _contradictions(findings)
     if len(findings.kinds) > 1:
         lines.append("frames differ in shape, type or coding within what came")

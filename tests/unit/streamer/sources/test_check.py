@@ -127,6 +127,11 @@ def test_what_is_wrong_is_said_with_what_to_do(say, source, says):
     assert says in text
 
 
+def test_a_recording_that_cannot_be_decoded_is_no_matter_of_the_detector(say):
+    _, text = say(Script(SERIES, frame(0, data=b"123"), END, live=False))
+    assert "frames cannot be decoded: copy the recording again" in text
+
+
 def test_what_was_taken_is_named(say):
     taken = Taken(source="a.h5::/data", times="none", left_out=["/dark (2 x 4 x 4 uint16)"])
     told = msgspec.structs.replace(SERIES, taken=taken)
