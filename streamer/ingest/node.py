@@ -17,7 +17,7 @@ from streamer.ingest.backlog import make_backlog
 from streamer.ingest.delivery import Delivery
 from streamer.ingest.failed import FailedFrames
 from streamer.ingest.open_series import Numbers, OpenSeries
-from streamer.sources.base import Source
+from streamer.sources.base import Hasty, Source
 from streamer.transport.messages import EPOCH
 from streamer.transport.metrics import Metrics
 
@@ -211,6 +211,8 @@ class Ingest:
         if not self._may_read:
             self._heard = time.monotonic()  # nobody listened
             return 0
+        if self._reads_again and isinstance(self._source, Hasty):
+            self._source.hurry(self._delivery.upto - self._numbers.upcoming)
         begun = time.perf_counter()
         room = self._delivery.window.room(_AT_ONCE)
         events = self._source.read(room if self._backlog.holds_back else _AT_ONCE)

@@ -11,7 +11,7 @@ import zmq
 
 from streamer.errors import as_line
 from streamer.frames.events import Event
-from streamer.sources.base import Opening, Resumable, Source
+from streamer.sources.base import Hasty, Opening, Resumable, Source
 
 __all__ = ["Tap", "TeeSource"]
 
@@ -92,6 +92,11 @@ class TeeSource:
         """Have the source go on where another left off."""
         if isinstance(self._source, Resumable):
             self._source.resume(names, opening)
+
+    def hurry(self, count: int) -> None:
+        """Have the source do so, if it has a pace."""
+        if isinstance(self._source, Hasty):
+            self._source.hurry(count)
 
     def close(self) -> None:
         """Close the source and the taps."""

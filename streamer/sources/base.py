@@ -12,7 +12,7 @@ from streamer.config import SourceConfig
 from streamer.frames.events import Event
 from streamer.plugins import Plugin
 
-__all__ = ["Dealt", "Opening", "ProtocolPlugin", "Resumable", "Source"]
+__all__ = ["Dealt", "Hasty", "Opening", "ProtocolPlugin", "Resumable", "Source"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +54,15 @@ class Dealt(Protocol):
     @property
     def is_dealt(self) -> bool:
         """True when it does: a second client takes its turn of them."""
+        ...
+
+
+@runtime_checkable
+class Hasty(Protocol):
+    """A source that gives what it has at a pace of its own, and need not."""
+
+    def hurry(self, count: int) -> None:
+        """Give so many of the next frames, gaps and ends at once; the pace begins anew there."""
         ...
 
 

@@ -58,6 +58,7 @@ class Paced:
         self._clock = clock
         self._start: float | None = None
         self._next = 0
+        self._hurried = 0
 
     @property
     def exhausted(self) -> bool:
@@ -72,7 +73,7 @@ class Paced:
     @property
     def wait_s(self) -> float:
         """Seconds until the next event is due, 0 when one is."""
-        if self._start is None or self.exhausted:
+        if self._start is None or self._hurried or self.exhausted:
             return 0.0
         return max(0.0, self._start + self._next * self._interval_s - self._clock())
 
@@ -87,6 +88,10 @@ class Paced:
             events += got
         return events
 
+    def hurry(self, count: int) -> None:
+        """See `streamer.sources.base.Hasty`."""
+        self._hurried = max(0, count)
+
     def close(self) -> None:
         """Close the source."""
         self._source.close()
@@ -95,6 +100,9 @@ class Paced:
         """Find out when the event after this one is due."""
         if isinstance(event, Series):
             self._start, self._next = None, 0
+        elif self._hurried:
+            self._hurried -= 1
+            self._start = None
         elif isinstance(event, Frame | Gap):
             frames = event.frames if isinstance(event, Gap) else range(event.frame, event.frame + 1)
             if self._start is None:

@@ -468,3 +468,14 @@ def test_the_series_of_frames_that_waited_are_ended_if_the_source_is_at_another(
         (name, n) for name, count in zip("abc", (80, 9, 2), strict=True) for n in range(count)
     }
     assert second.series == ["a", "b", "c"]
+
+
+def test_a_recording_read_again_at_a_pace_is_not_waited_for_where_it_is_on_disk(make):
+    hurried = []
+    source = FakeSource(a_series(40))
+    source.hurry = hurried.append
+    rig = make(source, incarnation=1)
+    rig.turn()
+    rig.ingest._delivery._acks.upto = 30
+    rig.settle()
+    assert hurried[0] == 30

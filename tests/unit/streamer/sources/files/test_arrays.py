@@ -443,3 +443,14 @@ def test_a_file_that_is_cut_short_while_it_is_read_has_frames_missing(tmp_path, 
     for gap in gaps:
         assert gap.state == "missing"
         assert "truncated" in gap.reason or "cut off" in gap.reason
+
+
+def test_what_was_played_before_is_not_waited_for_again():
+    clock = Clock()
+    events = [Series(name="a"), *map(frame, range(6)), SeriesEnd(series="a")]
+    paced = Paced(Listed(events), 1.0, 1.0, clock)
+    paced.hurry(4)
+    assert paced.read(10) == events[:6]
+    assert paced.wait_s == pytest.approx(1.0)
+    clock.now += 1.1
+    assert paced.read(10) == [frame(5)]
