@@ -8,7 +8,7 @@ TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 GPU := $(shell command -v nvidia-smi 2>/dev/null)
 PLAIN_TORCH := $(GPU)$(filter Darwin,$(shell uname -s))
 
-.PHONY: install torch demo test fuzz peers bench audit docs lint style types layers script page format clean
+.PHONY: install torch demo test fuzz faults peers bench audit docs lint style types layers script page format clean
 
 install: .venv/installed
 
@@ -44,6 +44,12 @@ SECONDS ?= 600
 
 fuzz: install
 	$(BIN)/python -m tests.fuzz $(SECONDS)
+
+# Processes killed and frozen, as often as one likes; `make test` does it a few times.
+SCHEDULES ?= 200
+
+faults: install
+	$(BIN)/python -m tests.faults $(SCHEDULES)
 
 # Senders and readers that other people wrote, each with its packages in an environment of its own.
 PEERS := $(patsubst tests/peers/requirements/%.txt,.peers/%/installed,$(wildcard tests/peers/requirements/*.txt))
