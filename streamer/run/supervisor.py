@@ -24,7 +24,7 @@ __all__ = ["NodeProcess", "Phase", "Supervisor", "countable"]
 logger = logging.getLogger(__name__)
 
 _RESTARTS = 5
-"""How often one node may die before the run is given up."""
+"""How often one node may die, while nothing gets on disk, before the run is given up."""
 _LONGEST_PAUSE_S = 10.0
 _USER_ERROR = 2
 _PATIENCE_S = 30.0
@@ -59,6 +59,10 @@ class NodeProcess:
     restarts: int = 0
     deaths: int = 0
     """Deaths since it last lived well for a while."""
+    in_vain: int = 0
+    """Deaths since the sink last had something on disk that it had not before."""
+    settled: float = 0.0
+    """What the sink had on disk when it died last."""
     started: float = 0.0
     due: float = 0.0
     """When it is to be started again."""
@@ -92,7 +96,7 @@ class Supervisor:
     logs
         Folder for what the nodes print, one file each.
     restarts
-        How often one node may die before the run fails.
+        How often one node may die, while nothing gets on disk, before the run fails.
     clock
         Returns a monotonic time in seconds.
     """
@@ -226,6 +230,12 @@ class Supervisor:
     def _workers(self) -> list[str]:
         return [name for name in self.nodes if name not in ("ingest", "sink")]
 
+    @property
+    def _settled(self) -> float:
+        """Frames on disk, as far as the sink has said."""
+        sink = self.nodes["sink"]
+        return sink.stat("done") + sink.stat("failed")
+
     def _revive(self, node: NodeProcess) -> None:
         """Start a node again that has died, after a pause that grows with each time."""
         if node.alive or self.over:
@@ -239,10 +249,15 @@ class Supervisor:
                 self._fail(node, "")
                 return
             if now - node.started > _GOOD_SPELL_S:
-                node.deaths = 0
+                node.deaths = node.in_vain = 0
             node.deaths += 1
-            if node.deaths > self._restarts:
-                self._fail(node, f"died {node.deaths} times")
+            # What kills a node may be a frame, of which there may be many: the run gets on.
+            if self._settled > node.settled:
+                node.in_vain = 0
+            node.in_vain += 1
+            node.settled = self._settled
+            if node.in_vain > self._restarts:
+                self._fail(node, f"died {node.in_vain} times")
                 return
             if node.status is not None and node.spec.role != "sink":  # which counts what is on disk
                 for name in _COUNTED:

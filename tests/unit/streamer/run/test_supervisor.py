@@ -127,6 +127,25 @@ def test_a_node_that_cannot_be_started_again_is_tried_again(supervisor, clock, m
     assert gpu.restarts == 1
 
 
+@pytest.mark.parametrize("gets_on", [True, False])
+def test_a_node_that_keeps_dying_ends_the_run_where_nothing_gets_on(supervisor, clock, gets_on):
+    supervisor.phase, supervisor._restarts = Phase.RUNNING, 2
+    for name in ("ingest", "gpu-0"):
+        supervisor.nodes[name].process.returncode = None
+    sink, detector = supervisor.nodes["sink"], supervisor.nodes["detector-0"]
+    for count in range(6):
+        done = {"done": float(count if gets_on else 1)}
+        sink.status = Status("sink", 1, "running", "", 0, done)
+        if detector.process is not None:
+            detector.process.returncode = -9
+        supervisor.poll(0)
+        clock[0] += 20.0
+        supervisor.poll(0)
+    assert (supervisor.phase is Phase.RUNNING) == gets_on
+    if not gets_on:
+        assert "detector-0 died 3 times" in supervisor.reason
+
+
 def test_what_a_node_has_told_once_is_kept(supervisor):
     sink = supervisor.nodes["sink"]
     for info in ({"series/1": "a", "feed": "x"}, {"series/2": "b"}, {"series/1": "c"}):
