@@ -90,7 +90,7 @@ def overload(material: Material, policy: str, n_frames: int, rate_hz: float) -> 
     # Between the first part and the last: it took a while until workers were there.
     first, last = progress.commits[0], progress.commits[-1]
     between = states["done"] - len(first.frames) - len(last.frames)
-    rate = between / (last.at - first.at) if last is not first else 0.0
+    rate = between / (last.written - first.written) if last is not first else 0.0
     n_rows = len(set(table["frame"])) - len(table["frame"]) + states.total()
     return Carried(policy, n_frames, states, n_rows, rate, sizes.ingest_mib, sizes.spool_mib)
 

@@ -25,7 +25,9 @@ class Commit:
     """A part of the frames table."""
 
     at: float
-    """When it was there, in seconds since 1970."""
+    """When it was seen to be there, in seconds since 1970."""
+    written: float
+    """When its file says that it was written."""
     frames: list[int]
     """Those that it has a row for."""
 
@@ -81,9 +83,10 @@ class Progress(threading.Thread):
                 continue  # merged of others that were here
             try:
                 table = pq.read_table(path, columns=["frame"])
+                written = path.stat().st_mtime
             except (OSError, pa.ArrowException):
                 continue  # merged in this moment: it was small and told nothing new
-            self.commits.append(Commit(time.time(), table["frame"].to_pylist()))
+            self.commits.append(Commit(time.time(), written, table["frame"].to_pylist()))
 
 
 class Relayed(threading.Thread):
