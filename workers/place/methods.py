@@ -25,7 +25,9 @@ class _BraggNN(MethodPlugin):
         device = choose_place(config.backend, config.device)
         network, convention = load_network(config.checkpoint or WEIGHTS / "compact.pt")
         backend = make_backend(config.backend, network, convention, device, n_threads)
-        return NetworkMethod(backend, network.architecture, convention)
+        # Without noise that grows there are no photons to speak of; fits refuse noise of none.
+        noise = Noise(config.gain, config.read_noise) if config.gain > 0.0 else None
+        return NetworkMethod(backend, network.architecture, convention, noise)
 
     def known_patch_size(self, config: PositionsConfig) -> int | None:
         return PATCH_SIZE if config.checkpoint is None else None

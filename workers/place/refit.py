@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from streamer.frames.flags import POOR_FIT
+from streamer.frames.flags import POOR_FIT, SATURATED
 from streamer.tracks.tracker import close_pairs
 from workers.place.base import PATCH_SIZE, PositionMethod, Positions
 
@@ -67,7 +67,9 @@ def doubtful(
     # Of a hot pixel nobody knows better.
     hopeless = (peaks["flags"] & POOR_FIT) != 0
     beside = crowded(peaks, counts, binning, patch_size)
-    found: NDArray[np.bool_] = (placed.unsure | beside) & ~hopeless
+    # A network has never seen a peak without its top.
+    full = (peaks["flags"] & SATURATED) != 0
+    found: NDArray[np.bool_] = (placed.unsure | beside | full) & ~hopeless
     return found
 
 

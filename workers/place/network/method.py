@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from streamer.frames.flags import POOR_FIT, UNTRUSTED
 from workers.place.base import TRAINED_PX, Positions, flagged
+from workers.place.fit.methods import Noise
 from workers.place.network.backend import InferenceBackend
 from workers.place.network.normalisation import FLIP_COLS, FLIP_ROWS, SWAP, normalise, prepare
 
@@ -51,6 +52,9 @@ class NetworkMethod:
         The network's.
     convention
         What the answers of a network mean that sees nothing but an image.
+    noise
+        Of the detector; networks of ours learnt from photons, and are shown counts that are as
+        noisy as as many photons. A photon counter's unless said otherwise.
     """
 
     name = "braggnn"
@@ -60,7 +64,9 @@ class NetworkMethod:
         backend: InferenceBackend,
         architecture: Architecture,
         convention: Convention | None = None,
+        noise: Noise | None = None,
     ):
+        self._noise = noise or Noise()
         self.patch_size = architecture.patch_size
         self._backend = backend
         self._convention = convention if not architecture.scales else None
@@ -71,6 +77,9 @@ class NetworkMethod:
             images = normalise(patches, valid, self._convention.keep_background)
             answers = self._backend(images[:, None], np.empty((len(images), 0), np.float32))
             return flagged(self._convention.offsets(answers, self.patch_size), patches, valid)
+        gain, read = self._noise.gain, self._noise.read_noise
+        if gain > 0.0 and (gain != 1.0 or read > 0.0):
+            patches = (patches / np.float32(gain) + np.float32((read / gain) ** 2)).astype("f4")
         inputs = prepare(patches, valid)
         answers = self._backend(inputs.images, inputs.scales)
         found = np.empty((4, len(answers)))
