@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from types import NoneType
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
 import pyarrow as pa
 import yaml
@@ -182,6 +182,9 @@ def _names(plugins: Plugins[Any]) -> str:
 def _value(field: FieldInfo) -> str:
     """Say in words what a key takes."""
     kind: Any = field.annotation
+    if get_origin(kind) is Union:
+        parts = (FieldInfo.from_annotation(part) for part in get_args(kind) if part is not NoneType)
+        return ", or ".join(map(_value, parts))
     if NoneType in get_args(kind):
         (kind,) = set(get_args(kind)) - {NoneType}
     if get_origin(kind) is Literal:

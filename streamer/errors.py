@@ -67,7 +67,8 @@ def misfit(error: ValidationError, known: Sequence[str], prefix: str = "") -> st
         What stands in the configuration before the keys that pydantic names.
     """
     first = error.errors()[0]
-    keys = [str(part) for part in first["loc"]]
+    # Of a key that takes a number or a word, pydantic names also which of the two it tried.
+    keys = [str(part) for part in first["loc"] if not str(part).startswith("constrained-")]
     name = (prefix + ".".join(keys)).rstrip(".")
     if first["type"] == "extra_forbidden":
         same = [key for key in known if key.rpartition(".")[2] == keys[-1]]

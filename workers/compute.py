@@ -25,11 +25,11 @@ def patch_size(config: Config) -> int:
         There is no such finder or method, or it cannot be used here: its parameters, its
         checkpoint, its device or its backend.
     """
-    from workers.detect.choice import make_finder
+    from workers.detect.choice import finder_of
     from workers.place.methods import make_method, patch_size_of
 
     detect, positions = config.detect, config.positions
-    make_finder(detect.finder, detect.minval, detect.minscore, detect.finders)
+    finder_of(detect)
     if positions.method == "braggnn" and positions.backend != "auto":
         from workers.place.network.backends.choice import choose_place
 

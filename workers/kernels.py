@@ -21,11 +21,12 @@ __all__ = ["compile_finder", "compile_fit"]
 
 def compile_finder(patch_size: int) -> None:
     """Compile what detector workers use, for frames of the usual types."""
-    finder = make_finder("topology", 1.0, 1.0)
+    finders = make_finder("topology", 1.0, 1.0), make_finder("topology", "auto", "auto")
     for dtype in (np.uint16, np.uint32):
         frame = np.zeros((64, 64), dtype)
         frame[30, 30] = 100
-        find_in_frame(frame, Correction(), finder, patch_size)
+        for finder in finders:
+            find_in_frame(frame, Correction(), finder, patch_size)
 
 
 def compile_fit() -> None:

@@ -112,12 +112,12 @@ def _role(
 
     def detector() -> Any:
         from streamer.sources.images import load_dark, load_mask
-        from workers.detect.choice import make_finder
+        from workers.detect.choice import finder_of
         from workers.detect.node import DetectorWorker
         from workers.kernels import compile_finder
 
         detect = settings.detect
-        finder = make_finder(detect.finder, detect.minval, detect.minscore, detect.finders)
+        finder = finder_of(detect)
         # What is compiled on first use is compiled before frames come, not while they wait.
         compile_finder(spec.patch_size)
         return DetectorWorker(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -15,10 +15,14 @@ __all__ = ["DetectConfig", "PositionsConfig", "TracksConfig", "TrainConfig"]
 class DetectConfig(Section):
     """The detector workers."""
 
-    minval: float = Field(default=40.0, ge=0)
-    """Counts; pixels below are set to 0 before peaks are looked for."""
-    minscore: float = Field(default=60.0, gt=0)
-    """Counts; persistence a peak must reach."""
+    minval: Annotated[float, Field(ge=0)] | Literal["auto"] = "auto"
+    """Counts; pixels below are set to 0 before peaks are looked for. `auto`: what is not above the
+    background of the frame itself, which is taken off."""
+    minscore: Annotated[float, Field(gt=0)] | Literal["auto"] = "auto"
+    """Counts; persistence a peak must reach. `auto`: what noise has not, see `detect.false_peaks`.
+    """
+    false_peaks: float = Field(default=0.1, gt=0, le=1000)
+    """Peaks of noise that a frame may have on average, for `detect.minscore: auto`."""
     finder: str = "topology"
     """`topology` is fast; `findpeaks` is the reference package, thousands of times slower."""
     finders: Parameters = Field(default_factory=dict)

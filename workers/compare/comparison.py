@@ -98,8 +98,10 @@ def compare_methods(
     if min(peaks, frames) < 1:
         raise UserError("--peaks and --frames must be at least 1")
     detect = config.detect
+    configured = detect.minval, detect.minscore
     thresholds = list(dict.fromkeys(map(Pair.parse, pairs))) or [
-        Pair(factor * detect.minval, factor * detect.minscore) for factor in (1.0, 2.0)
+        Pair(*(one if isinstance(one, str) else factor * one for one in configured))
+        for factor in ((1.0,) if "auto" in configured else (1.0, 2.0))
     ]
     with _new_folder(out) as folder:
         footage: Footage

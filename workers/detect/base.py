@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 
 from streamer.plugins import Plugin
 
-__all__ = ["Finder", "FinderPlugin", "Peaks", "check_limits", "check_shapes", "zeroed"]
+__all__ = [
+    "Finder",
+    "FinderPlugin",
+    "Peaks",
+    "Thresholds",
+    "check_limits",
+    "check_shapes",
+    "zeroed",
+]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,6 +35,20 @@ class Peaks:
 
     def __len__(self) -> int:
         return len(self.row)
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """What peaks were found by, in counts; where it varies over a frame, that of most of it."""
+
+    background: float
+    """Level of the background."""
+    noise: float
+    """Its standard deviation for one pixel."""
+    minval: float
+    """Pixels below are nothing."""
+    minscore: float
+    """What a peak of one pixel must reach."""
 
 
 class Finder(Protocol):

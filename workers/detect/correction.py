@@ -18,8 +18,9 @@ class Correction:
     """What is done to each frame of a series before anything else.
 
     Pixels are masked that the source's mask or the user's mask names, and those with which
-    detectors mark gaps: negative integers, the largest value of an unsigned type, and what is not
-    finite. A negative float is noise around zero.
+    detectors mark gaps: the largest value of an unsigned type, what is not finite, and negative
+    integers where they are of a few kinds only. Where a pedestal was subtracted they are of many,
+    and are noise around zero as negative floats are.
     """
 
     bad: NDArray[np.bool_] | None = None
@@ -85,6 +86,8 @@ class Correction:
         masked = np.empty(frame.shape, np.bool_)
         if kind == "u":
             _mask_value(frame, frame.dtype.type(np.iinfo(frame.dtype.name).max), bad, masked)
+        elif kind == "i" and _is_noise_below_zero(frame):
+            _mask_value(frame, frame.dtype.type(np.iinfo(frame.dtype.name).min), bad, masked)
         elif kind == "i":
             _mask_negative(frame, bad, masked)
         else:
@@ -114,6 +117,28 @@ def _mask_negative(frame, bad, masked):  # type: ignore[no-untyped-def]
     for i in range(frame.shape[0]):
         for j in range(frame.shape[1]):
             masked[i, j] = bad[i, j] | (frame[i, j] < 0)
+
+
+_STRIDE = 61
+"""Every so many pixels are looked at for noise below zero; no row is as long."""
+_MARKS = 3
+"""Different negative values with which a detector marks pixels, at most."""
+
+
+@njit(cache=True, nogil=True)
+def _is_noise_below_zero(frame):  # type: ignore[no-untyped-def]
+    """Tell whether negative values are of more kinds than those that mark gaps."""
+    rows, cols = frame.shape
+    seen = np.empty(_MARKS, frame.dtype)
+    n_seen = 0
+    for i in range(0, rows * cols, _STRIDE):
+        value = frame[i // cols, i % cols]
+        if value < 0 and not (seen[:n_seen] == value).any():
+            if n_seen == _MARKS:
+                return True
+            seen[n_seen] = value
+            n_seen += 1
+    return False
 
 
 def binned(frame: NDArray[np.generic], n: int) -> NDArray[np.generic]:

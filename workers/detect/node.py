@@ -31,8 +31,10 @@ from streamer.transport.pool import Parcel
 from streamer.transport.publisher import Publisher
 from streamer.transport.sockets import DETECTORS, GPUS
 from streamer.transport.subscriber import Subscriber
+from workers.detect.adaptive import AdaptivePeaks
 from workers.detect.base import Finder
 from workers.detect.correction import Correction
+from workers.detect.noise import PHOTON_COUNTER, Detector, full_pixels
 from workers.detect.patches import Patches, cut_patches
 
 __all__ = ["DetectorWorker", "PeakTable", "find_in_frame"]
@@ -46,9 +48,16 @@ PeakTable = tuple[NDArray[np.void], Patches]
 
 
 def find_in_frame(
-    frame: NDArray[np.generic], correction: Correction, finder: Finder, patch_size: int
+    frame: NDArray[np.generic],
+    correction: Correction,
+    finder: Finder,
+    patch_size: int,
+    detector: Detector = PHOTON_COUNTER,
 ) -> PeakTable:
     """Find the peaks of a decoded frame and cut their patches.
+
+    Where nobody says from which counts pixels are saturated, a pile of them at the same highest
+    value does.
 
     Returns
     -------
@@ -58,7 +67,16 @@ def find_in_frame(
     """
     pixels, masked, saturated = correction(frame)
     found = finder(pixels, masked)
-    patches = cut_patches(pixels, masked, saturated, found.row, found.col, patch_size)
+    at = found.row, found.col
+    if correction.saturation == np.inf and correction.binning == 1:
+        full = full_pixels(pixels, masked, *at)
+        if full < np.inf:
+            saturated = np.asarray(pixels >= full)  # type: ignore[operator]
+    patches = cut_patches(pixels, masked, saturated, *at, patch_size)
+    background = None
+    if isinstance(found, AdaptivePeaks):
+        background = found.background
+    patches = detector.restored(patches, pixels, masked, correction, *at, background)
     peaks = np.empty(len(found.row), PEAK)
     n = correction.binning
     # The middle of a block of n pixels, rounded down to a pixel.
@@ -99,6 +117,7 @@ class DetectorWorker:
         dark: NDArray[np.float32] | None = None,
     ) -> None:
         self._detect = config.detect
+        self._detector = Detector(config.positions.gain, config.positions.read_noise)
         self._counts = Counts()
         self._metrics = metrics
         metrics.stages.expect("detect", "decode")
@@ -275,7 +294,7 @@ class DetectorWorker:
             self._metrics.flow.decode_errors.count_exceptions(),
         ):
             pixels = decode(frame.data, frame.encoding, frame.dtype, frame.shape)
-        return find_in_frame(pixels, correction, self._finder, self._patch_size)
+        return find_in_frame(pixels, correction, self._finder, self._patch_size, self._detector)
 
     def _on_failed(self, parcel: Parcel) -> None:
         # The ingest node still has the frames and sends them again when their time is up.

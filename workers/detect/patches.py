@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numba import njit
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from streamer.frames.flags import EDGE, MASKED, NEIGHBOUR, POOR_FIT, SATURATED
 
-__all__ = ["Patches", "cut_patches"]
+__all__ = ["Patches", "cut_patches", "with_noise_of"]
 
 _LEAST_SPREAD = 0.1
 """Share of its height that a peak must reach on one of the pixels around its highest. The sharpest
@@ -22,9 +22,9 @@ class Patches:
     """The patches of the peaks of one frame."""
 
     counts: NDArray[np.float32]
-    """(n, size, size), counts of the unthresholded frame; 0 where not valid."""
+    """(n, size, size), counts of the unthresholded frame; 0 outside of it and where masked."""
     valid: NDArray[np.bool_]
-    """(n, size, size), False outside the frame and where a pixel is masked."""
+    """(n, size, size), False outside the frame and where a pixel is masked or saturated."""
     flags: NDArray[np.int32]
     """(n,), sums of `streamer.frames.flags`."""
     intensity: NDArray[np.float64]
@@ -73,6 +73,26 @@ def cut_patches(
     return patches
 
 
+def with_noise_of(
+    patches: Patches, shift: NDArray[np.float64], scale: NDArray[np.float64]
+) -> Patches:
+    """Return patches whose counts scatter as those of the detector do.
+
+    What was subtracted from a frame took no noise away, and a factor takes some along. A fit that
+    reckons with the noise of what it sees needs the counts as they were; where a peak stands does
+    not depend on it.
+
+    Parameters
+    ----------
+    shift
+        (n,), counts to add to the pixels of each patch after that.
+    scale
+        (n,), factor for them.
+    """
+    counts = patches.counts * scale[:, None, None] + shift[:, None, None]
+    return replace(patches, counts=counts.astype(np.float32))
+
+
 @njit(cache=True, nogil=True)
 def _cut(  # type: ignore[no-untyped-def]
     frame, masked, saturated, rows, cols, counts, valid, flags, intensity
@@ -95,10 +115,12 @@ def _cut(  # type: ignore[no-untyped-def]
                     flag |= MASKED
                     continue
                 value = np.float32(frame[y, x])
-                if saturated[y, x]:
-                    flag |= SATURATED
                 counts[k, i, j] = value
-                valid[k, i, j] = True
+                if saturated[y, x]:
+                    # Of such a pixel nobody knows more than that it holds at least as much.
+                    flag |= SATURATED
+                else:
+                    valid[k, i, j] = True
                 total += float(value)
                 used += 1
                 if i == 0 or j == 0 or i == size - 1 or j == size - 1:
@@ -111,7 +133,9 @@ def _cut(  # type: ignore[no-untyped-def]
         beside = 0.0
         for i in range(half - 1, half + 2):
             for j in range(half - 1, half + 2):
-                if valid[k, i, j] and not (i == half and j == half):
+                y, x = top + i, left + j
+                inside = 0 <= y < height and 0 <= x < width
+                if inside and not masked[y, x] and not (i == half and j == half):
                     beside = max(beside, float(counts[k, i, j]) - floor)
         if beside < _LEAST_SPREAD * (float(counts[k, half, half]) - floor):
             flag |= POOR_FIT

@@ -24,7 +24,7 @@ from streamer.simulator.truth import read_truth, truth_path_for
 from streamer.sources import open_source
 from streamer.sources.images import load_dark, load_mask
 from workers.detect.base import Finder
-from workers.detect.choice import make_finder
+from workers.detect.choice import finder_of
 from workers.detect.correction import Correction
 from workers.detect.node import find_in_frame
 from workers.detect.patches import Patches
@@ -34,10 +34,10 @@ __all__ = ["Footage", "Observations", "Pair", "RecordedFootage", "SimulatedFoota
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """The two thresholds that decide which peaks are found, in counts."""
+    """The two thresholds that decide which peaks are found, in counts or ``auto``."""
 
-    minval: float
-    minscore: float
+    minval: float | str
+    minscore: float | str
 
     @classmethod
     def parse(cls, text: str) -> Pair:
@@ -57,7 +57,10 @@ class Pair:
         return cls(minval, minscore)
 
     def __str__(self) -> str:
-        return f"minval {self.minval:g}, minscore {self.minscore:g}"
+        minval, minscore = (
+            one if isinstance(one, str) else f"{one:g}" for one in (self.minval, self.minscore)
+        )
+        return f"minval {minval}, minscore {minscore}"
 
 
 class Footage(Protocol):
@@ -199,7 +202,8 @@ def find_peaks(
         The user's mask or dark frame is not of the frames' shape.
     """
     finders = [
-        make_finder(detect.finder, pair.minval, pair.minscore, detect.finders) for pair in pairs
+        finder_of(detect.model_copy(update={"minval": pair.minval, "minscore": pair.minscore}))
+        for pair in pairs
     ]
     found: list[list[tuple[int, NDArray[np.void], list[Patches]]]] = [[] for _ in pairs]
     lost: dict[int, str] = {}

@@ -45,7 +45,7 @@ _INTEGERS = {
 class TopologyFinder:
     """Finds exactly the peaks of `FindpeaksFinder`, thousands of times faster.
 
-    Working memory stays for the next frame of the same shape, at most 60 bytes for each pixel. An
+    Working memory stays for the next frame of the same shape, at most 70 bytes for each pixel. An
     object must not be called by two threads at once; give each its own.
 
     Integers of 64 bits are taken as float64, as findpeaks does. An infinite pixel is a level like
@@ -90,6 +90,38 @@ class TopologyFinder:
         count = collect(pixels, self._lowest, highest, mask, self._search, self._kept, self._level)
         return self._copied(self._merge(self._level, count, self._least))
 
+    def sparse(
+        self,
+        shape: tuple[int, int],
+        index: NDArray[np.int64],
+        value: NDArray[np.float64],
+        whole: bool,
+    ) -> Peaks:
+        """Return the peaks of a frame of which all pixels but a few are 0.
+
+        Parameters
+        ----------
+        index, value
+            (n,), raster indices, rising, and counts above 0 and not below `minval`.
+        whole
+            Whether the counts are whole numbers, below 2^32.
+        """
+        if shape != self._shape:
+            self._allocate(*shape)
+        if shape[1] <= 2:
+            frame = np.zeros(shape)
+            frame.ravel()[index] = value
+            return self._narrow(frame, None)
+        count = len(index)
+        self._kept[:count] = index + 2 * (index // shape[1]) + shape[1] + 3
+        if whole:
+            return self._copied(self._merge(value.astype(np.uint32), count, self._least))
+        found = self._merge(_ranks(value + index * _EPS), count, 1)
+        self._flat[index] = value
+        peaks = self._settled(found, self._flat)
+        self._flat[index] = 0.0
+        return peaks
+
     def _floats(self, frame: NDArray[np.float64], mask: NDArray[np.bool_]) -> Peaks:
         lowest = max(self.minval, math.nextafter(0.0, 1.0))
         count = collect(frame, lowest, math.inf, mask, self._search, self._kept, self._value)
@@ -123,6 +155,7 @@ class TopologyFinder:
         self._kept = np.empty(size, np.uint32)
         self._level = np.empty(size, np.uint32)
         self._value = np.empty(size, np.float64)
+        self._flat = np.zeros(size, np.float64)
         self._work = (
             np.zeros(padded, np.uint64),
             np.empty(padded, np.uint32),

@@ -1,0 +1,177 @@
+"""Whether a peak stands out from what is around it more than noise does."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+from workers.detect.background import level_at, spread_at
+from workers.detect.surroundings import DIRECTIONS, REACH, box_means, local_level
+
+__all__ = ["TESTS", "judge", "significance"]
+
+TESTS = 10
+"""Chances that noise has at each pixel: it may stand out alone, in one of four squares of 2 x 2, or
+with the 3 x 3 around, and levels are not known exactly."""
+_MARGIN = 1.0
+"""By so many standard deviations what is clearly nothing misses the limit by the coarse level."""
+_SADDLE, _CLEAR_SADDLE = 3.0, 5.0
+"""Standard deviations of its own height that a peak stands above the way to a higher one, and those
+from which that is enough beside another peak."""
+_AROUND, _LINE = 1.0 / 150.0, 1.0 / 15.0
+"""Variance of a level around a pixel and of one along a line, in units of a pixel's."""
+_NEAR = 8
+"""Pixels along each axis; within, the counts between two peaks must say that they are two."""
+_DIP = 3.0
+"""Standard deviations by which the 3 x 3 pixels somewhere between are below those of the lower."""
+
+
+@njit(cache=True, nogil=True)
+def significance(excess, variance, unit):  # type: ignore[no-untyped-def]
+    """Return how unlikely noise is so far above its mean, in standard deviations of a normal one.
+
+    Noise that comes in portions of `unit` counts is a Poisson variable of the same variance, and so
+    the chance to exceed it one of a gamma variable (Wilson and Hilferty 1931).
+    """
+    if unit * unit < 1e-4 * variance:
+        return excess / math.sqrt(variance)
+    expected = variance / (unit * unit)
+    found = excess / unit + expected
+    if found <= 0.0:
+        return -math.inf
+    return 3.0 * math.sqrt(found) * (1.0 - 1.0 / (9.0 * found) - (expected / found) ** (1.0 / 3.0))
+
+
+@njit(cache=True, nogil=True)
+def _stands_out(frame, masked, row, col, level, variance, unsure, unit):  # type: ignore[no-untyped-def]
+    """Return the largest significance of the pixel, of 2 x 2 with it and of the 3 x 3 around it."""
+    total, used, best = 0.0, 0, -math.inf
+    for top in range(row - 1, row + 1):
+        for left in range(col - 1, col + 1):
+            four, inside = 0.0, 0
+            for r in range(top, top + 2):
+                for c in range(left, left + 2):
+                    if 0 <= r < frame.shape[0] and 0 <= c < frame.shape[1] and not masked[r, c]:
+                        four += float(frame[r, c]) - level
+                        inside += 1
+            best = max(best, four)
+    for r in range(max(row - 1, 0), min(row + 2, frame.shape[0])):
+        for c in range(max(col - 1, 0), min(col + 2, frame.shape[1])):
+            if not masked[r, c]:
+                total += float(frame[r, c]) - level
+                used += 1
+    alone = significance(float(frame[row, col]) - level, variance + unsure, unit)
+    four = significance(best, 4.0 * variance + 16.0 * unsure, unit)
+    return max(alone, four, significance(total, used * variance + used * used * unsure, unit))
+
+
+@njit(cache=True, nogil=True)
+def _scatter(frame, masked, row, col, scatters):  # type: ignore[no-untyped-def]
+    """Return the variance around a pixel: the middle one of the rows, from differences."""
+    seen, cols = 0, frame.shape[1]
+    for r in range(max(row - REACH, 0), min(row + REACH + 1, frame.shape[0])):
+        total, used = 0.0, 0
+        for c in range(max(col - REACH, 0), min(col + REACH - 1, cols - 2)):
+            if not (masked[r, c] or masked[r, c + 2]):
+                total += (float(frame[r, c]) - float(frame[r, c + 2])) ** 2
+                used += 1
+        if used >= REACH:
+            scatters[seen] = 0.5 * total / used
+            seen += 1
+    return np.median(scatters[:seen]) if seen else 0.0
+
+
+@njit(cache=True, nogil=True)
+def _mean9(frame, masked, row, col):  # type: ignore[no-untyped-def]
+    total, used = 0.0, 0
+    for r in range(max(row - 1, 0), min(row + 2, frame.shape[0])):
+        for c in range(max(col - 1, 0), min(col + 2, frame.shape[1])):
+            if not masked[r, c]:
+                total += float(frame[r, c])
+                used += 1
+    return total / used if used else math.inf
+
+
+@njit(cache=True, nogil=True)
+def _apart(frame, masked, row, col, other_row, other_col, least):  # type: ignore[no-untyped-def]
+    """Tell whether the counts between a peak and a higher one fall by `least` at least."""
+    own = _mean9(frame, masked, row, col)
+    steps = max(abs(other_row - row), abs(other_col - col))
+    for k in range(1, steps):
+        r = row + round((other_row - row) * k / steps)
+        c = col + round((other_col - col) * k / steps)
+        if _mean9(frame, masked, r, c) <= own - least:
+            return True
+    return False
+
+
+@njit(cache=True, nogil=True)
+def judge(frame, masked, background, rows, cols, scores, limit, keep):  # type: ignore[no-untyped-def]
+    """Tell which peaks are none of the noise's.
+
+    Parameters
+    ----------
+    frame, masked
+        (rows, cols), counts and where they must not be used.
+    background
+        Of the frame.
+    rows, cols, scores
+        (n,), highest pixels of peaks, by falling score: by how much they stand above the way to a
+        higher one.
+    limit
+        Standard deviations that a peak must stand out by.
+    keep
+        (n,), written.
+    """
+    means = np.empty((2, DIRECTIONS))
+    side = 2 * REACH + 1
+    boxes, scatters = np.empty((side, side), np.float32), np.empty(side)
+    unit, counter = background.unit, background.counter
+    taken, n_taken = np.empty(len(rows), np.int64), 0
+    for k in range(len(rows)):
+        row, col = rows[k], cols[k]
+        coarse, spread = level_at(background, row, col), spread_at(background, row, col)
+        variance = max(spread * spread, 1e-12 * unit * unit)
+        keep[k] = False
+        if not 0.0 < variance < math.inf:
+            continue
+        above = max(float(frame[row, col]) - coarse, 0.0)
+        noise = math.sqrt(variance + background.gain * above)
+        if scores[k] < min(above - 1.5 * math.sqrt(variance), _SADDLE * noise):
+            continue
+        if _stands_out(frame, masked, row, col, coarse, variance, 0.0, unit) < limit - _MARGIN:
+            continue
+        box_means(frame, masked, row - REACH, col - REACH, boxes)
+        level, doubt = local_level(boxes, REACH, REACH, coarse, spread, means)
+        if counter:
+            # Where counts are rare, more blocks know better than one place.
+            level = max(level, coarse if level < 4.0 * unit else 0.0)
+            variance = max(unit * level, 1e-4 * unit * unit)
+        else:
+            if doubt > 0.0:
+                variance += background.gain * max(level - coarse, 0.0)
+            variance = max(variance, _scatter(frame, masked, row, col, scatters))
+        unsure = variance * (_LINE if doubt > 0.0 else _AROUND) + max(doubt, 0.0) ** 2
+        if _stands_out(frame, masked, row, col, level, variance, unsure, unit) < limit:
+            continue
+        above = max(float(frame[row, col]) - level, 0.0)
+        noise = math.sqrt(variance + background.gain * above)
+        # A peak that no way leads from has its height above the level for a score, or all of it.
+        alone = scores[k] > above - 1.5 * math.sqrt(variance)
+        if not alone and scores[k] < _SADDLE * noise:
+            continue
+        if alone or scores[k] < _CLEAR_SADDLE * noise:
+            least = _DIP * noise * math.sqrt(2.0) / 3.0
+            single = True
+            for i in taken[:n_taken]:
+                near = max(abs(rows[i] - row), abs(cols[i] - col)) <= _NEAR
+                if near and not _apart(frame, masked, row, col, rows[i], cols[i], least):
+                    single = False
+                    break
+            if not single:
+                continue
+        keep[k] = True
+        taken[n_taken] = k
+        n_taken += 1
