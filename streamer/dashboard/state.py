@@ -83,6 +83,8 @@ class RunState:
         counted = self.summary if self._ended else self.now or self.summary
         states, waiting = counted.get("frames", {}), counted.get("waiting", {})
         frames = {state: states.get(state, 0) for state in ("done", "failed", "missing", "shed")}
+        lost, cell = lost_words(frames, archive), _of_cell(counted)
+        told = (lost, waiting.get("late"), cell, *counted.get("advice", []))
         content: dict[str, Any] = {
             "live": self.live,
             "frames": frames,
@@ -91,9 +93,7 @@ class RunState:
             "disagreement_px": counted.get("disagreement_px"),
             "elapsed_s": counted.get("elapsed_s", 0.0),
             "stale_s": self.stale_s,
-            "lost": ", ".join(
-                filter(None, (lost_words(frames, archive), waiting.get("late"), _of_cell(counted)))
-            ),
+            "lost": ", ".join(filter(None, told)),
         }
         if self.live:
             rate_in, rate_out = self._rates()

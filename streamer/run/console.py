@@ -260,6 +260,8 @@ def print_summary(console: Console, summary: dict[str, Any]) -> None:
     )
     if delivery["ignored"]:
         table.add_row("  not used", Text(f"{delivery['ignored']} messages of the source", "yellow"))
+    for line in summary.get("advice", []):
+        table.add_row("  look", Text(line, "yellow"))
     if "cell" in summary:
         _add_cell(table, summary["cell"])
     for trouble, count in summary["troubles"].items():

@@ -15,7 +15,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from streamer.config import load_config
+from streamer.errors import UserError
 from streamer.results.folder import RunFolder
+from streamer.run.advice import advice, findings
 from streamer.run.snapshot import STATES, Delivery, disagreement
 from streamer.run.supervisor import NodeProcess, Supervisor
 
@@ -63,12 +66,21 @@ def summarise(
         "stages": {},
         "disagreement_px": None,
         "delivery": asdict(Delivery()),
+        "advice": [],
         "troubles": {},
     }
     if len(latency):
         summary["rates"]["latency_ms_median"] = float(np.median(latency))
     if supervisor is not None:
         _add_figures(summary, supervisor, begun)
+        found = findings(node.info for node in supervisor.nodes.values())
+        for name, book in summary["series"].items():
+            book["thresholds"] = found.get(name, {}).get("thresholds", {})
+        try:
+            detect = load_config(folder.path / "config.yaml").detect
+        except UserError:
+            return summary
+        summary["advice"] = advice(found, detect.minval, detect.minscore)
     return summary
 
 

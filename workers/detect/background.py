@@ -21,8 +21,9 @@ __all__ = ["Background", "estimate", "level_at", "low_at", "spread_at"]
 BLOCK = 32
 """Pixels along each axis of what has a level of its own."""
 _PLACES = 9
-_TO_SIGMA = 1.0 / (0.6745 * math.sqrt(2.0))
-"""From the median of the absolute differences of two pixels to a standard deviation."""
+_TO_SIGMA = 1.0 / (0.70 * math.sqrt(2.0))
+"""From the middle of nine absolute differences of two pixels to a standard deviation: that of many
+is at 0.6745, that of few is a little above."""
 _LOW, _LOW_SPARSE = 3.2, 2.5
 """Standard deviations above the level from which a pixel is looked at; fewer where a count is rare
 and a spot of a few counts must not be missed."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -32,8 +33,9 @@ from streamer.transport.publisher import Publisher
 from streamer.transport.sockets import DETECTORS, GPUS
 from streamer.transport.subscriber import Subscriber
 from workers.detect.adaptive import AdaptivePeaks
-from workers.detect.base import Finder
+from workers.detect.base import Finder, Peaks
 from workers.detect.correction import Correction
+from workers.detect.findings import Findings
 from workers.detect.noise import PHOTON_COUNTER, Detector, full_pixels
 from workers.detect.patches import Patches, cut_patches
 
@@ -45,6 +47,8 @@ _PATCH_BYTES = 256 << 20
 """Patches that one GPU worker may have before it: noise can be thousands of peaks on each frame."""
 
 PeakTable = tuple[NDArray[np.void], Patches]
+Note = Callable[[Peaks, NDArray[np.int32], NDArray[Any], NDArray[np.bool_]], None]
+"""Is told what was found on a frame: peaks, flags, pixels, which of them are masked."""
 
 
 def find_in_frame(
@@ -53,6 +57,7 @@ def find_in_frame(
     finder: Finder,
     patch_size: int,
     detector: Detector = PHOTON_COUNTER,
+    note: Note | None = None,
 ) -> PeakTable:
     """Find the peaks of a decoded frame and cut their patches.
 
@@ -77,6 +82,8 @@ def find_in_frame(
     if isinstance(found, AdaptivePeaks):
         background = found.background
     patches = detector.restored(patches, pixels, masked, correction, *at, background)
+    if note is not None:
+        note(found, patches.flags, pixels, masked)
     peaks = np.empty(len(found.row), PEAK)
     n = correction.binning
     # The middle of a block of n pixels, rounded down to a pixel.
@@ -118,6 +125,7 @@ class DetectorWorker:
     ) -> None:
         self._detect = config.detect
         self._detector = Detector(config.positions.gain, config.positions.read_noise)
+        self._findings = Findings()
         self._counts = Counts()
         self._metrics = metrics
         metrics.stages.expect("detect", "decode")
@@ -185,7 +193,7 @@ class DetectorWorker:
         self._metrics.flow.count_redelivered(self._publisher.redelivered)
         self._metrics.queues.backlog.set(self._publisher.waiting)
         self._metrics.queues.show_workers(self._publisher.loads(GPUS))
-        return doing, stats, {}
+        return doing, stats, self._findings.info()
 
     def close(self) -> None:
         """Release the sockets."""

@@ -76,7 +76,7 @@ def test_another_setting_is_refused_by_its_key_and_the_same_one_is_not(make):
     out = make(settings=["detect.minval=50", "positions.method=centroid"])
     for setting, words in (
         ("detect.minval=51", r"detect\.minval is 50\.0 in .*, not 51\.0"),
-        ("detect.minscore=5", r"detect\.minscore is 60\.0 in .*, not 5\.0"),
+        ("detect.minscore=5", r"detect\.minscore is auto in .*, not 5\.0"),
     ):
         with pytest.raises(UserError, match=words):
             take_up(out, "x.h5", load_config(None, ["positions.method=centroid", setting]))

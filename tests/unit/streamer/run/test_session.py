@@ -28,6 +28,7 @@ SUMMARY = {
     "stages": {},
     "disagreement_px": None,
     "delivery": {"redelivered": 0, "duplicates": 0, "restarts": 0, "ignored": ""},
+    "geometry": "",
     "troubles": {},
 }
 

@@ -219,3 +219,54 @@ def test_positions_stay_in_detector_pixels_when_binned(binning):
     assert abs(peaks["row"][0] - true[0]) <= binning
     assert placed["row"][0] == pytest.approx(true[0], abs=0.12 * binning)
     assert placed["col"][0] == pytest.approx(true[1], abs=0.12 * binning)
+
+
+def test_noise_below_zero_is_no_gap_and_marks_are():
+    noise = np.random.default_rng(0).normal(0, 10, (60, 70)).astype(np.int32)
+    _, masked, _ = Correction()(noise)
+    assert not masked.any()
+    marked = np.abs(noise)
+    marked[30:34], marked[:, 20] = -1, -2
+    _, masked, _ = Correction()(marked)
+    np.testing.assert_array_equal(masked, marked < 0)
+
+
+def peaked(background, height, limit=np.inf):
+    row, col = np.mgrid[:256, :256]
+    spot = height * np.exp(-((row - 30.3) ** 2 + (col - 28.8) ** 2) / (2 * 1.5**2))
+    frame = np.random.default_rng(4).poisson(background + spot)
+    return np.minimum(frame, limit)
+
+
+def test_pixels_that_pile_up_at_a_limit_are_saturated():
+    finder = make_finder("topology", 500, 400)
+    frame = peaked(5, 30000, 16383).astype(np.uint16)
+    _, patches = find_in_frame(frame, Correction(), finder, 11)
+    assert patches.flags[0] & SATURATED
+    middle = frame[25:36, 24:35]
+    assert patches.valid[0].sum() == (middle < 16383).sum() < 121
+    _, whole = find_in_frame(peaked(5, 30000).astype(np.uint16), Correction(), finder, 11)
+    assert not whole.flags[0] & SATURATED
+
+
+@pytest.mark.parametrize("form", ["dark", "int32", "float32"])
+def test_a_subtracted_pedestal_is_in_the_patch_again(form):
+    """So that its pixels scatter as much as they count, which is what fits reckon with."""
+    frame = peaked(100, 2000)
+    correction = Correction()
+    if form == "dark":
+        frame = frame.astype(np.uint16)
+        correction = Correction(dark=np.full(frame.shape, 100, np.float32))
+    else:
+        frame = (frame - 100).astype(form)
+    _, patches = find_in_frame(frame, correction, make_finder("topology", 200, 400), 11)
+    assert np.median(patches.counts[0, [0, -1]]) == pytest.approx(100, abs=25)
+
+
+def test_a_flat_field_scales_counts_and_not_their_noise():
+    frame = peaked(100, 2000).astype(np.uint16)
+    correction = Correction(flatfield=np.full(frame.shape, 2, np.float32))
+    peaks, patches = find_in_frame(frame, correction, make_finder("topology", 600, 800), 11)
+    row, col = peaks[0]["row"], peaks[0]["col"]
+    np.testing.assert_allclose(patches.counts[0], frame[row - 5 : row + 6, col - 5 : col + 6])
+    assert patches.intensity[0] == pytest.approx(2 * np.pi * 1.5**2 * 4000, rel=0.1)

@@ -1,0 +1,90 @@
+"""Whether what was found looks like peaks, and what to do where it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+__all__ = ["advice", "findings"]
+
+_MANY = 1000.0
+"""Peaks a frame above which those that look like nothing are worth a word."""
+_POOR = 0.5
+_ENOUGH = 10
+"""Frames before anything is said."""
+
+
+def findings(infos: Iterable[Mapping[str, str]]) -> dict[str, dict[str, Any]]:
+    """Put together what detector workers tell of each series.
+
+    Parameters
+    ----------
+    infos
+        Facts of their reports; those called ``found/SERIES`` are read.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for info in infos:
+        for key, text in info.items():
+            kind, _, name = key.partition("/")
+            if kind != "found":
+                continue
+            try:
+                told = msgspec.json.decode(text, type=dict[str, Any])
+            except (ValueError, RecursionError):
+                continue
+            one = found.setdefault(name, {"frames": 0, "peaks": 0, "poor": 0})
+            for count in ("frames", "peaks", "poor"):
+                one[count] += int(told.get(count) or 0)
+            brightest = [x for x in (one.get("brightest"), told.get("brightest")) if x is not None]
+            one["brightest"] = max(brightest, default=None)
+            ranges = one.setdefault("thresholds", {})
+            for name_, (low, high) in (told.get("thresholds") or {}).items():
+                before = ranges.get(name_, [low, high])
+                ranges[name_] = [min(before[0], low), max(before[1], high)]
+    return found
+
+
+def advice(
+    found: Mapping[str, Mapping[str, Any]], minval: float | str, minscore: float | str
+) -> list[str]:
+    """Return a line for each series whose peaks are none or look like none.
+
+    Parameters
+    ----------
+    found
+        As `findings` gives it.
+    minval, minscore
+        As configured.
+    """
+    lines = []
+    for name, one in found.items():
+        frames, peaks = one["frames"], one["peaks"]
+        if frames < _ENOUGH:
+            continue
+        if not peaks:
+            brightest = one.get("brightest")
+            told = "" if brightest is None else f"; the brightest pixel has {brightest:g} counts"
+            if isinstance(minval, str):
+                lines.append(f"series {name}: nothing stands out from the noise{told}")
+            elif brightest is not None and brightest < minval:
+                lines.append(
+                    f"series {name}: no pixel reaches detect.minval = {minval:g}{told}: lower it "
+                    "and detect.minscore, or set both to auto"
+                )
+            else:
+                lines.append(
+                    f"series {name}: no peak reaches detect.minscore = {minscore:g}{told}: lower "
+                    "it, or set it to auto"
+                    if not isinstance(minscore, str)
+                    else f"series {name}: nothing stands out from the noise{told}"
+                )
+        elif peaks > _MANY * frames or (peaks > 100 * frames and one["poor"] > _POOR * peaks):
+            share = one["poor"] / peaks
+            lines.append(
+                f"series {name}: {peaks / frames:,.0f} peaks a frame, {share:.0%} of them a pixel "
+                "alone: if this is noise, raise detect.minval and detect.minscore or set both to "
+                "auto"
+            )
+    return lines

@@ -1,0 +1,44 @@
+"""What a run says of peaks that are none."""
+
+import json
+
+from streamer.run.advice import advice, findings
+
+
+def told(**more):
+    one = {"frames": 20, "peaks": 0, "poor": 0, "brightest": None, "thresholds": None, **more}
+    return {"found/s": json.dumps(one), "series/s": "{}"}
+
+
+def test_what_workers_tell_is_put_together():
+    found = findings(
+        [
+            told(brightest=13, thresholds={"noise": [1, 2]}),
+            told(peaks=5, brightest=7, thresholds={"noise": [0.5, 1]}),
+            {"found/s": "nonsense"},
+        ]
+    )
+    assert found["s"]["frames"] == 40
+    assert found["s"]["peaks"] == 5
+    assert found["s"]["brightest"] == 13
+    assert found["s"]["thresholds"] == {"noise": [0.5, 2]}
+
+
+def test_where_no_pixel_reaches_minval_the_run_says_so():
+    (line,) = advice(findings([told(brightest=13)]), 40, 60)
+    assert "no pixel reaches detect.minval = 40; the brightest pixel has 13 counts" in line
+
+
+def test_where_no_peak_reaches_minscore_the_run_says_so():
+    (line,) = advice(findings([told(brightest=50)]), 40, 60)
+    assert "no peak reaches detect.minscore = 60" in line
+
+
+def test_thousands_of_peaks_that_look_like_nothing_are_told_of():
+    (line,) = advice(findings([told(peaks=50000, poor=40000)]), 40, 60)
+    assert "2,500 peaks a frame, 80% of them a pixel alone" in line
+
+
+def test_peaks_as_they_should_be_need_no_word():
+    assert advice(findings([told(peaks=500)]), "auto", "auto") == []
+    assert advice(findings([told(frames=3)]), 40, 60) == []

@@ -1,0 +1,73 @@
+"""What a detector worker found in each series, for whoever asks whether thresholds suit it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from streamer.frames.flags import POOR_FIT
+from workers.detect.adaptive import AdaptivePeaks
+
+__all__ = ["Findings"]
+
+_EVERY = 16
+"""Of so many frames one is asked for its thresholds, or for its brightest pixel."""
+_MOST = 100
+"""Series that are told of, the newest."""
+
+
+@dataclass(slots=True)
+class _Series:
+    frames: int = 0
+    peaks: int = 0
+    poor: int = 0
+    """Peaks that are a pixel alone."""
+    brightest: float | None = None
+    """Counts, of frames without a peak."""
+    thresholds: dict[str, list[float]] | None = None
+    """By name: lowest and highest seen, in counts."""
+
+
+class Findings:
+    """Counts, for each series, frames, peaks and what they were found by."""
+
+    def __init__(self) -> None:
+        self._series: dict[str, _Series] = {}
+
+    def note(
+        self,
+        name: str,
+        frame: int,
+        found: Any,
+        flags: NDArray[np.int32],
+        pixels: NDArray[Any],
+        masked: NDArray[np.bool_],
+    ) -> None:
+        """Take down what was found on a frame."""
+        if name not in self._series and len(self._series) >= _MOST:
+            del self._series[next(iter(self._series))]
+        one = self._series.setdefault(name, _Series())
+        asked = one.frames == 0 or frame % _EVERY == 0
+        one.frames += 1
+        one.peaks += len(flags)
+        one.poor += int(np.count_nonzero(flags & POOR_FIT))
+        if not asked:
+            return
+        if not len(flags) and not masked.all():
+            brightest = float(pixels[~masked].max())
+            one.brightest = max(brightest, one.brightest or brightest)
+        if isinstance(found, AdaptivePeaks):
+            one.thresholds = one.thresholds or {}
+            for key, value in asdict(found.thresholds()).items():
+                low, high = one.thresholds.get(key, (value, value))
+                one.thresholds[key] = [min(low, value), max(high, value)]
+
+    def info(self) -> dict[str, str]:
+        """Return it as facts of a status report."""
+        return {
+            f"found/{name}": msgspec.json.encode(one).decode() for name, one in self._series.items()
+        }
