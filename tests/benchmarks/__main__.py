@@ -8,6 +8,7 @@ from tests.benchmarks import (
     finder,
     fits,
     inference,
+    long_runs,
     pipeline,
     security,
     sources,
@@ -22,5 +23,6 @@ for benchmark in (
     dashboard,
     drawing,
     sources,
+    long_runs,
 ):
     benchmark.main()

@@ -28,7 +28,6 @@ from streamer.sink.node import Sink
 from streamer.sink.tables import Result
 from streamer.transport.messages import FramePeaks
 from streamer.transport.metrics import Metrics
-from tests.benchmarks.long_folder import write_long_run
 
 LAUNCH = Path(__file__).parents[2] / "launch.py"
 FRAMES, SINK_FRAMES, POINTS = 2_000_000, 200_000, 10
@@ -42,7 +41,9 @@ def main(n_frames: int = FRAMES, sink_frames: int = SINK_FRAMES) -> None:
     """Print the tables."""
     with tempfile.TemporaryDirectory() as name:
         run = Path(name) / "run"
-        write_long_run(run, n_frames)
+        # Elsewhere: what this process holds would count for those that it starts.
+        words = [sys.executable, "-m", "tests.benchmarks.long_folder", str(run), str(n_frames)]
+        subprocess.run(words, check=True)
         table = Table(title=f"A run of {n_frames:,} frames", title_justify="left")
         for column in ("what", "s", "of CPU", "MiB", "goal, s", "goal, MiB"):
             table.add_column(column, justify="left" if column == "what" else "right")
