@@ -233,8 +233,8 @@ def print_summary(console: Console, summary: dict[str, Any]) -> None:
     for state, count in lost.items():
         table.add_row(f"  {state}", Text(f"{count:,} (reasons in frames/*.parquet)", "yellow"))
     table.add_row("peaks", f"{summary['peaks']:,} in {summary['tracks']:,} tracks")
-    if summary["geometry"]:
-        table.add_row("geometry", Text(summary["geometry"]))
+    if geometry := summary.get("geometry"):
+        table.add_row("geometry", Text(geometry))
     table.add_row("elapsed", f"{summary['elapsed_s']:.1f} s with starting and stopping")
     rates = summary["rates"]
     table.add_row(

@@ -25,7 +25,6 @@ def snapshot(**changes):
         "delivery": Delivery(),
         "disagreement_px": 0.012,
         "nodes": [NodeView("sink", "putting results on disk", "100 frames", 0, 4711, True)],
-        "geometry": "",
         "troubles": {},
     }
     return Snapshot(**{**facts, **changes})
