@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -72,11 +72,11 @@ class Sender(threading.Thread):
     """
 
     def __init__(
-        self, messages: Sequence[bytes], rate_hz: float = RATE_HZ, *, held_back: bool = True
+        self, messages: Iterable[bytes], rate_hz: float = RATE_HZ, *, held_back: bool = True
     ) -> None:
         super().__init__(name="sender", daemon=True)
         self.sent: list[float] = []
-        """When each image was given to the socket."""
+        """When each image was given to the socket, and the end."""
         self.go = threading.Event()
         self._messages, self._rate_hz = messages, rate_hz
         self._stop_event = threading.Event()
@@ -89,19 +89,17 @@ class Sender(threading.Thread):
 
     def run(self) -> None:
         """Send all, then stay there: what was sent is still on its way."""
-        start, *images, end = self._messages
-        self._send(start)
         begin = 0.0
-        for number, image in enumerate(images):
+        for number, message in enumerate(self._messages, -1):
             if number == 1:
                 self.go.wait()
                 begin = time.monotonic()
-            if self._rate_hz:
+            if number > 0 and self._rate_hz:
                 self._stop_event.wait(max(0.0, begin + number / self._rate_hz - time.monotonic()))
-            if not self._send(image):
+            if not self._send(message):
                 return
-            self.sent.append(time.time())
-        self._send(end)
+            if number >= 0:
+                self.sent.append(time.time())
 
     def close(self) -> None:
         """Stop, and forget what nobody has taken."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -95,14 +95,16 @@ def overload(material: Material, policy: str, n_frames: int, rate_hz: float) -> 
     return Carried(policy, n_frames, states, n_rows, rate, sizes.ingest_mib, sizes.spool_mib)
 
 
-def _messages(material: Material, n_frames: int) -> Sequence[bytes]:
-    """Return the charge cycle over and over, as one series."""
+def _messages(material: Material, n_frames: int) -> Iterator[bytes]:
+    """Yield the charge cycle over and over, as one series."""
     series = SeriesMessages(material.scene_of(n_frames), 1, datetime(2026, 3, 1, tzinfo=UTC))
     series.unique_id = "cycle"
     with coded_frames(material.scene) as coded:
         pixels = list(coded)
-    images = [series.image(n, pixels[n % len(pixels)], n / 1000) for n in range(n_frames)]
-    return [series.start(), *images, series.end()]
+    yield series.start()
+    for n in range(n_frames):
+        yield series.image(n, pixels[n % len(pixels)], n / 1000)
+    yield series.end()
 
 
 class _Sizes(threading.Thread):
