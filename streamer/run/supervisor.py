@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 _RESTARTS = 5
 """How often one node may die, while nothing gets on disk, before the run is given up."""
-_LONGEST_PAUSE_S = 10.0
+_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 10.0
 _USER_ERROR = 2
 _PATIENCE_S = 30.0
 _SINK_PATIENCE_S = 300.0
@@ -263,7 +263,10 @@ class Supervisor:
                 for name in _COUNTED:
                     node.past[name] = node.stat(name)
             node.status = None
-            node.due = now + min(0.1 * 2 ** (node.deaths - 1), _LONGEST_PAUSE_S)
+            pause_s = 0.1 * 2 ** (node.in_vain - 1)
+            if node.deaths > self._restarts:
+                pause_s = max(pause_s, _PAUSE_S)
+            node.due = now + min(pause_s, _LONGEST_PAUSE_S)
             logger.warning("%s died (%s): starting it again", node.spec.name, _how(code))
         elif now >= node.due:
             node.spec = msgspec.structs.replace(node.spec, incarnation=node.spec.incarnation + 1)
