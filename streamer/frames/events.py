@@ -131,7 +131,14 @@ class Gap(
     time_ns: Int64 = 0
     """When that was known, or the start of the exposure of a frame that came; Unix time in ns."""
     seq: Int64 = -1
-    """As in `Frame`; all of them have the same."""
+    """As in `Frame`; all of them have the same, but for what `numbers` says."""
+    numbers: Annotated[int, msgspec.Meta(ge=1, le=(1 << 40))] = 1
+    """How many numbers it stands for, from `seq` on: those of frames that came."""
+
+    @property
+    def last_seq(self) -> int:
+        """The last of them, which is what is acknowledged."""
+        return self.seq + self.numbers - 1
 
     @property
     def frames(self) -> range:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import zmq
+from msgspec.structs import replace
 
 from streamer.config import Config
 from streamer.frames.events import Frame, Gap, Series, SeriesEnd
@@ -139,8 +140,27 @@ class Delivery:
         """Tell the sink of frames that bring no result, or of the end of a series."""
         if isinstance(record, SeriesEnd):
             self._ended.append((record.series, record.seq))
-        if record.seq >= self._acks.upto:
-            self._publisher.send(FAR_END, Parcel(keys=[record.seq], parts=pack(record)))
+        last = record.last_seq if isinstance(record, Gap) else record.seq
+        if last >= self._acks.upto:
+            self._publisher.send(FAR_END, Parcel(keys=[last], parts=pack(record)))
+
+    def shed(self, frames: Iterable[Frame], reason: str) -> None:
+        """Tell the sink of frames that came and are not sent on, those in a row at once."""
+        row: Gap | None = None
+        for frame in frames:
+            gap = frame.as_gap("shed", reason)
+            if row is not None and (gap.series, gap.first, gap.seq) == (
+                row.series,
+                row.first + row.count,
+                row.seq + row.numbers,
+            ):
+                row = replace(row, count=row.count + 1, numbers=row.numbers + 1)
+                continue
+            if row is not None:
+                self.tell(row)
+            row = gap
+        if row is not None:
+            self.tell(row)
 
     def close(self) -> None:
         """Release the sockets."""

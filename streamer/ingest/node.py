@@ -85,6 +85,7 @@ class Ingest:
         self._series = OpenSeries(source, self._accounts, self._delivery, self._numbers, out)
         # What is on disk is known before it would be sent.
         self._reads_again = incarnation > 0 and not source.live
+        self._shed: list[Frame] = []  # since the source was read
         self._stopping = False
         self._at_end = False
         self._heard = time.monotonic()
@@ -238,6 +239,8 @@ class Ingest:
             else:
                 self._series.end(event)
         self._delivery.send(batch)
+        self._delivery.shed(self._shed, "newer frames came")
+        self._shed.clear()
         return len(events)
 
     def _take(self, frame: Frame, batch: list[Frame]) -> None:
@@ -249,8 +252,7 @@ class Ingest:
         if not self._backlog and self._delivery.window.has_room and self._backlog.log(frame):
             batch.append(frame)
             return
-        for shed in self._backlog.push(frame):
-            self._delivery.tell(shed.as_gap("shed", "newer frames came"))
+        self._shed += self._backlog.push(frame)
 
     def _drain_backlog(self) -> int:
         batch: list[Frame] = []

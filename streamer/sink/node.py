@@ -213,19 +213,20 @@ class Sink:
                 raise MessageError(f"no use for {type(header).__name__}")
 
     def _arrive(self, seq: int, item: Result | Gap | SeriesEnd, reason: str = "") -> None:
+        span = item.numbers if isinstance(item, Gap) else 1
         if isinstance(item, SeriesEnd) and item.again:
             self._order.overtake(seq)
             self._aside.expected = True
         if self._order.is_past(seq) and not isinstance(item, SeriesEnd):
             if not self._aside.put(item):
                 self._enter(item, late=True)
-        elif seq in self._order:
+        elif self._order.has(seq, span):
             self._counts.frames["duplicate"] += 1
             if seq >= self._order.upto:
-                self._acks.received(seq)
+                self._acks.received(seq + span - 1)
         else:
-            self._order.add(seq, item)
-            self._acks.received(seq, reason)
+            self._order.add(seq, item, span)
+            self._acks.received(seq + span - 1, reason)
 
     def _enter_in_turn(self) -> None:
         for item in self._order.in_turn():

@@ -45,6 +45,7 @@ class Order(Generic[Item]):
         self.upto = upto
         """Every number below has had its turn."""
         self._waiting: dict[int, Item] = {}
+        self._spans: dict[int, int] = {}  # of those that stand for several numbers
         self._patience_s = patience_s
         self._clock = clock
         self._newest = upto
@@ -55,21 +56,25 @@ class Order(Generic[Item]):
         """Items that wait for an earlier one."""
         return len(self._waiting)
 
-    def __contains__(self, seq: int) -> bool:
-        """Whether a number came before; those that are not waited for any more count as well."""
-        return seq < self.upto or seq in self._waiting
+    def has(self, seq: int, span: int = 1) -> bool:
+        """Tell whether numbers came before, or are not waited for any more."""
+        return seq + span <= self.upto or seq in self._waiting
 
     @property
     def waiting(self) -> list[int]:
-        """Numbers of the items that wait."""
-        return list(self._waiting)
+        """Numbers of the items that wait, the last of each."""
+        return [seq + self._spans.get(seq, 1) - 1 for seq in self._waiting]
 
-    def add(self, seq: int, item: Item) -> None:
-        """Take an item whose number did not come before."""
+    def add(self, seq: int, item: Item, span: int = 1) -> None:
+        """Take an item whose numbers, `span` of them, did not all come before."""
+        if seq < self.upto:
+            seq, span = self.upto, seq + span - self.upto
         if seq // EPOCH != self._newest // EPOCH:  # a later one begins, or something earlier came
             self._due = self._clock() + self._patience_s
-        self._newest = max(self._newest, seq)
+        self._newest = max(self._newest, seq + span - 1)
         self._waiting[seq] = item
+        if span > 1:
+            self._spans[seq] = span
 
     def overtake(self, seq: int) -> None:
         """Wait for nothing before the epoch of a number: what is not on disk comes again in it."""
@@ -85,9 +90,14 @@ class Order(Generic[Item]):
         While an item is being handled `upto` is the number after its own.
         """
         while self.upto in self._waiting:
-            item = self._waiting.pop(self.upto)
-            self.upto += 1
+            first = self.upto
+            item = self._waiting.pop(first)
+            self.upto += self._spans.pop(first, 1)
             yield item
+            for seq in range(first + 1, self.upto):
+                if seq in self._waiting:  # it came by itself as well
+                    self._spans.pop(seq, None)
+                    yield self._waiting.pop(seq)
 
     def left_behind(self) -> Iterator[Item]:
         """Give the items of earlier epochs once what they wait for is not waited for any more."""
