@@ -149,6 +149,22 @@ def check(
 
 
 @app.command()
+def tune(
+    recording: Annotated[str, typer.Argument(help="Recording, as for replay.")],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE.png", help="Picture to write.")
+    ] = Path("thresholds.png"),
+    frames: Annotated[int, typer.Option(min=1, help="Most frames to look at.")] = 8,
+    config: ConfigFile = None,
+    set_: Overrides = None,
+) -> None:
+    """Show peaks against both thresholds, and say which two numbers to use."""
+    from workers.detect.tune import tune as tune_thresholds
+
+    tune_thresholds(load_config(config, set_), recording, out, frames, Console())
+
+
+@app.command()
 def simulate(
     out: Annotated[
         Path | None,
