@@ -12,6 +12,7 @@ from tests.benchmarks import (
     pipeline,
     security,
     sources,
+    thresholds,
 )
 
 for benchmark in (
@@ -23,6 +24,7 @@ for benchmark in (
     dashboard,
     drawing,
     sources,
+    thresholds,
     long_runs,
 ):
     benchmark.main()
