@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.benchmarks import (
     dashboard,
+    delivery,
     drawing,
     finder,
     fits,
@@ -21,6 +22,7 @@ for benchmark in (
     fits,
     pipeline,
     security,
+    delivery,
     dashboard,
     drawing,
     sources,

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -66,10 +66,11 @@ def main(n_frames: int = FRAMES, sink_frames: int = SINK_FRAMES) -> None:
 def restart(run: str) -> None:
     """Go on in a run folder as a sink does."""
     folder = RunFolder(Path(run))
-    _sink(folder, folder.read_config()).close()
+    open_sink(folder, folder.read_config()).close()
 
 
-def _sink(folder: RunFolder, config: Config) -> Sink:
+def open_sink(folder: RunFolder, config: Config) -> Sink:
+    """Return a sink that nobody sends anything to."""
     return Sink(
         zmq.Context.instance(), config, folder, Metrics(),
         addresses=[], acks_address="tcp://127.0.0.1:*",
@@ -144,19 +145,12 @@ class _Page:
             self.quiet = 0
 
 
-def _flat(path: Path, n_frames: int) -> Table:
-    """Return what a sink holds while frames go through it."""
-    table = Table(title=f"{n_frames:,} frames through a sink", title_justify="left")
-    for column in ("frames", "MiB", "open files", "files in the folder", "commit, ms", "frames/s"):
-        table.add_column(column, justify="right")
-    # A part is a quarter of the window: they are as many as in a run of many hours.
-    sink = _sink(RunFolder.create(path), load_config(None, ["transport.window_frames=256"]))
+def results(n_frames: int) -> Iterator[Result]:
+    """Yield what GPU workers give of spots that stand still."""
     rng = np.random.default_rng(1)
     spots = rng.uniform(10.0, 500.0, (_SPOTS, 2))
     peaks, positions = np.zeros(_SPOTS, PEAK), np.zeros(_SPOTS, POSITION)
     peaks["row"], peaks["col"] = np.rint(spots).T.astype(int)
-    step = n_frames // POINTS
-    began, slowest = time.monotonic(), []
     for seq in range(n_frames):
         one = positions.copy()
         one["row"], one["col"] = (spots + rng.normal(0.0, 0.02, spots.shape)).T
@@ -165,7 +159,20 @@ def _flat(path: Path, n_frames: int) -> Table:
         head = FramePeaks(
             seq=seq, series="x", frame=seq, time_ns=now, received_ns=now, n_peaks=_SPOTS
         )
-        sink._arrive(seq, Result(head, peaks, one))
+        yield Result(head, peaks, one)
+
+
+def _flat(path: Path, n_frames: int) -> Table:
+    """Return what a sink holds while frames go through it."""
+    table = Table(title=f"{n_frames:,} frames through a sink", title_justify="left")
+    for column in ("frames", "MiB", "open files", "files in the folder", "commit, ms", "frames/s"):
+        table.add_column(column, justify="right")
+    # A part is a quarter of the window: they are as many as in a run of many hours.
+    sink = open_sink(RunFolder.create(path), load_config(None, ["transport.window_frames=256"]))
+    step = n_frames // POINTS
+    began, slowest = time.monotonic(), []
+    for seq, result in enumerate(results(n_frames)):
+        sink._arrive(seq, result)
         if seq % 64 == 63:
             start = time.monotonic()
             sink.step()
