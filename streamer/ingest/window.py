@@ -8,6 +8,9 @@ from streamer.frames.events import Frame
 
 __all__ = ["Unacknowledged", "Window"]
 
+_NUMBERS = 64
+"""Numbers on their way, of gaps and ends as well, for each frame that may be."""
+
 
 class Unacknowledged(Protocol):
     """What is on its way, as `streamer.transport.publisher.Publisher` keeps it."""
@@ -59,14 +62,19 @@ class Window:
     @property
     def has_room(self) -> bool:
         """Tell whether one more may be sent."""
-        return self.n_frames < self.most_frames and self._n_bytes < self._most_bytes
+        # What was shed takes hardly any room: thousands of numbers in one message.
+        return (
+            len(self._sizes) < self.most_frames
+            and self.n_frames < _NUMBERS * self.most_frames
+            and self._n_bytes < self._most_bytes
+        )
 
     def room(self, at_once: int) -> int:
         """Return how many frames may be read so that it is not left: 1 to `at_once`.
 
         They are taken to be as large as the one that was sent last.
         """
-        frames = self.most_frames - self.n_frames
+        frames = self.most_frames - len(self._sizes)
         if self._sizes:
             size = max(1, next(reversed(self._sizes.values())))
             frames = min(frames, (self._most_bytes - self._n_bytes) // size)
