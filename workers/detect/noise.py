@@ -73,6 +73,8 @@ class Detector:
         lacking = float(np.median(expected - background.level))
         if abs(lacking) <= _TELLING * abs(float(np.median(expected))):
             return patches
+        if lacking > 0.0 and pixels.dtype.kind != "f" and not np.any(pixels[~masked] < 0):
+            return patches  # nothing was subtracted: the gain is another than was said
         return with_noise_of(patches, shift + lacking, scale)
 
 

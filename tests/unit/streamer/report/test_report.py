@@ -86,7 +86,7 @@ def test_a_report_needs_nothing_beside_it(run, tmp_path):
 
 def test_a_report_tells_of_lost_frames_and_changed_settings(run, tmp_path):
     settings = run.path / "config.yaml"
-    settings.write_text(settings.read_text().replace("minval: 40.0", "minval: 55.5"))
+    settings.write_text(settings.read_text().replace("minval: auto", "minval: 55.5"))
     _, text = read(write_report(run.path, tmp_path / "out"))
     assert "first, missing: frames 7." in text
     assert "second, failed, 1 frame: it was failed, so." in text
