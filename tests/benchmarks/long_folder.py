@@ -163,5 +163,10 @@ def _resume(tracking, stop, peaks):
         tracking._tracker.resume(place, where, one["track"], flagged)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Write one, where and as long as the command line says."""
     write_long_run(Path(sys.argv[1]), int(sys.argv[2]))
+
+
+if __name__ == "__main__":
+    main()
