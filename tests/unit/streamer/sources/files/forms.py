@@ -647,10 +647,11 @@ def page() -> str:
         "<!-- Made by `make docs` from tests/unit/streamer/sources/files/forms.py: change it"
         " there. -->\n",
         "# Forms of recordings\n",
-        "Each is written by a test as the program in question writes it, and read back pixel by"
-        " pixel. CBF, EDF, what else fabio reads, Zarr and most codings of TIFF take the extra"
-        " `formats`. What `check` says it took is the same in the table that ends a run, and in"
-        " `run.json`.\n",
+        "Each is written by a test and read back pixel by pixel. Most forms are written by the"
+        " tests after each format's description: what the program in question writes was not at"
+        " hand. h5py, tifffile, zarr and fabio are the real writers of what is theirs. CBF, EDF,"
+        " what else fabio reads, Zarr and most codings of TIFF take the extra `formats`. What"
+        " `check` says it took is the same in the table that ends a run, and in `run.json`.\n",
         "| form | what | given | taken, as `check` says |",
         "|---|---|---|---|",
     ]
