@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import h5py
+import numpy as np
 
 from streamer.errors import UserError
 from streamer.frames.pixels import is_pixels
@@ -75,7 +76,7 @@ def _signal(file: h5py.File) -> str | None:
         if following is None:
             break
         group = following
-    name = _text(groups[-1], "signal")
+    name = _text(groups[-1], "signal") or _marked(groups[-1])
     item = lookup(groups[-1], name) if name else None
     if isinstance(item, h5py.Dataset) and _is_image(item) and item.ndim > 2:
         return f"{groups[-1].name.rstrip('/')}/{name}"
@@ -95,6 +96,24 @@ def _next(group: h5py.Group) -> h5py.Group | None:
     below = (lookup(group, name) for name in group)
     found = [one for one in below if isinstance(one, h5py.Group) and _text(one, "NX_class") == kind]
     return found[0] if len(found) == 1 else None
+
+
+def _marked(group: h5py.Group) -> str:
+    """Return which dataset says of itself that it is the signal, as NeXus had it before 2014."""
+    if _text(group, "NX_class") != "NXdata":
+        return ""
+    here = [name for name in _names(group) if not isinstance(_link(group, name), h5py.ExternalLink)]
+    found = [name for name in here if _is_marked(lookup(group, name))]
+    return found[0] if len(found) == 1 else ""
+
+
+def _is_marked(item: object) -> bool:
+    if not isinstance(item, h5py.Dataset):
+        return False
+    try:
+        return np.asarray(item.attrs.get("signal")).ravel().tolist() in ([1], ["1"], [b"1"])
+    except (OSError, RuntimeError, TypeError, ValueError):
+        return False
 
 
 def _text(group: h5py.Group, name: str) -> str:

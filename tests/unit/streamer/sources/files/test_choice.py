@@ -77,6 +77,18 @@ def test_what_nexus_shows_is_taken(tmp_path):
     assert_frames(tmp_path / "run.nxs", data + 2)
 
 
+@pytest.mark.parametrize("mark", [1, "1", [1]])
+def test_a_dataset_that_calls_itself_the_signal_is_shown(tmp_path, mark):
+    data = stack(3)
+    with h5py.File(tmp_path / "run.nxs", "w") as file:
+        group(file, "entry", "NXentry")
+        plot = group(file, "entry/plot", "NXdata")
+        plot["counts"], plot["summed"] = data, stack(7)
+        plot["counts"].attrs["signal"] = mark
+    taken = assert_frames(tmp_path / "run.nxs", data).taken
+    assert taken.left_out == ["/entry/plot/summed (7 x 24 x 31 uint16)"]
+
+
 def test_the_only_plot_of_the_only_entry_is_the_default(tmp_path):
     data = stack(3)
     with h5py.File(tmp_path / "run.nxs", "w") as file:
