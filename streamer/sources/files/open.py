@@ -183,7 +183,8 @@ def _open_files(path: Path, inner: str | None, config: SourceConfig) -> Recordin
     if not frames:
         others = [str(file) for file in found if _family(file)]
         masters = [file for file in others if "_master" in file] or others
-        hint = f": give one of {', '.join(masters[:8])}" if masters else ""
+        choice = masters or [str(folder) for folder in found if folder.is_dir()]
+        hint = f": give one of {', '.join(choice[:8])}" if choice else ""
         raise UserError(f"{path} has no files of single frames{hint}")
     if len(frames) == 1 and not path.is_dir() and not config.follow:
         return _open_file(frames[0], inner, config)
@@ -315,6 +316,7 @@ def _kind(path: Path) -> str:
         raise UserError(
             f"{path} is of no known format: HDF5, .npy, .npz, TIFF, CBF, EDF, GE"
             f"{''.join(f', .{name}' for name in READERS.names)} and what fabio knows by its name"
-            " are read"
+            " are read; of pixels alone say the layout, such as"
+            " --set 'source.raw={shape: [2048, 2048], dtype: <u2}'"
         )
     return "fabio"

@@ -229,6 +229,7 @@ def bad_zip(path):
         ("run.npy", write(b""), "is empty"),
         ("run.h5", write(b"GIF89a" + bytes(100)), "is not a HDF5 file"),
         ("run.dat", write(b"GIF89a" + bytes(100)), "of no known format"),
+        ("run.raw", write(bytes(100)), "pixels alone say the layout, such as --set 'source.raw="),
         ("run.tif", write(b"x"), "is not a TIFF file"),
         ("run.cbf", write(b"###CBF: VERSION 1.5"), "damaged or truncated"),
         ("run.npy", cut(save_npy, 0.1), "it has not one whole frame"),

@@ -218,6 +218,16 @@ def test_several_series_are_asked_about(tmp_path):
     assert_frames(f"{tmp_path}/a/scan_b_*.tif", data[3:])
 
 
+def test_folders_of_scans_are_asked_about(tmp_path):
+    for scan in (1, 2, 3):
+        data = save(tmp_path / f"scan_{scan}", "a_1.tif", "a_2.tif")
+    with pytest.raises(UserError, match=r"no files of single frames: give one of .*/scan_1, .*_3$"):
+        open_source(tmp_path, SourceConfig())
+    with pytest.raises(UserError, match=r"3 series of files .*such as '.*/scan_1/a_#.tif'"):
+        open_source(f"{tmp_path}/*/a_*.tif", SourceConfig())
+    assert_frames(tmp_path / "scan_3", data)
+
+
 def test_scans_told_apart_by_a_number(tmp_path):
     data = save(tmp_path / "a", *(f"s{s}_{n:03d}.tif" for s in (1, 2) for n in range(3)))
     with pytest.raises(UserError, match=r"s1_###.tif \(3 files\), s2_###.tif \(3 files\)"):
