@@ -135,12 +135,13 @@ def _estimate(  # type: ignore[no-untyped-def]
     n = n_rows * n_cols
     samples, apart = np.empty((n, _PLACES)), np.empty((n, _PLACES))
     beside = np.empty((n, _PLACES))
-    smallest = math.inf
+    smallest, n_used, n_none = math.inf, 0, 0
     rows, cols = frame.shape
     for i in range(n_rows):
         for j in range(n_cols):
             one = samples[i * n_cols + j]
             two = apart[i * n_cols + j]
+            used, none = 0, 0
             for k in range(_PLACES):
                 row = min(int((i + (k // 3 + 0.5) / 3.0) * pitch_row), rows - 1)
                 col = min(int((j + (k % 3 + 0.5) / 3.0) * pitch_col), cols - 1)
@@ -152,15 +153,23 @@ def _estimate(  # type: ignore[no-untyped-def]
                     value, second = float(frame[row, col]), float(frame[row, other])
                     one[k], beside[i * n_cols + j, k] = value, second
                     two[k] = abs(value - second)
+                    used += 1
+                    none += value == 0.0
                     if 0.0 < value < smallest:
                         smallest = value
-    unit = 1.0 if whole or smallest == math.inf else smallest
+            if none < used:  # a part of the frame without any counts tells nothing
+                n_used += used
+                n_none += none
+    if whole:
+        # Where most pixels are 0, what is left begins with what a photon or a threshold makes.
+        smallest = _lowest(frame, masked) if 2 * n_none > n_used else 1.0
+    unit = 1.0 if smallest == math.inf else smallest
 
     # What is rare is averaged, what is not has a middle.
     mean, few, square = np.empty(n), np.empty(n), np.empty(n)
     good = np.zeros(n, np.bool_)
     middle, ordered, lone = np.empty(n), np.empty(_PLACES), np.empty(_PLACES)
-    n_sparse = 0
+    n_sparse, n_scattered = 0, 0
     for b in range(n):
         total, lower, squares, used = 0.0, 0.0, 0.0, 0
         for k in range(_PLACES):
@@ -188,6 +197,7 @@ def _estimate(  # type: ignore[no-untyped-def]
             centre = (ordered[2] + ordered[3] + ordered[4] + ordered[5] + ordered[6]) / 5.0
         middle[b] = centre
         spread.flat[b] = lone[4] * _TO_SIGMA
+        n_scattered += lone[4] > 0.0
         n_sparse += abs(centre) < _SPARSE * unit
     n_good = good.sum()
     if n_good == 0:
@@ -214,9 +224,24 @@ def _estimate(  # type: ignore[no-untyped-def]
     counter = abs(dispersion - 1.0) < doubt or (n_ratio == 0 and sum_mean == 0.0)
     if not whole and n_ratio > n_good // 3:
         counter = False
+    # Where the middle of the noise is 0 everywhere, only counts can say how large it is.
+    counter = counter or n_scattered == 0
     return _settle(
         samples, good, mean, middle, n_rows, n_cols, unit, whole, counter, level, low, spread
     )
+
+
+@njit(cache=True, nogil=True)
+def _lowest(frame, masked):  # type: ignore[no-untyped-def]
+    """Return the lowest counts above 0 on every fourth row."""
+    lowest = math.inf
+    for i in range(0, frame.shape[0], 4):
+        for j in range(frame.shape[1]):
+            if 0.0 < frame[i, j] < lowest and not masked[i, j]:
+                lowest = float(frame[i, j])
+        if lowest == 1.0:
+            break
+    return lowest
 
 
 @njit(cache=True, nogil=True)

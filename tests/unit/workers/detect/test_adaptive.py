@@ -71,6 +71,26 @@ def scaled(make, factor):
     return make_scaled
 
 
+def zero_suppressed(make, least):
+    """The same with all pixels below a threshold set to 0, as sparse files hold them."""
+
+    def make_sparse(rng):
+        frame, where = make(rng)
+        return np.where(frame < least, 0, frame).astype(np.uint16), where
+
+    return make_sparse
+
+
+def noiseless(background):
+    """What is expected, in whole counts."""
+
+    def make(rng):
+        image, where = with_spots(background, SIGMAS * background**0.5, rng)
+        return np.rint(image).astype(np.uint16), where
+
+    return make
+
+
 def flat(level):
     return np.full((SIZE, SIZE), float(level))
 
@@ -95,6 +115,10 @@ SCENES = {
     "floats around zero": integrated(5, 3, 6, -15, np.float32),
     "0 to 1": scaled(counted(flat(5)), 0.01),
     "0 to 1, rare": scaled(counted(flat(0.05), 12), 0.025),
+    "12 counts a photon, rare": zero_suppressed(scaled(counted(flat(0.05), 12), 12), 0),
+    "1 photon, without less than 4": zero_suppressed(counted(flat(1), 40), 4),
+    "noise of 10, without less than 25": zero_suppressed(integrated(300, 1, 1, -300, "i4"), 25),
+    "no noise": noiseless(flat(1000)),
 }
 
 
