@@ -48,7 +48,8 @@ class Detector:
 
         A dark that was subtracted here is added as its mean, a flat field divided out. What the
         source subtracted before is seen from the scatter of the background, where `pixels` may be
-        negative or are no whole numbers, or where `background` is no counter's.
+        negative or are no whole numbers, or where `background` is no counter's. Floats that were
+        scaled to 1 become photons again.
         """
         n = len(rows)
         if not n or self.gain == 0.0:
@@ -66,6 +67,9 @@ class Detector:
             if pixels.dtype.kind == "u":
                 return patches
             background = estimate(np.ascontiguousarray(pixels), masked)
+        if pixels.dtype.kind == "f" and np.max(pixels[rows, cols]) < 2.0 * self.gain:
+            # One photon makes no peak: the counts were divided by something.
+            return with_noise_of(patches, shift, scale * self.gain / _photon(background, self.gain))
         if background.counter:
             return patches
         # A pedestal is the same everywhere: all blocks together know it best.
@@ -117,6 +121,17 @@ def _pile(pixels, masked, rows, cols, top, near):  # type: ignore[no-untyped-def
                     n_full += pixels[r, c] == top
                     n_near += near <= pixels[r, c] < top
     return n_full, n_near
+
+
+def _photon(background: Background, gain: float) -> float:
+    """Return what one photon seems to make of counts that were scaled, `gain` where none tells.
+
+    Without a level the scatter may as well be that of the electronics.
+    """
+    if background.counter:
+        return min(background.unit, gain)
+    level, noise = float(np.median(background.level)), float(np.median(background.spread))
+    return min(noise**2 / level, gain) if level > 3.0 * noise > 0.0 else gain
 
 
 def _means(

@@ -263,6 +263,25 @@ def test_a_subtracted_pedestal_is_in_the_patch_again(form):
     assert np.median(patches.counts[0, [0, -1]]) == pytest.approx(100, abs=25)
 
 
+def test_counts_that_were_scaled_to_1_are_photons_in_the_patch_again():
+    frame = peaked(100, 2000)
+    finder = make_finder("topology", "auto", "auto")
+    _, patches = find_in_frame((frame / frame.max()).astype("f4"), Correction(), finder, 11)
+    assert len(patches.counts) == 1
+    middle = frame[25:36, 24:35]
+    np.testing.assert_allclose(patches.counts[0], middle, rtol=0.25)
+
+
+def test_noise_of_electronics_around_zero_is_no_photon():
+    """Counts of a photon each on noise below one are left as they are."""
+    frame = peaked(0.001, 40) + np.random.default_rng(1).normal(0, 0.1, (256, 256))
+    finder = make_finder("topology", "auto", "auto")
+    peaks, patches = find_in_frame(frame.astype("f4"), Correction(), finder, 11)
+    row, col = peaks[0]["row"], peaks[0]["col"]
+    middle = frame[row - 5 : row + 6, col - 5 : col + 6]
+    np.testing.assert_allclose(patches.counts[0], middle, atol=0.1)
+
+
 def test_a_flat_field_scales_counts_and_not_their_noise():
     frame = peaked(100, 2000).astype(np.uint16)
     correction = Correction(flatfield=np.full(frame.shape, 2, np.float32))
