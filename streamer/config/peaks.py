@@ -77,6 +77,9 @@ class TracksConfig(Section):
     with."""
     reference_frame: int | None = Field(default=None, ge=0)
     """Frame around which a track's first position is taken; default: where the track begins."""
+    common_motion: Literal["keep", "remove"] = "keep"
+    """Whether drifts and strains have the shift and rotation that all spots of a frame share taken
+    out: a beam that drifts, a sample that moves or turns. Peaks stay as measured."""
 
 
 class TrainConfig(Section):

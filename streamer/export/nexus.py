@@ -18,6 +18,7 @@ from streamer.frames.nexus import put_field, put_group
 from streamer.results.curves import QUANTITIES, Quantity, displaced, references
 from streamer.results.folder import RunFolder
 from streamer.results.histories import History, histories, main_tracks
+from streamer.results.motion import to_remove
 from streamer.results.rows import batches, count_rows
 from streamer.results.schema import FLAGS, PIXELS, TABLES, Table
 
@@ -176,7 +177,8 @@ def _write_drift(
     """Write the drift of the main tracks against one axis; NaN where a track was not seen."""
     chosen = main_tracks(tracks, _MAIN)
     known = references(chosen)
-    main = {one.track: one for one in histories(folder, chosen)}
+    motion = to_remove(folder, folder.read_config(), geometry)
+    main = {one.track: one for one in histories(folder, chosen, motion)}
     quantity: Quantity = "radial" if geometry is not None else "distance"
     is_timed = all(one.time_ns.all() for one in main.values())
     along = {track: one.time_ns if is_timed else one.frame for track, one in main.items()}
@@ -221,7 +223,8 @@ def _write_tracks(
     longest = np.argsort(-tracks["n_frames"].to_numpy(), kind="stable")
     shown = tracks.take(longest[:_MOST_GROUPS])
     group.attrs["left_out"] = len(tracks) - len(shown)
-    for history in histories(folder, shown):
+    motion = to_remove(folder, folder.read_config(), geometry)
+    for history in histories(folder, shown, motion):
         one = put_group(group, f"track_{history.track}", "NXdata")
         _write_history(one, history, known, geometry, begin_ns)
 

@@ -17,6 +17,7 @@ from streamer.report.material import Material
 from streamer.report.style import COLOURS, FAINT, HALF_CYCLES, INK, STYLE
 from streamer.results.curves import QUANTITIES, GrowingCurve, Quantity, references
 from streamer.results.histories import pieces
+from streamer.results.motion import to_remove
 from streamer.results.thinning import Curve
 
 __all__ = ["Clock", "draw_tracks"]
@@ -105,7 +106,8 @@ def _curves(
         for track in numbers
     }
     wanted = np.array(sorted(numbers), np.int64)
-    for track, time_ns, frame, seen in pieces(material.folder, wanted):
+    motion = to_remove(material.folder, material.config, material.geometry)
+    for track, time_ns, frame, seen in pieces(material.folder, wanted, motion):
         x = clock.of_frames(time_ns, frame)
         for quantity in quantities:
             growing[quantity, track].add(x, seen)

@@ -19,7 +19,7 @@ from streamer.frames.geometry import Geometry
 from streamer.frames.header_geometry import in_words
 from streamer.results.merging import NOTE, NOTES
 from streamer.results.parts import Parts, Span, committed, discard, publish, readable, tidy
-from streamer.results.schema import CELL, TABLES, TRACKS, Columns
+from streamer.results.schema import CELL, TABLES, TRACKS, Columns, completed
 from streamer.results.summary import read_summary
 
 __all__ = ["LastPart", "RunFolder", "may_pass", "write_atomically"]
@@ -159,7 +159,7 @@ class RunFolder:
         tables = [empty]
         for (rest,) in Parts(self.path, name, after=after).new():
             with readable(self.path / name):
-                table = rest.read(wanted).select(wanted)
+                table = completed(rest.read(wanted), wanted)
                 tables.append(table.replace_schema_metadata(None).cast(empty.schema))
         return pa.concat_tables(tables)
 

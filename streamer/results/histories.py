@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from streamer.frames.flags import POOR_FIT
 from streamer.results.curves import Observations
 from streamer.results.folder import RunFolder
+from streamer.results.motion import MotionTable
 from streamer.results.rows import batches
 
 __all__ = ["History", "histories", "main_tracks", "observations", "pieces"]
@@ -62,23 +63,31 @@ def main_tracks(tracks: pa.Table, most: int) -> pa.Table:
     return tracks.take(chosen)
 
 
-def histories(folder: RunFolder, tracks: pa.Table) -> Iterator[History]:
+def histories(
+    folder: RunFolder, tracks: pa.Table, motion: MotionTable | None = None
+) -> Iterator[History]:
     """Yield the observations of tracks, in the order of their numbers.
 
     Parameters
     ----------
     tracks
         Rows of the table of tracks.
+    motion
+        What to take out of their positions and spacings.
     """
     order = np.argsort(tracks["track"].to_numpy(), kind="stable")
     numbers, counts = (tracks[name].to_numpy()[order] for name in ("track", "n_frames"))
     group = np.cumsum(counts) // _MOST
     for one in np.unique(group):
-        yield from observations(folder, numbers[group == one])
+        yield from observations(folder, numbers[group == one], motion=motion)
 
 
 def observations(
-    folder: RunFolder, wanted: NDArray[np.int64], *, most: int | None = None
+    folder: RunFolder,
+    wanted: NDArray[np.int64],
+    *,
+    most: int | None = None,
+    motion: MotionTable | None = None,
 ) -> Iterator[History]:
     """Yield the observations of tracks after one reading; of those without any, nothing.
 
@@ -88,12 +97,14 @@ def observations(
         Numbers of the tracks, sorted.
     most
         How many peaks of the run to look at; all by default.
+    motion
+        What to take out of their positions and spacings.
     """
     columns = ["series", "track", "frame", "time_ns", *_SEEN]
     kept = [
         # Names take more room than all that is measured.
         table.set_column(0, "series", table["series"].dictionary_encode())
-        for table in _rows_of(folder, wanted, columns, most=most)
+        for table in _rows_of(folder, wanted, columns, motion, most=most)
     ]
     if not kept:
         return
@@ -106,7 +117,7 @@ def observations(
 
 
 def pieces(
-    folder: RunFolder, wanted: NDArray[np.int64]
+    folder: RunFolder, wanted: NDArray[np.int64], motion: MotionTable | None = None
 ) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.int64], Observations]]:
     """Yield observations of tracks as they are read, a bounded number at a time.
 
@@ -114,13 +125,16 @@ def pieces(
     ----------
     wanted
         Numbers of the tracks, sorted.
+    motion
+        What to take out of their positions and spacings.
 
     Yields
     ------
     track, time_ns, frame, seen
         Those of each track in the order of its frames.
     """
-    for table in _rows_of(folder, wanted, ["track", "time_ns", "frame", *_SEEN]):
+    columns = ["series", "track", "time_ns", "frame", *_SEEN]
+    for table in _rows_of(folder, wanted, columns[motion is None :], motion):
         for number, cut in _by_track(table, wanted):
             names = ("time_ns", "frame", *_SEEN)
             time_ns, frame, *seen = (cut[name].to_numpy() for name in names)
@@ -128,13 +142,19 @@ def pieces(
 
 
 def _rows_of(
-    folder: RunFolder, wanted: NDArray[np.int64], columns: list[str], *, most: int | None = None
+    folder: RunFolder,
+    wanted: NDArray[np.int64],
+    columns: list[str],
+    motion: MotionTable | None,
+    *,
+    most: int | None = None,
 ) -> Iterator[pa.Table]:
     """Yield the peaks of tracks, table after table."""
     for table in batches(folder, "peaks", columns, most=most) if len(wanted) else ():
         track = table["track"].to_numpy()
         place = np.minimum(np.searchsorted(wanted, track), len(wanted) - 1)
-        yield table.take(np.flatnonzero(wanted[place] == track))
+        table = table.take(np.flatnonzero(wanted[place] == track))
+        yield table if motion is None else motion.remove(table)
 
 
 def _by_track(table: pa.Table, wanted: NDArray[np.int64]) -> Iterator[tuple[int, pa.Table]]:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from streamer.results.parts import Span, committed, publish
+from streamer.results.schema import completed
 
 __all__ = ["AT_ONCE", "NOTE", "NOTES", "merge_next"]
 
@@ -75,7 +76,8 @@ def _join(folder: Path, spans: Sequence[Span], target: Path) -> None:
     with pq.ParquetWriter(target, schemas[-1].with_metadata(metadata)) as writer:
         for span in spans:
             with pq.ParquetFile(folder / span.name) as file:
-                gathered.append(file.read(use_threads=False).replace_schema_metadata(metadata))
+                table = completed(file.read(use_threads=False), schemas[-1].names)
+                gathered.append(table.replace_schema_metadata(metadata))
             if span is spans[-1] or sum(map(len, gathered)) >= _ROWS:
                 writer.write_table(pa.concat_tables(gathered).combine_chunks())
                 gathered = []

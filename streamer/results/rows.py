@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from streamer.results.folder import RunFolder
 from streamer.results.parts import Parts
-from streamer.results.schema import TABLES
+from streamer.results.schema import TABLES, completed
 
 __all__ = ["batches", "count_rows"]
 
@@ -47,7 +47,7 @@ def batches(
     left = sys.maxsize if most is None else most
     for (rest,) in Parts(folder.path, name).new() if left else ():
         for batch in rest.batches(rows, schema.names, frames):
-            table = pa.table(batch.slice(0, left)).select(schema.names)
+            table = completed(pa.Table.from_batches([batch.slice(0, left)]), schema.names)
             gathered.append(table.replace_schema_metadata(None).cast(schema))
             left -= len(gathered[-1])
             if sum(map(len, gathered)) >= rows:

@@ -17,6 +17,7 @@ from streamer.frames.geometry import Geometry
 from streamer.results.curves import QUANTITIES, Quantity, available, displaced, references
 from streamer.results.folder import RunFolder
 from streamer.results.histories import observations
+from streamer.results.motion import to_remove
 from streamer.results.reflections import reflections
 from streamer.results.schema import TABLES
 
@@ -150,7 +151,9 @@ class Run:
     def drift(self, track: int, quantity: Quantity | None = None) -> pa.Table:
         """Return how far a track stood from its reference on each frame that it was seen on.
 
-        It is what the dashboard and the report draw, without averages.
+        It is what the dashboard and the report draw, without averages. With ``tracks.common_motion:
+        remove`` the shift and rotation that all spots of a frame share are taken out, and drifts
+        are NaN on frames where that is not known.
 
         Parameters
         ----------
@@ -183,7 +186,8 @@ class Run:
             )
             raise UserError(f"no drift as {quantity!r}{why}: take one of {', '.join(choices)}")
         wanted = np.array([track] if track >= 0 else [], np.int64)  # -1 is no track
-        history = next(observations(self._folder, wanted, most=self._n_peaks), None)
+        motion = to_remove(self._folder, self.config, self.geometry)
+        history = next(observations(self._folder, wanted, most=self._n_peaks, motion=motion), None)
         if history is None:
             raise UserError(f"{self.path}: no peak has track {track}")
         y, sigma = displaced(

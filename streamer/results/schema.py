@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
@@ -14,6 +16,7 @@ __all__ = [
     "CELL",
     "FLAGS",
     "FRAMES",
+    "MOTION",
     "PEAKS",
     "PIXELS",
     "TABLES",
@@ -21,6 +24,7 @@ __all__ = [
     "Column",
     "Columns",
     "Table",
+    "completed",
 ]
 
 PIXELS = "pixel indices from 0, an integer is the centre of a pixel"
@@ -70,6 +74,11 @@ _REFERENCE = "weighted mean over the first observations, or around the chosen fr
 _SERIES = Column("series", _TEXT, "", "name of the series")
 _FRAME = Column("frame", _INT64, "", "number of the frame in its series, from 0")
 _TIME = Column("time_ns", _INT64, "ns", f"start of the exposure, {_NS}; 0 where not known")
+_ALL = "all spots together, counted from where each was first; NaN where fewer than 3 tell"
+_ABOUT = (
+    "the pattern turns and grows about: the direct beam, or the middle of the first spots where no "
+    "geometry is known"
+)
 _SLOPE = "slope of a straight line through all observations"
 
 
@@ -110,6 +119,25 @@ TABLES: dict[str, Table] = {
                 "",
                 "how many frame numbers, from `frame` on, the row stands for: 1 but for what never "
                 "came or was shed in a row",
+            ),
+            *_with_sigma("motion_row", "px", f"shift of {_ALL} along the rows"),
+            *_with_sigma("motion_col", "px", f"shift of {_ALL} along the columns"),
+            *_with_sigma(
+                "motion_angle",
+                "deg",
+                f"rotation of {_ALL}, from the columns' axis towards the rows' axis",
+            ),
+            *_with_sigma("motion_scale", "", f"size of the pattern of {_ALL}, less 1"),
+            Column("motion_about_row", _FLOAT64, "px", f"row of what {_ABOUT}"),
+            Column("motion_about_col", _FLOAT64, "px", f"column of what {_ABOUT}"),
+            *(
+                Column(
+                    f"motion_{axis}_angle_correlation",
+                    _FLOAT64,
+                    "",
+                    f"correlation of the errors of motion_{axis} and motion_angle",
+                )
+                for axis in ("row", "col")
             ),
         ),
     ),
@@ -213,5 +241,17 @@ TABLES: dict[str, Table] = {
 """By name. What is not known, as spacings without the detector's place, is NaN."""
 
 FRAMES, PEAKS, TRACKS, CELL = (table.schema for table in TABLES.values())
+
+MOTION = tuple(name for name in FRAMES.names if name.startswith("motion_"))
+"""Columns of the frames table that tell of the common motion; older runs have none of them."""
+
+
+def completed(table: pa.Table, names: Iterable[str]) -> pa.Table:
+    """Return columns of the frames or peaks, NaN for those that an older run was made without."""
+    for name in names:
+        if name in MOTION and name not in table.column_names:
+            table = table.append_column(name, pa.array(np.full(len(table), np.nan)))
+    return table.select(list(names))
+
 
 Columns = dict[str, NDArray[Any]]

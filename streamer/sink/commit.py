@@ -13,7 +13,7 @@ import numpy as np
 
 from streamer.results.folder import RunFolder, may_pass
 from streamer.results.schema import FRAMES, PEAKS, Columns
-from streamer.sink.tables import Row, as_table, frame_columns, peak_columns
+from streamer.sink.tables import Row, as_table, frame_columns, motion_columns, peak_columns
 from streamer.tracks.linking import Tracking
 
 __all__ = ["COMMIT_S", "Committer", "Part"]
@@ -150,6 +150,7 @@ class Committer:
         series = list(dict.fromkeys(row.series for row in rows))
         frames, peaks = frame_columns(rows, series), peak_columns(rows, series)
         peaks |= self._tracking.locate(peaks)
+        frames |= motion_columns(frames["n_peaks"], self._tracking.follow(peaks))
         try:
             self._folder.write_part(
                 self._next,

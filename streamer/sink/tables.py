@@ -15,7 +15,15 @@ from streamer.frames.peaks import PEAK, POSITION
 from streamer.results.schema import Columns
 from streamer.transport.messages import FramePeaks, Positions
 
-__all__ = ["Result", "Row", "as_table", "frame_columns", "peak_columns", "read_results"]
+__all__ = [
+    "Result",
+    "Row",
+    "as_table",
+    "frame_columns",
+    "motion_columns",
+    "peak_columns",
+    "read_results",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +107,17 @@ def peak_columns(rows: list[Row], names: list[str]) -> Columns:
         [np.empty(0, np.int64), *(row.tracks for row in done if row.tracks is not None)]
     )
     return {name: np.ascontiguousarray(column) for name, column in columns.items()}
+
+
+def motion_columns(n_peaks: NDArray[np.int32], motion: Columns) -> Columns:
+    """Return columns of a frames part from those of its peaks that are the same for a frame."""
+    has_peaks = n_peaks > 0
+    first = (np.cumsum(n_peaks) - n_peaks)[has_peaks]
+    columns = {}
+    for name, column in motion.items():
+        columns[name] = np.full(len(n_peaks), np.nan)
+        columns[name][has_peaks] = column[first]
+    return columns
 
 
 def as_table(columns: Columns, names: list[str], schema: pa.Schema, **texts: list[str]) -> pa.Table:

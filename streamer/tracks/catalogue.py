@@ -108,7 +108,7 @@ class TrackCatalogue:
         series
             Names that ``peaks["series"]`` are indices into.
         peaks
-            Columns of the peaks table.
+            Columns of the peaks table; a position of NaN is an observation without a place.
         parents, merged
             Tracks that split from, and that ended beside, another track.
         """
@@ -210,7 +210,7 @@ class TrackCatalogue:
         observations = np.stack([*where, hours], axis=1)
         # The reference is what came first, or what came until the frame that was chosen.
         until = (row["frame"] < self._stop) & (number == catalogue["series"][slot])
-        used = self._worth(slot, poor)
+        used = self._worth(slot, poor) & np.isfinite(observations[:, :2]).all(axis=1)
         self._place(slot[used], observations[used], until[used])
 
     def _worth(self, slot: NDArray[np.intp], poor: Bools) -> Bools:
@@ -257,7 +257,8 @@ class TrackCatalogue:
         born["track"], born["parent"], born["merged_into"] = names, -1, -1
         born["series"] = number[first]
         born["first_frame"], born["first_time_ns"] = peaks["frame"][first], peaks["time_ns"][first]
-        born["origin"] = np.stack([peaks["row"][first], peaks["col"][first]], axis=1)
+        where = np.stack([peaks["row"][first], peaks["col"][first]], axis=1)
+        born["origin"] = np.nan_to_num(where)
         self._n += len(names)
         return self._find(track)[0]
 

@@ -21,8 +21,10 @@ from streamer.frames.flags import POOR_FIT
 from streamer.frames.geometry import Geometry
 from streamer.frames.header_geometry import NoGeometryError, read_geometry
 from streamer.results.folder import RunFolder, may_pass
+from streamer.results.motion import still
 from streamer.results.schema import Columns
 from streamer.tracks.catalogue import TrackCatalogue
+from streamer.tracks.motion import CommonMotion
 from streamer.tracks.tracker import Tracker
 
 __all__ = ["Tracking", "anchors"]
@@ -63,6 +65,9 @@ class Tracking:
         self._geometry = _given(config.geometry, folder)
         self._given = self._geometry is not None
         self._new_geometry = False
+        self._motion = CommonMotion(tracks.confirm_frames, tracks.reference_frames)
+        self._removes = tracks.common_motion == "remove"
+        self._followed: Columns = {}
         self._parents: dict[int, int] = {}
         self._merged: dict[int, int] = {}
         self._changed = False
@@ -120,16 +125,35 @@ class Tracking:
         location = self._geometry.locate(*where)
         return {name: getattr(location, name) for name in _LOCATED}
 
+    def follow(self, peaks: Columns) -> Columns:
+        """Return what all spots did together on the frame of each peak, as columns `MOTION`."""
+        beam = None if self._geometry is None else self._geometry.beam
+        self._followed = self._motion.measure(peaks, beam)
+        return self._followed
+
     def note(self) -> str:
         """Return what a part must say of its tracks beside their peaks."""
         kin = {"parents": self._parents, "merged": self._merged}
         return json.dumps({name: list(pairs.items()) for name, pairs in kin.items()})
 
     def commit(self, series: Sequence[str], peaks: Columns) -> None:
-        """Enter what was linked since the last time, now that it is on disk."""
-        self.catalogue.extend(series, peaks, self._parents, self._merged)
+        """Enter what was linked and followed since the last time, now that it is on disk."""
+        self._enter(series, peaks, self._parents, self._merged)
         self._parents, self._merged = {}, {}
         self._changed = True
+
+    def _enter(
+        self,
+        series: Sequence[str],
+        peaks: Columns,
+        parents: dict[int, int],
+        merged: dict[int, int],
+    ) -> None:
+        """Enter peaks that were followed."""
+        self._motion.commit()
+        if self._removes:
+            peaks = peaks | still(peaks, self._followed)
+        self.catalogue.extend(series, peaks, parents, merged)
 
     @property
     def unwritten(self) -> bool:
@@ -174,7 +198,11 @@ class Tracking:
 
     def state(self) -> dict[str, Any]:
         """Return what `resume` takes, nothing being linked that is not committed."""
-        return {"tracker": self._tracker.state(), "catalogue": self.catalogue.state()}
+        return {
+            "tracker": self._tracker.state(),
+            "catalogue": self.catalogue.state(),
+            "motion": self._motion.state(),
+        }
 
     def resume(
         self,
@@ -202,6 +230,7 @@ class Tracking:
         """
         if state is not None:
             self.catalogue.restore(state["catalogue"])
+            self._motion.restore(state["motion"])
             if len(linked) <= self.memory_frames:
                 self._tracker.restore(state["tracker"])
         self._tracker.next_track = next_track
@@ -216,7 +245,8 @@ class Tracking:
                 said = json.loads(note or "{}")
                 parents |= dict(said.get("parents", ()))
                 merged |= dict(said.get("merged", ()))
-            self.catalogue.extend(series, peaks, parents, merged)
+            self.follow(peaks)
+            self._enter(series, peaks, parents, merged)
             changes = (np.diff(peaks["frame"]) != 0) | (np.diff(peaks["series"]) != 0)
             bounds = [0, *(np.flatnonzero(changes) + 1).tolist(), len(peaks["frame"])]
             for start, stop in itertools.pairwise(bounds):

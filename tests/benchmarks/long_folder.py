@@ -15,7 +15,7 @@ from streamer.frames.geometry import Geometry
 from streamer.results.folder import RunFolder
 from streamer.results.merging import AT_ONCE, NOTES
 from streamer.results.parts import Span, publish
-from streamer.results.schema import FRAMES, PEAKS
+from streamer.results.schema import FRAMES, MOTION, PEAKS
 from streamer.run.summary import summarise
 from streamer.sink.account import Account
 from streamer.sink.checkpoint import Checkpoint
@@ -107,6 +107,7 @@ def _rows(rng, start, stop, n_frames, spots, speed):
         "n_peaks": np.full(n, SPOTS, np.int32),
         "latency_ms": rng.uniform(20.0, 400.0, n),
         "count": np.ones(n, np.int64),
+        **dict.fromkeys(MOTION, np.full(n, np.nan)),
     }
     frame, spot = np.repeat(number, SPOTS), np.tile(np.arange(SPOTS), n)
     life = np.where(spot < LASTING, 0, frame * _LIVES // n_frames)

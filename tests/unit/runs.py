@@ -10,7 +10,7 @@ import pyarrow as pa
 from streamer.config import Config
 from streamer.frames.geometry import Geometry
 from streamer.results.folder import RunFolder
-from streamer.results.schema import CELL, FRAMES, PEAKS
+from streamer.results.schema import CELL, FRAMES, MOTION, PEAKS
 from streamer.tracks.catalogue import TrackCatalogue
 
 BEGIN = 1_700_000_000_123_456_789
@@ -55,6 +55,7 @@ def make_run(
                     "n_peaks": np.where(np.isin(numbers, done), PER_FRAME, 0).astype(np.int32),
                     "latency_ms": np.where(np.isin(numbers, done), 12.5, np.nan),
                     "count": np.ones(15, np.int64),
+                    **dict.fromkeys(MOTION, np.full(15, np.nan)),
                 },
                 schema=FRAMES,
             )

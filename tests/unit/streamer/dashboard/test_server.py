@@ -27,7 +27,7 @@ from streamer.frames.display import cut_patch, display
 from streamer.frames.events import Frame
 from streamer.results.folder import RunFolder
 from streamer.results.merging import merge_next
-from streamer.results.schema import CELL, FRAMES, PEAKS
+from streamer.results.schema import CELL, FRAMES, MOTION, PEAKS
 from streamer.run.launcher import this_process
 from streamer.run.sidecar import address_of, listen
 from streamer.transport.guard import is_own_name, is_own_origin
@@ -55,6 +55,7 @@ def tables(series: list[str], frames: list[int], states: list[str], peaks: dict,
         "series": series, "frame": frames, "state": states, "reason": [""] * n,
         "time_ns": [TIME_NS + frame * 10_000_000 for frame in frames],
         "n_peaks": np.zeros(n, np.int32), "latency_ms": np.ones(n), "count": counts or [1] * n,
+        **dict.fromkeys(MOTION, np.full(n, np.nan)),
     }  # fmt: skip
     filled = {
         name: peaks.get(name, np.zeros(m, np.int32 if name.startswith("peak") else np.float64))

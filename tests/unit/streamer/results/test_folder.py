@@ -4,13 +4,16 @@ import errno
 import os
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from streamer.errors import RunError, UserError
 from streamer.frames.geometry import Geometry
 from streamer.results import parts as store
 from streamer.results.folder import LastPart, RunFolder
-from streamer.results.schema import CELL, FRAMES, PEAKS, TRACKS
+from streamer.results.merging import AT_ONCE, merge_next
+from streamer.results.rows import batches
+from streamer.results.schema import CELL, FRAMES, MOTION, PEAKS, TRACKS
 
 
 def a_part(schema, count):
@@ -159,3 +162,20 @@ def test_a_part_keeps_a_note_and_gives_its_columns_as_they_were(tmp_path):
     assert names == ["1"]
     assert columns["series"].tolist() == [0, 0]
     assert len(columns["row"]) == 2
+
+
+def test_frames_of_a_run_from_before_the_common_motion_was_told_are_read_and_merged(tmp_path):
+    folder = RunFolder.create(tmp_path / "run")
+    columns = {field.name: pa.array([None], field.type) for field in FRAMES}
+    whole = pa.table(columns, schema=FRAMES)
+    older = whole.drop_columns(list(MOTION))
+    for part in range(AT_ONCE):
+        frames = older if part < AT_ONCE - 1 else whole
+        folder.write_part(part, frames, PEAKS.empty_table(), upto=part, next_track=0)
+    for _ in range(2):
+        frames = folder.read("frames")
+        assert (frames.schema, len(frames)) == (FRAMES, AT_ONCE)
+        assert np.isnan(frames["motion_row"].to_numpy()[: AT_ONCE - 1]).all()
+        assert sum(len(table) for table in batches(folder, "frames")) == AT_ONCE
+        merge_next(folder.path)
+    assert len(folder.parts("frames")) == 1

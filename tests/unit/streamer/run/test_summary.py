@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from streamer.results.folder import RunFolder
-from streamer.results.schema import FRAMES, PEAKS
+from streamer.results.schema import FRAMES, MOTION, PEAKS
 from streamer.run.summary import _series, summarise
 
 LONG = 2_000_000_000
@@ -17,7 +17,7 @@ def write_frames(folder, rows):
     n = len(rows)
     columns = dict(zip(("series", "frame", "count", "state"), zip(*rows, strict=True), strict=True))
     columns |= {"reason": [""] * n, "time_ns": [1] * n, "n_peaks": np.zeros(n, np.int32)}
-    columns["latency_ms"] = np.full(n, np.nan)
+    columns |= dict.fromkeys(("latency_ms", *MOTION), np.full(n, np.nan))
     frames = pa.table({name: columns[name] for name in FRAMES.names}, schema=FRAMES)
     folder.write_part(0, frames, PEAKS.empty_table(), upto=1, next_track=0)
 
