@@ -18,9 +18,9 @@ from streamer.report.style import COLOURS, FAINT, HALF_CYCLES, INK, STYLE
 from streamer.results.curves import QUANTITIES, GrowingCurve, Quantity, references
 from streamer.results.histories import pieces
 from streamer.results.motion import to_remove
-from streamer.results.thinning import Curve
+from streamer.results.thinning import Curve, Thinning
 
-__all__ = ["Clock", "draw_tracks"]
+__all__ = ["Clock", "draw_motion", "draw_tracks"]
 
 _POINTS = 500
 _LABEL_GAP = 0.055
@@ -95,6 +95,42 @@ def draw_tracks(material: Material) -> Figure:
     return figure
 
 
+def draw_motion(material: Material) -> Figure | None:
+    """Draw what all spots of the frames did together; None where no frame tells it."""
+    clock = Clock.of(material)
+    places = _axis(material, clock)
+    told = np.flatnonzero(
+        np.isfinite(places) & np.isfinite(material.frames["motion_row"].to_numpy())
+    )
+    if not len(told):
+        return None
+    told = told[np.argsort(places[told], kind="stable")]
+
+    def curve(name: str) -> Curve:
+        thinning = Thinning(_POINTS)
+        y, sigma = (material.frames[f"motion_{name}{more}"].to_numpy() for more in ("", "_sigma"))
+        thinning.add(places[told], y[told], sigma[told])
+        return thinning.curve()
+
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(8.6, 4.2), layout="constrained")
+        panels = figure.subplots(3, 1, sharex=True, height_ratios=[1.6, 1, 1]).tolist()
+        rows = (("row", "col"), ("angle",), ("scale",))
+        labels = ("shift / px", "rotation / deg", "scale / 10$^{-3}$")
+        for axes, names, label in zip(panels, rows, labels, strict=True):
+            ends = []
+            for i, name in enumerate(names):
+                scale = 1e3 if name == "scale" else 1.0
+                ends += _draw_curve(axes, curve(name), COLOURS[i], scale, name)
+            axes.axhline(0.0, color=FAINT, lw=0.6, zorder=1)
+            axes.set_ylabel(label)
+            if len(ends) > 1:
+                _label_ends(axes, ends)
+        panels[-1].set_xlabel(clock.label)
+        figure.align_ylabels(panels)
+    return figure
+
+
 def _curves(
     material: Material, quantities: Sequence[Quantity], clock: Clock
 ) -> dict[Quantity, dict[int, Curve]]:
@@ -121,14 +157,7 @@ def _draw_quantity(axes: Axes, quantity: Quantity, curves: Mapping[int, Curve]) 
     scale = 1e3 if quantity == "strain" else 1.0
     ends = []
     for i, (track, curve) in enumerate(curves.items()):
-        colour = COLOURS[i % len(COLOURS)]
-        if not len(curve.x):
-            continue
-        x, height = curve.x, scale * curve.y
-        band = scale * np.nan_to_num(curve.sigma)
-        axes.fill_between(x, height - band, height + band, color=colour, alpha=0.22, lw=0, zorder=2)
-        axes.plot(x, height, color=colour, lw=1.0, zorder=3)
-        ends.append((float(x[-1]), float(np.median(height[-9:])), f"{track}", colour))
+        ends += _draw_curve(axes, curve, COLOURS[i % len(COLOURS)], scale, f"{track}")
     axes.axhline(0.0, color=FAINT, lw=0.6, zorder=1)
     axes.set_ylabel(
         "strain / 10$^{-3}$"
@@ -138,11 +167,29 @@ def _draw_quantity(axes: Axes, quantity: Quantity, curves: Mapping[int, Curve]) 
     _label_ends(axes, ends)
 
 
+def _draw_curve(
+    axes: Axes, curve: Curve, colour: str, scale: float, name: str
+) -> list[tuple[float, float, str, str]]:
+    """Draw a curve with its band and return its end, for `_label_ends`; nothing if it is empty."""
+    if not len(curve.x):
+        return []
+    x, height = curve.x, scale * curve.y
+    band = scale * np.nan_to_num(curve.sigma)
+    axes.fill_between(x, height - band, height + band, color=colour, alpha=0.22, lw=0, zorder=2)
+    axes.plot(x, height, color=colour, lw=1.0, zorder=3)
+    return [(float(x[-1]), float(np.median(height[-9:])), name, colour)]
+
+
 def _places(material: Material, clock: Clock) -> NDArray[np.float64]:
     """Return where the frames of a run are on the axis."""
-    names = ("time_ns", "frame")
-    places = clock.of_frames(*(material.frames[name].to_numpy() for name in names))
+    places = _axis(material, clock)
     return places[np.isfinite(places)]
+
+
+def _axis(material: Material, clock: Clock) -> NDArray[np.float64]:
+    """Return where each frame is on the axis; NaN where it has no time and others do."""
+    names = ("time_ns", "frame")
+    return clock.of_frames(*(material.frames[name].to_numpy() for name in names))
 
 
 def _label_ends(axes: Axes, ends: list[tuple[float, float, str, str]]) -> None:

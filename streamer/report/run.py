@@ -15,7 +15,7 @@ from streamer.config import Config
 from streamer.errors import UserError
 from streamer.report.agreement_figure import draw_agreement, measure_agreement
 from streamer.report.contents import METHODS, add_facts, add_ledger, add_run, add_tracks
-from streamer.report.drift_figure import draw_tracks
+from streamer.report.drift_figure import draw_motion, draw_tracks
 from streamer.report.frame_figure import Picture, choose_examples, draw_frames, draw_patches
 from streamer.report.material import Fitter, Material, Refit, Shot, gather, pixels_of
 from streamer.report.page import Page
@@ -30,6 +30,10 @@ logger = logging.getLogger(__name__)
 MakeFitter = Callable[[Config], Fitter]
 """Returns what fits peaks as a run of that configuration saw them."""
 
+_MOTION = {
+    "keep": "with the shift and rotation that all spots share",
+    "remove": "without the shift and rotation that all spots share",
+}
 _COMPARED = 48
 _SHOWN = 6
 _PATCHES = 6
@@ -97,6 +101,11 @@ def write_report(
         add_tracks(page, material)
     else:
         page.note("No track was seen on enough frames.")
+    motion = draw_motion(material)
+    if motion is not None:
+        add(motion, "motion", _motion_caption(material))
+    for line in material.summary.get("advice", []):
+        page.note(f"Look: {line}.")
     recorded = Recorded(material.summary["source"], material.config.source)
     with closing(recorded):
         page.heading("Detection")
@@ -231,7 +240,17 @@ def _drift_caption(material: Material) -> str:
     return (
         f"{kind} of the main tracks, each named beside its end. Bands: one standard error of each "
         f"observation, or of the mean of those that fall on one point.{shades} Counted from the "
-        "reference position of each track."
+        f"reference position of each track, {_MOTION[material.config.tracks.common_motion]}."
+    )
+
+
+def _motion_caption(material: Material) -> str:
+    return (
+        "What all spots of a frame did together. Shift along rows and columns, rotation from the "
+        "columns' axis towards the rows' axis, and scale, about the direct beam or, where that is "
+        "not known, the middle of the first spots; bands as above. A beam that drifts or a sample "
+        "that moves does this. Drift and strain above are told "
+        f"{_MOTION[material.config.tracks.common_motion]}."
     )
 
 

@@ -19,6 +19,7 @@ from streamer.config import load_config
 from streamer.errors import UserError
 from streamer.results.folder import RunFolder
 from streamer.run.advice import advice, findings
+from streamer.run.motion import motion_advice
 from streamer.run.snapshot import STATES, Delivery, disagreement
 from streamer.run.supervisor import NodeProcess, Supervisor
 
@@ -77,10 +78,13 @@ def summarise(
         for name, book in summary["series"].items():
             book["thresholds"] = found.get(name, {}).get("thresholds", {})
         try:
-            detect = load_config(folder.path / "config.yaml").detect
+            config = load_config(folder.path / "config.yaml")
+            detect = config.detect
+            summary["common_motion"] = config.tracks.common_motion
+            summary["advice"] = advice(found, detect.minval, detect.minscore)
+            summary["advice"] += motion_advice(folder)
         except UserError:
             return summary
-        summary["advice"] = advice(found, detect.minval, detect.minscore)
     return summary
 
 

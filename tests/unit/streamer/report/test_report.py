@@ -23,6 +23,7 @@ from streamer.results.histories import main_tracks
 from streamer.results.pixels import Recorded
 from streamer.results.schema import FRAMES, PEAKS, TRACKS
 from tests.unit.runs import BEGIN, STEP, make_run
+from tests.unit.streamer.sink.test_motion import a_run
 
 SHAPE = (56, 64)
 
@@ -253,3 +254,13 @@ def test_an_mp4_has_every_frame(run, tmp_path):
     assert "h264" in done.stderr
     assert "frame=   56" in done.stderr
     assert not list(tmp_path.glob(".*"))
+
+
+def test_a_report_tells_what_all_spots_did_together_and_whether_drifts_have_it(tmp_path):
+    for setting, said in (("keep", "with the shift"), ("remove", "without the shift")):
+        run = a_run(tmp_path / setting, f"tracks.common_motion={setting}")
+        run._folder.write_summary(run.summary | {"advice": ["it moves"]})
+        _, text = read(write_report(run.path, tmp_path / "out"))
+        assert "What all spots of a frame did together." in text
+        assert f"of each track, {said} and rotation that all spots share." in text
+        assert "Look: it moves." in text
