@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from streamer.dashboard.stored import StoredPeaks
 from streamer.results.parts import Parts, Rest, committed
+from streamer.results.schema import MOTION
 
 __all__ = ["LOST", "STATES", "Archive", "Table"]
 
@@ -157,12 +158,16 @@ class Archive:
     ----------
     folder
         Run folder.
+    with_motion
+        Hold also what all spots of each frame did together.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, with_motion: bool = False) -> None:
         self.series: list[str] = []
         """Names in the order of appearance; columns hold their numbers."""
-        self.frames = Table(_FRAMES)
+        self.motion = MOTION if with_motion else ()
+        """Columns of `frames` that tell of the common motion."""
+        self.frames = Table(_FRAMES | dict.fromkeys(self.motion, "f8"))
         self.peaks = Table(_PEAKS)
         self.losses: dict[tuple[int, str], list[list[int]]] = {}
         """First and last of frames without a result that follow each other, by series and state."""
@@ -236,7 +241,7 @@ class Archive:
         if self._near is None:
             self._near = _first_near(self._folder)
         for frames, peaks in self._parts.new(limit_s):
-            table = _read(frames, [*_FRAMES, "n_peaks"])
+            table = _read(frames, [*_FRAMES, "n_peaks", *self.motion])
             counts = table["n_peaks"].to_numpy()
             if frames.span.last < self._near and counts.sum() == len(peaks):
                 self._take_frames(table, counts)
@@ -311,6 +316,11 @@ class Archive:
                 "state": states,
                 "first": len(self.peaks) + np.cumsum(counts) - counts,
                 "n": counts,
+                **{
+                    name: frames[name].to_numpy()
+                    for name in self.motion
+                    if name in frames.column_names
+                },
             }
         )
         self._keys.append({"key": keys})

@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 from streamer.dashboard.archive import Archive
 from streamer.frames.geometry import Geometry
 from streamer.results.curves import GrowingCurve, Observations, Quantity, Reference
+from streamer.results.motion import still
 from streamer.results.schema import TABLES
 from streamer.results.thinning import Curve
 
 __all__ = ["Drifts", "Plot", "XAxis", "units"]
 
+Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 XAxis = Literal["time", "frame"]
 
@@ -201,8 +203,23 @@ def _add(
             else:
                 frame_rows = archive.frame_rows(start + mine)
                 seen = [columns[name][mine] for name in _COLUMNS]
+            if archive.motion:
+                seen = _without_motion(archive, frame_rows, seen, plot.geometry)
             drift.add(_places(archive, frame_rows, plot.x), Observations(*seen))
         drift.upto = max(drift.upto, stop)
+
+
+def _without_motion(
+    archive: Archive, frame_rows: Ints, seen: list[Floats], geometry: Geometry | None
+) -> list[Floats]:
+    """Return observations with what all spots did together taken out."""
+    motion = {name: archive.frames[name][frame_rows] for name in archive.motion}
+    placed = still(dict(zip(_COLUMNS, seen, strict=True)), motion)
+    d, d_sigma = seen[4:]
+    if geometry is not None:
+        found = geometry.locate(*placed.values())
+        d, d_sigma = found.d, found.d_sigma
+    return [*placed.values(), d, d_sigma]
 
 
 def _peaks_between(archive: Archive, plot: Plot) -> slice:

@@ -38,11 +38,12 @@ starts in the run. With one series both are the same.
     numbers. Columns may be missing.
 ``drift``
     quantity (``distance`` where ``radial`` was asked for and no geometry is known), label, unit, x
-    (``time`` or ``frame``), request (echoed), number (of this message among the drifts of the
-    connection), base (number of the message that it builds upon; null where it holds all), lines
-    [[track, drop, keep, add]]. A line is what it was, without its first `drop` points, of the rest
-    the first `keep`, and behind these `add` new ones. Arrays: x (f8; Unix seconds or run frame), y,
-    sigma (f4; NaN where not known), the new points of all lines, one line after the other.
+    (``time`` or ``frame``), still (true where the motion that all spots share is taken out),
+    request (echoed), number (of this message among the drifts of the connection), base (number of
+    the message that it builds upon; null where it holds all), lines [[track, drop, keep, add]]. A
+    line is what it was, without its first `drop` points, of the rest the first `keep`, and behind
+    these `add` new ones. Arrays: x (f8; Unix seconds or run frame), y, sigma (f4; NaN where not
+    known), the new points of all lines, one line after the other.
 ``cell``
     half_cycles [{number, kind, guess, start, stop, start_frame, stop_frame}] (guess: told by the
     voltage alone; Unix seconds; run frames, null when not known). Arrays: time (f8, Unix seconds),

@@ -55,7 +55,8 @@ class RunView:
         self.name = opened.path.resolve().name
         self.config = opened.read_config()
         self.state = RunState(opened.path)
-        self.archive = Archive(folder)
+        removes = self.config.tracks.common_motion == "remove"
+        self.archive = Archive(folder, with_motion=removes)
         self.tables = RunTables(opened)
         gallery = Gallery(
             str(self.state.summary.get("source", "")),
@@ -122,7 +123,7 @@ class RunView:
         )
         label, unit = QUANTITIES[quantity]
         header = {"quantity": quantity, "label": label, "unit": unit, "x": x,
-                  "request": watch.request}  # fmt: skip
+                  "still": bool(self.archive.motion), "request": watch.request}  # fmt: skip
         references = self.tables.references
         curves = self._drifts.curves(plot, watch.tracks, references, limit_s=_READ_S)
         return Lines(header, curves, self._drifts.is_whole)

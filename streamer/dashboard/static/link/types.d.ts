@@ -89,6 +89,7 @@ export interface DriftHeader extends Header {
   quantity: string;
   unit: string;
   x: XAxis;
+  still?: boolean;
   request: number;
   number: number;
   base: number | null;

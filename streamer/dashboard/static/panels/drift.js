@@ -45,6 +45,7 @@ export class Drift {
     /** @type {Points[]} */
     this.lines = [];
     this.unit = this.quantity = "";
+    this.still = false;
     /** @type {XAxis} */
     this.x = "time";
     /** @type {number | null} */
@@ -98,8 +99,8 @@ export class Drift {
       from = to;
     }
     if (header.x !== this.x) this.cursor = null;
-    const { quantity, unit } = header;
-    Object.assign(this, { number, base, lines, quantity, unit, x: header.x });
+    const { quantity, unit, still = false } = header;
+    Object.assign(this, { number, base, lines, quantity, unit, still, x: header.x });
     this.dirty = this.fresh = true;
     return true;
   }
@@ -126,7 +127,8 @@ export class Drift {
   /** What the y axis shows, with its unit. */
   get label() {
     const [unit] = shownUnit(this.unit);
-    return `${QUANTITIES[this.quantity] ?? this.quantity}${unit && ` / ${unit}`}`;
+    const without = this.still ? ", common motion removed" : "";
+    return `${QUANTITIES[this.quantity] ?? this.quantity}${without}${unit && ` / ${unit}`}`;
   }
 
   /** The lines that are chosen now: what came may be older than the choice. */

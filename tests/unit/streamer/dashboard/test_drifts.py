@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from contextlib import closing
 
 import numpy as np
 import pyarrow as pa
@@ -14,9 +15,10 @@ from streamer.dashboard.archive import Archive
 from streamer.dashboard.drifts import Drifts, Plot
 from streamer.dashboard.messages import DriftWriter, Lines, encode
 from streamer.dashboard.requests import Hold, Watch
+from streamer.dashboard.view import RunView
 from streamer.dashboard.viewers import Viewer
 from streamer.frames.geometry import Geometry
-from streamer.results.curves import Observations, displaced
+from streamer.results.curves import Observations, displaced, references
 from streamer.results.merging import merge_next
 from streamer.results.thinning import Curve, thinned
 from tests.unit.streamer.dashboard.test_server import (
@@ -26,6 +28,7 @@ from tests.unit.streamer.dashboard.test_server import (
     one_track,
     tables,
 )
+from tests.unit.streamer.sink.test_motion import a_run
 
 KINDS = {"x": "f8", "y": "f4", "sigma": "f4"}
 
@@ -510,3 +513,21 @@ def test_drifts_of_many_tracks_are_quick_and_what_is_new_of_them_is_quicker(tmp_
         new.append(seconds(range(3, 200, 10)))
     assert min(new) < whole / 4
     assert archive.nbytes < 500 << 20
+
+
+def test_where_the_common_motion_is_to_be_removed_the_page_draws_what_a_run_gives(tmp_path):
+    run = a_run(tmp_path, "tracks.common_motion=remove")
+    archive = Archive(run.path, with_motion=True)
+    archive.refresh(10.0)
+    for quantity in ("radial", "strain"):
+        plot = Plot(quantity, "frame", points=1000, geometry=run.geometry)
+        curve = Drifts(archive).curves(plot, [3], references(run.tracks))[3]
+        wanted = run.drift(3, quantity)
+        y, sigma = (wanted[name].to_numpy()[3:] for name in (quantity, f"{quantity}_sigma"))
+        assert len(curve.y) == len(y)
+        np.testing.assert_allclose(curve.y, y, atol=1e-7)
+        np.testing.assert_allclose(curve.sigma, sigma, rtol=1e-5)
+    with closing(RunView(run.path)) as view:
+        view.refresh()
+        view.refresh_tables()
+        assert view.drift(Watch(tracks=(3,), quantity="row")).header["still"]
