@@ -17,6 +17,7 @@ SETS = [
         "detect.finder=brightest", "detect.finders.brightest.most=2", "positions.method=shifted",
         "positions.methods.shifted.rows=0.25", "source.protocols.drum.frames=40",
         "source.readers.sheet.skip=4", "nodes.detectors=2", "nodes.gpus=1",
+        "detect.minval=40", "detect.minscore=60",
     )
     for word in ("--set", setting)
 ]  # fmt: skip
