@@ -188,7 +188,8 @@ def _write_drift(
     group.attrs.update(signal=names[0], axes=["time" if is_timed else "frame"])
     if names[1:]:
         group.attrs["auxiliary_signals"] = names[1:]
-    group["title"] = f"{QUANTITIES[quantity][0]} of the main tracks"
+    without = "" if motion is None else ", without the motion that all spots share"
+    group["title"] = f"{QUANTITIES[quantity][0]} of the main tracks{without}"
     if is_timed:
         _put_time(group, places, begin_ns)
     else:

@@ -174,7 +174,8 @@ TABLES: dict[str, Table] = {
         ),
     ),
     "tracks": Table(
-        "track that was seen on `tracks.confirm_frames` frames or more",
+        "track that was seen on `tracks.confirm_frames` frames or more (with `tracks.common_motion:"
+        " remove`, places, drifts and strains are without the shift and rotation of all spots)",
         (
             Column("series", _TEXT, "", "name of the series in which the track begins"),
             Column("track", _INT64, "", "number of the track"),

@@ -19,7 +19,7 @@ FEWEST = 3
 """Spots that tell a motion."""
 _HUBER, _TUKEY = 2.0, 5.0
 """Distances in standard deviations from which on a spot counts for less, and for nothing."""
-_ROUNDS = 4
+_ROUNDS = 3
 """Of either weights: the first find the bulk of the spots, the second leave out the others."""
 _MEDIAN = 1.1774
 """Median length of a pair of normal deviates."""
