@@ -266,6 +266,24 @@ def test_whatever_the_channel_raises_is_told_once_and_tried_again(tmp_path, capl
     log.close()
 
 
+def test_a_head_alone_is_waited_for_and_what_follows_may_need_a_start(tmp_path):
+    path = tmp_path / "cell.csv"
+    path.write_text("Time,Voltage/V,Current/A\n")
+    logs = [
+        CellLog(CellConfig(file=str(path), **start), tmp_path / name)
+        for name, start in (("none", {}), ("told", {"start": "2026-11-22T09:30:00+01:00"}))
+    ]
+    with path.open("a") as file:
+        file.write("0.0,3.7,0.1\n")
+    for log in logs:
+        log.poll()
+    without, told = logs
+    assert "count from the start of the measurement: set cell.start to when" in without.lost()
+    assert (told.lost(), told.record()["rows_read"]) == ("", 1)
+    for log in logs:
+        log.close()
+
+
 def test_channel_that_fails_ends_nothing(tmp_path, caplog):
     path = tmp_path / "cycler.csv"
     path.write_text("time,voltage\n1772366400,3.5\n")
