@@ -26,6 +26,7 @@ from streamer.sources.base import Dealt, Source
 __all__ = ["Findings", "check_source", "watch"]
 
 _AT_ONCE = 64
+_FEWEST_OF_A_GAP = 64
 _YEAR_NS = 365 * 86400 * 10**9
 """No detector took anything in 1970: such times count from the start of a recording."""
 _SHARED_SHARE = 0.25
@@ -243,7 +244,26 @@ def _pixels(frame: Frame) -> str:
     valid = pixels[_is_valid(pixels)]
     masked = pixels.size - valid.size
     values = f"{valid.min():g} to {valid.max():g}" if valid.size else "none valid"
-    return f"{values} on frame {frame.frame}, {masked:,} marked as masked"
+    said = f"{values} on frame {frame.frame}, {masked:,} marked as masked"
+    return said + "".join(
+        f"; {count:,} are {value:g} and none is near: if those are gaps, name them in detect.mask"
+        for value, count in _like_gaps(valid)
+    )
+
+
+def _like_gaps(valid: NDArray[Any]) -> list[tuple[float, int]]:
+    """Return lowest and highest values that many pixels share, far from all others."""
+    values, counts = np.unique(valid, return_counts=True)
+    if len(values) < 3:
+        return []
+    middle, found = float(np.median(valid)), []
+    least = max(_FEWEST_OF_A_GAP, valid.size // 2000)
+    (low, above), (below, high) = values[:2].tolist(), values[-2:].tolist()
+    if counts[0] >= least and above - low > max(0.5 * (middle - low), 8.0):
+        found.append((low, int(counts[0])))
+    if counts[-1] >= least and high >= 255.0 and below < 0.5 * high:
+        found.append((high, int(counts[-1])))
+    return found
 
 
 def _is_valid(pixels: NDArray[Any]) -> NDArray[np.bool_]:

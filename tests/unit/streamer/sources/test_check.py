@@ -132,6 +132,28 @@ def test_a_recording_that_cannot_be_decoded_is_no_matter_of_the_detector(say):
     assert "frames cannot be decoded: copy the recording again" in text
 
 
+@pytest.mark.parametrize(
+    ("mark", "is_told"), [(0, True), (65534, True), (310, False), (500, False)]
+)
+def test_values_that_look_like_gaps_are_told(say, mark, is_told):
+    pixels = np.random.default_rng(0).poisson(300, (64, 64)).astype("<u2")
+    pixels[:, 20:22] = mark
+    first = frame(0, data=pixels.tobytes(), shape=(64, 64))
+    series = msgspec.structs.replace(SERIES, pixel_mask=None)
+    said = f"; 128 are {mark} and none is near: if those are gaps, name them in detect.mask"
+    assert (said in say(Script(series, first, END))[1]) == is_told
+
+
+@pytest.mark.parametrize("photons", [0.01, 1, 3, 10])
+def test_photons_do_not_look_like_gaps(say, photons):
+    pixels = np.random.default_rng(0).poisson(photons, (64, 64)).astype("<u2")
+    pixels[30:33, 40:43] = 400
+    first = frame(0, data=pixels.tobytes(), shape=(64, 64))
+    assert (
+        "gaps" not in say(Script(msgspec.structs.replace(SERIES, pixel_mask=None), first, END))[1]
+    )
+
+
 def test_what_was_taken_is_named(say):
     taken = Taken(source="a.h5::/data", times="none", left_out=["/dark (2 x 4 x 4 uint16)"])
     told = msgspec.structs.replace(SERIES, taken=taken)
