@@ -131,7 +131,7 @@ def _photon(background: Background, gain: float) -> float:
     if background.counter:
         return min(background.unit, gain)
     level, noise = float(np.median(background.level)), float(np.median(background.spread))
-    return min(noise**2 / level, gain) if level > 3.0 * noise > 0.0 else gain
+    return min(noise**2 / level, gain) if level > 1.5 * noise > 0.0 else gain
 
 
 def _means(
