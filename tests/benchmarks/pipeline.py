@@ -23,7 +23,7 @@ from streamer.run.topology import Topology
 from streamer.simulator.eiger_files import write_recording
 from streamer.simulator.scene import Scene
 from streamer.sink.ledger import Ledger
-from streamer.sink.tables import Result, Row, as_table, frame_columns, peak_columns
+from streamer.sink.tables import Result, Row, as_table, frame_columns, motion_columns, peak_columns
 from streamer.sources import open_source
 from streamer.tracks.linking import Tracking
 from streamer.transport.messages import FramePeaks
@@ -81,6 +81,7 @@ def plain_loop(config: Config, path: Path, out: Path, share: int, shares: int, b
         names = ["1"]
         frames, peaks = frame_columns(rows, names), peak_columns(rows, names)
         peaks |= tracking.locate(peaks)
+        frames |= motion_columns(frames["n_peaks"], tracking.follow(peaks))
         folder.write_part(
             part,
             as_table(frames, names, FRAMES, reason=[row.reason for row in rows]),

@@ -130,7 +130,9 @@ def test_frames_that_kill_their_worker_fail_and_no_other_does(material, tmp_path
         pixels[number, 0, 0] = 54321
     path, out = tmp_path / "poisoned.npy", tmp_path / "run"
     np.save(path, pixels)
-    settings = ("dashboard.port=0", "detect.finder=mortal", f"source.speed={RATE_HZ / 10}",
+    # Thresholds from the noise would show the finder frames without their background.
+    settings = ("dashboard.port=0", "detect.finder=mortal", "detect.minval=40",
+                "detect.minscore=60", f"source.speed={RATE_HZ / 10}",
                 "source.frame_time_s=0.1")  # fmt: skip
     more = {"PYTHONPATH": os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])}
     run = Launched(str(path), out, settings, tmp_path / "run.log", env=os.environ | more)
