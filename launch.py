@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from streamer.config import load_config
+from streamer.config import load_config, pace_of
 from streamer.errors import RunError, UserError
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY.PATH=VALUE", help="Change one key; may be repeated."),
 ]
+Stream = Annotated[str, typer.Argument(help="Live stream, such as dectris://host:31001.")]
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Run folder.")]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Run folder, made by the run.")]
 Resume = Annotated[
     bool, typer.Option("--resume", help="Go on in a run folder whose run did not end.")
@@ -87,7 +89,7 @@ def replay(
 ) -> None:
     """Process a recorded run."""
     options = {
-        "source.speed": _positive(speed, fastest=None),
+        "source.speed": pace_of(speed, fastest=None),
         "source.frames": frames,
         "source.loop": loop,
         "source.follow": follow or None,
@@ -99,7 +101,7 @@ def replay(
 
 @app.command()
 def attach(
-    uri: Annotated[str, typer.Argument(help="Live stream, such as dectris://host:31001.")],
+    uri: Stream,
     out: Out,
     record: Annotated[
         Path | None,
@@ -118,7 +120,7 @@ def attach(
 
 @app.command()
 def record(
-    uri: Annotated[str, typer.Argument(help="Live stream, such as dectris://host:31001.")],
+    uri: Stream,
     out: Annotated[Path, typer.Option("--out", metavar="FILE.h5", help="File to write.")],
     config: ConfigFile = None,
     set_: Overrides = None,
@@ -188,7 +190,7 @@ def simulate(
     from streamer.run.signals import stop_event
     from streamer.simulator.session import simulate as run_detector
 
-    rate_hz = None if rate is None else _positive(rate, fastest=0.0)
+    rate_hz = None if rate is None else pace_of(rate, fastest=0.0)
     settings = load_config(config, set_, {"simulate.rate_hz": rate_hz})
     run_detector(
         settings.simulate, Console(), stop_event, address=f"tcp://{bind}",
@@ -254,7 +256,7 @@ def evaluate(
 
 @app.command()
 def status(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Run folder.")],
+    folder: Folder,
 ) -> None:
     """Say how a run stands, or how it ended."""
     from streamer.run.status import print_status
@@ -264,7 +266,7 @@ def status(
 
 @app.command()
 def report(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Run folder.")],
+    folder: Folder,
     frames: Annotated[
         str | None, typer.Option(metavar="N,N,...", help="Frames to show; default: evenly spread.")
     ] = None,
@@ -291,7 +293,7 @@ def report(
 
 @app.command()
 def export(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Run folder.")],
+    folder: Folder,
     format_: Annotated[
         str, typer.Option("--format", metavar="nexus|csv|flt|parquet", help="What to write.")
     ],
@@ -310,7 +312,7 @@ def export(
 
 @app.command("dashboard")
 def show_dashboard(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Run folder.")],
+    folder: Folder,
     port: Annotated[
         int | None, typer.Option(metavar="PORT", min=1, max=65535, help="Or the next free one.")
     ] = None,
@@ -366,19 +368,6 @@ def _report_at_end(folder: Path) -> Path:
 def _command(words: list[str]) -> list[str]:
     """Return the command line that runs this program with other words."""
     return [sys.executable, str(Path(__file__).resolve()), *words]
-
-
-def _positive(text: str, *, fastest: float | None) -> float | None:
-    """Return a positive number; for the word ``max``, what means as fast as it goes."""
-    if text == "max":
-        return fastest
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not value > 0:
-        raise UserError(f"{text} is not a positive number (or 'max')")
-    return value
 
 
 def main() -> None:

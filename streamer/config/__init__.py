@@ -1,6 +1,6 @@
 """The configuration of a run: read from YAML, changed by ``key.path=value``, checked."""
 
-from streamer.config.loading import Config, load_config
+from streamer.config.loading import Config, load_config, pace_of
 from streamer.config.peaks import DetectConfig, PositionsConfig, TracksConfig, TrainConfig
 from streamer.config.running import (
     DashboardConfig,
@@ -29,4 +29,5 @@ __all__ = [
     "TrainConfig",
     "TransportConfig",
     "load_config",
+    "pace_of",
 ]

@@ -23,7 +23,7 @@ from streamer.config.source import CellConfig, GeometryConfig, SimulateConfig, S
 from streamer.documents import parse_yaml, read_regular
 from streamer.errors import UserError, misfit
 
-__all__ = ["Config", "load_config"]
+__all__ = ["Config", "load_config", "pace_of"]
 
 
 class Config(Section):
@@ -100,6 +100,30 @@ def load_config(
     except ValidationError as error:
         where = f"{path}: " if path is not None else ""
         raise UserError(where + misfit(error, _keys(Config))) from None
+
+
+def pace_of(text: str, *, fastest: float | None) -> float | None:
+    """Return a speed or rate as a user writes it: a positive number, or ``max``.
+
+    Parameters
+    ----------
+    fastest
+        What means as fast as it goes.
+
+    Raises
+    ------
+    UserError
+        It is neither.
+    """
+    if text == "max":
+        return fastest
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not value > 0:
+        raise UserError(f"{text} is not a positive number (or 'max')")
+    return value
 
 
 def _read(path: Path) -> dict[str, Any]:
