@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import msgspec
 
 from streamer.errors import UserError
 
-__all__ = ["read_summary"]
+__all__ = ["Delivery", "read_summary"]
 
 
 class _Frames(msgspec.Struct):
@@ -27,13 +28,19 @@ class _Rates(msgspec.Struct):
     latency_ms_median: float = 0.0
 
 
-class _Delivery(msgspec.Struct):
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What the hops between the nodes had to put right, and what could not be used."""
+
     redelivered: int = 0
     duplicates: int = 0
     restarts: int = 0
     refused: int = 0
+    """Messages between nodes that were not understood."""
     ignored: str = ""
+    """Messages of the source that gave no frame, in words."""
     disk_errors: int = 0
+    """Writings of results that failed and were tried again."""
 
 
 class _Software(msgspec.Struct):
@@ -71,7 +78,7 @@ class _Summary(msgspec.Struct):
     rates: _Rates = msgspec.field(default_factory=_Rates)
     stages: dict[str, dict[str, float]] = {}
     disagreement_px: float | None = None
-    delivery: _Delivery = msgspec.field(default_factory=_Delivery)
+    delivery: Delivery = msgspec.field(default_factory=Delivery)
     troubles: dict[str, int] = {}
     resumed: list[str] = []
     cell: _Cell | msgspec.UnsetType = msgspec.UNSET

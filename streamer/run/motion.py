@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from streamer.config import TracksConfig
 from streamer.errors import UserError
 from streamer.frames.flags import POOR_FIT
 from streamer.frames.geometry import Geometry
@@ -49,7 +50,7 @@ class SharedMotion:
         return explains or (strained > _STRAINED and strain_left < _STILL)
 
 
-def motion_advice(folder: RunFolder) -> list[str]:
+def motion_advice(folder: RunFolder, config: TracksConfig) -> list[str]:
     """Return a line where strains and drifts of a run are mostly a motion that all spots share.
 
     Raises
@@ -57,7 +58,6 @@ def motion_advice(folder: RunFolder) -> list[str]:
     UserError
         The run cannot be read.
     """
-    config = folder.read_config().tracks
     if config.common_motion == "remove":
         tracks = folder.read_tracks()
         if len(tracks) and np.isnan(tracks["drift_row"].to_numpy()).all():

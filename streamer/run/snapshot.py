@@ -6,15 +6,16 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from streamer.results.summary import Delivery
 from streamer.run.supervisor import NodeProcess, Supervisor
 
 __all__ = [
     "LIVE_FILE",
     "STATES",
-    "Delivery",
     "NodeView",
     "Snapshot",
     "Waiting",
+    "delivery_of",
     "disagreement",
     "take_snapshot",
 ]
@@ -36,35 +37,6 @@ class NodeView:
     restarts: int
     pid: int
     alive: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """What the hops between the nodes had to put right, and what could not be used."""
-
-    redelivered: int = 0
-    duplicates: int = 0
-    restarts: int = 0
-    refused: int = 0
-    """Messages between nodes that were not understood."""
-    ignored: str = ""
-    """Messages of the source that gave no frame, in words."""
-    disk_errors: int = 0
-    """Writings of results that failed and were tried again."""
-
-    @classmethod
-    def of(cls, supervisor: Supervisor) -> Delivery:
-        """Return the figures of a run so far."""
-        nodes = supervisor.nodes
-        ingest = nodes["ingest"].status
-        return cls(
-            redelivered=int(sum(node.stat("redelivered") for node in nodes.values())),
-            duplicates=int(nodes["sink"].stat("duplicate")),
-            restarts=supervisor.restarted,
-            refused=int(sum(node.stat("refused") for node in nodes.values())),
-            ignored=ingest.info.get("ignored", "") if ingest else "",
-            disk_errors=int(nodes["sink"].stat("disk_errors")),
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +123,7 @@ def take_snapshot(
             int(ingest.stat("backlog")),
             ingest.status.info.get("late", "") if ingest.status else "",
         ),
-        delivery=Delivery.of(supervisor),
+        delivery=delivery_of(supervisor),
         disagreement_px=disagreement(supervisor),
         nodes=[_node_view(node) for node in nodes.values()],
         troubles=dict(troubles or {}),
@@ -173,6 +145,20 @@ def _node_view(node: NodeProcess) -> NodeView:
         so_far = f"{node.stat('frames'):,.0f} frames, {node.stat('peaks'):,.0f} peaks"
     pid = node.process.pid if node.process else 0
     return NodeView(node.spec.name, doing, so_far, node.restarts, pid, node.alive)
+
+
+def delivery_of(supervisor: Supervisor) -> Delivery:
+    """Return what had to be put right in a run so far."""
+    nodes = supervisor.nodes
+    ingest = nodes["ingest"].status
+    return Delivery(
+        redelivered=int(sum(node.stat("redelivered") for node in nodes.values())),
+        duplicates=int(nodes["sink"].stat("duplicate")),
+        restarts=supervisor.restarted,
+        refused=int(sum(node.stat("refused") for node in nodes.values())),
+        ignored=ingest.info.get("ignored", "") if ingest else "",
+        disk_errors=int(nodes["sink"].stat("disk_errors")),
+    )
 
 
 def disagreement(supervisor: Supervisor) -> float | None:

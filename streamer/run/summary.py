@@ -15,12 +15,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from streamer.config import load_config
 from streamer.errors import UserError
 from streamer.results.folder import RunFolder
+from streamer.results.summary import Delivery
 from streamer.run.advice import advice, findings
 from streamer.run.motion import motion_advice
-from streamer.run.snapshot import STATES, Delivery, disagreement
+from streamer.run.snapshot import STATES, delivery_of, disagreement
 from streamer.run.supervisor import NodeProcess, Supervisor
 
 __all__ = ["summarise", "utc"]
@@ -78,11 +78,11 @@ def summarise(
         for name, book in summary["series"].items():
             book["thresholds"] = found.get(name, {}).get("thresholds", {})
         try:
-            config = load_config(folder.path / "config.yaml")
+            config = folder.read_config()
             detect = config.detect
             summary["common_motion"] = config.tracks.common_motion
             summary["advice"] = advice(found, detect.minval, detect.minscore)
-            summary["advice"] += motion_advice(folder)
+            summary["advice"] += motion_advice(folder, config.tracks)
         except UserError:
             return summary
     return summary
@@ -131,18 +131,6 @@ def _n_frames(frames: pa.Table) -> int:
     return int(pc.sum(frames["count"]).as_py() or 0)
 
 
-def _ranges(frames: pa.Table) -> list[list[int]]:
-    """Return first and last of each run of frame numbers that follow each other."""
-    order = np.argsort(frames["frame"].to_numpy())
-    if not len(order):
-        return []
-    first = frames["frame"].to_numpy()[order]
-    last = first + frames["count"].to_numpy()[order] - 1
-    breaks = np.flatnonzero(first[1:] - last[:-1] > 1)
-    starts, stops = first[np.append(0, breaks + 1)], last[np.append(breaks, len(last) - 1)]
-    return [[int(a), int(b)] for a, b in zip(starts, stops, strict=True)]
-
-
 def _add_figures(
     summary: dict[str, Any], supervisor: Supervisor, begun: dict[str, Any] | None
 ) -> None:
@@ -178,7 +166,7 @@ def _add_figures(
         },
     }
     summary["disagreement_px"] = disagreement(supervisor)
-    summary["delivery"] = asdict(Delivery.of(supervisor))
+    summary["delivery"] = asdict(delivery_of(supervisor))
 
 
 def _n_came(summary: dict[str, Any]) -> int:

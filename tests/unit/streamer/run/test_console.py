@@ -4,8 +4,9 @@ import io
 
 from rich.console import Console
 
+from streamer.results.summary import Delivery
 from streamer.run.console import LiveView, PlainView, print_summary, view_for
-from streamer.run.snapshot import Delivery, NodeView, Snapshot, Waiting
+from streamer.run.snapshot import NodeView, Snapshot, Waiting
 from tests.unit.runs import make_run
 
 

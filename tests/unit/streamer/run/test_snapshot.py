@@ -9,8 +9,9 @@ from rich.console import Console
 
 from streamer.errors import RunError
 from streamer.results.folder import RunFolder
+from streamer.results.summary import Delivery
 from streamer.run.launcher import this_process
-from streamer.run.snapshot import LIVE_FILE, Delivery, take_snapshot
+from streamer.run.snapshot import LIVE_FILE, take_snapshot
 from streamer.run.status import print_status
 from streamer.run.supervisor import Phase
 from streamer.run.topology import NodeSpec
