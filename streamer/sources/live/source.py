@@ -158,6 +158,8 @@ class LiveSource:
         for _ in range(limit):
             if self._is_done or len(pending) >= limit:
                 break
+            # That a sender was away is known before what its successor sends is taken.
+            self._note_connection()
             try:
                 parts = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
             except zmq.Again:
@@ -225,9 +227,10 @@ class LiveSource:
         if self._request is not None:
             self._socket.send(self._request)
 
-    def _look_after_connection(self) -> None:
+    def _note_connection(self) -> None:
+        """Take in that the sender went away, or came."""
         lost = False
-        while self._monitor.poll(0):
+        while int(self._monitor.get(zmq.EVENTS)) & zmq.POLLIN:
             event = parse_monitor_message(self._monitor.recv_multipart())["event"]
             if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
                 self._is_joined = True
@@ -240,7 +243,12 @@ class LiveSource:
             self._is_joined = False
         if lost:
             self.assembler.forget_identity()
-        if (lost and self._request is not None) or self._clock() >= self._retry_s:
+            if self._request is not None:
+                self._retry_s = -math.inf
+
+    def _look_after_connection(self) -> None:
+        """Connect again where ZeroMQ does not, once all that came is taken."""
+        if self._clock() >= self._retry_s:
             # A request that never left would be sent to the sender's successor, too. It would
             # answer both at once, and may keep one answer only: drop what was asked before.
             self._retry_s = math.inf

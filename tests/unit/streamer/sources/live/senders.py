@@ -101,8 +101,13 @@ class Sender:
         return tracking
 
     def come_back(self):
-        """Be another process at the same port."""
-        self.bind()
+        """Be another process at the same port, as soon as it is free."""
+        while True:
+            try:
+                self.bind()
+                break
+            except zmq.ZMQError:
+                self.socket.close()
         self.await_subscription()
 
     def close(self):

@@ -150,12 +150,7 @@ def test_a_sender_whose_place_is_taken_for_a_while_is_found_again(caplog):
         assert "is no sender of its stream" in caplog.text
         sender.socket.close()
         sender.kind = zmq.PUSH
-        while True:
-            try:
-                sender.bind()
-                break
-            except zmq.ZMQError:  # the port is not free at once
-                sender.socket.close()
+        sender.come_back()
         while not sender.socket.poll(20, zmq.POLLOUT):
             source.read(10)
         sender.send([js(htype="dheader-1.0", header_detail="none", series=4)])

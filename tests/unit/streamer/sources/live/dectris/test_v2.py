@@ -491,6 +491,20 @@ def test_detector_that_died_in_mid_series_and_came_back(detector):
     assert source.counters["disconnects"] == 1
 
 
+def test_a_detector_that_is_back_before_anybody_looks_begins_a_series_of_its_own(detector):
+    source = detector.open(series=2)
+    detector.send(start(n=3), image(0))
+    before = read(source, 2)
+    detector.socket.close()
+    detector.come_back()
+    detector.send(start(n=3), *map(image, range(3)), end())
+    assert source.socket.poll(10_000), "all this before it reads again"
+    events = before + receive(source, to_the_end=True)
+    assert [e.name for e in events if isinstance(e, Series)] == ["series_1", "series_1_2"]
+    assert numbers(events) == [0, 0, 1, 2]
+    assert "duplicates" not in counts(source)
+
+
 def test_silent_series_is_ended(detector):
     clock = Clock()
     source = detector.open(clock=clock, idle_s=30)
