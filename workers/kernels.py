@@ -25,6 +25,7 @@ def compile_finder(patch_size: int) -> None:
     for dtype in (np.uint16, np.uint32):
         frame = np.zeros((64, 64), dtype)
         frame[30, 30] = 100
+        frame.flags.writeable = False  # as decoded frames are, for which other code is made
         for finder in finders:
             find_in_frame(frame, Correction(), finder, patch_size)
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workers.detect.background import Background, estimate
-from workers.detect.base import Finder, Peaks, Thresholds, check_shapes
+from workers.detect.base import Finder, Peaks, Thresholds, check_shapes, in_one_layout
 from workers.detect.flatten import Flattener
 from workers.detect.significance import TESTS, judge
 from workers.detect.topology import TopologyFinder
@@ -83,7 +83,7 @@ class AdaptiveFinder:
         check_shapes(frame, masked)
         if masked is None:
             masked = np.zeros(frame.shape, np.bool_)
-        frame, masked = _plain(frame), np.ascontiguousarray(masked, np.bool_)
+        frame, masked = _plain(frame), in_one_layout(masked, np.dtype(np.bool_))
         if not frame.size:
             found = self._inner(frame, masked)
             background = Background(*(np.zeros((1, 1)),) * 3, (1.0, 1.0), 0.0, 0.0, False)
@@ -103,7 +103,7 @@ class AdaptiveFinder:
 
     def flattened(self, frame: NDArray[Any], masked: NDArray[np.bool_]) -> NDArray[np.float64]:
         """Return the frame as the inner finder is to see it: counts above the background or 0."""
-        frame, masked = _plain(frame), np.ascontiguousarray(masked, np.bool_)
+        frame, masked = _plain(frame), in_one_layout(masked, np.dtype(np.bool_))
         index, value = self._flatten(frame, masked, estimate(frame, masked))
         flat = np.zeros(frame.shape)
         flat.ravel()[index] = value
@@ -124,19 +124,18 @@ class AdaptiveFinder:
 
 
 def _plain(frame: NDArray[Any]) -> NDArray[Any]:
-    """Return a frame in one of the few types that kernels are compiled for, in C order."""
+    """Return a frame in one of the few types that kernels are compiled for."""
     kind, size = frame.dtype.kind, frame.dtype.itemsize
-    if kind in "iu":
-        if size == 8:
-            return _whole(frame)
-        return np.ascontiguousarray(frame, np.dtype(f"{kind}{max(size, 2)}"))
-    return np.ascontiguousarray(frame, np.float32 if size <= 4 else np.float64)
+    if kind not in "iu":
+        return in_one_layout(frame, np.dtype(np.float32 if size <= 4 else np.float64))
+    dtype = np.dtype(f"{kind}{max(size, 2)}") if size < 8 else _narrower(frame)
+    return in_one_layout(frame, dtype)
 
 
-def _whole(frame: NDArray[Any]) -> NDArray[Any]:
-    """Return integers of 64 bits as ones of 32 where those hold them, else as floats."""
+def _narrower(frame: NDArray[Any]) -> np.dtype[Any]:
+    """Return integers of 32 bits where those hold the frame's, of 64, else floats."""
     for dtype in (np.uint32, np.int32):
         info = np.iinfo(dtype)
         if not frame.size or (info.min <= frame.min() and frame.max() <= info.max):
-            return np.ascontiguousarray(frame, dtype)
-    return np.ascontiguousarray(frame, np.float64)
+            return np.dtype(dtype)
+    return np.dtype(np.float64)

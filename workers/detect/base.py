@@ -18,6 +18,7 @@ __all__ = [
     "Thresholds",
     "check_limits",
     "check_shapes",
+    "in_one_layout",
     "zeroed",
 ]
 
@@ -137,3 +138,11 @@ def zeroed(
     check_numbers(values)
     values[values < max(minval, 0.0)] = 0.0
     return values
+
+
+def in_one_layout(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return `array` in the one memory layout that kernels are compiled for."""
+    array = np.ascontiguousarray(array, dtype)
+    array = array.view() if array.flags.aligned else array.copy()
+    array.setflags(write=False)
+    return array

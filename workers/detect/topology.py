@@ -19,6 +19,7 @@ from workers.detect.base import (
     check_limits,
     check_numbers,
     check_shapes,
+    in_one_layout,
     sorted_peaks,
     zeroed,
 )
@@ -69,7 +70,7 @@ class TopologyFinder:
         self.minval, self.minscore = check_limits(minval, minscore)
         self._lowest = max(1, math.ceil(self.minval))
         self._least = max(1, math.ceil(min(self.minscore, 2.0**32)))
-        self._none_masked = _plain(np.zeros((0, 0)), np.dtype(np.bool_))
+        self._none_masked = in_one_layout(np.zeros((0, 0)), np.dtype(np.bool_))
         self._shape: tuple[int, ...] = ()
 
     def __call__(self, frame: NDArray[Any], masked: NDArray[np.bool_] | None = None) -> Peaks:
@@ -79,14 +80,16 @@ class TopologyFinder:
             self._allocate(*frame.shape)
         if frame.shape[1] <= 2:
             return self._narrow(frame, masked)
-        mask = self._none_masked if masked is None else _plain(masked, self._none_masked.dtype)
+        mask = (
+            self._none_masked if masked is None else in_one_layout(masked, self._none_masked.dtype)
+        )
         kind = _INTEGERS.get(frame.dtype.char)
         if kind is None:
-            return self._floats(_plain(frame, np.dtype(np.float64)), mask)
+            return self._floats(in_one_layout(frame, np.dtype(np.float64)), mask)
         read, seen, highest = kind
         if self._lowest > highest:
             return self._copied(0)
-        pixels = _plain(frame, read).view(seen)
+        pixels = in_one_layout(frame, read).view(seen)
         count = collect(pixels, self._lowest, highest, mask, self._search, self._kept, self._level)
         return self._copied(self._merge(self._level, count, self._least))
 
@@ -194,14 +197,6 @@ class TopologyFinder:
             # Classes come by falling score: the first is the one that was born highest.
             keep[1:] &= end[1:] >= 0
         return sorted_peaks(row[keep], col[keep], score[keep])
-
-
-def _plain(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return `array` in the one memory layout that kernels are compiled for."""
-    array = np.ascontiguousarray(array, dtype)
-    array = array.view() if array.flags.aligned else array.copy()
-    array.setflags(write=False)
-    return array
 
 
 def _distinct(values: NDArray[np.float64]) -> NDArray[np.float64]:

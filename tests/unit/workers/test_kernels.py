@@ -1,0 +1,31 @@
+"""What is compiled ahead is what frames of a run need."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+CODE = """
+import numpy as np
+from streamer.frames.codecs import decode
+from workers.detect import background, flatten, patches, significance
+from workers.detect.choice import make_finder
+from workers.detect.correction import Correction
+from workers.detect.node import find_in_frame
+from workers.kernels import compile_finder
+
+kernels = background._estimate, flatten._above, flatten._follow, significance.judge, patches._cut
+compile_finder(11)
+made = [len(kernel.signatures) for kernel in kernels]
+assert all(made), made
+pixels = np.random.default_rng(0).poisson(3, (64, 64)).astype("<u2")
+pixels[30, 30] = 200
+frame = decode(memoryview(pixels.tobytes()), "raw", "<u2", (64, 64))
+find_in_frame(frame, Correction(), make_finder("topology", "auto", "auto"), 11)
+now = [len(kernel.signatures) for kernel in kernels]
+assert now == made, (made, now)
+"""
+
+
+def test_a_decoded_frame_waits_for_no_compiler():
+    subprocess.run([sys.executable, "-c", CODE], check=True)
