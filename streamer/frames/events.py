@@ -27,7 +27,7 @@ __all__ = [
     "Taken",
 ]
 
-WIRE_VERSION = 2
+WIRE_VERSION = 3
 """Of the messages; who speaks another one is refused when a series begins."""
 NOTHING = memoryview(b"")
 """Instead of pixels that travel beside their `Frame`."""

@@ -29,6 +29,10 @@ _SENSIBLE = {
 _POSITIONS = ("poni1_m", "poni2_m", "rot1", "rot2", "rot3")
 
 
+Measured = tuple[ArrayLike, ArrayLike]
+"""Values and their standard deviations."""
+
+
 class Location(NamedTuple):
     """What the places of peaks say about the lattice; arrays of their shape."""
 
@@ -233,6 +237,52 @@ class Geometry:
                 d_sigma=d / (2.0 * np.tan(two_theta / 2.0)) * sigma,
                 two_theta_sigma=np.degrees(sigma),
             )
+
+    def widths(
+        self, row: ArrayLike, col: ArrayLike, major: Measured, minor: Measured, angle: Measured
+    ) -> tuple[Floats, Floats, Floats, Floats]:
+        """Return the widths of spots along two-theta and chi, each followed by its sigma; degrees.
+
+        They are those of the spot's projections: what a curve of counts against two-theta, summed
+        over chi, would have. To first order in the size of the spot.
+
+        Parameters
+        ----------
+        row, col
+            In pixels, an integer being the centre of a pixel.
+        major, minor
+            Widths along the axes of the spot in pixels, and their standard deviations.
+        angle
+            Of the major axis to the columns' axis, towards growing rows, in degrees, and its
+            standard deviation. Errors of the three do not go together.
+        """
+        y = (np.asarray(row, np.float64) + 0.5) * self.pixel1_m - self.poni1_m
+        x = (np.asarray(col, np.float64) + 0.5) * self.pixel2_m - self.poni2_m
+        turn = self._rotation
+        t1, t2, t3 = (
+            turn[i, 0] * y + turn[i, 1] * x + turn[i, 2] * self.distance_m for i in range(3)
+        )
+        slopes = []
+        with np.errstate(divide="ignore", invalid="ignore"):
+            across = np.hypot(t1, t2)
+            for axis, pixel in ((0, self.pixel1_m), (1, self.pixel2_m)):
+                a1, a2, a3 = turn[:, axis] * pixel
+                polar = (t3 * (t1 * a1 + t2 * a2) / across - across * a3) / (across**2 + t3**2)
+                slopes.append((polar, (t2 * a1 - t1 * a2) / across**2))
+            cosine, sine = np.cos(np.radians(angle[0])), np.sin(np.radians(angle[0]))
+            found = []
+            for by_row, by_col in zip(*slopes, strict=True):
+                along = by_col * cosine + by_row * sine
+                beside = by_row * cosine - by_col * sine
+                square = (along * major[0]) ** 2 + (beside * minor[0]) ** 2
+                turned = along * beside * (np.square(major[0]) - np.square(minor[0]))
+                variance = (
+                    (along**2 * major[0] * major[1]) ** 2
+                    + (beside**2 * minor[0] * minor[1]) ** 2
+                    + (turned * np.radians(angle[1])) ** 2
+                ) / square
+                found += [np.degrees(np.sqrt(square)), np.degrees(np.sqrt(variance))]
+        return found[0], found[1], found[2], found[3]
 
     def radial(self, row: ArrayLike, col: ArrayLike) -> Floats:
         """Return the directions away from the direct beam.

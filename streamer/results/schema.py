@@ -19,6 +19,7 @@ __all__ = [
     "MOTION",
     "PEAKS",
     "PIXELS",
+    "SHAPES",
     "TABLES",
     "TRACKS",
     "Column",
@@ -150,11 +151,11 @@ TABLES: dict[str, Table] = {
             Column("peak_row", _INT32, "px", f"row of the peak's highest pixel; {PIXELS}"),
             Column("peak_col", _INT32, "px", f"column of the peak's highest pixel; {PIXELS}"),
             Column("score", _FLOAT64, "counts", "persistence of the peak"),
-            Column(
+            *_with_sigma(
                 "intensity",
-                _FLOAT64,
                 "counts",
-                "sum over the patch above the median of its border",
+                "integrated, above the fitted background; where no shape was fitted the sum over "
+                "the patch above the median of its border, and no standard deviation",
             ),
             *_with_sigmas(
                 ("row", "px", f"sub-pixel row; {PIXELS}"),
@@ -171,6 +172,23 @@ TABLES: dict[str, Table] = {
             ),
             Column("q", _FLOAT64, "1/angstrom", "momentum transfer, 4 pi sin(theta) / wavelength"),
             *_with_sigma("d", "angstrom", "lattice spacing"),
+            *_with_sigma("background", "counts/px", "below the peak, as fitted"),
+            *_with_sigma("fwhm_major", "px", "full width at half maximum along the major axis"),
+            *_with_sigma("fwhm_minor", "px", "full width at half maximum along the minor axis"),
+            *_with_sigma(
+                "angle", "deg", "of the major axis, from the columns' axis towards growing rows"
+            ),
+            *_with_sigma("eta", "", "Lorentzian share of the profile, 0 Gaussian, 1 Lorentzian"),
+            *_with_sigma(
+                "asymmetry",
+                "",
+                "difference of the half widths on both sides along the major axis over their sum, "
+                "positive where the tail points along `angle`",
+            ),
+            *_with_sigma("centre_row", "px", f"row of the centre of mass; {PIXELS}"),
+            *_with_sigma("centre_col", "px", f"column of the centre of mass; {PIXELS}"),
+            *_with_sigma("fwhm_radial", "deg", "full width at half maximum in two_theta"),
+            *_with_sigma("fwhm_azimuthal", "deg", "full width at half maximum in chi"),
         ),
     ),
     "tracks": Table(
@@ -245,12 +263,14 @@ FRAMES, PEAKS, TRACKS, CELL = (table.schema for table in TABLES.values())
 
 MOTION = tuple(name for name in FRAMES.names if name.startswith("motion_"))
 """Columns of the frames table that tell of the common motion; older runs have none of them."""
+SHAPES = ("intensity_sigma", *PEAKS.names[PEAKS.names.index("background") :])
+"""Columns of the peaks table that tell of shapes; older runs have none of them."""
 
 
 def completed(table: pa.Table, names: Iterable[str]) -> pa.Table:
     """Return columns of the frames or peaks, NaN for those that an older run was made without."""
     for name in names:
-        if name in MOTION and name not in table.column_names:
+        if name in (*MOTION, *SHAPES) and name not in table.column_names:
             table = table.append_column(name, pa.array(np.full(len(table), np.nan)))
     return table.select(list(names))
 

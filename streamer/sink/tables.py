@@ -100,9 +100,11 @@ def peak_columns(rows: list[Row], names: list[str]) -> Columns:
         "peak_row": peaks["row"],
         "peak_col": peaks["col"],
         "score": peaks["score"],
-        "intensity": peaks["intensity"],
     }
-    columns |= {name: positions[name] for name in POSITION.names or ()}
+    columns |= {name: positions[name] for name in POSITION.names or () if name != "single"}
+    # Where no shape was fitted there is the sum over the patch, of which no error is known.
+    fitted = positions["intensity"]
+    columns["intensity"] = np.where(np.isfinite(fitted), fitted, peaks["intensity"])
     columns["track"] = np.concatenate(
         [np.empty(0, np.int64), *(row.tracks for row in done if row.tracks is not None)]
     )

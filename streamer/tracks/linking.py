@@ -40,6 +40,7 @@ _BOOKED = (
     "row", "col", "row_sigma", "col_sigma", "flags", "track",
 )  # fmt: skip
 _LOCATED = ("two_theta", "chi", "q", "d", "d_sigma")
+_WIDTHS = ("fwhm_radial", "fwhm_radial_sigma", "fwhm_azimuthal", "fwhm_azimuthal_sigma")
 
 
 class Tracking:
@@ -118,12 +119,17 @@ class Tracking:
         return tracks
 
     def locate(self, peaks: Columns) -> Columns:
-        """Return `two_theta`, `chi`, `q`, `d` and `d_sigma` of peaks, NaN without a geometry."""
+        """Return what angles, spacings and widths peaks have, NaN without a geometry."""
         if self._geometry is None:
-            return {name: np.full(len(peaks["row"]), np.nan) for name in _LOCATED}
-        where = (peaks[name] for name in ("row", "col", "row_sigma", "col_sigma"))
-        location = self._geometry.locate(*where)
-        return {name: getattr(location, name) for name in _LOCATED}
+            return {name: np.full(len(peaks["row"]), np.nan) for name in (*_LOCATED, *_WIDTHS)}
+        row, col = peaks["row"], peaks["col"]
+        location = self._geometry.locate(row, col, peaks["row_sigma"], peaks["col_sigma"])
+        axes = (
+            (peaks[one], peaks[f"{one}_sigma"]) for one in ("fwhm_major", "fwhm_minor", "angle")
+        )
+        widths = self._geometry.widths(row, col, *axes)
+        found = {name: getattr(location, name) for name in _LOCATED}
+        return found | dict(zip(_WIDTHS, widths, strict=True))
 
     def follow(self, peaks: Columns) -> Columns:
         """Return what all spots did together on the frame of each peak, as columns `MOTION`."""

@@ -15,7 +15,7 @@ from streamer.frames.geometry import Geometry
 from streamer.results.folder import RunFolder
 from streamer.results.merging import AT_ONCE, NOTES
 from streamer.results.parts import Span, publish
-from streamer.results.schema import FRAMES, MOTION, PEAKS
+from streamer.results.schema import FRAMES, MOTION, PEAKS, SHAPES
 from streamer.run.summary import summarise
 from streamer.sink.account import Account
 from streamer.sink.checkpoint import Checkpoint
@@ -71,6 +71,7 @@ def write_long_run(path: Path, n_frames: int) -> RunFolder:
                 for location in [geometry.locate(*(peaks[one] for one in _PLACE))]
                 for name in ("two_theta", "chi", "q", "d", "d_sigma")
             }
+            peaks |= dict.fromkeys(SHAPES, np.full(len(peaks["row"]), np.nan))
             tracking.catalogue.extend([SERIES], peaks)
             account.enter(SERIES, start, stop - start)
             known = int(peaks["track"].max()) + 1

@@ -10,7 +10,7 @@ import pyarrow as pa
 from streamer.config import Config
 from streamer.frames.geometry import Geometry
 from streamer.results.folder import RunFolder
-from streamer.results.schema import CELL, FRAMES, MOTION, PEAKS
+from streamer.results.schema import CELL, FRAMES, MOTION, PEAKS, SHAPES
 from streamer.tracks.catalogue import TrackCatalogue
 
 BEGIN = 1_700_000_000_123_456_789
@@ -121,6 +121,7 @@ def _peaks(
             "peak_row": np.rint(row).astype(np.int32),
             "peak_col": np.rint(col).astype(np.int32),
             "score": 1000.0 - 100.0 * spot,
+            **{name: np.full(len(spot), 1.0 + at / 64) for at, name in enumerate(SHAPES)},
             "intensity": 5000.0 - 100.0 * spot + 0.1,
             "row": row,
             "col": col,

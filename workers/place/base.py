@@ -49,6 +49,13 @@ class Positions:
     """`POOR_FIT` and `UNTRUSTED` where they apply."""
     unsure: NDArray[np.bool_]
     """True where the patch may not hold one clean peak, so that another method might do better."""
+    shape: NDArray[np.float64] | None = None
+    """(n, 2 * len(`streamer.frames.peaks.SHAPE`)), each quantity followed by its standard
+    deviation, in pixels of the patch; the centre of mass as `row` and `col` are. None where the
+    method knows nothing of shapes, NaN where the counts do not tell."""
+    single: NDArray[np.float64] | None = None
+    """(n, 5), as `streamer.frames.peaks.SINGLE`, in pixels as `row` and `col` are; None where the
+    method never doubts how many peaks there are."""
 
     def __len__(self) -> int:
         return len(self.row)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import zmq
 from numpy.typing import NDArray
 
 from streamer.config import Config
-from streamer.frames.peaks import POSITION
+from streamer.frames.peaks import POSITION, SHAPE, SINGLE
 from streamer.transport.acks import AckListener
 from streamer.transport.counts import Counts
 from streamer.transport.messages import MessageError, Patches, pack, unpack
@@ -29,6 +29,8 @@ from workers.place.refit import doubtful, refit
 __all__ = ["GpuWorker", "place_peaks"]
 
 _BATCH_WAIT_S = 0.002
+_POWERS = {"background": -2, "fwhm_major": 1, "fwhm_minor": 1, "centre_row": 1, "centre_col": 1}
+"""Powers of the binning that lead from patch pixels to detector pixels."""
 
 
 def place_peaks(peaks: NDArray[np.void], placed: Positions, binning: int = 1) -> NDArray[np.void]:
@@ -48,15 +50,36 @@ def place_peaks(peaks: NDArray[np.void], placed: Positions, binning: int = 1) ->
     positions
         (n,) of `streamer.frames.peaks.POSITION`, in detector pixels.
     """
-    positions = np.empty(len(peaks), POSITION)
+    n = len(peaks)
+    positions = np.empty(n, POSITION)
+    single = positions["single"]
+    answers = _columns(placed.single, SINGLE.names or (), n)
+    shape = _columns(placed.shape, [name + part for name in SHAPE for part in ("", "_sigma")], n)
     for axis in ("row", "col"):
         # Pixel centres are integers on both grids: binned pixel i covers i*n - 0.5 .. i*n + n - 0.5
-        middle = peaks[axis] // binning
-        offset = getattr(placed, axis)
-        positions[axis] = (middle + offset + 0.5) * binning - 0.5
+        middle = peaks[axis] // binning + 0.5
+        for name, offset in (
+            (axis, getattr(placed, axis)),
+            (f"centre_{axis}", shape.pop(f"centre_{axis}")),
+        ):
+            positions[name] = (middle + offset) * binning - 0.5
+        single[axis] = (middle + answers[axis]) * binning - 0.5
         positions[f"{axis}_sigma"] = getattr(placed, f"{axis}_sigma") * binning
+        single[f"{axis}_sigma"] = answers[f"{axis}_sigma"] * binning
+    single["evidence"] = answers["evidence"]
+    for name, values in shape.items():
+        power = _POWERS.get(name.removesuffix("_sigma"), 0)
+        positions[name] = values * float(binning) ** power
     positions["flags"] = peaks["flags"] | placed.flags
     return positions
+
+
+def _columns(
+    table: NDArray[np.float64] | None, names: Sequence[str], n: int
+) -> dict[str, NDArray[np.float64]]:
+    """Return the columns of a table by name; NaN where there is none."""
+    table = np.full((n, len(names)), np.nan) if table is None else table
+    return dict(zip(names, table.T, strict=True))
 
 
 class GpuWorker:

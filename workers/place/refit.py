@@ -106,4 +106,10 @@ def refit(
     for name in ("row", "col", "row_sigma", "col_sigma", "flags"):
         columns[name] = getattr(placed, name).copy()
         columns[name][at] = getattr(fitted, name)[better]
+    for name in ("shape", "single"):
+        told, new = getattr(placed, name), getattr(fitted, name)
+        if new is not None:
+            told = np.full((len(placed), new.shape[1]), np.nan) if told is None else told.copy()
+            told[at] = new[better]
+            columns[name] = told
     return replace(placed, **columns)

@@ -285,3 +285,32 @@ def test_the_simulated_detector_stands_where_its_header_says():
     row, col = scene.geometry.beam
     radius = scene.geometry.radius(np.array([1.5]))
     assert geometry.locate(row - radius, col).d == pytest.approx(1.5, rel=1e-12)
+
+
+@pytest.mark.parametrize("rotations", [(0.0, 0.0, 0.0), (0.3, -0.2, 0.5)])
+def test_widths_are_those_of_spots_of_many_points(rotations: tuple[float, float, float]) -> None:
+    geometry = Geometry.from_beam(
+        (100.0, 120.0), distance_m=0.2, pixel_m=(75e-6, 60e-6), rotations=rotations
+    )
+    rng = np.random.default_rng(1)
+    major, minor, angle = 2.0, 1.0, math.radians(30.0)
+    points = rng.normal(size=(200_000, 2)) * (major, minor)
+    cols = 300.0 + points[:, 0] * math.cos(angle) - points[:, 1] * math.sin(angle)
+    rows = 240.0 + points[:, 0] * math.sin(angle) + points[:, 1] * math.cos(angle)
+    told = geometry.locate(rows, cols)
+    radial, _, azimuthal, _ = geometry.widths(240.0, 300.0, (major, 0.1), (minor, 0.1), (30.0, 1.0))
+    assert radial == pytest.approx(np.std(told.two_theta), rel=0.01)
+    assert azimuthal == pytest.approx(np.std(told.chi), rel=0.01)
+
+
+def test_sigmas_of_widths_are_how_widths_scatter() -> None:
+    geometry = Geometry.from_beam((100.0, 120.0), distance_m=0.2, pixel_m=(75e-6, 75e-6))
+    rng = np.random.default_rng(1)
+    n = 100_000
+    drawn = [
+        rng.normal(value, sigma, n) for value, sigma in ((3.0, 0.05), (2.0, 0.04), (20.0, 2.0))
+    ]
+    told = geometry.widths(240.0, 300.0, (3.0, 0.05), (2.0, 0.04), (20.0, 2.0))
+    found = geometry.widths(240.0, 300.0, *((one, 0.0) for one in drawn))
+    assert np.std(found[0]) == pytest.approx(told[1], rel=0.03)
+    assert np.std(found[2]) == pytest.approx(told[3], rel=0.03)
