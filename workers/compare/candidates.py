@@ -64,8 +64,8 @@ class Candidate:
             if 0 < full == len(parts[-1]):
                 best = min(best, (self._clock() - start) / full)
         self.us_per_peak = best * 1e6 if math.isfinite(best) else math.nan
-        columns = (np.concatenate([getattr(p, n) for p in parts]) for n in Positions.__slots__)
-        return Positions(*columns)
+        known = [name for name in Positions.__slots__ if getattr(parts[0], name) is not None]
+        return Positions(**{n: np.concatenate([getattr(p, n) for p in parts]) for n in known})
 
 
 def candidates(config: PositionsConfig) -> list[Candidate]:
