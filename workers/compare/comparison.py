@@ -35,8 +35,10 @@ from workers.compare.findings import (
     PairFindings,
     agreement_table,
     case_tables,
+    halves_table,
     numbers,
 )
+from workers.compare.halves import HalvesFindings, deal, halves_of
 from workers.detect.survey import (
     Footage,
     Observations,
@@ -201,13 +203,35 @@ def _on_recording(
     true = None if truth is None else true_positions(observations, truth)
     clean = clean_peaks(observations.peaks, placed[REFERENCE], binning)
     held = agreements(observations, placed, true, binning)
-    result = PairFindings(observations.pair, len(observations), int(clean.sum()), held)
+    halves, why = _halves(observations, methods, config)
+    result = PairFindings(observations.pair, len(observations), int(clean.sum()), held, halves, why)
     answers = {name: np.stack([one.row, one.col], axis=1) for name, one in in_patch.items()}
     if true is not None:
         middle = np.stack([observations.peaks["row"], observations.peaks["col"]], axis=1) // binning
         answers["truth"] = (true + 0.5) / binning - 0.5 - middle
     noise = Noise(config.positions.gain, config.positions.read_noise)
     return result, choose_examples(observations, np.flatnonzero(clean), answers, noise)
+
+
+def _halves(
+    observations: Observations, methods: Sequence[Candidate], config: Config
+) -> tuple[list[HalvesFindings], str]:
+    """Return how methods agree with themselves, by population, or why that cannot be told."""
+    halves = {}
+    for size, counts in observations.counts.items():
+        valid = observations.valid[size]
+        dealt = deal(counts, valid, config.positions.gain, np.random.default_rng(_SEED))
+        if isinstance(dealt, str):
+            return [], dealt
+        halves[size] = dealt
+    found = [
+        one
+        for method in methods
+        for one in halves_of(
+            method, halves[method.patch_size], observations.valid[method.patch_size]
+        )
+    ]
+    return sorted(found, key=lambda one: one.population, reverse=True), ""
 
 
 def _draw(
@@ -276,6 +300,15 @@ def _show(
     for reference in (REFERENCE, "truth"):
         if any(one.reference == reference for pair in pairs for one in pair.agreements):
             console.print(agreement_table(pairs, reference))
+    if any(pair.halves for pair in pairs):
+        console.print(halves_table(pairs))
+    elif pairs:
+        console.print(
+            f"No standard deviation was tried on halves of the photons of {footage.name}: "
+            f"{pairs[0].no_halves}",
+            highlight=False,
+            markup=False,
+        )
     counts = ", ".join(
         f"{one.n_peaks:,} peaks ({one.n_clean:,} clean) with {one.pair}" for one in pairs
     )

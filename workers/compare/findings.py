@@ -13,9 +13,17 @@ from rich.table import Table
 
 from workers.compare.agreement import PERCENTILES, SIGMAS, Agreement
 from workers.compare.evaluation import Figures
+from workers.compare.halves import HalvesFindings
 from workers.detect.survey import Pair
 
-__all__ = ["CaseFindings", "PairFindings", "agreement_table", "case_tables", "numbers"]
+__all__ = [
+    "CaseFindings",
+    "PairFindings",
+    "agreement_table",
+    "case_tables",
+    "halves_table",
+    "numbers",
+]
 
 _UNITS = dict.fromkeys(
     ("rmse", "bound", "row_bias", "col_bias", *(f"p{q}" for q in PERCENTILES)), "px"
@@ -41,6 +49,9 @@ class PairFindings:
     n_peaks: int
     n_clean: int
     agreements: list[Agreement]
+    halves: list[HalvesFindings]
+    no_halves: str = ""
+    """Why no peak's photons were dealt into halves; empty if they were."""
 
 
 def case_tables(rows: Sequence[CaseFindings]) -> Iterator[Table]:
@@ -89,6 +100,22 @@ def agreement_table(pairs: Sequence[PairFindings], reference: str) -> Table:
     return table
 
 
+def halves_table(pairs: Sequence[PairFindings]) -> Table:
+    """Lay out how far apart methods place the two halves of peaks."""
+    table = _table(
+        "Recording: two halves of the photons of each peak, placed apart",
+        ("n", "pull", "<= 1.96 sigma", ">5 sigma"),
+    )
+    for pair in pairs:
+        for population, group in groupby(pair.halves, key=lambda one: one.population):
+            table.add_section()
+            table.add_row(f"[bold]{population}, {pair.pair}")
+            for one in group:
+                shares = (_known(one.within, ".1%"), _known(one.beyond, ".2%"))
+                table.add_row(f"  {one.method}", f"{one.n:,}", _known(one.pull, ".3f"), *shares)
+    return table
+
+
 def numbers(cases: Sequence[CaseFindings], pairs: Sequence[PairFindings]) -> dict[str, Any]:
     """Return everything as plain JSON types, with units in the names; what is unknown is None."""
     return {
@@ -107,6 +134,11 @@ def numbers(cases: Sequence[CaseFindings], pairs: Sequence[PairFindings]) -> dic
                 "n_peaks": one.n_peaks,
                 "n_clean_peaks": one.n_clean,
                 "agreements": [_agreement(each) for each in one.agreements],
+                "halves": [
+                    {name: _plain(value) for name, value in asdict(each).items()}
+                    for each in one.halves
+                ],
+                **({"no_halves": one.no_halves} if one.no_halves else {}),
             }
             for one in pairs
         ],
