@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from streamer.config import load_config, pace_of
 from streamer.errors import RunError, UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from streamer.config import Config
     from streamer.run.session import Session
 
 __all__ = ["app", "main"]
@@ -88,6 +90,8 @@ def replay(
     set_: Overrides = None,
 ) -> None:
     """Process a recorded run."""
+    from streamer.config import pace_of
+
     options = {
         "source.speed": pace_of(speed, fastest=None),
         "source.frames": frames,
@@ -95,8 +99,7 @@ def replay(
         "source.follow": follow or None,
         "dashboard.port": dashboard,
     }
-    settings = load_config(config, set_, options)
-    _session().replay(settings, path, out, resume=resume)
+    _session().replay(_settings(config, set_, options), path, out, resume=resume)
 
 
 @app.command()
@@ -113,8 +116,7 @@ def attach(
     set_: Overrides = None,
 ) -> None:
     """Process a live detector stream until its series ends or Ctrl-C is pressed."""
-    options = {"source.record": record, "dashboard.port": dashboard}
-    settings = load_config(config, set_, options)
+    settings = _settings(config, set_, {"source.record": record, "dashboard.port": dashboard})
     _session().attach(settings, uri, out, resume=resume)
 
 
@@ -128,7 +130,7 @@ def record(
     """Keep a live stream as it comes, without processing it, until it ends or Ctrl-C is pressed."""
     from streamer.run.record import record_source
 
-    record_source(uri, load_config(config, set_), out, Console())
+    record_source(uri, _settings(config, set_), out, Console())
 
 
 @app.command()
@@ -142,7 +144,7 @@ def check(
     from streamer.cell.check import check_cell
     from streamer.sources.check import check_source
 
-    settings, console = load_config(config, set_), Console()
+    settings, console = _settings(config, set_), Console()
     is_well = check_source(uri, settings.source, console, seconds)
     if settings.cell.file is not None:
         is_well &= check_cell(settings.cell, console)
@@ -163,21 +165,19 @@ def tune(
     """Show peaks against both thresholds, and say which two numbers to use."""
     from workers.detect.tune import tune as tune_thresholds
 
-    tune_thresholds(load_config(config, set_), recording, out, frames, Console())
+    tune_thresholds(_settings(config, set_), recording, out, frames, Console())
 
 
 @app.command()
 def simulate(
     out: Annotated[
-        Path | None,
-        typer.Option(metavar="x_master.h5", help="Write a recording instead of a stream."),
+        Path | None, typer.Option(metavar="x_master.h5", help="Write a file instead of a stream.")
     ] = None,
     truth: Annotated[
         Path | None, typer.Option(metavar="FILE.parquet", help="Where to write the truth.")
     ] = None,
     cell: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE.csv", help="Where the cycler writes, as frames are sent."),
+        Path | None, typer.Option(metavar="FILE.csv", help="Where the cycler writes meanwhile.")
     ] = None,
     bind: Annotated[
         str, typer.Option(metavar="HOST:PORT", help="Where clients connect; port * = any.")
@@ -187,11 +187,12 @@ def simulate(
     set_: Overrides = None,
 ) -> None:
     """Be a detector: a charge cycle with known truth, as stream v2 or as an Eiger-style file."""
+    from streamer.config import pace_of
     from streamer.run.signals import stop_event
     from streamer.simulator.session import simulate as run_detector
 
     rate_hz = None if rate is None else pace_of(rate, fastest=0.0)
-    settings = load_config(config, set_, {"simulate.rate_hz": rate_hz})
+    settings = _settings(config, set_, {"simulate.rate_hz": rate_hz})
     run_detector(
         settings.simulate, Console(), stop_event, address=f"tcp://{bind}",
         exposed=settings.insecure, out=out, truth=truth, cell=cell,
@@ -237,27 +238,20 @@ def evaluate(
     frames: Annotated[int, typer.Option(help="Most frames to take, evenly spread.")] = 120,
     pair: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="MINVAL:MINSCORE",
-            help="Thresholds; may be repeated. Default: those configured, and twice those.",
-        ),
+        typer.Option(metavar="MINVAL:MINSCORE", help="Thresholds, repeatable, not those set."),
     ] = None,
     config: ConfigFile = None,
     set_: Overrides = None,
 ) -> None:
     """Compare the position methods: precision and cost on simulated peaks and on a recording."""
-    settings = load_config(config, set_)
     from workers.compare.comparison import compare_methods
 
-    compare_methods(
-        settings, out, recording, Console(), peaks=peaks, frames=frames, pairs=pair or ()
-    )
+    settings, console = _settings(config, set_), Console()
+    compare_methods(settings, out, recording, console, peaks=peaks, frames=frames, pairs=pair or ())
 
 
 @app.command()
-def status(
-    folder: Folder,
-) -> None:
+def status(folder: Folder) -> None:
     """Say how a run stands, or how it ended."""
     from streamer.run.status import print_status
 
@@ -304,10 +298,9 @@ def export(
     """Write a run in a format of other programs: NeXus, CSV, ImageD11's .flt, Parquet."""
     from streamer.export.formats import export_run
 
-    console = Console()
-    with console.status(f"writing {format_}"):
+    with Console().status(f"writing {format_}") as shown:
         written = export_run(folder, format_, out)
-    console.print(f"{format_} {written}", highlight=False, soft_wrap=True)
+    shown.console.print(f"{format_} {written}", highlight=False, soft_wrap=True)
 
 
 @app.command("dashboard")
@@ -349,6 +342,15 @@ def node(
     run_node(NodeSpec.read(spec))
 
 
+def _settings(
+    path: Path | None, overrides: list[str] | None, options: Mapping[str, object] | None = None
+) -> Config:
+    # Whoever asks for help does not wait for what checks configurations.
+    from streamer.config import load_config
+
+    return load_config(path, overrides, options)
+
+
 def _session() -> Session:
     """Join those who run sources with those who compute and those who report."""
     from streamer.run.session import Session
@@ -358,7 +360,6 @@ def _session() -> Session:
 
 
 def _report_at_end(folder: Path) -> Path:
-    # Whoever has no report does not wait for its imports.
     from streamer.report.session import report_at_end
     from workers.compute import run_refitter
 
