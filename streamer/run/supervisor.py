@@ -288,6 +288,9 @@ class Supervisor:
         threads = dict.fromkeys(
             ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"
         )
+        # What a frame needed is kept for the next, not given back to the system page by page: a
+        # page costs more to get anew than all that is done with it.
+        memory = {"MALLOC_MMAP_THRESHOLD_": str(1 << 31), "MALLOC_TRIM_THRESHOLD_": str(1 << 32)}
         with node.log.open("ab") as log:
             # A session of its own: Ctrl-C is for the supervisor, which stops nodes in order.
             node.started = self._clock()
@@ -297,7 +300,7 @@ class Supervisor:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                env={**os.environ, **threads},
+                env={**memory, **os.environ, **threads},
             )
 
     def _signal(self, name: str, number: signal.Signals) -> None:

@@ -14,7 +14,8 @@ from streamer.transport.messages import Status, pack
 class Process:
     """A process that ends when it is told to, unless it is deaf to SIGTERM."""
 
-    def __init__(self, words, **_):
+    def __init__(self, words, env, **_):
+        self.env = env
         self.pid, self.returncode, self.deaf = hash(words[0]), None, False
 
     def poll(self):
@@ -87,6 +88,12 @@ def test_a_sink_that_gets_no_further_is_ended(supervisor, clock):
     assert supervisor.phase is Phase.FAILED
     assert sink.returncode == -signal.SIGKILL
     assert "sink was asked to finish and got no further for 300 s" in supervisor.reason
+
+
+def test_nodes_keep_their_memory_for_the_next_frame(supervisor):
+    env = supervisor.nodes["sink"].process.env
+    assert int(env["MALLOC_MMAP_THRESHOLD_"]) > 1 << 30
+    assert int(env["MALLOC_TRIM_THRESHOLD_"]) > 1 << 30
 
 
 def test_a_run_is_done_when_its_sink_has_ended(supervisor):
