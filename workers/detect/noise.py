@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from workers.detect.background import Background, estimate
 from workers.detect.correction import Correction, binned
 from workers.detect.patches import Patches, with_noise_of
+from workers.detect.pedestal import subtracted
 
 __all__ = ["PHOTON_COUNTER", "Detector", "full_pixels"]
 
@@ -72,14 +73,14 @@ class Detector:
             return with_noise_of(patches, shift, scale * self.gain / _photon(background, self.gain))
         if background.counter:
             return patches
-        # A pedestal is the same everywhere: all blocks together know it best.
         expected = (background.spread**2 - self.read_noise**2) / self.gain
         lacking = float(np.median(expected - background.level))
         if abs(lacking) <= _TELLING * abs(float(np.median(expected))):
             return patches
         if lacking > 0.0 and pixels.dtype.kind != "f" and not np.any(pixels[~masked] < 0):
             return patches  # nothing was subtracted: the gain is another than was said
-        return with_noise_of(patches, shift + lacking, scale)
+        lack = subtracted(pixels, masked, rows, cols, self.gain, self.read_noise)
+        return with_noise_of(patches, lack, scale)
 
 
 PHOTON_COUNTER = Detector()
