@@ -7,14 +7,15 @@ from typing import Any
 
 import msgspec
 
+from streamer.frames.contradictions import contradictions
 from streamer.frames.events import Frame, Gap, Series, SeriesEnd, Taken
 from streamer.frames.pixels import dtype_in_words
 
 __all__ = ["SeriesAccount", "SeriesAccounts"]
 
-
 _TIMES = 8
 """How often what is new is told: a report may be lost."""
+_MOST_WARNINGS, _LONGEST = 16, 500
 
 
 class SeriesAccount(msgspec.Struct, kw_only=True):
@@ -32,6 +33,8 @@ class SeriesAccount(msgspec.Struct, kw_only=True):
     """How it ended, as the source said; None when it did not."""
     taken: Taken = Taken()
     """What of a recording it is."""
+    warnings: list[str] = []
+    """What the source told of it that its user has to know."""
     pixels: str = ""
     """What the frame that came first is, such as ``512 x 512 uint16, little-endian``."""
     counters: dict[str, int] = {}
@@ -41,6 +44,7 @@ class SeriesAccount(msgspec.Struct, kw_only=True):
         """Return it as ``run.json`` has it."""
         told: dict[str, Any] = {"announced": self.announced, "received": self.received}
         taken = {"pixels": self.pixels, **msgspec.to_builtins(self.taken)}
+        taken["warnings"] = self.warnings
         told |= {key: value for key, value in taken.items() if value}
         return told if self.end is None else {**told, "end": self.end, **self.counters}
 
@@ -57,6 +61,7 @@ class SeriesAccounts:
         """Frames that came while these accounts were kept."""
         self.n_bytes = 0
         """Coded pixels of those frames."""
+        self._says: dict[str, Series] = {}  # those that are open
         self._untold: dict[str, int] = {}  # how often they are still to be told
 
     def adopt(self, accounts: Mapping[str, SeriesAccount]) -> None:
@@ -67,9 +72,11 @@ class SeriesAccounts:
     def begin(self, series: Series) -> None:
         """Open an account; one that another node left is gone on with."""
         self.open.append(series.name)
-        self.by_name.setdefault(
-            series.name, SeriesAccount(announced=series.n_frames, taken=series.taken)
+        account = SeriesAccount(
+            announced=series.n_frames, taken=series.taken, warnings=_warnings(series)
         )
+        self.by_name.setdefault(series.name, account)
+        self._says[series.name] = series
         self._untold[series.name] = _TIMES
 
     def receive(self, frame: Frame) -> bool:
@@ -78,6 +85,7 @@ class SeriesAccounts:
         if not account.pixels:
             rows, cols = frame.shape
             account.pixels = f"{rows} x {cols} {dtype_in_words(frame.dtype)}"
+            account.warnings = account.warnings + self._contradictions(frame)
         account.received += 1
         account.next = max(account.next, number + 1)
         is_first = account.numbers is None
@@ -86,6 +94,14 @@ class SeriesAccounts:
         self.n_frames += 1
         self.n_bytes += len(frame.data)
         return is_first
+
+    def _contradictions(self, frame: Frame) -> list[str]:
+        series = self._says.get(frame.series)
+        if series is None:
+            return []
+        is_clock = not series.taken.times and frame.time_ns and frame.received_ns
+        apart_s = (frame.received_ns - frame.time_ns) * 1e-9 if is_clock else 0.0
+        return contradictions(series.metadata, frame.shape, frame.dtype, apart_s)
 
     def skip(self, gap: Gap) -> None:
         """Enter frames that will not come."""
@@ -114,6 +130,7 @@ class SeriesAccounts:
     def close(self, name: str) -> None:
         """Note that nothing more of a series will come."""
         self.open.remove(name)
+        self._says.pop(name, None)
         self._untold[name] = _TIMES
 
     def news(self) -> dict[str, dict[str, Any]]:
@@ -124,3 +141,10 @@ class SeriesAccounts:
         told = {name: self.by_name[name].as_dict() for name in (*self._untold, *self.open)}
         self._untold = {name: left - 1 for name, left in self._untold.items() if left > 1}
         return told
+
+
+def _warnings(series: Series) -> list[str]:
+    told = series.metadata.get("warnings")
+    if not isinstance(told, list | tuple):
+        return []
+    return [str(text)[:_LONGEST] for text in told[:_MOST_WARNINGS]]

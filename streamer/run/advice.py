@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 
+from streamer.frames.contradictions import as_gaps
+
 __all__ = ["advice", "findings"]
 
 _MANY = 1000.0
@@ -37,6 +39,8 @@ def findings(infos: Iterable[Mapping[str, str]]) -> dict[str, dict[str, Any]]:
             one = found.setdefault(name, {"frames": 0, "peaks": 0, "poor": 0})
             for count in ("frames", "peaks", "poor"):
                 one[count] += int(told.get(count) or 0)
+            for name_ in ("masked", "gaps"):
+                one.setdefault(name_, told.get(name_))
             brightest = [x for x in (one.get("brightest"), told.get("brightest")) if x is not None]
             one["brightest"] = max(brightest, default=None)
             ranges = one.setdefault("thresholds", {})
@@ -61,6 +65,7 @@ def advice(
     lines = []
     for name, one in found.items():
         frames, peaks = one["frames"], one["peaks"]
+        lines += [f"series {name}: of its pixels {text}" for text in as_gaps(one.get("gaps") or ())]
         if frames < _ENOUGH:
             continue
         if not peaks:

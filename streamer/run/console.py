@@ -208,11 +208,15 @@ def _taken(series: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str]]
     told: set[tuple[str, str]] = set()
     for book in series.values():
         said = {key: str(book.get(key, "")) for key in ("source", "pixels", "times")}
+        if said["pixels"] and isinstance(book.get("masked"), int):
+            said["pixels"] += f", {book['masked']:,} masked"
         lines = [("  taken", said["source"]), ("  pixels", said["pixels"])]
         lines += [("  times", said["times"])]
-        left_out = book.get("left_out", ())
+        left_out, warnings = book.get("left_out", ()), book.get("warnings", ())
         if isinstance(left_out, list):
             lines += [("  left out", ", ".join(map(str, left_out)))]
+        if isinstance(warnings, list):
+            lines += [("  warning", str(text)) for text in warnings]
         for line in lines:
             if line[1] and line not in told and len(told) < _MOST_TAKEN:
                 told.add(line)

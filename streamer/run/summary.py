@@ -77,6 +77,8 @@ def summarise(
         found = findings(node.info for node in supervisor.nodes.values())
         for name, book in summary["series"].items():
             book["thresholds"] = found.get(name, {}).get("thresholds", {})
+            if found.get(name, {}).get("masked") is not None:
+                book["masked"] = found[name]["masked"]
         try:
             config = folder.read_config()
             detect = config.detect

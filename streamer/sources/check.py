@@ -17,16 +17,16 @@ from rich.console import Console
 
 from streamer.config import SourceConfig
 from streamer.frames.codecs import DecodeError, decode
+from streamer.frames.contradictions import as_gaps, contradictions, like_gaps
 from streamer.frames.events import Frame, Gap, Series, SeriesEnd
 from streamer.frames.header_geometry import NoGeometryError, in_words, read_geometry
-from streamer.frames.pixels import dtype_in_words, dtype_named
+from streamer.frames.pixels import dtype_in_words
 from streamer.sources import open_source
 from streamer.sources.base import Dealt, Source
 
 __all__ = ["Findings", "check_source", "watch"]
 
 _AT_ONCE = 64
-_FEWEST_OF_A_GAP = 64
 _YEAR_NS = 365 * 86400 * 10**9
 """No detector took anything in 1970: such times count from the start of a recording."""
 _SHARED_SHARE = 0.25
@@ -50,6 +50,8 @@ class Findings:
     last_s: float = 0.0
     sample: Frame | None = None
     """The first frame."""
+    apart_s: float = 0.0
+    """By how much the time of the first lies before its arrival; 0 for a recording."""
     counters: dict[str, int] = field(default_factory=dict)
     is_dealt: bool = False
     """The sender gives each message to one client only."""
@@ -133,6 +135,8 @@ def watch(source: Source, seconds: float, clock: Callable[[], float] = time.mono
                 findings.ends.append(event)
         if not events and source.socket is None and not source.exhausted:
             time.sleep(0.01)  # a file that is being written: nothing to wait on
+    if findings.sample is not None and not source.live:
+        findings.apart_s = 0.0
     findings.counters = {name: count for name, count in source.counters.items() if count}
     return findings
 
@@ -140,6 +144,7 @@ def watch(source: Source, seconds: float, clock: Callable[[], float] = time.mono
 def _note(findings: Findings, frame: Frame, now: float) -> None:
     if findings.sample is None:
         findings.sample, findings.first_s = frame, now
+        findings.apart_s = time.time() - frame.time_ns * 1e-9 if frame.time_ns else 0.0
     findings.last_s = now
     findings.kinds[frame.shape, frame.dtype, frame.encoding] += 1
     findings.numbers.append(frame.frame)
@@ -203,30 +208,10 @@ def _times(findings: Findings, origin: str) -> str:
 
 
 def _contradictions(findings: Findings) -> list[str]:
-    """Hold what the header of a series says against what came."""
     if not findings.series or len(findings.kinds) != 1:
         return []
-    says = findings.series[-1].metadata
     ((shape, dtype, _),) = findings.kinds
-    lines = []
-    said = tuple(
-        says.get(new, says.get(old))
-        for new, old in (
-            ("image_size_y", "y_pixels_in_detector"),
-            ("image_size_x", "x_pixels_in_detector"),
-        )
-    )
-    if None not in said and said != shape:
-        lines.append(
-            f"the header says images of {said[0]} x {said[1]}, and they are {shape[0]} x"
-            f" {shape[1]}: its beam centre and mask may be those of another region"
-        )
-    kind, bits = dtype_named(says.get("image_dtype")), says.get("bit_depth_image")
-    if kind is None and isinstance(bits, int):
-        kind = dtype_named(f"uint{bits}")
-    if kind is not None and kind != np.dtype(dtype).newbyteorder("="):
-        lines.append(f"the header says pixels of {kind}, and they are {np.dtype(dtype).name}")
-    return lines
+    return contradictions(findings.series[-1].metadata, shape, dtype, findings.apart_s)
 
 
 def _geometry(series: Series) -> str:
@@ -245,25 +230,7 @@ def _pixels(frame: Frame) -> str:
     masked = pixels.size - valid.size
     values = f"{valid.min():g} to {valid.max():g}" if valid.size else "none valid"
     said = f"{values} on frame {frame.frame}, {masked:,} marked as masked"
-    return said + "".join(
-        f"; {count:,} are {value:g} and none is near: if those are gaps, name them in detect.mask"
-        for value, count in _like_gaps(valid)
-    )
-
-
-def _like_gaps(valid: NDArray[Any]) -> list[tuple[float, int]]:
-    """Return lowest and highest values that many pixels share, far from all others."""
-    values, counts = np.unique(valid, return_counts=True)
-    if len(values) < 3:
-        return []
-    middle, found = float(np.median(valid)), []
-    least = max(_FEWEST_OF_A_GAP, valid.size // 2000)
-    (low, above), (below, high) = values[:2].tolist(), values[-2:].tolist()
-    if counts[0] >= least and above - low > max(0.5 * (middle - low), 8.0):
-        found.append((low, int(counts[0])))
-    if counts[-1] >= least and high >= 255.0 and below < 0.5 * high:
-        found.append((high, int(counts[-1])))
-    return found
+    return "; ".join([said, *as_gaps(like_gaps(valid))])
 
 
 def _is_valid(pixels: NDArray[Any]) -> NDArray[np.bool_]:

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from streamer.frames.contradictions import like_gaps
 from streamer.frames.flags import POOR_FIT
 from workers.detect.adaptive import AdaptivePeaks
 
@@ -28,6 +29,10 @@ class _Series:
     """Peaks that are a pixel alone."""
     brightest: float | None = None
     """Counts, of frames without a peak."""
+    masked: int = 0
+    """Pixels of the first frame that are not used."""
+    gaps: list[tuple[float, int]] | None = None
+    """Values that pixels of it share as gaps do, and how many."""
     thresholds: dict[str, list[float]] | None = None
     """By name: lowest and highest seen, in counts."""
 
@@ -52,6 +57,9 @@ class Findings:
             del self._series[next(iter(self._series))]
         one = self._series.setdefault(name, _Series())
         asked = one.frames == 0 or frame % _EVERY == 0
+        if one.frames == 0:
+            one.masked = int(np.count_nonzero(masked))
+            one.gaps = like_gaps(pixels[~masked])
         one.frames += 1
         one.peaks += len(flags)
         one.poor += int(np.count_nonzero(flags & POOR_FIT))

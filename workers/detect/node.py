@@ -302,7 +302,10 @@ class DetectorWorker:
             self._metrics.flow.decode_errors.count_exceptions(),
         ):
             pixels = decode(frame.data, frame.encoding, frame.dtype, frame.shape)
-        return find_in_frame(pixels, correction, self._finder, self._patch_size, self._detector)
+        note = partial(self._findings.note, frame.series, frame.frame)
+        return find_in_frame(
+            pixels, correction, self._finder, self._patch_size, self._detector, note
+        )
 
     def _on_failed(self, parcel: Parcel) -> None:
         # The ingest node still has the frames and sends them again when their time is up.

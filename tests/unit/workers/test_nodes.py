@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import numpy as np
@@ -193,8 +194,11 @@ def test_a_detector_worker_finds_peaks_and_cuts_their_patches(detector):
         row, col = peak["row"], peak["col"]
         np.testing.assert_array_equal(patch, frame[row - 5 : row + 6, col - 5 : col + 6])
     assert np.frombuffer(valid, np.bool_).all()
-    assert line.worker.report()[1]["peaks"] == 3
+    _, stats, info = line.worker.report()
+    assert stats["peaks"] == 3
     assert line.metrics.value("braggstream_peaks_total") == 3
+    found = json.loads(info["found/s"])
+    assert (found["frames"], found["peaks"], found["masked"]) == (2, 3, 0)
 
 
 def test_a_frame_that_cannot_be_decoded_fails_alone(detector):

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import pytest
+from msgspec.structs import replace
+
 from streamer.frames.events import Gap, Series, SeriesEnd, Taken
 from streamer.ingest.accounts import SeriesAccounts
 from tests.unit.streamer.ingest.frames import frames
@@ -34,6 +37,30 @@ def test_what_was_taken_of_a_recording_is_told():
         "times": "none",
         "left_out": ["/dark"],
     }
+
+
+def test_what_the_source_warns_of_and_what_contradicts_it_is_told():
+    accounts = SeriesAccounts()
+    says = {"warnings": ["its mask is not used"], "image_size_x": 3, "image_size_y": 2}
+    accounts.begin(Series(name="a", metadata=says))
+    (frame,) = frames(0, 1, "a")
+    hour_ns = 3600 * 10**9
+    accounts.receive(replace(frame, time_ns=10**18, received_ns=10**18 + hour_ns))
+    mask, size, clock = accounts.news()["a"]["warnings"]
+    assert mask == "its mask is not used"
+    assert "the header says images of 2 x 3, and they are 2 x 2" in size
+    assert "the times of frames lie 3,600 s before the clock of this machine" in clock
+
+
+@pytest.mark.parametrize(
+    ("taken", "time_ns"), [(Taken(times="the detector's"), 10**17), (Taken(), 10**18 - 10**9)]
+)
+def test_times_of_recordings_and_of_good_clocks_are_no_matter(taken, time_ns):
+    accounts = SeriesAccounts()
+    accounts.begin(Series(name="a", taken=taken))
+    (frame,) = frames(0, 1, "a")
+    accounts.receive(replace(frame, time_ns=time_ns, received_ns=10**18))
+    assert "warnings" not in accounts.news()["a"]
 
 
 def test_a_series_that_is_closed_by_another_has_no_end_of_its_own():

@@ -42,3 +42,10 @@ def test_thousands_of_peaks_that_look_like_nothing_are_told_of():
 def test_peaks_as_they_should_be_need_no_word():
     assert advice(findings([told(peaks=500)]), "auto", "auto") == []
     assert advice(findings([told(frames=3)]), 40, 60) == []
+
+
+def test_pixels_that_are_gaps_and_not_marked_are_told_once():
+    infos = [told(gaps=[[4294967295.0, 640]], masked=7), told(gaps=[[4294967295.0, 640]])]
+    (line,) = advice(findings(infos), "auto", "auto")[:1]
+    assert line.startswith("series s: of its pixels 640 are 4294967295 and none is near")
+    assert findings(infos)["s"]["masked"] == 7

@@ -1,0 +1,23 @@
+"""What a detector worker tells of what it found."""
+
+import json
+
+import numpy as np
+
+from workers.detect.findings import Findings
+
+
+def test_values_that_look_like_gaps_are_told_of_pixels_that_nothing_masks():
+    pixels = np.random.default_rng(1).poisson(300, (64, 64)).astype(np.uint32)
+    pixels[:, 10:12] = 0
+    pixels[:, 30:32] = 4_000_000_000
+    masked = np.zeros(pixels.shape, bool)
+    findings = Findings()
+    for frame in range(2):
+        findings.note("s", frame, None, np.zeros(3, np.int32), pixels, masked)
+    masked[:, 10:12] = masked[:, 30:32] = True
+    findings.note("marked", 0, None, np.zeros(3, np.int32), pixels, masked)
+    told = {name: json.loads(text) for name, text in findings.info().items()}
+    assert told["found/s"]["gaps"] == [[0.0, 128], [4e9, 128]]
+    assert told["found/marked"]["gaps"] == []
+    assert told["found/marked"]["masked"] == 256
