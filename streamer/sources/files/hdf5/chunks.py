@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from streamer.frames.events import Pixels
 from streamer.frames.pixels import as_bytes
 from streamer.sources.files.hdf5.files import is_being_written, is_truncated
+from streamer.sources.files.hdf5.scaling import Scaling, scaling_of
 from streamer.sources.files.plain import FileBytes
 
 __all__ = ["Decoded", "FrameStack", "file_name", "open_stack"]
@@ -34,7 +36,30 @@ class FrameStack(Protocol):
 
 
 def open_stack(dataset: h5py.Dataset) -> FrameStack:
-    """Return the fastest way to read the frames of a dataset of 2 to 5 axes that is not virtual."""
+    """Return the fastest way to read the frames of a dataset of 2 to 5 axes that is not virtual.
+
+    Raises
+    ------
+    UserError
+        Its numbers stand for others, and it does not say plainly for which.
+    """
+    stack, scaling = _stack(dataset), scaling_of(dataset)
+    return stack if scaling is None else _Scaled(stack, scaling)
+
+
+@dataclass(frozen=True, slots=True)
+class _Scaled:
+    """The frames of a dataset whose numbers stand for others."""
+
+    stack: FrameStack
+    scaling: Scaling
+
+    def coded(self, index: int) -> Pixels | str:
+        pixels = self.stack.coded(index)
+        return pixels if isinstance(pixels, str) else self.scaling(pixels)
+
+
+def _stack(dataset: h5py.Dataset) -> FrameStack:
     create = dataset.id.get_create_plist()
     encoding = _encoding(create, dataset.dtype.itemsize)
     rows, cols = dataset.shape[-2:]

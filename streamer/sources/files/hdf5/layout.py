@@ -23,11 +23,10 @@ from streamer.sources.files.hdf5.chunks import Decoded, FrameStack, file_name, o
 from streamer.sources.files.hdf5.files import is_being_written, is_truncated, open_file
 from streamer.sources.files.hdf5.nexus import lookup
 from streamer.sources.files.hdf5.opened import OpenStacks
+from streamer.sources.files.hdf5.virtual import MOST_FRAMES, selected, virtual_sources
 
 __all__ = ["Layout", "link_numbers", "of_dataset", "of_links", "open_named"]
 
-_UNLIMITED = 1 << 62
-_MOST_FRAMES = 1 << 25
 _MOST_PIXELS = MAX_FRAME_BYTES // 4
 _Indices = NDArray[np.int64]
 
@@ -106,18 +105,20 @@ def of_dataset(
         settled = not (is_being_written(dataset.file) or is_truncated(dataset.file))
         stack = open_stack(dataset) if opened is None else opened.stack(dataset)
         return Layout([stack], [], np.zeros(n_frames, np.int32), frames, settled)
+    sources = virtual_sources(dataset)
+    n_frames = max([n_frames, *(int(source.frames.max(initial=-1)) + 1 for source in sources)])
     layout = Layout.empty(n_frames, f"no file that {file_name(dataset)} names holds it")
     tiled = np.zeros(n_frames, bool)
     lost: list[tuple[_Indices, str]] = []
     opened = opened or OpenStacks(growing=growing)
-    for source in dataset.virtual_sources():
-        frames, whole = _selected(dataset, source.vspace, dataset.shape)
-        found = _source(dataset, source.file_name, source.dset_name, growing)
+    for source in sources:
+        frames, whole = source.frames, source.is_whole
+        found = _source(dataset, source.file, source.path, growing)
         if isinstance(found, str):
             layout.settled = False
             lost.append((frames, found))
             continue
-        of_source, whole_source = _selected(dataset, source.src_space, found.shape)
+        of_source, whole_source = selected(dataset, source.space, found.shape)
         # HDF5 gives zeros for what lies beyond the end of a source.
         n_there = min(len(frames), int(np.count_nonzero(of_source >= 0)))
         if n_there < len(frames):
@@ -233,7 +234,7 @@ def _check_size(where: h5py.Dataset | h5py.Group, n_frames: int, shape: tuple[in
     UserError
         It is more than can be.
     """
-    if n_frames > _MOST_FRAMES or math.prod(shape) > _MOST_PIXELS:
+    if n_frames > MOST_FRAMES or math.prod(shape) > _MOST_PIXELS:
         raise UserError(
             f"{file_name(where)} declares {n_frames} frames of {' x '.join(map(str, shape))}"
             " pixels, more than can be: is it damaged?"
@@ -304,11 +305,6 @@ def _linked(group: h5py.Group, name: str, growing: bool) -> h5py.Dataset | str:
 
 def _source(dataset: h5py.Dataset, name: str, path: str, growing: bool) -> h5py.Dataset | str:
     """Open a source of a virtual dataset, or say why that cannot be done."""
-    if "%" in name.replace("%%", ""):
-        raise UserError(
-            f"{file_name(dataset)}::{dataset.name} names its files by a pattern ({name}), which is"
-            " not supported: give a data file instead"
-        )
     file = dataset.file if name == "." else open_named(dataset, name, growing)
     if isinstance(file, str):
         return file
@@ -334,53 +330,3 @@ def open_named(base: h5py.Group | h5py.Dataset, name: str, growing: bool) -> h5p
             except OSError as error:
                 return f"file {name} cannot be read ({error})"
     return f"file {last or name} is missing"
-
-
-def _selected(
-    dataset: h5py.Dataset, space: h5py.h5s.SpaceID, shape: tuple[int, ...]
-) -> tuple[_Indices, bool]:
-    """Return the frames that a selection touches, in order, and whether it has them whole.
-
-    Frames beyond the end of `shape` are -1.
-    """
-    lead = shape[:-2]
-    if space.get_select_type() == h5py.h5s.SEL_ALL:
-        return np.arange(math.prod(lead), dtype=np.int64), True
-    if not space.is_regular_hyperslab():
-        raise UserError(
-            f"{file_name(dataset)}::{dataset.name} is put together from pieces that cannot be"
-            " followed: give a data file instead"
-        )
-    slab: tuple[tuple[int, ...], ...] = space.get_regular_hyperslab()
-    axes = [_Axis(*axis) for axis in zip(*slab, shape, strict=True)]
-    frames = np.zeros((1,) * len(lead), np.int64)
-    beyond = np.zeros((1,) * len(lead), bool)
-    for number, axis in enumerate(axes[: len(lead)]):
-        along = axis.indices().reshape((-1,) + (1,) * (len(lead) - 1 - number))
-        frames = frames * axis.size + along
-        beyond = beyond | (along >= axis.size)
-    return np.where(beyond, -1, frames).ravel(), axes[-2].is_full and axes[-1].is_full
-
-
-@dataclass(frozen=True, slots=True)
-class _Axis:
-    """What a hyperslab takes of one axis: `count` blocks of `block`, one each `stride`."""
-
-    start: int
-    stride: int
-    count: int
-    block: int
-    size: int
-
-    def indices(self) -> NDArray[Any]:
-        """Return the places taken; an unlimited selection ends with the axis."""
-        room = max(0, self.size - self.start)
-        count = self.count if self.count < _UNLIMITED else -(-room // self.stride)
-        block = self.block if self.block < _UNLIMITED else room
-        starts = self.start + self.stride * np.arange(count, dtype=np.int64)
-        return np.asarray((starts[:, None] + np.arange(block)).ravel())
-
-    @property
-    def is_full(self) -> bool:
-        """True when the whole axis is taken."""
-        return len(self.indices()) == self.size and self.start == 0

@@ -25,6 +25,7 @@ from streamer.sources.files.hdf5.layout import (
     open_named,
 )
 from streamer.sources.files.hdf5.nexus import announced, describe, lookup
+from streamer.sources.files.hdf5.scaling import scaling_of
 from streamer.sources.files.hdf5.sparse import open_other
 from streamer.sources.files.plain import one_line
 from streamer.sources.files.recording import RecordingReader
@@ -87,6 +88,13 @@ class _Hdf5Reader(RecordingReader):
         else:
             layout, shape, end_reason = _of_dataset(file, item_path, item, config, n_announced)
         about = describe(file, entry, config.channel_of(()), shape)
+        if isinstance(item, h5py.Dataset) and (scaling := scaling_of(item)) is not None:
+            if item.is_virtual:
+                raise UserError(
+                    f"{file.filename}::{item_path} is a virtual dataset, and says that"
+                    f" {scaling.in_words()}: give a data file instead"
+                )
+            about.metadata.setdefault("warnings", []).append(scaling.in_words())
         if is_being_written(file) and not config.follow:
             end_reason = f"abort: its writer did not close it; {len(layout)} frames are there"
             about.metadata.setdefault("warnings", []).append(

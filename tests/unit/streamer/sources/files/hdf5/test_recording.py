@@ -518,3 +518,71 @@ def test_mistakes_are_told_in_one_line(tmp_path, write, inner, says):
         open_source(f"{path}{inner}", SourceConfig())
     assert "run.h5" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def write_numbered(path, name, dataset="/data", n_blocks=3, together=2):
+    """Write a virtual dataset whose sources are named by the number of a block."""
+    unlimited = h5py.h5s.UNLIMITED
+    with h5py.File(path, "w") as file:
+        space = h5py.h5s.create_simple((n_blocks * together, *SHAPE), (unlimited, *SHAPE))
+        space.select_hyperslab((0, 0, 0), (unlimited, 1, 1), (together, 1, 1), (together, *SHAPE))
+        create = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        one = h5py.h5s.create_simple((together, *SHAPE))
+        create.set_virtual(space, name.encode(), dataset.encode(), one)
+        h5py.h5d.create(file.id, b"virtual", h5py.h5t.STD_U16LE, space, create)
+
+
+def test_sources_of_a_virtual_dataset_are_named_by_their_number_and_holes_are_gaps(tmp_path):
+    data = frames(8)
+    for number in (0, 1, 3):
+        with h5py.File(tmp_path / f"part_{number}.h5", "w") as file:
+            file["data"] = data[2 * number : 2 * number + 2]
+    write_numbered(tmp_path / "v.h5", "part_%b.h5")
+    events = play(f"{tmp_path}/v.h5::/virtual")
+    assert_frames(events, {n: data[n] for n in (0, 1, 2, 3, 6, 7)})
+    (gap,) = [event for event in events if isinstance(event, Gap)]
+    assert gap.reason == "file part_2.h5 is missing"
+
+
+def test_datasets_of_one_file_are_named_by_their_number(tmp_path):
+    data = frames(6)
+    write_numbered(tmp_path / "v.h5", ".", "/parts/data_%b")
+    with h5py.File(tmp_path / "v.h5", "a") as file:
+        for number in range(3):
+            file[f"parts/data_{number}"] = data[2 * number : 2 * number + 2]
+    assert_frames(play(f"{tmp_path}/v.h5::/virtual"), dict(enumerate(data)))
+
+
+@pytest.mark.parametrize(
+    ("attributes", "fields"),
+    [
+        ({"scale_factor": 0.5, "add_offset": -3.0}, {}),
+        ({"scaling_factor": [0.5]}, {"offset": -3.0}),
+        ({}, {"data_scaling_factor": 0.5, "data_offset": -3.0}),
+    ],
+)
+def test_numbers_that_stand_for_others_are_what_they_stand_for(tmp_path, attributes, fields):
+    data = frames(3)
+    data[0, 0, 0] = 65535
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        group = file.create_group("entry/data")
+        group.attrs["NX_class"] = "NXdata"
+        group.create_dataset("data", data=data, chunks=(1, *SHAPE), compression=BSLZ4)
+        group["data"].attrs.update(attributes)
+        for name, value in fields.items():
+            group[name] = value
+    events = play(f"{tmp_path}/a.h5")
+    expected = data * np.float32(0.5) - np.float32(3.0)
+    expected[0, 0, 0] = np.nan
+    assert_frames(events, dict(enumerate(expected)))
+    assert "its numbers are multiplied by 0.5 and -3 is added, as it says" in str(
+        events[0].metadata["warnings"]
+    )
+
+
+def test_factors_that_differ_from_frame_to_frame_are_refused(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["data"] = frames(3)
+        file["data"].attrs["scale_factor"] = [1.0, 2.0, 3.0]
+    with pytest.raises(UserError, match=r"has scale_factor \[1\. 2\. 3\.\]: its numbers are read"):
+        play(f"{tmp_path}/a.h5")
