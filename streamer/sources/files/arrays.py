@@ -15,7 +15,7 @@ from streamer.errors import UserError
 from streamer.frames.events import Pixels, Series, Taken
 from streamer.frames.pixels import as_bytes
 from streamer.sources.files.choice import choose_array, others
-from streamer.sources.files.plain import PlainFrames, check_frames, one_line, unlike_frames
+from streamer.sources.files.plain import AXES, PlainFrames, check_frames, one_line, unlike_frames
 from streamer.sources.files.recording import PlainReader, RecordingReader
 from streamer.sources.files.sparse import open_cache
 
@@ -27,7 +27,9 @@ _MOST_DEFLATED = 1032
 
 
 def open_npy(path: Path, config: SourceConfig) -> RecordingReader:
-    """Open an array of (frames, rows, cols) or (rows, cols).
+    """Open an array of (frames, rows, cols) or (rows, cols), or with more axes before these.
+
+    Leading axes are frames, the last of them changing fastest.
 
     Raises
     ------
@@ -38,7 +40,7 @@ def open_npy(path: Path, config: SourceConfig) -> RecordingReader:
         with path.open("rb") as file:
             shape, fortran, dtype = _array_header(file)
             offset = file.tell()
-        check_frames(str(path), shape, dtype)
+        check_frames(str(path), shape, dtype, AXES)
         if why := unlike_frames(shape):
             raise UserError(f"{path} {why}")
         if fortran:
@@ -48,7 +50,7 @@ def open_npy(path: Path, config: SourceConfig) -> RecordingReader:
         raise
     except Exception as error:  # of any type: numpy parses a header as if it were Python
         raise _damaged(path, error) from None
-    n_frames = shape[0] if len(shape) == 3 else 1
+    n_frames = math.prod(shape[:-2])
     coded = PlainFrames(path, offset, n_frames, (shape[-2], shape[-1]), dtype)
     series = _series(path, n_frames, config, Taken(source=str(path)))
     return PlainReader(series, n_frames, coded)
@@ -79,7 +81,7 @@ def open_npz(path: Path, key: str | None, config: SourceConfig) -> RecordingRead
         chosen = key or choose_array(str(path), headers)
         if chosen not in headers:
             raise UserError(f"{path} has no array {chosen}: it has {', '.join(names) or 'none'}")
-        check_frames(f"{path}::{chosen}", *headers[chosen])
+        check_frames(f"{path}::{chosen}", *headers[chosen], AXES)
         shape, dtype = headers[chosen]
         n_bytes = math.prod(shape) * dtype.itemsize
         if not n_bytes <= sizes[chosen] <= path.stat().st_size * _MOST_DEFLATED:
@@ -100,7 +102,7 @@ def _of_array(
     path: Path, array: NDArray[Any], config: SourceConfig, taken: Taken
 ) -> RecordingReader:
     # A memmap makes a slow object of each frame.
-    frames = np.asarray(array if array.ndim == 3 else array[None])
+    frames = np.asarray(array).reshape(-1, *array.shape[-2:])
     dtype, shape = frames.dtype.str, (int(frames.shape[1]), int(frames.shape[2]))
 
     def coded(frame: int) -> Pixels:

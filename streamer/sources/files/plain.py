@@ -15,6 +15,7 @@ from streamer.frames.events import Pixels
 from streamer.frames.pixels import MAX_FRAME_BYTES, is_pixels
 
 __all__ = [
+    "AXES",
     "MOST_LOST",
     "FileBytes",
     "PlainFrames",
@@ -24,6 +25,8 @@ __all__ = [
     "unlike_frames",
 ]
 
+AXES = (2, 3, 4, 5)
+"""Of an array whose last two are those of a frame, and the others count frames."""
 MOST_LOST = 1 << 24
 """Frames that may be declared and not be there."""
 

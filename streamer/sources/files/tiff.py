@@ -56,14 +56,18 @@ def _of_pages(path: Path, tiff: tifffile.TiffFile, config: SourceConfig) -> Reco
     if n_pages == 0:
         raise UserError(f"{path} has no pages")
     first = tiff.pages[0]
-    check_frames(str(path), first.shape, first.dtype, (2,))
+    if len(first.shape) == 3 and (first.samplesperpixel > 1 and int(first.planarconfig) == 1):
+        raise UserError(f"{path} is a colour image: give one of its channels, as one page a frame")
+    check_frames(str(path), first.shape, first.dtype)
     known = _facts(path, tiff)
-    shape = (int(first.shape[0]), int(first.shape[1]))
+    # Three or four frames are one page of as many planes to some who write them.
+    n_planes = math.prod(first.shape[:-2])
+    shape = (int(first.shape[-2]), int(first.shape[-1]))
     broken = _chain_is_broken(tiff)
     n_frames = n_stacked = _n_stacked(tiff, shape)
     stacked = n_stacked > n_pages and (broken or n_pages == 1) and first.is_contiguous
     if not stacked:
-        n_frames = n_pages + broken
+        n_frames = (n_pages + broken) * n_planes
 
     def reader(
         coded: Callable[[int], Pixels | str], close: Callable[[], None] | None = None
@@ -105,15 +109,18 @@ def _of_pages(path: Path, tiff: tifffile.TiffFile, config: SourceConfig) -> Reco
             )
         raise UserError(f"{path} is damaged or truncated: its first page {like}")
     cut_off = f"{path.name} is truncated after page {n_pages}"
-    offsets = [offset for *_, offset in pages if offset is not None]
-    if len(offsets) == n_pages:
+    starts = [offset for *_, offset in pages if offset is not None]
+    if len(starts) == n_pages:
+        size = math.prod(shape) * np.dtype(like.dtype).itemsize
+        offsets = [start + plane * size for start in starts for plane in range(n_planes)]
         tiff.close()
         return reader(_plain_pages(path, offsets, like, cut_off))
 
     def coded(frame: int) -> Pixels | str:
-        found = cut_off if frame >= n_pages else _read_page(tiff, frame)
+        page, plane = divmod(frame, n_planes)
+        found = cut_off if page >= n_pages else _read_page(tiff, page, plane)
         if isinstance(found, str) and found != cut_off:
-            return f"{path.name}: page {frame + 1} {found}"
+            return f"{path.name}: page {page + 1} {found}"
         return found
 
     return reader(coded, tiff.close)
@@ -183,22 +190,26 @@ def _chain_is_broken(tiff: tifffile.TiffFile) -> bool:
     return any(tiff.filehandle.read(8 if tiff.is_bigtiff else 4))
 
 
-def _read_page(tiff: tifffile.TiffFile, number: int) -> Pixels | str:
-    """Return a page undecoded if it is stored plainly, else decoded; or what is wrong with it."""
+def _read_page(tiff: tifffile.TiffFile, number: int, plane: int = 0) -> Pixels | str:
+    """Return one of the planes of a page, which mostly has one, or what is wrong with it.
+
+    It is not decoded if it is stored plainly.
+    """
     try:
         page = tiff.pages[number]
-        shape = (int(page.shape[0]), int(page.shape[1]))
+        shape = (int(page.shape[-2]), int(page.shape[-1]))
         ends = map(sum, zip(page.dataoffsets, page.databytecounts, strict=True))
         if max(ends, default=0) > tiff.filehandle.size:
             return "is cut off"
         if not page.is_contiguous:
-            array = page.asarray()
+            array = page.asarray().reshape(-1, *shape)[plane]
             return Pixels(as_bytes(array), "raw", array.dtype.str, shape)
         dtype = np.dtype(page.dtype).newbyteorder(tiff.byteorder)
-        tiff.filehandle.seek(page.dataoffsets[0])
-        data = tiff.filehandle.read(shape[0] * shape[1] * dtype.itemsize)
+        size = shape[0] * shape[1] * dtype.itemsize
+        tiff.filehandle.seek(page.dataoffsets[0] + plane * size)
+        data = tiff.filehandle.read(size)
     except Exception as error:
         return f"cannot be read ({one_line(error)})"
-    if len(data) < shape[0] * shape[1] * dtype.itemsize:
+    if len(data) < size:
         return "is cut off"
     return Pixels(data, "raw", dtype.str, shape)

@@ -64,6 +64,10 @@ def save_tiff(**options):
     return save
 
 
+def save_planes(path, data):
+    tifffile.imwrite(path, data, photometric="rgb", planarconfig="separate", compression="zlib")
+
+
 def save_pages(path, data):
     with tifffile.TiffWriter(path) as writer:
         for frame in data:
@@ -255,7 +259,7 @@ def bad_zip(path):
         ("run.npy", saving(save_npy, frames(3).astype(complex)), "holds complex128"),
         ("run.npy", saving(save_npy, np.array([[{}]], object)), "holds object"),
         ("run.npy", saving(save_npy, np.zeros((0, 4, 4))), "has no frames"),
-        ("run.npy", saving(save_npy, np.zeros((2, 3, 4, 4))), r"a stack of frames is"),
+        ("run.npy", saving(save_npy, np.zeros((2, 2, 2, 2, 4, 4))), r"a stack of frames is"),
         ("run.npz", saving(save_npz, frames(3) > 1), "no stack of frames"),
         ("run.tif", saving(save_tiff(), np.zeros((2, 3, 4, 8, 8), "u1")), ""),
     ],
@@ -274,7 +278,7 @@ def test_mistakes_are_told_in_one_line(tmp_path, name, make, says):
 
 def test_colour_and_mixed_pages_are_refused(tmp_path):
     tifffile.imwrite(tmp_path / "rgb.tif", np.zeros((8, 8, 3), "u1"), photometric="rgb")
-    with pytest.raises(UserError, match="has shape"):
+    with pytest.raises(UserError, match="is a colour image"):
         open_source(tmp_path / "rgb.tif", SourceConfig())
     with tifffile.TiffWriter(tmp_path / "mixed.tif") as writer:
         writer.write(np.zeros((8, 8), "u1"))
@@ -455,3 +459,31 @@ def test_what_was_played_before_is_not_waited_for_again():
     assert paced.wait_s == pytest.approx(1.0)
     clock.now += 1.1
     assert paced.read(10) == [frame(5)]
+
+
+@pytest.mark.parametrize(
+    ("name", "save"),
+    [
+        ("a.npy", save_npy),
+        ("a.npy", save_fortran),
+        ("a.npz", save_npz),
+        ("a.tif", save_tiff()),
+        ("a.tif", save_tiff(compression="zlib")),
+        ("a.tif", save_planes),
+        ("a.tif", save_tiff(imagej=True)),
+        ("a.tif", save_tiff(tile=(16, 16))),
+    ],
+)
+def test_leading_axes_count_frames_the_last_of_them_fastest(tmp_path, name, save):
+    data = frames(6).reshape(2, 3, *SHAPE)
+    save(tmp_path / name, data)
+    assert_frames(play(str(tmp_path / name)), data.reshape(-1, *SHAPE))
+
+
+def test_three_frames_are_no_colours_and_colours_no_frames(tmp_path):
+    save = {"photometric": "rgb", "planarconfig": "separate"}  # the default of tifffile for these
+    tifffile.imwrite(tmp_path / "three.tif", frames(3), **save)
+    assert_frames(play(str(tmp_path / "three.tif")), frames(3))
+    tifffile.imwrite(tmp_path / "colours.tif", np.zeros((5, *SHAPE, 3), "u1"), photometric="rgb")
+    with pytest.raises(UserError, match="is a colour image"):
+        play(str(tmp_path / "colours.tif"))
