@@ -19,6 +19,7 @@ from streamer.errors import UserError
 
 __all__ = ["nda_loader"]
 
+_LOCAL = "dates of the cycler's clock, where the file has no others, are taken as UTC"
 _COLUMNS = {
     "voltage": ("voltage_V", 1.0),
     "current": ("current_mA", 1e-3),
@@ -70,7 +71,7 @@ def _readings(table: Any, config: CellConfig, path: Path) -> tuple[Readings, Acc
         return np.asarray(table[name].to_numpy(), np.float64)
 
     if "unix_time_s" in names and config.start is None:
-        time_name, times = "unix_time_s", "s since 1970, as fastnda reads them"
+        time_name, times = "unix_time_s", f"s since 1970, as fastnda reads them; {_LOCAL}"
         start_ns = 0
     elif config.start is not None:
         time_name, times = "total_time_s", "counted from cell.start"

@@ -11,7 +11,7 @@ from typing import Any
 
 from streamer.errors import well_formed
 
-__all__ = ["plain", "plain_items", "positive", "time_of", "unix_ns"]
+__all__ = ["ZONELESS", "plain", "plain_items", "positive", "time_of", "unix_ns"]
 
 _DEEPEST = 32
 _MOST_VALUES = 65_536
@@ -95,6 +95,8 @@ def _float(value: float | Fraction) -> float | None:
         return None
 
 
+ZONELESS = "the dates in it name no time zone and are taken as UTC"
+"""What has to be told where `time_of` took one that has none."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

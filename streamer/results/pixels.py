@@ -14,6 +14,7 @@ from streamer.config import SourceConfig
 from streamer.errors import UserError
 from streamer.frames.codecs import DecodeError, decode
 from streamer.frames.events import Frame
+from streamer.sources.files.address import is_live
 from streamer.sources.files.hdf5.kept import files_of, title_of
 from streamer.sources.files.open import open_recording
 
@@ -37,9 +38,9 @@ class Recorded:
     """
 
     def __init__(self, source: str, config: SourceConfig) -> None:
-        live = "://" in source
-        self._place = config.record if live else Path(source)
-        self._source = str(self._place)
+        live = is_live(source)
+        self._place = config.record
+        self._source = str(config.record) if live else source
         self._kept = live
         changes = {"loop": 1, "frames": None, "speed": None, "record": None}
         self._config = config.model_copy(update=changes | ({"follow": False} if live else {}))
@@ -57,10 +58,10 @@ class Recorded:
             When it was exposed, as the run has it, Unix time in ns; None when the run does not have
             the frame.
         """
-        if self._place is None:
+        if self._kept and self._place is None:
             return "the stream was not recorded (attach --record FILE.h5 keeps it)"
         try:
-            if self._kept:
+            if self._kept and self._place is not None:
                 return self._find(self._place, series, number, time_ns)
             recording = self._recording(self._source)
             name = recording.series.name

@@ -40,6 +40,7 @@ from streamer.results.folder import RunFolder
 from streamer.run.progress import progress_bar
 from streamer.simulator.patches import draw_valid
 from streamer.sources import open_source
+from streamer.sources.files.address import is_live
 from workers.detect.survey import Observations, Pair, RecordedFootage, find_peaks
 from workers.learn.assessment import Assessment, Judge, assessment_table, grew_worse
 from workers.learn.examples import Examples, draw_examples, join, measured_examples, simulate
@@ -77,7 +78,7 @@ def recording_of(origin: str) -> tuple[str, Path | None]:
         There are no frames behind it: it is a live stream, or a run that was attached to one.
     """
     remedy = "record the stream and give --from the recording"
-    if "://" in origin:
+    if is_live(origin):
         raise UserError(f"--from {origin} is a live stream: {remedy}")
     folder = Path(origin)
     if not (folder / "run.json").is_file():
@@ -86,7 +87,7 @@ def recording_of(origin: str) -> tuple[str, Path | None]:
     if not source:
         raise UserError(f"{folder}: its run.json is damaged; give --from the recording")
     settings = folder / "config.yaml"
-    if "://" in source:
+    if is_live(source):
         kept = load_config(settings).source.record
         if kept is None:
             raise UserError(f"{folder} was attached to {source} and kept no frames: {remedy}")

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 
 from streamer.errors import UserError
 
-__all__ = ["OF_FILES", "Address"]
+__all__ = ["OF_FILES", "Address", "is_live"]
 
 OF_FILES = ("silx", "fabio")
 """What stands before ``:`` or ``://`` where a file follows."""
@@ -17,6 +17,12 @@ OF_FILES = ("silx", "fabio")
 _SCHEME = re.compile(rf"(?:{'|'.join(OF_FILES)}):(?://)?")
 _QUERY = re.compile(r"/|(?:data_)?(?:path|slice)=")
 _NUMBER = re.compile(r"-?\d+|(-?\d*):(-?\d*)(?::(\d*))?")
+
+
+def is_live(text: str) -> bool:
+    """Tell whether what a user gave is the address of a stream, not of files."""
+    scheme, separator, _ = text.partition("://")
+    return bool(separator) and scheme not in OF_FILES
 
 
 @dataclass(frozen=True, slots=True)

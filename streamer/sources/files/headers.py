@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from streamer.frames.metadata import positive, time_of, unix_ns
+from streamer.frames.metadata import ZONELESS, positive, time_of, unix_ns
 
 __all__ = ["HeaderMetadata", "of_keys", "of_marccd", "of_pilatus"]
 
@@ -93,7 +93,7 @@ def of_pilatus(text: str) -> HeaderMetadata:
     values = {key: _float(_found(pattern, text)) for key, pattern in _PILATUS.items()}
     texts = {key: _found(pattern, text) for key, pattern in _PILATUS_TEXTS.items()}
     date = _DATE.search(text)
-    return _facts(values, None if date is None else _date_ns(date[0]), texts)
+    return _dated(_facts(values, None if date is None else _date_ns(date[0]), texts))
 
 
 def of_keys(header: Mapping[str, Any]) -> HeaderMetadata:
@@ -129,7 +129,14 @@ def of_marccd(header: bytes) -> HeaderMetadata:
             start_ns = time_of(datetime.strptime(stamp, "%m%d%H%M%Y.%S"))  # noqa: DTZ007
         except ValueError:
             start_ns = None
-    return _facts(values, start_ns, {})
+    return _dated(_facts(values, start_ns, {}))
+
+
+def _dated(known: HeaderMetadata) -> HeaderMetadata:
+    """Say of a date that it named no zone."""
+    if known.start_ns is not None:
+        known.metadata["warnings"] = [ZONELESS]
+    return known
 
 
 def _facts(

@@ -56,7 +56,7 @@ def _of_pages(path: Path, tiff: tifffile.TiffFile, config: SourceConfig) -> Reco
     if n_pages == 0:
         raise UserError(f"{path} has no pages")
     first = tiff.pages[0]
-    if len(first.shape) == 3 and (first.samplesperpixel > 1 and int(first.planarconfig) == 1):
+    if isinstance(first, tifffile.TiffPage) and first.samplesperpixel > 1 == first.planarconfig:
         raise UserError(f"{path} is a colour image: give one of its channels, as one page a frame")
     check_frames(str(path), first.shape, first.dtype)
     known = _facts(path, tiff)

@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from streamer.frames.metadata import positive, time_of
+from streamer.frames.metadata import ZONELESS, positive, time_of
 from streamer.frames.units import Quantity, factor
 from streamer.sources.files.hdf5.files import lies_in_file
 from streamer.sources.files.hdf5.placement import placement, unit_of
@@ -98,8 +98,6 @@ def describe(file: h5py.File, entry_name: str, channel: str, shape: tuple[int, i
             shape,
             warnings,
         )
-    if warnings:
-        metadata["warnings"] = warnings
     offsets = find("data/start_time")
     offsets_ns = None
     if (
@@ -111,16 +109,21 @@ def describe(file: h5py.File, entry_name: str, channel: str, shape: tuple[int, i
         seconds = np.asarray(offsets[()], np.float64)
         if np.all(np.abs(seconds) < _LONGEST_S):  # false where one is not a number
             offsets_ns = np.rint(seconds * 1e9).astype(np.int64)
+    start_ns, has_zone = _time_ns(
+        find(
+            "start_time",
+            "{d}/detectorSpecific/data_collection_date",
+            "{d}/data_collection_date",
+        )
+    )
+    if not has_zone:
+        warnings.append(ZONELESS)
+    if warnings:
+        metadata["warnings"] = warnings
     saturation = find("{d}/{c}_channel/saturation_value", "{d}/saturation_value")
     return Description(
         frame_time_s=positive(_number(find("{d}/frame_time"), "time")),
-        start_ns=_time_ns(
-            find(
-                "start_time",
-                "{d}/detectorSpecific/data_collection_date",
-                "{d}/data_collection_date",
-            )
-        ),
+        start_ns=start_ns,
         offsets_ns=offsets_ns,
         pixel_mask=None if mask is None else mask != 0,
         flatfield=None if flat is None else flat.astype(np.float32),
@@ -228,11 +231,13 @@ def _number(
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
-def _time_ns(dataset: h5py.Dataset | None) -> int | None:
+def _time_ns(dataset: h5py.Dataset | None) -> tuple[int | None, bool]:
+    """Return a date as Unix time in ns, None of what is none, and whether it names its zone."""
     text = _plain(dataset)
     if not isinstance(text, str):
-        return None
+        return None, True
     try:
-        return time_of(datetime.fromisoformat(text.strip()))
+        date = datetime.fromisoformat(text.strip())
     except ValueError:
-        return None
+        return None, True
+    return time_of(date), date.tzinfo is not None

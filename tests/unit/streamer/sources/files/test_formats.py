@@ -210,6 +210,7 @@ def test_marccd(tmp_path):
         "pixel_size_x": pytest.approx(79e-6),
         "pixel_size_y": pytest.approx(79e-6),
         "incident_wavelength": pytest.approx(0.9795),
+        "warnings": ["the dates in it name no time zone and are taken as UTC"],
     }
     assert events[1].time_ns == START_NS
 
@@ -250,6 +251,7 @@ PILATUS = """# Detector: PILATUS 6M, S/N 60-0100-D
 # Beam_xy (1231.50, 1263.25) pixels"""
 
 PILATUS_FACTS = {
+    "warnings": ["the dates in it name no time zone and are taken as UTC"],
     "detector_description": "PILATUS 6M",
     "detector_serial_number": "60-0100-D",
     "sensor_material": "Silicon",

@@ -1,6 +1,7 @@
 """Times of recorded frames: the detector's, computed, or none; never those of the replay."""
 
 import fabio
+import h5py
 import numpy as np
 import pytest
 from fabio.edfimage import EdfImage
@@ -62,3 +63,24 @@ def test_times_of_the_detector_are_left_alone(tmp_path):
     origin, times = play(tmp_path, frame_time_s=0.5)
     assert origin == "the detector's"
     assert times == [(1_700_000_000 + n) * 10**9 for n in range(6)]
+
+
+@pytest.mark.parametrize(
+    ("date", "is_told"),
+    [
+        ("2023-11-14T22:13:20", True),
+        ("2023-11-14T22:13:20Z", False),
+        ("2023-11-14T23:13:20+01:00", False),
+    ],
+)
+def test_a_date_without_a_zone_is_taken_as_utc_and_that_is_told(tmp_path, date, is_told):
+    with h5py.File(tmp_path / "a.nxs", "w") as file:
+        file["entry/data/data"] = DATA
+        file["entry/start_time"] = date
+        file["entry/instrument/detector/frame_time"] = 0.5
+    source = open_source(str(tmp_path / "a.nxs"), SourceConfig())
+    series, first = source.read(2)
+    source.close()
+    assert first.time_ns == 1_700_000_000 * 10**9
+    told = series.metadata.get("warnings", [])
+    assert ("the dates in it name no time zone and are taken as UTC" in told) == is_told
