@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import time
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import h5py
 
-__all__ = ["is_being_written", "is_truncated", "lies_in_file", "open_file"]
+__all__ = ["is_being_written", "is_truncated", "lies_in_file", "open_file", "waits_for_ever"]
 
 _DEAD_S = 10.0
 """A file to which nothing was written for so long has no writer any more."""
@@ -69,6 +70,28 @@ def lies_in_file(dataset: h5py.Dataset) -> bool:
         return True  # it is a part of its own description
     size = os.stat(dataset.file.filename).st_size
     return offset is not None and bool(offset + dataset.id.get_storage_size() <= size)
+
+
+def waits_for_ever(file: h5py.File) -> Path | None:
+    """Return the pipe or device that a file has a link to, None where it has none.
+
+    HDF5 opens what a link names whenever somebody looks behind it, and of a pipe that has no end.
+    """
+    named: set[str] = set()
+
+    def note(name: bytes, info: h5py.h5l.LinkInfo) -> None:
+        if info.type == h5py.h5l.TYPE_EXTERNAL:
+            named.add(os.fsdecode(file.id.links.get_val(name)[0]))
+
+    with contextlib.suppress(OSError, RuntimeError, ValueError):  # of a damaged file what is left
+        file.id.links.visit(note, info=True)
+    here = Path(file.filename)
+    folders = {here.parent, here.resolve().parent, Path()}
+    for path in (folder / name for name in sorted(named) for folder in folders):
+        # These say no of a name that no file can have.
+        if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+            return path
+    return None
 
 
 def _is_left(path: Path) -> bool:

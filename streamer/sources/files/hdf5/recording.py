@@ -16,7 +16,12 @@ from streamer.frames.codecs import DecodeError, decode
 from streamer.frames.events import Pixels, Series, Taken
 from streamer.frames.pixels import is_pixels
 from streamer.sources.files.hdf5.choice import Choice, choose_frames
-from streamer.sources.files.hdf5.files import is_being_written, is_truncated, open_file
+from streamer.sources.files.hdf5.files import (
+    is_being_written,
+    is_truncated,
+    open_file,
+    waits_for_ever,
+)
 from streamer.sources.files.hdf5.layout import (
     Layout,
     link_numbers,
@@ -57,6 +62,8 @@ def open_hdf5(path: Path, inner: str | None, config: SourceConfig) -> RecordingR
     except OSError as error:
         raise UserError(f"{path} cannot be read: {_why(error)}") from None
     try:
+        if (pipe := waits_for_ever(file)) is not None:
+            raise UserError(f"{path} has a link to {pipe}, which is no file: remove that first")
         return open_other(file, inner, config) or _Hdf5Reader(file, inner, config)
     except UserError:
         file.close()

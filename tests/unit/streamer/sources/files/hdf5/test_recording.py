@@ -586,3 +586,13 @@ def test_factors_that_differ_from_frame_to_frame_are_refused(tmp_path):
         file["data"].attrs["scale_factor"] = [1.0, 2.0, 3.0]
     with pytest.raises(UserError, match=r"has scale_factor \[1\. 2\. 3\.\]: its numbers are read"):
         play(f"{tmp_path}/a.h5")
+
+
+@pytest.mark.parametrize("place", ["entry/data/data", "entry/data/data_000001", "entry", "zz"])
+def test_nobody_waits_for_a_pipe_that_a_link_leads_to(tmp_path, place):
+    os.mkfifo(tmp_path / "pipe")
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["x/data"] = frames(3)
+        file[place] = h5py.ExternalLink("pipe", "/")
+    with pytest.raises(UserError, match=r"has a link to \S*pipe, which is no file: remove that"):
+        play(f"{tmp_path}/a.h5")
