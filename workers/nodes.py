@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from streamer.config import Config, PositionsConfig, load_config
+from streamer.run.inputs import CHECKPOINT, kept_file, kept_image
 from streamer.run.topology import NodeSpec
 from streamer.transport.context import RunContext, run_context
 from streamer.transport.metrics import Metrics
@@ -130,8 +131,8 @@ def _role(
             patches_address=ends[f"patches-{spec.index}"],
             acks_address=ends["acks"],
             patch_size=spec.patch_size,
-            mask=load_mask(detect.mask) if detect.mask else None,
-            dark=load_dark(detect.dark) if detect.dark else None,
+            mask=kept_image(out, "mask", detect.mask, load_mask) if detect.mask else None,
+            dark=kept_image(out, "dark", detect.dark, load_dark) if detect.dark else None,
         )
 
     def gpu() -> Any:
@@ -146,6 +147,9 @@ def _role(
         is_network = METHODS.configure(positions.method, positions.methods).is_network
         if is_network:
             positions = _on_own_device(positions, spec.index)
+        if positions.checkpoint is not None:
+            checkpoint = kept_file(out, CHECKPOINT, positions.checkpoint)
+            positions = positions.model_copy(update={"checkpoint": checkpoint})
         method = make_method(positions, 1)
         size = method.patch_size
         method.place(np.ones((1, size, size), np.float32), np.ones((1, size, size), np.bool_))

@@ -20,6 +20,7 @@ from streamer.frames.geometry import Geometry
 from streamer.ingest.recorder import check_path
 from streamer.run.console import print_summary, view_for
 from streamer.run.execute import execute
+from streamer.run.inputs import as_kept
 from streamer.run.private import private_files
 from streamer.run.resume import Earlier, refuse_unfinished, take_up
 from streamer.run.sidecar import listen, sidecar, token_of
@@ -113,7 +114,7 @@ class Session:
         """
         if earlier is None:
             refuse_unfinished(out, source)
-        patch_size = self._checked(config)
+        patch_size = self._checked(config if earlier is None else as_kept(config, out))
         with self._dashboard(config, out, is_ours=earlier is not None):
             summary = execute(
                 config,

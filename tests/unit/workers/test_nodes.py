@@ -417,6 +417,20 @@ def test_patches_are_cut_as_the_method_wants_them(context, address, tmp_path, mo
     )
 
 
+def test_a_detector_worker_that_is_started_again_has_the_mask_that_is_gone(
+    context, address, tmp_path
+):
+    np.save(tmp_path / "mask.npy", np.eye(64, dtype=np.uint8))
+    settings = Config.model_validate({"detect": {"mask": tmp_path / "mask.npy"}})
+    (out := tmp_path / "run").mkdir()
+    for incarnation in range(2):
+        ends = {name: address() for name in ("frames", "acks", "patches-0")}
+        plan = {"source": "", "out": str(out), "endpoints": ends, "detectors": 1, "gpus": 1}
+        node = NodeSpec(name="detector-0", patch_size=11, incarnation=incarnation, **plan)
+        _role(node, settings, context, Metrics())().close()
+        (tmp_path / "mask.npy").unlink(missing_ok=True)
+
+
 @pytest.mark.parametrize("size", [9, 11, 15])
 def test_fits_beside_a_network_or_a_warning_why_there_are_none(
     size, context, address, tmp_path, monkeypatch, caplog
