@@ -62,10 +62,9 @@ def advice(
     minval, minscore
         As configured.
     """
-    lines = []
+    lines = _gaps(found)
     for name, one in found.items():
         frames, peaks = one["frames"], one["peaks"]
-        lines += [f"series {name}: of its pixels {text}" for text in as_gaps(one.get("gaps") or ())]
         if frames < _ENOUGH:
             continue
         if not peaks:
@@ -92,4 +91,21 @@ def advice(
                 "alone: if this is noise, raise detect.minval and detect.minscore or set both to "
                 "auto"
             )
+    return lines
+
+
+def _gaps(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Say once of each value that looks like gaps in which series it does."""
+    first: dict[float, tuple[str, int]] = {}
+    series: dict[float, int] = {}
+    for name, one in found.items():
+        for value, count in one.get("gaps") or ():
+            first.setdefault(value, (name, count))
+            series[value] = series.get(value, 0) + 1
+    lines = []
+    for value, (name, count) in first.items():
+        also = f" and {series[value] - 1:,} more" if series[value] > 1 else ""
+        lines += [
+            f"series {name}{also}: of its pixels {text}" for text in as_gaps([(value, count)])
+        ]
     return lines

@@ -49,3 +49,6 @@ def test_pixels_that_are_gaps_and_not_marked_are_told_once():
     (line,) = advice(findings(infos), "auto", "auto")[:1]
     assert line.startswith("series s: of its pixels 640 are 4294967295 and none is near")
     assert findings(infos)["s"]["masked"] == 7
+    several = {name: {**findings(infos)["s"]} for name in "abc"}
+    (line,) = [line for line in advice(several, "auto", "auto") if "of its pixels" in line]
+    assert line.startswith("series a and 2 more: of its pixels 640 are 4294967295")
