@@ -60,6 +60,8 @@ class _Scaled:
 
 
 def _stack(dataset: h5py.Dataset) -> FrameStack:
+    if not _is_as_stored(dataset):
+        return Decoded(dataset)
     create = dataset.id.get_create_plist()
     encoding = _encoding(create, dataset.dtype.itemsize)
     rows, cols = dataset.shape[-2:]
@@ -69,6 +71,11 @@ def _stack(dataset: h5py.Dataset) -> FrameStack:
     if dataset.chunks is None and _is_plain(dataset):
         return _Contiguous(dataset)
     return Decoded(dataset)
+
+
+def _is_as_stored(dataset: h5py.Dataset) -> bool:
+    """Tell whether numbers lie in the file as numpy has them, not in some of the bits of each."""
+    return bool(dataset.id.get_type().equal(h5py.h5t.py_create(dataset.dtype)))
 
 
 def _is_plain(dataset: h5py.Dataset) -> bool:

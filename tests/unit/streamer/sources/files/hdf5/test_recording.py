@@ -596,3 +596,19 @@ def test_nobody_waits_for_a_pipe_that_a_link_leads_to(tmp_path, place):
         file[place] = h5py.ExternalLink("pipe", "/")
     with pytest.raises(UserError, match=r"has a link to \S*pipe, which is no file: remove that"):
         play(f"{tmp_path}/a.h5")
+
+
+@pytest.mark.parametrize("chunks", [None, (1, *SHAPE)])
+def test_numbers_in_the_upper_bits_of_others_are_read_as_what_they_are(tmp_path, chunks):
+    data = frames(3)
+    twelve_bits = h5py.h5t.STD_U16LE.copy()
+    twelve_bits.set_precision(12)
+    twelve_bits.set_offset(4)
+    create = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    if chunks is not None:
+        create.set_chunk(chunks)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        space = h5py.h5s.create_simple(data.shape)
+        made = h5py.h5d.create(file.id, b"data", twelve_bits, space, create)
+        made.write(h5py.h5s.ALL, h5py.h5s.ALL, data, h5py.h5t.NATIVE_UINT16)
+    assert_frames(play(f"{tmp_path}/a.h5"), dict(enumerate(data)))
