@@ -14,6 +14,7 @@ from streamer.errors import UserError
 from streamer.frames.events import Pixels, Series, Taken
 from streamer.frames.pixels import as_bytes
 from streamer.sources.files.choice import choose_array, others
+from streamer.sources.files.hdf5.scaling import scaling_in
 from streamer.sources.files.plain import check_frames, one_line
 from streamer.sources.files.recording import PlainReader, RecordingReader
 
@@ -69,14 +70,21 @@ def open_zarr(path: Path, inner: str | None, config: SourceConfig) -> RecordingR
             f"{path} is a damaged store of Zarr ({one_line(error)}): copy it again"
         ) from None
     stack = _Stack(path, arrays[chosen], shape, dtype)
+    scaling = scaling_in(arrays[chosen].attrs, f"{path}::{chosen}")
+
+    def coded(frame: int) -> Pixels | str:
+        pixels = stack(frame)
+        return pixels if scaling is None or isinstance(pixels, str) else scaling(pixels)
+
     n_frames = int(np.prod(shape[:-2], dtype=np.int64))
     series = Series(
         name=path.stem,
         n_frames=n_frames,
         frame_time_s=config.frame_time_s,
+        metadata={} if scaling is None else {"warnings": [scaling.in_words()]},
         taken=Taken(source=f"{path}::{chosen}", left_out=others(known, chosen)),
     )
-    return PlainReader(series, n_frames, stack, close=store.close)
+    return PlainReader(series, n_frames, coded, close=store.close)
 
 
 class _Stack:

@@ -14,7 +14,7 @@ from streamer.frames.events import Pixels
 from streamer.frames.pixels import as_bytes
 from streamer.sources.files.hdf5.nexus import lookup
 
-__all__ = ["Scaling", "scaling_of"]
+__all__ = ["Scaling", "scaling_in", "scaling_of"]
 
 _FACTORS = ("scale_factor", "scaling_factor")
 _OFFSETS = ("add_offset", "offset")  # the latter of fields alone: as an attribute it is a vector
@@ -52,6 +52,13 @@ class Scaling:
         return Pixels(as_bytes(counts), "raw", counts.dtype.str, pixels.shape)
 
 
+def scaling_in(attributes: Any, where: str) -> Scaling | None:
+    """Return how the numbers of an array are to be read by its attributes, as `scaling_of`."""
+    factor = _number(attributes, _FACTORS, where)
+    offset = _number(attributes, _OFFSETS[:1], where)
+    return _scaling(factor, offset, attributes, where)
+
+
 def scaling_of(dataset: h5py.Dataset) -> Scaling | None:
     """Return how the numbers of a dataset are to be read; None where they are what they are.
 
@@ -65,10 +72,16 @@ def scaling_of(dataset: h5py.Dataset) -> Scaling | None:
     where = f"{dataset.file.filename}::{dataset.name}"
     factor = _said(dataset, where, _FACTORS)
     offset = _said(dataset, where, _OFFSETS)
+    return _scaling(factor, offset, dataset.attrs, where)
+
+
+def _scaling(
+    factor: float | None, offset: float | None, attributes: Any, where: str
+) -> Scaling | None:
     factor, offset = 1.0 if factor is None else factor, offset or 0.0
     if (factor, offset) == (1.0, 0.0):
         return None
-    return Scaling(factor, offset, _number(dataset.attrs, _FILLS, where))
+    return Scaling(factor, offset, _number(attributes, _FILLS, where))
 
 
 def _said(dataset: h5py.Dataset, where: str, names: tuple[str, ...]) -> float | None:

@@ -487,3 +487,18 @@ def test_three_frames_are_no_colours_and_colours_no_frames(tmp_path):
     tifffile.imwrite(tmp_path / "colours.tif", np.zeros((5, *SHAPE, 3), "u1"), photometric="rgb")
     with pytest.raises(UserError, match="is a colour image"):
         play(str(tmp_path / "colours.tif"))
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_numbers_of_a_store_that_stand_for_others_are_what_they_stand_for(tmp_path, version):
+    zarr = pytest.importorskip("zarr")
+    data = frames(4)
+    root = zarr.open_group(str(tmp_path / "a.zarr"), mode="w", zarr_format=version)
+    array = root.create_array("data", shape=data.shape, dtype="<u2", chunks=(1, *SHAPE))
+    array[:] = data
+    array.attrs.update({"scale_factor": 0.25, "add_offset": 2.0, "_FillValue": 7})
+    events = play(str(tmp_path / "a.zarr"))
+    expected = np.where(data == 7, np.nan, data * np.float32(0.25) + np.float32(2.0))
+    assert_frames(events, expected)
+    (told,) = events[0].metadata["warnings"]
+    assert told == "its numbers are multiplied by 0.25 and 2 is added, as it says"
