@@ -95,8 +95,11 @@ class _Hdf5Reader(RecordingReader):
         else:
             layout, shape, end_reason = _of_dataset(file, item_path, item, config, n_announced)
         about = describe(file, entry, config.channel_of(()), shape)
-        if isinstance(item, h5py.Dataset) and (scaling := scaling_of(item)) is not None:
-            if item.is_virtual:
+        data = item
+        if isinstance(item, h5py.Group):  # its data files are alike
+            data = lookup(item, link_numbers(item)[0][1])
+        if isinstance(data, h5py.Dataset) and (scaling := scaling_of(data)) is not None:
+            if data.is_virtual:
                 raise UserError(
                     f"{file.filename}::{item_path} is a virtual dataset, and says that"
                     f" {scaling.in_words()}: give a data file instead"

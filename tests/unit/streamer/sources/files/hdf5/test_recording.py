@@ -612,3 +612,17 @@ def test_numbers_in_the_upper_bits_of_others_are_read_as_what_they_are(tmp_path,
         made = h5py.h5d.create(file.id, b"data", twelve_bits, space, create)
         made.write(h5py.h5s.ALL, h5py.h5s.ALL, data, h5py.h5t.NATIVE_UINT16)
     assert_frames(play(f"{tmp_path}/a.h5"), dict(enumerate(data)))
+
+
+def test_factors_in_data_files_are_told(tmp_path):
+    data = frames(4)
+    with h5py.File(tmp_path / "a_master.h5", "w") as master:
+        for number in (1, 2):
+            with h5py.File(tmp_path / f"a_data_{number}.h5", "w") as file:
+                file["entry/data/data"] = data[2 * number - 2 : 2 * number]
+                file["entry/data/data"].attrs["scale_factor"] = 2.0
+            link = h5py.ExternalLink(f"a_data_{number}.h5", "/entry/data/data")
+            master[f"entry/data/data_{number:06d}"] = link
+    events = play(f"{tmp_path}/a_master.h5")
+    assert_frames(events, dict(enumerate(data * np.float32(2.0))))
+    assert events[0].metadata["warnings"] == ["its numbers are multiplied by 2, as it says"]
