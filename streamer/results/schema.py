@@ -220,7 +220,13 @@ TABLES: dict[str, Table] = {
                 "px",
                 "drift away from the direct beam; its length where no geometry is known",
             ),
-            Column("significance", _FLOAT64, "", "|drift| / drift_sigma"),
+            Column(
+                "significance",
+                _FLOAT64,
+                "",
+                "|drift| / drift_sigma; where no geometry is known, of how many standard "
+                "deviations a normal error is as rare as a drift so long in any direction",
+            ),
             *_with_sigma(
                 "rate",
                 "px/h",

@@ -131,12 +131,20 @@ class TrackCatalogue:
         catalogue = self._tracks[: self._n]
         catalogue = catalogue[catalogue["n_frames"] >= self._confirm]
         half = np.clip(catalogue["n_newest"] // 2, 1, self._window)
-        now = drifts.mean(catalogue["newest"], catalogue["n_newest"], half, newest=True)
         chosen = self._stop >= 0
         most = np.full(len(catalogue), self._window) if chosen else half
-        ref = drifts.mean(catalogue["first"], catalogue["n_first"], most, newest=chosen)
-        moved = drifts.Estimate(now.value - ref.value, now.variance + ref.variance)
-        along = drifts.directions(geometry, ref.value, moved.value)
+        taken = [
+            drifts.window(catalogue["first"], catalogue["n_first"], most, newest=chosen),
+            drifts.window(catalogue["newest"], catalogue["n_newest"], half, newest=True),
+        ]
+        # What follows the reference at once is of one line with it.
+        together = (catalogue["n_newest"] <= 2 * half + 1) & (not chosen)
+        windows = np.stack([catalogue["first"], catalogue["newest"]], axis=1)
+        means = drifts.means(windows, np.stack(taken, axis=1), together)
+        ref, now, _ = means
+        start, end = means.moved()
+        moved = drifts.Estimate(end.value - start.value, end.variance + start.variance)
+        along, is_known = drifts.directions(geometry, ref.value, moved.value)
         drift, drift_sigma = drifts.project(moved, along)
         slope = drifts.project(drifts.slope(catalogue["line"]), along)
         is_timed = catalogue["first_time_ns"] != 0
@@ -152,12 +160,13 @@ class TrackCatalogue:
             **_rows_and_cols("drift_", moved),
             "drift": drift,
             "drift_sigma": drift_sigma,
-            "significance": np.abs(drift) / drift_sigma,
+            "significance": drifts.significance(moved, along, is_known),
             "rate": per_hour[0],
             "rate_sigma": per_hour[1],
             "rate_per_frame": per_frame[0],
             "rate_per_frame_sigma": per_frame[1],
             **drifts.lattice(geometry, now, ref),
+            "strain_sigma": drifts.lattice(geometry, end, start)["strain_sigma"],
             "score": catalogue["score"] / catalogue["n_frames"],
             "flags": (2 * catalogue["flags"] > catalogue["n_frames"][:, None])
             @ (1 << np.arange(_FLAG_BITS)),

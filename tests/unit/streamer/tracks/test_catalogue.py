@@ -58,8 +58,9 @@ def test_a_drift_is_the_newest_mean_less_the_first():
     assert row["rate"] == pytest.approx(360.0)
     alone = 0.05 * np.sqrt((1 + 9 * 0.05) / 10)
     assert row["row_sigma"] == pytest.approx(alone)
-    assert row["drift_sigma"] == pytest.approx(np.sqrt(2) * alone)
-    assert row["significance"] == pytest.approx(4.0 / row["drift_sigma"])
+    assert row["drift_sigma"] == pytest.approx(np.sqrt(2) * alone, rel=3e-3)
+    # Slightly less than 4 px in a direction that was known before.
+    assert 0.99 < row["significance"] / (4.0 / row["drift_sigma"]) < 1.0
     assert np.isnan([row["d"], row["strain"], row["strain_sigma"]]).all()
     assert catalogue.measure(None).schema.equals(TRACKS)
 
@@ -93,7 +94,7 @@ def test_with_a_geometry_the_drift_is_that_away_from_the_beam():
     assert row["strain"] == pytest.approx(now.d / ref.d - 1)
     assert row["strain"] < 0
     relative = np.hypot(now.d_sigma / now.d, ref.d_sigma / ref.d)
-    assert row["strain_sigma"] == pytest.approx(relative, rel=3e-3)
+    assert row["strain_sigma"] == pytest.approx(relative, rel=1e-2)
 
 
 def test_strain_is_known_without_a_wavelength():
@@ -110,11 +111,11 @@ def test_strain_is_known_without_a_wavelength():
 def test_better_sightings_weigh_more():
     catalogue = TrackCatalogue(reference_frames=2)
     catalogue.extend(
-        ["a"], observations(0, range(4), [10, 11, 20, 21], 5.0, sigma=[1, 0.5, 1, 0.5])
+        ["a"], observations(0, range(4), [10, 11, 12, 13], 5.0, sigma=[1, 0.5, 1, 0.5])
     )
     row = only_row(catalogue)
     assert row["ref_row"] == pytest.approx((10 + 4 * 11) / 5)
-    assert row["row"] == pytest.approx((20 + 4 * 21) / 5)
+    assert row["row"] == pytest.approx((12 + 4 * 13) / 5)
 
 
 def test_a_short_track_gives_half_of_its_sightings_to_each_mean():
@@ -149,23 +150,53 @@ def test_scatter_beyond_the_sigmas_makes_them_larger():
     assert rows[1]["row_sigma"] == pytest.approx(rows[0]["row_sigma"])
 
 
-def test_the_sigma_of_a_drift_is_that_of_many_drifts():
-    rng = np.random.default_rng(1)
-    frames = np.tile(np.arange(20), 400)
-    n = len(frames)
-    tracks = observations(0, frames, 0.0, 0.0)
-    tracks["track"] = np.repeat(np.arange(400), 20)
+def still_spots(n_frames, n=3000, claimed=1.0, seed=1):
+    """Make tracks of spots that stand still, some claiming to be `claimed` of their sigma sure."""
+    rng = np.random.default_rng(seed)
+    frames = np.repeat(np.arange(n_frames), n)
+    tracks = observations(0, frames, 0.0, 0.0) | {"track": np.tile(np.arange(n), n_frames)}
+    claims = np.where(rng.random(len(frames)) < 0.1, claimed, 1.0)
     for name, sigma in (("row", 0.05), ("col", 0.02)):
-        tracks[name] = 1000.0 * tracks["track"] + rng.normal(0, sigma, n)
-        tracks[f"{name}_sigma"] = np.full(n, sigma)
-    order = np.argsort(tracks["frame"], kind="stable")
+        true = sigma * np.exp(rng.normal(0, 0.2, len(frames)))
+        tracks[name] = 500.0 + rng.normal(0, 1, len(frames)) * true
+        tracks[f"{name}_sigma"] = claims * true
+    return tracks
+
+
+@pytest.mark.parametrize("n_frames", [4, 10, 20, 60])
+@pytest.mark.parametrize("geometry", [None, GEOMETRY])
+def test_where_nothing_moves_few_drifts_are_significant(n_frames, geometry):
     catalogue = TrackCatalogue()
-    catalogue.extend(["a"], {name: column[order] for name, column in tracks.items()})
-    table = catalogue.measure(None)
+    catalogue.extend(["a"], still_spots(n_frames))
+    table = catalogue.measure(geometry)
     for name in ("drift_row", "drift_col"):
         pull = table[name].to_numpy() / table[f"{name}_sigma"].to_numpy()
-        # Noise alone; the sigmas also allow for what neighbouring frames share, and for scatter.
-        assert 0.7 < pull.std() * np.sqrt(1 + 9 * 0.05) < 1.1
+        assert 0.88 < pull.std() < 1.02
+    assert np.mean(table["significance"].to_numpy() > 3) < 0.005
+
+
+def test_sightings_that_claim_too_much_make_no_drift():
+    catalogue = TrackCatalogue()
+    catalogue.extend(["a"], still_spots(20, claimed=0.2))
+    assert np.mean(catalogue.measure(GEOMETRY)["significance"].to_numpy() > 3) < 0.03
+
+
+def test_a_spot_that_jumps_between_two_answers_has_not_moved():
+    at = 50 + np.array([0, 0, 0, 0, 0, 0.9, 0.9, 0.9, 0, 0.9])
+    catalogue = TrackCatalogue()
+    catalogue.extend(["a"], observations(0, range(10), at, 500.0))
+    assert only_row(catalogue, GEOMETRY)["significance"] < 3
+
+
+def test_what_neighbouring_frames_share_cancels_where_a_spot_stands_still():
+    still, moved = TrackCatalogue(), TrackCatalogue()
+    frames = np.arange(40)
+    still.extend(["a"], observations(0, frames, 300.0, 400.0))
+    moved.extend(["a"], observations(0, frames, 300.0 + 0.2 * frames, 400.0))
+    one, other = (only_row(catalogue, GEOMETRY) for catalogue in (still, moved))
+    assert one["row_sigma"] == pytest.approx(other["row_sigma"])
+    for name in ("drift_row_sigma", "strain_sigma"):
+        assert one[name] * np.sqrt(1 + 9 * 0.05) == pytest.approx(other[name], rel=0.02)
 
 
 @pytest.mark.parametrize(("first", "last", "ref"), [(0, 100, 49.5), (70, 100, 74.5), (0, 30, 24.5)])
