@@ -14,7 +14,7 @@ from streamer.frames.geometry import Geometry
 from streamer.report.truth import points
 from streamer.results.schema import Columns
 from streamer.tracks.catalogue import TrackCatalogue
-from streamer.tracks.linking import anchors
+from streamer.tracks.linker import anchors
 
 __all__ = ["TrackQuality", "judge"]
 

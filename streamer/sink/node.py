@@ -6,7 +6,6 @@ import logging
 import time
 from typing import Any
 
-import numpy as np
 import zmq
 
 from streamer.cell.gauges import CellGauges
@@ -245,9 +244,9 @@ class Sink:
             if self._account.enter(row.series, row.frame):
                 place = self._account.place(row.series, row.frame)
                 if late:
-                    row.tracks = np.full(len(item.peaks), -1, np.int64)
+                    row.linked = self._tracking.leave_alone(item.peaks, item.positions)
                 else:
-                    row.tracks = self._tracking.link(place, item.peaks, item.positions)
+                    row.linked = self._tracking.link(place, item.peaks, item.positions)
                 self._committer.add(row)
             else:
                 self._counts.frames["duplicate"] += 1

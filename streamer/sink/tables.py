@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from streamer.frames.peaks import PEAK, POSITION
 from streamer.results.schema import Columns
+from streamer.tracks.linker import Linked
 from streamer.transport.messages import FramePeaks, Positions
 
 __all__ = [
@@ -46,7 +47,7 @@ class Row:
     reason: str
     received_ns: int
     result: Result | None = None
-    tracks: NDArray[np.int64] | None = None
+    linked: Linked | None = None
     count: int = 1
     """Frames that it stands for, `frame` being the first."""
 
@@ -88,10 +89,11 @@ def frame_columns(rows: list[Row], names: list[str]) -> Columns:
 
 def peak_columns(rows: list[Row], names: list[str]) -> Columns:
     """Return the columns of a peaks part, one row per peak."""
-    done = [row for row in rows if row.result is not None and row.tracks is not None]
+    done = [row for row in rows if row.result is not None and row.linked is not None]
     results = [row.result for row in done if row.result is not None]
+    linked = [row.linked for row in done if row.linked is not None]
     peaks = np.concatenate([np.empty(0, PEAK), *(result.peaks for result in results)])
-    positions = np.concatenate([np.empty(0, POSITION), *(result.positions for result in results)])
+    positions = np.concatenate([np.empty(0, POSITION), *(one.positions for one in linked)])
     counts = [result.head.n_peaks for result in results]
     columns: Columns = {
         "series": np.repeat(np.array([names.index(row.series) for row in done], np.int32), counts),
@@ -105,9 +107,7 @@ def peak_columns(rows: list[Row], names: list[str]) -> Columns:
     # Where no shape was fitted there is the sum over the patch, of which no error is known.
     fitted = positions["intensity"]
     columns["intensity"] = np.where(np.isfinite(fitted), fitted, peaks["intensity"])
-    columns["track"] = np.concatenate(
-        [np.empty(0, np.int64), *(row.tracks for row in done if row.tracks is not None)]
-    )
+    columns["track"] = np.concatenate([np.empty(0, np.int64), *(one.tracks for one in linked)])
     return {name: np.ascontiguousarray(column) for name, column in columns.items()}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import logging
 import os
 import time
@@ -17,17 +16,16 @@ from numpy.typing import NDArray
 from streamer.config import Config, GeometryConfig
 from streamer.errors import UserError
 from streamer.frames.events import Series
-from streamer.frames.flags import POOR_FIT
 from streamer.frames.geometry import Geometry
 from streamer.frames.header_geometry import NoGeometryError, read_geometry
 from streamer.results.folder import RunFolder, may_pass
 from streamer.results.motion import still
 from streamer.results.schema import Columns
 from streamer.tracks.catalogue import TrackCatalogue
+from streamer.tracks.linker import Kin, Linked, Linker, anchors
 from streamer.tracks.motion import CommonMotion
-from streamer.tracks.tracker import Tracker
 
-__all__ = ["Tracking", "anchors"]
+__all__ = ["Tracking"]
 
 logger = logging.getLogger(__name__)
 
@@ -62,15 +60,13 @@ class Tracking:
         self.trouble = ""
         """Why they could not be written the last time; empty if they could."""
         self._folder = folder
-        self._tracker = Tracker(tracks.gate_px, tracks.memory_frames, confirm=tracks.confirm_frames)
+        self._linker = Linker(tracks.gate_px, tracks.memory_frames, confirm=tracks.confirm_frames)
         self._geometry = _given(config.geometry, folder)
         self._given = self._geometry is not None
         self._new_geometry = False
         self._motion = CommonMotion(tracks.confirm_frames, tracks.reference_frames)
         self._removes = tracks.common_motion == "remove"
         self._followed: Columns = {}
-        self._parents: dict[int, int] = {}
-        self._merged: dict[int, int] = {}
         self._changed = False
         self._next_write = 0.0
         if self._geometry is not None:
@@ -79,16 +75,16 @@ class Tracking:
     @property
     def next_track(self) -> int:
         """Number of the next track that begins."""
-        return self._tracker.next_track
+        return self._linker.tracker.next_track
 
     @property
     def memory_frames(self) -> int:
         """Frames that decide how the next one is linked."""
-        return self._tracker.memory_frames
+        return self._linker.tracker.memory_frames
 
     def begin_series(self, series: Series) -> None:
         """Take from a series where the detector stands and which of its pixels see nothing."""
-        self._tracker.hide(series.pixel_mask)
+        self._linker.tracker.hide(series.pixel_mask)
         if self._given:
             return
         try:
@@ -101,22 +97,13 @@ class Tracking:
         if geometry != self._geometry:
             self._place(geometry)
 
-    def link(
-        self, place: int, peaks: NDArray[np.void], positions: NDArray[np.void]
-    ) -> NDArray[np.int64]:
-        """Return the track of each peak of a frame, frames being given in order.
+    def link(self, place: int, peaks: NDArray[np.void], positions: NDArray[np.void]) -> Linked:
+        """Return the track of each peak of a frame and where it stands; see `Linker`."""
+        return self._linker.link(place, peaks, positions)
 
-        Parameters
-        ----------
-        place
-            Where the frame stands among those of the run.
-        peaks, positions
-            PEAK[n] and POSITION[n] of the frame.
-        """
-        tracks = self._tracker.link(place, *anchors(positions, peaks["row"], peaks["col"]))
-        self._parents |= self._tracker.parents
-        self._merged |= self._tracker.merged
-        return tracks
+    def leave_alone(self, peaks: NDArray[np.void], positions: NDArray[np.void]) -> Linked:
+        """Return the same of a frame that comes too late to be in any track."""
+        return self._linker.leave_alone(peaks, positions)
 
     def locate(self, peaks: Columns) -> Columns:
         """Return what angles, spacings and widths peaks have, NaN without a geometry."""
@@ -139,27 +126,19 @@ class Tracking:
 
     def note(self) -> str:
         """Return what a part must say of its tracks beside their peaks."""
-        kin = {"parents": self._parents, "merged": self._merged}
-        return json.dumps({name: list(pairs.items()) for name, pairs in kin.items()})
+        return self._linker.note()
 
     def commit(self, series: Sequence[str], peaks: Columns) -> None:
         """Enter what was linked and followed since the last time, now that it is on disk."""
-        self._enter(series, peaks, self._parents, self._merged)
-        self._parents, self._merged = {}, {}
+        self._enter(series, peaks, self._linker.take_kin())
         self._changed = True
 
-    def _enter(
-        self,
-        series: Sequence[str],
-        peaks: Columns,
-        parents: dict[int, int],
-        merged: dict[int, int],
-    ) -> None:
+    def _enter(self, series: Sequence[str], peaks: Columns, kin: Kin) -> None:
         """Enter peaks that were followed."""
         self._motion.commit()
         if self._removes:
             peaks = peaks | still(peaks, self._followed)
-        self.catalogue.extend(series, peaks, parents, merged)
+        self.catalogue.extend(series, peaks, kin.parents, kin.merged)
 
     @property
     def unwritten(self) -> bool:
@@ -205,7 +184,7 @@ class Tracking:
     def state(self) -> dict[str, Any]:
         """Return what `resume` takes, nothing being linked that is not committed."""
         return {
-            "tracker": self._tracker.state(),
+            "linker": self._linker.state(),
             "catalogue": self.catalogue.state(),
             "motion": self._motion.state(),
         }
@@ -237,22 +216,17 @@ class Tracking:
         if state is not None:
             self.catalogue.restore(state["catalogue"])
             self._motion.restore(state["motion"])
-            if len(linked) <= self.memory_frames:
-                self._tracker.restore(state["tracker"])
-        self._tracker.next_track = next_track
+            self._linker.restore(state["linker"], tracker=len(linked) <= self.memory_frames)
+        tracker = self._linker.tracker
+        tracker.next_track = next_track
         self._geometry = self._geometry or self._folder.read_geometry()
         newest = linked[-self.memory_frames :]
         recent: dict[int, Columns] = {}
         for part in self._folder.parts("peaks", after):
             series, peaks = self._folder.read_columns(part, _BOOKED)
-            parents: dict[int, int] = {}
-            merged: dict[int, int] = {}
-            for note in self._folder.notes(part):
-                said = json.loads(note or "{}")
-                parents |= dict(said.get("parents", ()))
-                merged |= dict(said.get("merged", ()))
+            kin = self._linker.recall(self._folder.notes(part))
             self.follow(peaks)
-            self._enter(series, peaks, parents, merged)
+            self._enter(series, peaks, kin)
             changes = (np.diff(peaks["frame"]) != 0) | (np.diff(peaks["series"]) != 0)
             bounds = [0, *(np.flatnonzero(changes) + 1).tolist(), len(peaks["frame"])]
             for start, stop in itertools.pairwise(bounds):
@@ -265,30 +239,8 @@ class Tracking:
         for place in newest:
             peaks = recent.get(place, nothing)
             where, flagged = anchors(peaks, peaks["peak_row"], peaks["peak_col"])
-            self._tracker.resume(place, where, peaks["track"], flagged)
+            tracker.resume(place, where, peaks["track"], flagged)
         self._changed = True
-
-
-def anchors(
-    positions: Any, pixel_row: NDArray[Any], pixel_col: NDArray[Any]
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return where peaks are linked, (n, 2) in pixels, and which do not look like a peak.
-
-    Of one that does not, the position is worth little: its highest pixel is taken.
-
-    Parameters
-    ----------
-    positions
-        Columns `row`, `col` and `flags`.
-    pixel_row, pixel_col
-        The highest pixels.
-    """
-    flagged = (positions["flags"] & POOR_FIT) != 0
-    where = [
-        np.where(flagged, pixel, positions[name])
-        for name, pixel in (("row", pixel_row), ("col", pixel_col))
-    ]
-    return np.stack(where, axis=1), flagged
 
 
 def _given(config: GeometryConfig, folder: RunFolder) -> Geometry | None:

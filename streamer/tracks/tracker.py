@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -164,7 +165,13 @@ class Tracker:
         """Say which pixels see nothing: (rows, cols), True for those."""
         self._mask = mask
 
-    def link(self, frame: int, positions: Floats, flagged: Bools | None = None) -> Ints:
+    def link(
+        self,
+        frame: int,
+        positions: Floats,
+        flagged: Bools | None = None,
+        settle: Callable[[Ints], Floats] | None = None,
+    ) -> Ints:
         """Return the track of each peak of a frame.
 
         Parameters
@@ -175,6 +182,8 @@ class Tracker:
             (n, 2), row and column in pixels.
         flagged
             (n,), True for what does not look like one peak.
+        settle
+            Returns the positions that tracks go on from, (n, 2), once it is told these.
         """
         if flagged is None:
             flagged = np.zeros(len(positions), np.bool_)
@@ -183,12 +192,14 @@ class Tracker:
         tracks = np.full(len(positions), -1, np.int64)
         peak, old = self._pairs(positions, flagged)
         tracks[peak] = live.track[old]
+        born = np.flatnonzero(tracks < 0)
+        tracks[born] = np.arange(self.next_track, self.next_track + len(born))
+        self.next_track += len(born)
+        if settle is not None:
+            positions = settle(tracks)
         self._see(old, positions[peak], flagged[peak], step)
         self._end()
-        born = np.flatnonzero(tracks < 0)
         if len(born):
-            tracks[born] = np.arange(self.next_track, self.next_track + len(born))
-            self.next_track += len(born)
             origin = self._nearest(positions[born], self._live.seen >= self._confirm)
             self.parents = {
                 int(track): int(parent)

@@ -20,7 +20,8 @@ from streamer.run.summary import summarise
 from streamer.sink.account import Account
 from streamer.sink.checkpoint import Checkpoint
 from streamer.sink.tables import as_table
-from streamer.tracks.linking import Tracking, anchors
+from streamer.tracks.linker import anchors
+from streamer.tracks.linking import Tracking
 
 __all__ = ["SERIES", "write_long_run"]
 

@@ -150,6 +150,7 @@ def results(n_frames: int) -> Iterator[Result]:
     rng = np.random.default_rng(1)
     spots = rng.uniform(10.0, 500.0, (_SPOTS, 2))
     peaks, positions = np.zeros(_SPOTS, PEAK), np.zeros(_SPOTS, POSITION)
+    positions["single"] = np.nan
     peaks["row"], peaks["col"] = np.rint(spots).T.astype(int)
     for seq in range(n_frames):
         one = positions.copy()

@@ -9,7 +9,7 @@ from streamer.frames.geometry import Geometry
 from streamer.report.track_truth import judge
 from streamer.results.schema import PEAKS
 from streamer.simulator.scene import Scene
-from streamer.tracks.linking import anchors
+from streamer.tracks.linker import anchors
 from streamer.tracks.tracker import Tracker
 from workers.detect.choice import make_finder
 from workers.detect.correction import Correction

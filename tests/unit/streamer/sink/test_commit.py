@@ -90,11 +90,12 @@ def test_parts_are_numbered_and_say_what_a_successor_goes_on_from(folder, tracki
 def test_a_part_holds_its_rows_and_peaks_with_their_series(folder, tracking, committer):
     peaks, positions = np.zeros(3, PEAK), np.zeros(3, POSITION)
     positions["row"] = [1.0, 2.0, 3.0]
+    positions["single"]["evidence"] = np.nan
     heads = [FramePeaks(0, "a", 0, 0, 0, 2), FramePeaks(1, "b", 5, 0, 0, 1, "bad")]
     buffers = [memoryview(one.tobytes()) for one in (peaks, positions)]
     for place, result in enumerate(read_results(Positions(heads), buffers)):
         row = Row.of(result)
-        row.tracks = tracking.link(place, result.peaks, result.positions)
+        row.linked = tracking.link(place, result.peaks, result.positions)
         committer.add(row)
     part = committer.write(upto=2)
     assert part.series == ["a", "b"]

@@ -37,11 +37,12 @@ def commit(folder, config, strained=()):
         peaks["score"] = 100.0
         positions["row"], positions["col"] = where.T
         positions["row_sigma"] = positions["col_sigma"] = SIGMA
+        positions["single"]["evidence"] = np.nan
         head = FramePeaks(
             series="1", frame=frame, time_ns=0, seq=frame, received_ns=0, n_peaks=len(places)
         )
         row = Row.of(Result(head, peaks, positions))
-        row.tracks = tracking.link(frame, peaks, positions)
+        row.linked = tracking.link(frame, peaks, positions)
         committer.add(row)
         if frame % 7 == 0:
             committer.write(upto=frame + 1)

@@ -40,12 +40,21 @@ def _commits_are_quick(monkeypatch):
     monkeypatch.setattr("streamer.sink.node.PATIENCE_S", 0.1)
 
 
-def a_frame(seq, frame, where, reason=""):
-    """Make the parcel of a frame with peaks at given positions."""
+def a_frame(seq, frame, where, reason="", evidence=np.nan):
+    """Make the parcel of a frame with peaks at given positions; the first may be in doubt."""
     peaks, positions = np.zeros(len(where), PEAK), np.zeros(len(where), POSITION)
+    positions["single"] = np.nan
     positions["row"] = [row for row, _ in where]
     positions["col"] = [col for _, col in where]
     positions["row_sigma"] = positions["col_sigma"] = 0.05
+    if np.isfinite(evidence):
+        positions["single"][0] = (
+            positions["row"][0] + 0.5,
+            positions["col"][0],
+            0.05,
+            0.05,
+            evidence,
+        )
     head = FramePeaks(seq, "1", frame, 1000 + frame, time.time_ns(), len(where), reason)
     parts = pack(Positions([head]), peaks.view(np.uint8).data, positions.view(np.uint8).data)
     return Parcel(keys=[seq], parts=parts)
@@ -536,7 +545,8 @@ def restless_frames(n=60):
             spots.append((100.0 + 0.2 * (k - 5), 100.0))
         if k % 5 == 0:
             spots.append(tuple(rng.uniform(150, 200, 2)))
-        frames.append((k, k, [tuple(np.add(at, rng.normal(0, 0.05, 2))) for at in spots]))
+        places = [tuple(np.add(at, rng.normal(0, 0.05, 2))) for at in spots]
+        frames.append((k, k, places, "", rng.noncentral_chisquare(3, 14.0)))
     return frames
 
 
@@ -575,7 +585,8 @@ def test_a_sink_started_again_gives_the_same_tracks(
         rig.send(*frames[die_at:])
         rig.run(len(frames))
         finish(rig)
-        results.append((rig.folder.read("peaks")["track"].to_pylist(), rig.folder.read_tracks()))
+        peaks = rig.folder.read("peaks").select(["track", "row", "row_sigma", "flags"])
+        results.append((peaks.to_pydict(), rig.folder.read_tracks()))
         rig.sink.close()
         rig.ear.close()
         rig.publisher.close()

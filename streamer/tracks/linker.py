@@ -1,0 +1,137 @@
+"""Which track each peak of a frame belongs to, and where it stands by what that track was before.
+
+Tracks of frames that are not on disk yet are noted in the part that they will be in.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamer.frames.flags import POOR_FIT
+from streamer.tracks.multiplicity import Multiplicity
+from streamer.tracks.tracker import Tracker
+
+__all__ = ["Kin", "Linked", "Linker", "anchors"]
+
+
+class Linked(NamedTuple):
+    """Peaks of a frame whose turn has come."""
+
+    tracks: NDArray[np.int64]
+    """(n,), -1 for none."""
+    positions: NDArray[np.void]
+    """POSITION[n], as decided between one peak and two."""
+
+
+class Kin(NamedTuple):
+    """Tracks that split from, and that ended beside, another track."""
+
+    parents: dict[int, int]
+    merged: dict[int, int]
+
+
+class Linker:
+    """Links peaks, frames being given in order, and keeps what is to be noted of them.
+
+    Parameters
+    ----------
+    gate, memory, confirm
+        As of `Tracker`.
+    """
+
+    def __init__(self, gate: float, memory: int, *, confirm: int) -> None:
+        self.tracker = Tracker(gate, memory, confirm=confirm)
+        self._multiplicity = Multiplicity()
+        self._kin = Kin({}, {})
+        self._newest = 0
+
+    def link(self, place: int, peaks: NDArray[np.void], positions: NDArray[np.void]) -> Linked:
+        """Return the track of each peak of a frame and where it stands.
+
+        Parameters
+        ----------
+        place
+            Where the frame stands among those of the run.
+        peaks, positions
+            PEAK[n] and POSITION[n] of the frame.
+        """
+        born, decided = self.tracker.next_track, positions
+
+        def settle(tracks: NDArray[np.int64]) -> NDArray[np.float64]:
+            nonlocal decided
+            decided = self._multiplicity.decide(place, tracks, born, peaks["flags"], positions)
+            return where if decided is positions else anchors(decided, *pixels)[0]
+
+        pixels = peaks["row"], peaks["col"]
+        where, flagged = anchors(positions, *pixels)
+        tracks = self.tracker.link(place, where, flagged, settle)
+        self._kin.parents.update(self.tracker.parents)
+        self._kin.merged.update(self.tracker.merged)
+        self._newest = place
+        return Linked(tracks, decided)
+
+    def leave_alone(self, peaks: NDArray[np.void], positions: NDArray[np.void]) -> Linked:
+        """Return the same of a frame that comes too late to be in any track."""
+        tracks = np.full(len(peaks), -1, np.int64)
+        decided = self._multiplicity.decide(-1, tracks, 0, peaks["flags"], positions)
+        return Linked(tracks, decided)
+
+    def note(self) -> str:
+        """Return what a part must say of its tracks beside their peaks."""
+        self._multiplicity.forget(self._newest - self.tracker.memory_frames)
+        said: dict[str, list[Any]] = {
+            name: list(pairs.items()) for name, pairs in self._kin._asdict().items()
+        }
+        return json.dumps(said | {"multiplicity": self._multiplicity.state()})
+
+    def take_kin(self) -> Kin:
+        """Return the kin of tracks since the last time."""
+        kin, self._kin = self._kin, Kin({}, {})
+        return kin
+
+    def recall(self, notes: Iterable[str]) -> Kin:
+        """Go on from what parts say, and return the kin of their tracks."""
+        kin = Kin({}, {})
+        for note in notes:
+            said = json.loads(note or "{}")
+            kin.parents.update(said.get("parents", ()))
+            kin.merged.update(said.get("merged", ()))
+            self._multiplicity.restore(said.get("multiplicity", ()))
+        return kin
+
+    def state(self) -> dict[str, Any]:
+        """Return what `restore` takes."""
+        return {"tracker": self.tracker.state(), "multiplicity": self._multiplicity.state()}
+
+    def restore(self, state: dict[str, Any], *, tracker: bool) -> None:
+        """Go on from what `state` returned; without the tracker where peaks are linked anew."""
+        self._multiplicity.restore(state["multiplicity"])
+        if tracker:
+            self.tracker.restore(state["tracker"])
+
+
+def anchors(
+    positions: Any, pixel_row: NDArray[Any], pixel_col: NDArray[Any]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return where peaks are linked, (n, 2) in pixels, and which do not look like a peak.
+
+    Of one that does not, the position is worth little: its highest pixel is taken.
+
+    Parameters
+    ----------
+    positions
+        Columns `row`, `col` and `flags`.
+    pixel_row, pixel_col
+        The highest pixels.
+    """
+    flagged = (positions["flags"] & POOR_FIT) != 0
+    where = [
+        np.where(flagged, pixel, positions[name])
+        for name, pixel in (("row", pixel_row), ("col", pixel_col))
+    ]
+    return np.stack(where, axis=1), flagged
