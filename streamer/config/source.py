@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -106,6 +106,14 @@ class GeometryConfig(Section):
     """Rotations of the detector in radians, with pyFAI's meaning."""
     rot2: float = 0.0
     rot3: float = 0.0
+    instrument_fwhm_deg: float | None = Field(default=None, ge=0)
+    """Full width at half maximum in two-theta that the spot of a large perfect crystal has: what is
+    beyond it is told as size and microstrain. It may stand beside the geometry of a header."""
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """What a user said of the detector's place."""
+        return self.model_dump(exclude_defaults=True, exclude={"instrument_fwhm_deg"})
 
 
 class CellConfig(Section):

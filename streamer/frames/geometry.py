@@ -107,7 +107,7 @@ class Geometry:
         UserError
             Something is missing, makes no sense or cannot be read.
         """
-        given = config.model_dump(exclude_defaults=True)
+        given = config.given
         if config.poni is not None:
             more = sorted(given.keys() - {"poni"})
             if more:

@@ -259,7 +259,7 @@ class RunFolder:
         if not path.exists():
             return schema.empty_table()
         with readable(path):
-            return pq.read_table(path).cast(schema)
+            return completed(pq.read_table(path), schema.names).cast(schema)
 
     def _write_whole(self, name: str, table: pa.Table) -> None:
         partial = self.path / f".{name}.parquet.partial"

@@ -80,6 +80,9 @@ _ABOUT = (
     "the pattern turns and grows about: the direct beam, or the middle of the first spots where no "
     "geometry is known"
 )
+_APPARENT = (
+    "if what `fwhm_radial` has beyond `geometry.instrument_fwhm_deg`, beta, came from nothing but"
+)
 _SLOPE = "slope of a straight line through all observations"
 
 
@@ -96,6 +99,15 @@ def _with_sigmas(*quantities: tuple[str, str, str]) -> tuple[Column, ...]:
     """Return the columns of quantities, and behind them all those of their standard deviations."""
     values, sigmas = zip(*(_with_sigma(*one) for one in quantities), strict=True)
     return (*values, *sigmas)
+
+
+def _of_tracks(*quantities: tuple[str, str, str]) -> tuple[Column, ...]:
+    """Return the columns of quantities whose newest and reference means are in the table."""
+    columns: list[Column] = []
+    for name, unit, meaning in quantities:
+        columns += _with_sigma(name, unit, f"{meaning}; {_NEWEST}")
+        columns += _with_sigma(f"ref_{name}", unit, f"{name} that it began with: {_REFERENCE}")
+    return tuple(columns)
 
 
 # A column is added here and to what fills it: `streamer.sink.tables` for frames and peaks,
@@ -242,6 +254,25 @@ TABLES: dict[str, Table] = {
             *_with_sigma("strain", "", "d / ref_d - 1"),
             Column("score", _FLOAT64, "counts", "mean persistence of its peaks"),
             Column("flags", _INT32, "", f"bits that more than half of its peaks carry: {FLAGS}"),
+            *_of_tracks(
+                ("intensity", "counts", "integrated, as of its peaks"),
+                ("fwhm_major", "px", "full width at half maximum along the major axis"),
+                ("fwhm_minor", "px", "full width at half maximum along the minor axis"),
+                ("fwhm_radial", "deg", "full width at half maximum in two_theta"),
+                ("fwhm_azimuthal", "deg", "full width at half maximum in chi"),
+                ("eta", "", "Lorentzian share of the profile"),
+                ("asymmetry", "", "along the major axis, as of its peaks"),
+            ),
+            *_with_sigma(
+                "size_nm",
+                "nm",
+                f"{_APPARENT} a small size: apparent size, 0.9 wavelength / (beta cos theta)",
+            ),
+            *_with_sigma(
+                "microstrain",
+                "",
+                f"{_APPARENT} strains that differ within the crystal: beta / (4 tan theta)",
+            ),
         ),
     ),
     "cell": Table(
@@ -271,12 +302,13 @@ MOTION = tuple(name for name in FRAMES.names if name.startswith("motion_"))
 """Columns of the frames table that tell of the common motion; older runs have none of them."""
 SHAPES = ("intensity_sigma", *PEAKS.names[PEAKS.names.index("background") :])
 """Columns of the peaks table that tell of shapes; older runs have none of them."""
+_ADDED = {*MOTION, *SHAPES, *TRACKS.names[TRACKS.names.index("flags") + 1 :]}
 
 
 def completed(table: pa.Table, names: Iterable[str]) -> pa.Table:
-    """Return columns of the frames or peaks, NaN for those that an older run was made without."""
+    """Return columns of a table, NaN for those that an older run was made without."""
     for name in names:
-        if name in (*MOTION, *SHAPES) and name not in table.column_names:
+        if name in _ADDED and name not in table.column_names:
             table = table.append_column(name, pa.array(np.full(len(table), np.nan)))
     return table.select(list(names))
 

@@ -13,7 +13,7 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 _ROUNDS = 20
-_CLOSE = 1e-4
+_CLOSE = 1e-3
 """How near chi-squared comes to what it should be, as a share of that."""
 _LEAST = 1e-30
 """Variance of what does not scatter at all."""
@@ -53,6 +53,11 @@ def averages(
         (tracks, 2, size), which count.
     together
         (tracks,), whether the windows follow each other: all they hold is about one line then.
+
+    Returns
+    -------
+    mean, variance
+        NaN where nothing counts; a variance also where nothing tells it.
     """
     known: Bools = np.all((np.isfinite(sigma) & (sigma > 0)) | ~taken, axis=(1, 2))
     value, hours = np.where(taken, value, 0.0), np.where(taken, hours, 0.0)
@@ -79,24 +84,30 @@ def averages(
 
 
 def _fit(value: Floats, variance: Floats, hours: Floats, taken: Bools, together: Bools) -> _Fit:
-    weight = np.where(taken, 1.0 / np.maximum(variance, _LEAST), 0.0)
+    weight = taken / np.maximum(variance, _LEAST)
+    joined = together[:, None]
+
+    def gathered(*terms: Floats) -> Floats:
+        """Return the sums of products over the windows, or over both where these are one."""
+        sums: Floats = np.einsum(",".join(["ijk"] * len(terms)) + "->ij", *terms)
+        return np.where(joined, sums[:, :1] + sums[:, 1:], sums)
+
     with np.errstate(divide="ignore", invalid="ignore"):
         total = weight.sum(axis=2)
-        mean = (weight * value).sum(axis=2) / total
-        joined = together[:, None]
-
-        def gathered(terms: Floats) -> Floats:
-            sums: Floats = terms.sum(axis=2)
-            return np.where(joined, sums.sum(axis=1, keepdims=True), sums)
-
+        total = np.where(total > 0, total, np.nan)
+        mean = np.einsum("ijk,ijk->ij", weight, value) / total
         whole = gathered(weight)
-        dx = value - (gathered(weight * value) / whole)[..., None]
-        dt = hours - (gathered(weight * hours) / whole)[..., None]
-        spread = gathered(weight * dt**2)
+        dx = value - (gathered(weight, value) / whole)[..., None]
+        dt = hours - (gathered(weight, hours) / whole)[..., None]
+        timed = weight * dt
+        spread = gathered(timed, dt)
         moves = spread > 0
-        rise = np.where(moves, gathered(weight * dx * dt) / np.where(moves, spread, 1.0), 0.0)
-        off = np.where(taken, weight * (dx - rise[..., None] * dt) ** 2, 0.0)
+        rise = np.where(moves, gathered(timed, dx) / np.where(moves, spread, 1.0), 0.0)
+    dx -= rise[..., None] * dt
+    off = weight * dx * dx
+    off[~taken] = 0.0
     n = taken.sum(axis=2)
     apart = np.maximum(n - 1 - moves, 0).sum(axis=1)
     freedom = np.where(together, n.sum(axis=1) - 1 - moves[:, 0], apart).astype(np.float64)
-    return _Fit(mean, 1.0 / total, off.sum(axis=(1, 2)), (weight * off).sum(axis=(1, 2)), freedom)
+    falls = np.einsum("ijk,ijk->i", weight, off)
+    return _Fit(mean, 1.0 / total, off.sum(axis=(1, 2)), falls, freedom)

@@ -13,6 +13,8 @@ from streamer.frames.flags import POOR_FIT
 from streamer.frames.geometry import Geometry
 from streamer.results.schema import TRACKS, Columns
 from streamer.tracks import estimates as drifts
+from streamer.tracks.measures import FLAG_BITS, measured
+from streamer.tracks.shapes import SHAPES, sightings
 
 __all__ = ["TrackCatalogue"]
 
@@ -20,7 +22,9 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
-_FLAG_BITS = 8
+_KEPT = (
+    "frame", "time_ns", "score", "flags", "row", "col", "row_sigma", "col_sigma",
+)  # fmt: skip
 _FORGET = 2000
 """Frames with peaks after which a track that was seen too rarely will not come back."""
 _HOUR_NS = 3.6e12
@@ -43,6 +47,8 @@ class TrackCatalogue:
     reference_frame
         Frame around which the reference is taken; of a track that was not there, the observations
         nearest to it.
+    instrument_fwhm_deg
+        Width in two-theta that the instrument gives to spots, where known.
     """
 
     def __init__(
@@ -50,13 +56,17 @@ class TrackCatalogue:
         confirm_frames: int = 3,
         reference_frames: int = 10,
         reference_frame: int | None = None,
+        *,
+        instrument_fwhm_deg: float | None = None,
     ) -> None:
         self._confirm = confirm_frames
         self._window = reference_frames
+        self._instrument_fwhm_deg = instrument_fwhm_deg
         self._stop = -1
         if reference_frame is not None:
             self._stop = reference_frame + (reference_frames + 1) // 2
         observations = ("f8", (reference_frames, len(drifts.OBSERVATION)))
+        shapes = ("f4", (reference_frames, 2 * len(SHAPES)))
         self._tracks = np.zeros(
             0,
             np.dtype(
@@ -66,12 +76,14 @@ class TrackCatalogue:
                     *((name, "i8") for name in ("first_time_ns", "last_time_ns", "n_frames")),
                     ("last_seen", "i8"),
                     ("score", "f8"),
-                    ("flags", "i8", (_FLAG_BITS,)),
+                    ("flags", "i8", (FLAG_BITS,)),
                     ("origin", "f8", (2,)),
                     ("line", "f8", (2, 8)),
                     *((name, "i8") for name in ("n_good", "n_first", "n_newest")),
                     ("first", *observations),
                     ("newest", *observations),
+                    ("first_shape", *shapes),
+                    ("newest_shape", *shapes),
                 ]
             ),
         )
@@ -128,49 +140,12 @@ class TrackCatalogue:
         length of the drift; `rate` is along the same line, and so is `rate_per_frame`, which stands
         for it where frames have no times.
         """
-        catalogue = self._tracks[: self._n]
-        catalogue = catalogue[catalogue["n_frames"] >= self._confirm]
-        half = np.clip(catalogue["n_newest"] // 2, 1, self._window)
-        chosen = self._stop >= 0
-        most = np.full(len(catalogue), self._window) if chosen else half
-        taken = [
-            drifts.window(catalogue["first"], catalogue["n_first"], most, newest=chosen),
-            drifts.window(catalogue["newest"], catalogue["n_newest"], half, newest=True),
-        ]
-        # What follows the reference at once is of one line with it.
-        together = (catalogue["n_newest"] <= 2 * half + 1) & (not chosen)
-        windows = np.stack([catalogue["first"], catalogue["newest"]], axis=1)
-        means = drifts.means(windows, np.stack(taken, axis=1), together)
-        ref, now, _ = means
-        start, end = means.moved()
-        moved = drifts.Estimate(end.value - start.value, end.variance + start.variance)
-        along, is_known = drifts.directions(geometry, ref.value, moved.value)
-        drift, drift_sigma = drifts.project(moved, along)
-        slope = drifts.project(drifts.slope(catalogue["line"]), along)
-        is_timed = catalogue["first_time_ns"] != 0
-        per_hour, per_frame = (
-            [np.where(known, one, np.nan) for one in slope] for known in (is_timed, ~is_timed)
+        tracks = self._tracks[: self._n]
+        tracks = tracks[tracks["n_frames"] >= self._confirm]
+        names = {"series": [self._names[i] for i in tracks["series"]]}
+        columns = names | measured(
+            tracks, geometry, self._instrument_fwhm_deg, chosen=self._stop >= 0
         )
-        counts = ("track", "parent", "merged_into", "first_frame", "last_frame", "n_frames")
-        columns = {
-            "series": [self._names[i] for i in catalogue["series"]],
-            **{name: catalogue[name] for name in (*counts, "first_time_ns", "last_time_ns")},
-            **_rows_and_cols("", now),
-            **_rows_and_cols("ref_", ref),
-            **_rows_and_cols("drift_", moved),
-            "drift": drift,
-            "drift_sigma": drift_sigma,
-            "significance": drifts.significance(moved, along, is_known),
-            "rate": per_hour[0],
-            "rate_sigma": per_hour[1],
-            "rate_per_frame": per_frame[0],
-            "rate_per_frame_sigma": per_frame[1],
-            **drifts.lattice(geometry, now, ref),
-            "strain_sigma": drifts.lattice(geometry, end, start)["strain_sigma"],
-            "score": catalogue["score"] / catalogue["n_frames"],
-            "flags": (2 * catalogue["flags"] > catalogue["n_frames"][:, None])
-            @ (1 << np.arange(_FLAG_BITS)),
-        }
         self._table = pa.table({name: pa.array(columns[name]) for name in TRACKS.names}, TRACKS)
         return self._table
 
@@ -200,7 +175,8 @@ class TrackCatalogue:
         # Rows of one track after one another, in the order of frames.
         order = np.argsort(slot, kind="stable")
         slot, number, seen = slot[order], number[order], seen[order]
-        row = {name: np.asarray(column)[order] for name, column in peaks.items()}
+        row = {name: np.asarray(peaks[name])[order] for name in _KEPT}
+        shapes = sightings(peaks)[order]
         starts, counts = _runs(slot)
         catalogue, one, last = self._tracks, slot[starts], starts + counts - 1
         for name in ("last_frame", "last_time_ns"):
@@ -208,7 +184,7 @@ class TrackCatalogue:
         catalogue["last_seen"][one] = seen[last]
         catalogue["n_frames"][one] += counts
         catalogue["score"][one] += np.add.reduceat(row["score"], starts)
-        bits = (row["flags"][:, None] >> np.arange(_FLAG_BITS)) & 1
+        bits = (row["flags"][:, None] >> np.arange(FLAG_BITS)) & 1
         catalogue["flags"][one] += np.add.reduceat(bits, starts, axis=0)
         poor = (row["flags"] & POOR_FIT) != 0
         hours = (row["time_ns"] - catalogue["first_time_ns"][slot]) / _HOUR_NS
@@ -220,7 +196,7 @@ class TrackCatalogue:
         # The reference is what came first, or what came until the frame that was chosen.
         until = (row["frame"] < self._stop) & (number == catalogue["series"][slot])
         used = self._worth(slot, poor) & np.isfinite(observations[:, :2]).all(axis=1)
-        self._place(slot[used], observations[used], until[used])
+        self._place(slot[used], observations[used], shapes[used], until[used])
 
     def _worth(self, slot: NDArray[np.intp], poor: Bools) -> Bools:
         """Tell which observations count: those that look like a peak, or all until one does.
@@ -235,16 +211,23 @@ class TrackCatalogue:
         catalogue["n_good"] += good
         return np.asarray(~poor | (catalogue["n_good"][slot] == 0))
 
-    def _place(self, slot: NDArray[np.intp], observations: Floats, until: Bools) -> None:
+    def _place(
+        self,
+        slot: NDArray[np.intp],
+        observations: Floats,
+        shapes: NDArray[np.float32],
+        until: Bools,
+    ) -> None:
         """Put observations, sorted by track, into rings and lines."""
         if not len(slot):
             return
         catalogue = self._tracks
         starts, counts = _runs(slot)
         place = np.arange(len(slot)) - np.repeat(starts, counts) + catalogue["n_newest"][slot]
-        _put(catalogue["newest"], slot, place, observations)
         early = until | (place < self._window)
-        _put(catalogue["first"], slot[early], place[early], observations[early])
+        for more, values in (("", observations), ("_shape", shapes)):
+            _put(catalogue[f"newest{more}"], slot, place, values)
+            _put(catalogue[f"first{more}"], slot[early], place[early], values[early])
         catalogue["n_newest"][slot[starts]] += counts
         catalogue["n_first"] += np.bincount(slot[early], minlength=len(catalogue))
         for axis in (0, 1):
@@ -296,19 +279,11 @@ def _runs(slot: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     return starts, np.diff(np.append(starts, len(slot)))
 
 
-def _put(ring: Floats, slot: NDArray[np.intp], place: Ints, values: Floats) -> None:
+def _put(
+    ring: NDArray[Any], slot: NDArray[np.intp], place: Ints, values: NDArray[np.floating]
+) -> None:
     """Write values at their places of rings; of those with the same place the last stays."""
     size = ring.shape[1]
     left = np.ones(len(slot), np.bool_)
     left[:-size] = slot[:-size] != slot[size:]  # sorted by slot: others would be overwritten
     ring[slot[left], place[left] % size] = values[left]
-
-
-def _rows_and_cols(prefix: str, estimate: drifts.Estimate) -> dict[str, Floats]:
-    sigma = np.sqrt(estimate.variance)
-    return {
-        f"{prefix}row": estimate.value[:, 0],
-        f"{prefix}col": estimate.value[:, 1],
-        f"{prefix}row_sigma": sigma[:, 0],
-        f"{prefix}col_sigma": sigma[:, 1],
-    }

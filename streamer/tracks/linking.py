@@ -24,6 +24,7 @@ from streamer.results.schema import Columns
 from streamer.tracks.catalogue import TrackCatalogue
 from streamer.tracks.linker import Kin, Linked, Linker, anchors
 from streamer.tracks.motion import CommonMotion
+from streamer.tracks.shapes import SHAPES
 
 __all__ = ["Tracking"]
 
@@ -37,6 +38,7 @@ _BOOKED = (
     "series", "frame", "time_ns", "peak_row", "peak_col", "score",
     "row", "col", "row_sigma", "col_sigma", "flags", "track",
 )  # fmt: skip
+_SHAPED = tuple(f"{name}{more}" for name in SHAPES for more in ("", "_sigma"))
 _LOCATED = ("two_theta", "chi", "q", "d", "d_sigma")
 _WIDTHS = ("fwhm_radial", "fwhm_radial_sigma", "fwhm_azimuthal", "fwhm_azimuthal_sigma")
 
@@ -53,7 +55,10 @@ class Tracking:
     def __init__(self, config: Config, folder: RunFolder) -> None:
         tracks = config.tracks
         self.catalogue = TrackCatalogue(
-            tracks.confirm_frames, tracks.reference_frames, tracks.reference_frame
+            tracks.confirm_frames,
+            tracks.reference_frames,
+            tracks.reference_frame,
+            instrument_fwhm_deg=config.geometry.instrument_fwhm_deg,
         )
         self.disk_errors = 0
         """How often the tracks or the geometry could not be written."""
@@ -223,7 +228,7 @@ class Tracking:
         newest = linked[-self.memory_frames :]
         recent: dict[int, Columns] = {}
         for part in self._folder.parts("peaks", after):
-            series, peaks = self._folder.read_columns(part, _BOOKED)
+            series, peaks = self._folder.read_columns(part, (*_BOOKED, *_SHAPED))
             kin = self._linker.recall(self._folder.notes(part))
             self.follow(peaks)
             self._enter(series, peaks, kin)
@@ -248,7 +253,7 @@ def _given(config: GeometryConfig, folder: RunFolder) -> Geometry | None:
 
     The file may have been replaced, or be gone, when a sink takes over.
     """
-    if not config.model_dump(exclude_defaults=True):
+    if not config.given:
         return None
     kept = None
     with suppress(UserError):

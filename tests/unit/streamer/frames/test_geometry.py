@@ -143,6 +143,7 @@ def test_a_user_says_where_the_beam_meets_a_tilted_detector():
     assert geometry.beam == pytest.approx((310.25, -20))
     assert geometry.locate(310.25, -20).two_theta == pytest.approx(0, abs=1e-9)
     assert Geometry.from_config(GeometryConfig()) is None
+    assert Geometry.from_config(GeometryConfig(instrument_fwhm_deg=0.01)) is None
 
 
 @pytest.mark.parametrize(

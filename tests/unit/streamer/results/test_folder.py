@@ -179,3 +179,14 @@ def test_frames_of_a_run_from_before_the_common_motion_was_told_are_read_and_mer
         assert sum(len(table) for table in batches(folder, "frames")) == AT_ONCE
         merge_next(folder.path)
     assert len(folder.parts("frames")) == 1
+
+
+def test_tracks_of_an_older_run_have_no_shapes(tmp_path):
+    folder = RunFolder.create(tmp_path / "run")
+    names = TRACKS.names[: TRACKS.names.index("flags") + 1]
+    zeros = {name: np.zeros(2) for name in names} | {"series": ["a", "b"]}
+    arrays = {name: pa.array(zeros[name]).cast(TRACKS.field(name).type) for name in names}
+    folder.write_tracks(pa.table(arrays))
+    tracks = folder.read_tracks()
+    assert tracks.schema.equals(TRACKS)
+    assert np.isnan(tracks["ref_fwhm_radial"].to_numpy()).all()

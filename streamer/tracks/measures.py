@@ -1,0 +1,101 @@
+"""The columns of the tracks table, from what is kept of tracks."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamer.frames.geometry import Geometry
+from streamer.results.schema import Columns
+from streamer.tracks import estimates as drifts
+from streamer.tracks import shapes
+from streamer.tracks.shapes import Windows
+
+__all__ = ["FLAG_BITS", "measured"]
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+FLAG_BITS = 8
+_COPIED = (
+    "track", "parent", "merged_into", "first_frame", "last_frame", "n_frames",
+    "first_time_ns", "last_time_ns",
+)  # fmt: skip
+
+
+def measured(
+    tracks: NDArray[np.void],
+    geometry: Geometry | None,
+    instrument_fwhm_deg: float | None = None,
+    *,
+    chosen: bool = False,
+) -> Columns:
+    """Return the columns of the tracks table but for the names of series.
+
+    Parameters
+    ----------
+    tracks
+        Those of a `TrackCatalogue` that were seen often enough.
+    chosen
+        Whether the reference is around a frame that was chosen, and not what came first.
+    """
+    half = np.clip(tracks["n_newest"] // 2, 1, tracks["newest"].shape[1])
+    windows = _windows(tracks, half, chosen)
+    observations, peaks = (
+        np.stack([tracks[f"first{more}"], tracks[f"newest{more}"]], axis=1)
+        for more in ("", "_shape")
+    )
+    means = drifts.means(observations, windows.taken, windows.together)
+    ref, now, _ = means
+    start, end = means.moved()
+    moved = drifts.Estimate(end.value - start.value, end.variance + start.variance)
+    along, is_known = drifts.directions(geometry, ref.value, moved.value)
+    drift, drift_sigma = drifts.project(moved, along)
+    slope = drifts.project(drifts.slope(tracks["line"]), along)
+    is_timed = tracks["first_time_ns"] != 0
+    per_hour, per_frame = (
+        [np.where(known, one, np.nan) for one in slope] for known in (is_timed, ~is_timed)
+    )
+    columns: Columns = {
+        **{name: tracks[name] for name in _COPIED},
+        **_rows_and_cols("", now),
+        **_rows_and_cols("ref_", ref),
+        **_rows_and_cols("drift_", moved),
+        "drift": drift,
+        "drift_sigma": drift_sigma,
+        "significance": drifts.significance(moved, along, is_known),
+        "rate": per_hour[0],
+        "rate_sigma": per_hour[1],
+        "rate_per_frame": per_frame[0],
+        "rate_per_frame_sigma": per_frame[1],
+        **drifts.lattice(geometry, now, ref),
+        "strain_sigma": drifts.lattice(geometry, end, start)["strain_sigma"],
+        "score": tracks["score"] / tracks["n_frames"],
+        "flags": (2 * tracks["flags"] > tracks["n_frames"][:, None]) @ (1 << np.arange(FLAG_BITS)),
+        **shapes.means(peaks, windows),
+    }
+    return columns | shapes.crystals(columns, geometry, instrument_fwhm_deg)
+
+
+def _windows(tracks: NDArray[np.void], half: Ints, chosen: bool) -> Windows:
+    """Return which observations count for the reference and for where tracks stand now."""
+    first, newest = tracks["first"], tracks["newest"]
+    most = np.full(len(tracks), newest.shape[1]) if chosen else half
+    taken = [
+        drifts.window(first, tracks["n_first"], most, newest=chosen),
+        drifts.window(newest, tracks["n_newest"], half, newest=True),
+    ]
+    hours = [ring[..., drifts.OBSERVATION.index("hours")] for ring in (first, newest)]
+    # What follows the reference at once is of one line with it.
+    together = (tracks["n_newest"] <= 2 * half + 1) & (not chosen)
+    return Windows(np.stack(hours, axis=1), np.stack(taken, axis=1), together)
+
+
+def _rows_and_cols(prefix: str, estimate: drifts.Estimate) -> Columns:
+    sigma = np.sqrt(estimate.variance)
+    return {
+        f"{prefix}row": estimate.value[:, 0],
+        f"{prefix}col": estimate.value[:, 1],
+        f"{prefix}row_sigma": sigma[:, 0],
+        f"{prefix}col_sigma": sigma[:, 1],
+    }
