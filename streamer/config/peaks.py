@@ -48,6 +48,9 @@ class PositionsConfig(Section):
     """Counts per photon, for fits: 1 for a photon counter; 0 for noise that does not grow."""
     read_noise: float = Field(default=0.0, ge=0)
     """Standard deviation in counts of a pixel without photons, for fits: 0 for a photon counter."""
+    polish: bool = True
+    """Let a few steps of a fit follow a network's answer: positions at the statistical limit, and
+    the shape of each peak. Not for networks that see fewer than 11 pixels."""
     refit: bool = True
     """Fit patches that may not hold one clean peak: two or three together, which may have tails.
     Not for networks that see fewer than 11 pixels."""

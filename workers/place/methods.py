@@ -10,6 +10,7 @@ from workers.place.base import PATCH_SIZE, MethodPlugin, PositionMethod
 from workers.place.centroid import Centroid
 from workers.place.fit.methods import GaussianFit, Noise, PseudoVoigtFit
 from workers.place.network.method import NetworkMethod
+from workers.place.polished import Polished
 
 __all__ = ["METHODS", "make_method", "patch_size_of"]
 
@@ -25,9 +26,13 @@ class _BraggNN(MethodPlugin):
         device = choose_place(config.backend, config.device)
         network, convention = load_network(config.checkpoint or WEIGHTS / "compact.pt")
         backend = make_backend(config.backend, network, convention, device, n_threads)
-        # Without noise that grows there are no photons to speak of; fits refuse noise of none.
-        noise = Noise(config.gain, config.read_noise) if config.gain > 0.0 else None
-        return NetworkMethod(backend, network.architecture, convention, noise)
+        # Fits refuse noise of none.
+        is_noisy = config.gain > 0.0 or config.read_noise > 0.0
+        noise = Noise(config.gain, config.read_noise) if is_noisy else None
+        method = NetworkMethod(backend, network.architecture, convention, noise)
+        if config.polish and method.patch_size >= PATCH_SIZE:
+            return Polished(method, noise)
+        return method
 
     def known_patch_size(self, config: PositionsConfig) -> int | None:
         return PATCH_SIZE if config.checkpoint is None else None

@@ -8,6 +8,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from workers.place.fit.elementary import FAST
 from workers.place.fit.likelihood import (
     GAUSSIAN,
     PSEUDO_VOIGT,
@@ -20,7 +21,18 @@ from workers.place.fit.likelihood import (
     score,
 )
 
-__all__ = ["NARROW", "fisher_scoring", "invert", "possible", "score_statistic", "settle"]
+__all__ = [
+    "NARROW",
+    "add_parameter",
+    "covariances",
+    "fisher_scoring",
+    "invert",
+    "narrow",
+    "possible",
+    "score_statistic",
+    "scoring_step",
+    "settle",
+]
 
 NARROW = 0.7
 """Width in pixels below which sampling at pixel centres misplaces a peak: it is integrated over."""
@@ -122,6 +134,69 @@ def invert(work: Workspace, p: int, first: int) -> tuple[float, float, float]:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def covariances(work: Workspace, p: int, first: int, each: int) -> bool:
+    """Write the covariances of a peak's parameters and of the background to `inverse`.
+
+    Parameters
+    ----------
+    p
+        Parameters in all; the last is the background.
+    first
+        Index of the first of the peak's.
+
+    Returns
+    -------
+    known
+        False where there are none.
+    """
+    if not _factorise(work, p, 0.0):
+        return False
+    for i in range(each + 1):
+        work.step[:p] = 0.0
+        work.step[first + i if i < each else p - 1] = 1.0
+        _solve(work, p)
+        for j in range(each):
+            work.inverse[i, j] = work.step[first + j]
+        work.inverse[i, each] = work.step[p - 1]
+    return True
+
+
+@njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
+def add_parameter(
+    work: Workspace, m: int, p: int, gain: float, variance: float
+) -> tuple[float, float]:
+    """Return what one step of scoring says of a parameter that is 0 in the `p` fitted ones.
+
+    Its derivatives stand in `slopes` behind theirs.
+
+    Returns
+    -------
+    value, sigma
+    """
+    counts, expected, slope, products = work.counts, work.expected, work.slopes[p], work.products
+    total = 0.0
+    for k in range(m):
+        products[k] = slope[k] / (gain * max(expected[k], 0.0) + variance)
+        total += products[k] * (counts[k] - expected[k])
+    work.gradient[p] = total
+    for j in range(p + 1):
+        other, total = work.slopes[j], 0.0
+        for k in range(m):
+            total += products[k] * other[k]
+        work.fisher[p, j] = total
+    work.fixed[p] = False
+    if not _factorise(work, p + 1, 0.0):
+        return math.nan, math.nan
+    factor = work.factor
+    for i in range(p + 1):
+        part = 0.0 if work.fixed[i] else work.gradient[i]
+        for k in range(i):
+            part -= factor[i, k] * work.step[k]
+        work.step[i] = part * factor[i, i]
+    return work.step[p] * factor[p, p], factor[p, p]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def possible(trial: NDArray[np.float64], n_peaks: int, each: int, size: int) -> bool:
     """Whether every peak is wider than the narrowest and narrower than the patch."""
     for first in range(0, n_peaks * each, each):
@@ -158,6 +233,38 @@ def _fix(work: Workspace, n_peaks: int, each: int, size: int, lowest: float) -> 
             work.fixed[i] = (best[i] <= 0.0 and gradient[i] <= 0.0) or (
                 best[i] >= 1.0 and gradient[i] >= 0.0
             )
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def scoring_step(
+    work: Workspace, n_peaks: int, each: int, size: int, gain: float, variance: float
+) -> float:
+    """Move `best` by one undamped step from where `score` and `prior_score` were computed.
+
+    Returns
+    -------
+    expected_gain
+        In twice the log-likelihood, the step's squared length in standard deviations; -1 where it
+        leads nowhere and was not taken.
+    """
+    p = n_peaks * each + 1
+    lowest = _FAINTEST * gain if variance == 0.0 else -math.inf
+    _fix(work, n_peaks, each, size, lowest)
+    if not _factorise(work, p, 0.0):
+        return -1.0
+    for i in range(p):
+        work.step[i] = 0.0 if work.fixed[i] else work.gradient[i]
+    _solve(work, p)
+    expected_gain, trial = 0.0, work.points.trial
+    for i in range(p):
+        trial[i] = work.best[i] + work.step[i]
+        if not work.fixed[i]:
+            expected_gain += work.step[i] * work.gradient[i]
+    _limit(trial, n_peaks, each, size, lowest)
+    if not (expected_gain >= 0.0 and possible(trial, n_peaks, each, size)):
+        return -1.0
+    work.best[:p] = trial[:p]
+    return expected_gain
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -238,7 +345,7 @@ def _maximise(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _narrow(work: Workspace, n_peaks: int, each: int) -> bool:
+def narrow(work: Workspace, n_peaks: int, each: int) -> bool:
     """Whether a peak is so narrow that it has to be integrated over pixels."""
     for i in range(3, n_peaks * each, each):
         if narrowest(work.best[i], work.best[i + 1], work.best[i + 2]) < NARROW:
@@ -253,7 +360,7 @@ def fisher_scoring(
     """Maximise as `_maximise` does, integrating over pixels where a peak turns out to be narrow."""
     converged, loss, steps = False, math.inf, 0
     for fine in (False, True):
-        if fine and not _narrow(work, n_peaks, each):
+        if fine and not narrow(work, n_peaks, each):
             break
         converged, loss, more = _maximise(work, m, n_peaks, each, fine, size, gain, variance)
         steps += more
@@ -267,7 +374,7 @@ def settle(
     """Write `expected` and `fisher` at parameters that were once found, or near those."""
     lowest = _FAINTEST * gain if variance == 0.0 else -math.inf
     _limit(work.best, n_peaks, each, size, lowest)
-    evaluate(work, m, work.best, n_peaks, each, _narrow(work, n_peaks, each))
+    evaluate(work, m, work.best, n_peaks, each, narrow(work, n_peaks, each))
     score(work, m, n_peaks * each + 1, gain, variance)
     prior_score(work, n_peaks, each)
     _fix(work, n_peaks, each, size, lowest)

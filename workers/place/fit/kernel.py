@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from workers.place.base import border_level
-from workers.place.fit.elementary import FAST, exponential
-from workers.place.fit.fisher_scoring import fisher_scoring, settle
+from workers.place.fit.beginning import begin
+from workers.place.fit.fisher_scoring import fisher_scoring, invert, narrow, settle
 from workers.place.fit.goodness import goodness
 from workers.place.fit.joint import add_peak, nearest, position_covariance
 from workers.place.fit.likelihood import GAUSSIAN, PSEUDO_VOIGT, Workspace, gather
 from workers.place.fit.residuals import bump, tails, warp
+from workers.place.fit.shape import describe
 
-__all__ = ["EXCESS", "FITTED", "fit_patches"]
+__all__ = ["EXCESS", "FITTED", "conclude", "fit_patches"]
 
 EXCESS = 3.29
 """Largest `Fits.excess` of a good fit: of clean single peaks, 1 in 2000 lies above."""
@@ -31,8 +33,6 @@ _BULGED = 3.4
 """`bump` above which another peak is looked for: 1 % of clean single peaks."""
 _TAILED = 10.8
 """By how much tails must lower the deviance: by chance with probability 0.1 % (chi-square of 1)."""
-_WINDOW = 2.0
-"""Width in pixels of the window in which a fit starts."""
 _SECOND_ORDER = 8.0
 """The inverse Fisher matrix is the first term of the covariance of a maximum-likelihood estimate,
 in powers of the position's variance over the peak's squared width. This is the second term's
@@ -74,6 +74,8 @@ def fit_patches(
     each: int,
     max_peaks: int,
     table: NDArray[np.void],
+    shape: NDArray[np.float64],
+    single: NDArray[np.float64],
 ) -> None:
     """Fit peaks to each patch and fill its row of `table`, of dtype `FITTED`.
 
@@ -89,12 +91,14 @@ def fit_patches(
         `GAUSSIAN` or `PSEUDO_VOIGT`.
     table
         (n,), filled with zeros.
+    shape, single
+        (n, 2 * len(SHAPE)) and (n, 5), filled with NaN; see `workers.place.base.Positions`.
     """
     n, size, _ = patches.shape
     best = work.best
     for i in range(n):
         m = gather(work, patches[i], valid[i], gain > 0.0 and variance == 0.0)
-        _start(work, m, border_level(patches[i], valid[i]), gain, variance)
+        begin(work, m, border_level(patches[i], valid[i]), gain, variance)
         converged, loss, _ = fisher_scoring(work, m, 1, GAUSSIAN, size, gain, variance)
         n_peaks, kind = 1, each
         _, _, excess = goodness(work, m, GAUSSIAN + 1, gain, variance)
@@ -121,6 +125,10 @@ def fit_patches(
             if each == GAUSSIAN and (kind == GAUSSIAN or suspect):
                 best[:] = work.points.candidate
                 settle(work, m, 1, each, size, gain, variance)
+        if suspect and converged and max_peaks > 1:
+            along_rows, _, along_cols = invert(work, kind + 1, 1)
+            single[i, 0], single[i, 1], single[i, 4] = best[1], best[2], loss
+            single[i, 2], single[i, 3] = math.sqrt(along_rows), math.sqrt(along_cols)
         while suspect and n_peaks < max_peaks:
             accepted, loss, _ = add_peak(work, m, n_peaks, each, size, gain, variance, loss)
             if not accepted:
@@ -131,59 +139,47 @@ def fit_patches(
         if n_peaks == 1 and kind != each:
             best[:] = work.points.tailed
             settle(work, m, 1, kind, size, gain, variance)
+        if n_peaks == 1:
+            single[i] = math.nan
+        else:
+            single[i, 4] -= loss
         row = table[i]
         row.excess, row.n_peaks = excess, n_peaks
         row.converged = 0
         row.row_variance = row.covariance = row.col_variance = math.nan
-        if not converged:
-            continue
-        first = nearest(work, n_peaks, kind)
-        along_rows, both, along_cols = position_covariance(
-            work, m, n_peaks, kind, size, gain, variance, first
-        )
-        shape = best[first + 3] * best[first + 5] - best[first + 4] ** 2
-        faint = math.sqrt(max(along_rows * along_cols - both * both, 0.0) * shape)
-        if not faint < _UNKNOWN:
-            continue
-        row.amplitude, row.row, row.col = best[first], best[first + 1], best[first + 2]
-        row.a, row.b, row.c = best[first + 3], best[first + 4], best[first + 5]
-        row.eta = best[first + 6] if kind == PSEUDO_VOIGT else 0.0
-        row.background = best[n_peaks * kind]
-        correction = 1.0 + _SECOND_ORDER * faint
-        row.row_variance, row.col_variance = correction * along_rows, correction * along_cols
-        row.covariance, row.converged = correction * both, 1
+        if converged:
+            conclude(work, m, n_peaks, kind, size, gain, variance, row, shape[i])
 
 
-@njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
-def _start(work: Workspace, m: int, level: float, gain: float, variance: float) -> None:
-    """Write a round Gaussian from the moments in a window about the middle to `best`."""
-    if not math.isfinite(level):
-        level = work.counts[:m].min() if m > 0 else 0.0
-    counts, rows, cols = work.counts, work.rows, work.cols
-    total, along_rows, along_cols, square = 0.0, 0.0, 0.0, 0.0
-    for k in range(m):
-        r2 = rows[k] * rows[k] + cols[k] * cols[k]
-        weight = exponential(-0.5 / _WINDOW**2 * r2) * (counts[k] - level)
-        total += weight
-        along_rows += weight * rows[k]
-        along_cols += weight * cols[k]
-        square += 0.5 * weight * r2
-    row, col, width2 = 0.0, 0.0, 2.25
-    if total > 0.0:
-        # The product of two Gaussians, peak and window, is narrower and nearer to the middle.
-        seen = square / total - 0.5 * (along_rows**2 + along_cols**2) / total**2
-        width2 = seen / (1.0 - seen / _WINDOW**2) if seen < 0.6 * _WINDOW**2 else 6.0
-        width2 = min(max(width2, 0.8), 6.0)
-        back = (1.0 + width2 / _WINDOW**2) / total
-        row = min(max(back * along_rows, -1.5), 1.5)
-        col = min(max(back * along_cols, -1.5), 1.5)
-    match, norm = 0.0, 1e-30
-    for k in range(m):
-        dy, dx = rows[k] - row, cols[k] - col
-        shape = exponential(-0.5 / width2 * (dy * dy + dx * dx))
-        match += shape * (counts[k] - level)
-        norm += shape * shape
+@njit(cache=True, nogil=True, error_model="numpy")
+def conclude(
+    work: Workspace,
+    m: int,
+    n_peaks: int,
+    kind: int,
+    size: int,
+    gain: float,
+    variance: float,
+    row: Any,
+    shape: NDArray[np.float64],
+) -> None:
+    """Write what was fitted to a row of the table and to one of shapes, if there is a peak."""
     best = work.best
-    error = math.sqrt(gain * max(level, 0.1 * gain) + variance)
-    best[0], best[1], best[2] = max(match / norm, error), row, col
-    best[3], best[4], best[5], best[6] = 1.0 / width2, 0.0, 1.0 / width2, level
+    first = nearest(work, n_peaks, kind)
+    fine = narrow(work, n_peaks, kind)
+    describe(work, m, n_peaks, kind, first, fine, gain, variance, shape)
+    along_rows, both, along_cols = position_covariance(
+        work, m, n_peaks, kind, size, gain, variance, first
+    )
+    det = best[first + 3] * best[first + 5] - best[first + 4] ** 2
+    faint = math.sqrt(max(along_rows * along_cols - both * both, 0.0) * det)
+    if not faint < _UNKNOWN:
+        shape[:] = math.nan
+        return
+    row.amplitude, row.row, row.col = best[first], best[first + 1], best[first + 2]
+    row.a, row.b, row.c = best[first + 3], best[first + 4], best[first + 5]
+    row.eta = best[first + 6] if kind == PSEUDO_VOIGT else 0.0
+    row.background = best[n_peaks * kind]
+    correction = 1.0 + _SECOND_ORDER * faint
+    row.row_variance, row.col_variance = correction * along_rows, correction * along_cols
+    row.covariance, row.converged = correction * both, 1

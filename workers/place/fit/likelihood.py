@@ -87,6 +87,8 @@ class Workspace(NamedTuple):
     """(p, p), the Fisher matrix."""
     factor: NDArray[np.float64]
     """(p, p), its Cholesky factor, damped."""
+    inverse: NDArray[np.float64]
+    """(PSEUDO_VOIGT + 1, PSEUDO_VOIGT + 1), covariances of one peak and the background."""
     gradient: NDArray[np.float64]
     """(p,), of the log-likelihood."""
     step: NDArray[np.float64]
@@ -111,6 +113,7 @@ def workspace(size: int) -> Workspace:
         products=np.zeros(pixels),
         fisher=np.zeros((parameters, parameters)),
         factor=np.zeros((parameters, parameters)),
+        inverse=np.zeros((PSEUDO_VOIGT + 1, PSEUDO_VOIGT + 1)),
         gradient=np.zeros(parameters),
         step=np.zeros(parameters),
         best=np.zeros(parameters),

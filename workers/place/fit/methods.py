@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 
 from streamer.errors import UserError
 from streamer.frames.flags import NEIGHBOUR, POOR_FIT, UNTRUSTED
+from streamer.frames.peaks import SHAPE
 from workers.place.base import PATCH_SIZE, Positions
 from workers.place.fit.kernel import EXCESS, FITTED, fit_patches
 from workers.place.fit.likelihood import GAUSSIAN, MAX_PEAKS, PSEUDO_VOIGT, workspace
+from workers.place.fit.polish import polish_patches
 
 __all__ = [
     "EXCESS",
@@ -23,6 +25,8 @@ __all__ = [
     "PseudoVoigtFit",
     "fit_gaussian",
     "fit_pseudo_voigt",
+    "flags_of",
+    "polish",
 ]
 
 FIT_TRUSTED_PX = 2.0
@@ -85,6 +89,10 @@ class Fits:
     n_peaks: NDArray[np.int64]
     converged: NDArray[np.bool_]
     """Whether a maximum was reached that is a peak; nothing else holds where not."""
+    shape: NDArray[np.float64]
+    """(n, 2 * len(SHAPE)), see `workers.place.base.Positions`."""
+    single: NDArray[np.float64]
+    """(n, 5), see `workers.place.base.Positions`."""
 
     def __len__(self) -> int:
         return len(self.row)
@@ -120,6 +128,39 @@ def fit_gaussian(
     return _fit(patches, valid, noise or Noise(), neighbours, max_peaks, GAUSSIAN)
 
 
+def polish(
+    patches: NDArray[np.float32],
+    valid: NDArray[np.bool_],
+    places: NDArray[np.float64],
+    noise: Noise | None = None,
+) -> Fits:
+    """Fit one Gaussian to each patch, from where it is known to stand roughly.
+
+    The answer is that of `fit_gaussian` with `max_peaks` 1 within a tenth of a standard deviation,
+    in half of the time.
+
+    Parameters
+    ----------
+    places
+        (n, 2), offsets along rows and columns from the middle pixel's centre, in pixels.
+    patches, valid, noise
+        See `fit_gaussian`.
+    """
+    noise = noise or Noise()
+    table, shape, single = _empty(len(patches))
+    polish_patches(
+        np.ascontiguousarray(patches, np.float32),
+        np.ascontiguousarray(valid, np.bool_),
+        np.ascontiguousarray(places, np.float64),
+        workspace(patches.shape[1]),
+        float(noise.gain),
+        float(noise.read_noise) ** 2,
+        table,
+        shape,
+    )
+    return _as_fits(table, shape, single)
+
+
 def fit_pseudo_voigt(
     patches: NDArray[np.float32],
     valid: NDArray[np.bool_],
@@ -129,6 +170,15 @@ def fit_pseudo_voigt(
 ) -> Fits:
     """Fit rotated pseudo-Voigt peaks, starting from Gaussian ones; see `fit_gaussian`."""
     return _fit(patches, valid, noise or Noise(), neighbours, max_peaks, PSEUDO_VOIGT)
+
+
+def flags_of(fits: Fits) -> NDArray[np.int32]:
+    """Return `NEIGHBOUR`, `POOR_FIT` and `UNTRUSTED` where they apply, see `GaussianFit.place`."""
+    flags = np.zeros(len(fits), np.int32)
+    flags[fits.n_peaks > 1] |= NEIGHBOUR
+    flags[~fits.converged | (fits.excess > EXCESS)] |= POOR_FIT
+    flags[np.maximum(np.abs(fits.row), np.abs(fits.col)) > FIT_TRUSTED_PX] |= UNTRUSTED
+    return flags
 
 
 class GaussianFit:
@@ -158,10 +208,7 @@ class GaussianFit:
         converge or does not explain the counts, `UNTRUSTED` beyond `FIT_TRUSTED_PX`.
         """
         fits = _fit(patches, valid, self._noise, None, MAX_PEAKS, self._each)
-        flags = np.zeros(len(fits), np.int32)
-        flags[fits.n_peaks > 1] |= NEIGHBOUR
-        flags[~fits.converged | (fits.excess > EXCESS)] |= POOR_FIT
-        flags[np.maximum(np.abs(fits.row), np.abs(fits.col)) > FIT_TRUSTED_PX] |= UNTRUSTED
+        flags = flags_of(fits)
         return Positions(
             fits.row,
             fits.col,
@@ -169,6 +216,8 @@ class GaussianFit:
             np.sqrt(fits.covariance[:, 1, 1]),
             flags,
             (flags & POOR_FIT) != 0,
+            fits.shape,
+            fits.single,
         )
 
 
@@ -188,7 +237,7 @@ def _fit(
     each: int,
 ) -> Fits:
     n, size, _ = patches.shape
-    table = np.zeros(n, FITTED)
+    table, shape, single = _empty(n)
     fit_patches(
         np.ascontiguousarray(patches, np.float32),
         np.ascontiguousarray(valid, np.bool_),
@@ -199,7 +248,20 @@ def _fit(
         each,
         max_peaks,
         table,
+        shape,
+        single,
     )
+    return _as_fits(table, shape, single)
+
+
+def _empty(n: int) -> tuple[NDArray[np.void], NDArray[np.float64], NDArray[np.float64]]:
+    return np.zeros(n, FITTED), np.full((n, 2 * len(SHAPE)), np.nan), np.full((n, 5), np.nan)
+
+
+def _as_fits(
+    table: NDArray[np.void], shape: NDArray[np.float64], single: NDArray[np.float64]
+) -> Fits:
+    n = len(table)
     a, b, c = table["a"], table["b"], table["c"]
     mean, root = 0.5 * (a + c), np.hypot(0.5 * (a - c), b)
     parts = ("row_variance", "covariance", "covariance", "col_variance")
@@ -220,4 +282,6 @@ def _fit(
         excess=table["excess"].copy(),
         n_peaks=table["n_peaks"].astype(np.int64),
         converged=table["converged"] > 0.0,
+        shape=shape,
+        single=single,
     )

@@ -186,7 +186,7 @@ def test_a_brighter_neighbour_shows(method):
 
 
 def test_far_off_is_untrusted(method):
-    placed = method.place(peaks_at([1.8], [0.0]), ONES)
+    placed = method.place(peaks_at([2.3], [0.0]), ONES)
     assert placed.flags[0] & UNTRUSTED
     assert not method.place(peaks_at([0.5], [-0.5]), ONES).flags[0]
 

@@ -149,12 +149,16 @@ def test_card_matches_the_weights(name):
 
 
 def method_of(name: str) -> PositionMethod:
-    return make_method(PositionsConfig(checkpoint=WEIGHTS / f"{name}.pt", device="cpu"), 1)
+    return make_method(
+        PositionsConfig(checkpoint=WEIGHTS / f"{name}.pt", device="cpu", polish=False), 1
+    )
 
 
 @pytest.fixture(scope="module")
 def default_figures() -> dict[str, Figures]:
-    figures = evaluate(make_method(PositionsConfig(device="cpu"), 1), CASES, n=2500, seed=3)
+    figures = evaluate(
+        make_method(PositionsConfig(device="cpu", polish=False), 1), CASES, n=2500, seed=3
+    )
     return {row.case: row for row in figures}
 
 
@@ -222,7 +226,7 @@ def test_published_checkpoints(name, size, columns_first, median_px):
     assert convention == Convention(
         keep_background=False, columns_first=columns_first, relative=True
     )
-    method = make_method(PositionsConfig(checkpoint=published(name), device="cpu"), 1)
+    method = make_method(PositionsConfig(checkpoint=published(name), device="cpu", polish=False), 1)
     assert method.patch_size == size
     (figures,) = evaluate(method, [bright_case()], n=1000)
     assert figures.p50 < median_px

@@ -1,0 +1,91 @@
+"""One peak, fitted from where it is known to stand roughly: a few steps lead to the maximum."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from workers.place.base import border_level
+from workers.place.fit.beginning import begin, begin_at
+from workers.place.fit.fisher_scoring import fisher_scoring, narrow, scoring_step
+from workers.place.fit.goodness import goodness
+from workers.place.fit.kernel import conclude
+from workers.place.fit.likelihood import (
+    GAUSSIAN,
+    Workspace,
+    evaluate,
+    gather,
+    prior_score,
+    score,
+)
+
+__all__ = ["polish_patches"]
+
+_LAST = 0.1
+"""Expected gain in twice the log-likelihood of a step, its squared length in standard deviations,
+below which it is the last: another would be a tenth as long."""
+_MOST_STEPS = 8
+_WORSE = 4.0
+"""Ratio of the gains that two steps expect from which they lead away from a maximum."""
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def polish_patches(
+    patches: NDArray[np.float32],
+    valid: NDArray[np.bool_],
+    places: NDArray[np.float64],
+    work: Workspace,
+    gain: float,
+    variance: float,
+    table: NDArray[np.void],
+    shape: NDArray[np.float64],
+) -> None:
+    """Fit a Gaussian to each patch, from places that are known roughly.
+
+    Where steps from there do not lead to a maximum, or the peak is so narrow that pixels have to be
+    integrated over, it is fitted as if nothing were known.
+
+    Parameters
+    ----------
+    places
+        (n, 2), offsets along rows and columns from the middle pixel's centre.
+    patches, valid, work, gain, variance, table, shape
+        See `workers.place.fit.kernel.fit_patches`.
+    """
+    n, size, _ = patches.shape
+    for i in range(n):
+        m = gather(work, patches[i], valid[i], gain > 0.0 and variance == 0.0)
+        level = border_level(patches[i], valid[i])
+        begin_at(work, m, level, places[i, 0], places[i, 1], gain, variance)
+        converged = _climb(work, m, size, gain, variance)
+        if not converged or narrow(work, 1, GAUSSIAN):
+            begin(work, m, level, gain, variance)
+            converged, _, _ = fisher_scoring(work, m, 1, GAUSSIAN, size, gain, variance)
+        row = table[i]
+        row.n_peaks, row.converged = 1, 0
+        row.row_variance = row.covariance = row.col_variance = math.nan
+        if converged:
+            conclude(work, m, 1, GAUSSIAN, size, gain, variance, row, shape[i])
+        _, _, row.excess = goodness(work, m, GAUSSIAN + 1, gain, variance)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _climb(work: Workspace, m: int, size: int, gain: float, variance: float) -> bool:
+    """Go to the maximum by undamped steps; False where they do not lead there."""
+    p, before = GAUSSIAN + 1, math.inf
+    if m < p:
+        return False
+    for _ in range(_MOST_STEPS):
+        evaluate(work, m, work.best, 1, GAUSSIAN, False)
+        score(work, m, p, gain, variance)
+        prior_score(work, 1, GAUSSIAN)
+        expected_gain = scoring_step(work, 1, GAUSSIAN, size, gain, variance)
+        if not 0.0 <= expected_gain < _WORSE * before:
+            return False
+        if expected_gain < _LAST:
+            return True
+        before = expected_gain
+    return False
