@@ -11,12 +11,14 @@ import time
 import numpy as np
 from rich.console import Console
 
+from streamer.config import PositionsConfig
 from workers.detect.choice import make_finder
 from workers.detect.correction import Correction
 from workers.detect.node import find_in_frame
-from workers.place.fit.methods import GaussianFit, Noise
+from workers.place.fit.methods import GaussianFit, Noise, polish
+from workers.place.methods import make_method
 
-__all__ = ["compile_finder", "compile_fit"]
+__all__ = ["compile_finder", "compile_fit", "compile_network"]
 
 
 def compile_finder(patch_size: int) -> None:
@@ -31,9 +33,17 @@ def compile_finder(patch_size: int) -> None:
 
 
 def compile_fit() -> None:
-    """Compile the fits of one, two and three peaks: all are one kernel."""
+    """Compile the fits of one, two and three peaks, which are one kernel, and the quick one."""
     patch = np.ones((1, GaussianFit.patch_size, GaussianFit.patch_size), np.float32)
     GaussianFit(Noise()).place(patch, patch > 0)
+    polish(patch, patch > 0, np.zeros((1, 2)))
+
+
+def compile_network() -> None:
+    """Compile what leads patches to a network, and its answers to positions."""
+    size = GaussianFit.patch_size
+    patch = np.ones((1, size, size), np.float32)
+    make_method(PositionsConfig(device="cpu"), 1).place(patch, patch > 0)
 
 
 def main() -> None:
@@ -43,6 +53,7 @@ def main() -> None:
     with console.status("compiling the kernels, once"):
         compile_finder(GaussianFit.patch_size)
         compile_fit()
+        compile_network()
     console.print(f"kernels are compiled ({time.monotonic() - start:.0f} s)", highlight=False)
 
 

@@ -144,7 +144,12 @@ class Ingest:
 
     def report(self) -> tuple[str, dict[str, float], dict[str, str]]:
         """Return what the node does, in words and figures."""
-        ignored = {name: count for name, count in self._source.counters.items() if count}
+        # That a sender went away is no message, and at the end of its series no wonder.
+        ignored = {
+            name: count
+            for name, count in self._source.counters.items()
+            if count and name != "disconnects"
+        }
         stats: dict[str, float] = {
             "received": self._accounts.n_frames,
             "bytes": self._accounts.n_bytes,
