@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import numpy as np
@@ -27,8 +29,40 @@ about its cost, and scatters by 7, less than once in 200 frames. What frames tel
 is seen in 14 of them, with 31 in 5."""
 _KEPT = 0.9
 """Share of it that is left a frame later."""
+_UNDOUBTED = 10.0
+"""Evidence of a frame on which there was no doubt, and none was weighed: less than that with which
+doubts begin."""
+_LEARNS = 0.2
+"""Share of a frame in how far both answers are apart."""
 _MOST = 50.0
 """Most that is gathered either way, so that what changes is noticed."""
+
+
+@dataclass(slots=True)
+class _Known:
+    """What is known of a track that was in doubt."""
+
+    gathered: float
+    """Twice the logarithm of the odds for two peaks."""
+    two: bool
+    """Whether two it is."""
+    seen: int
+    """The newest frame."""
+    row2: float = 0.0
+    """Mean square of how far both answers are apart on the newest frames that had both."""
+    col2: float = 0.0
+
+    def gather(self, told: float, frame: int) -> None:
+        """Add what a frame tells."""
+        self.seen = frame
+        self.gathered = max(-_MOST, min(_KEPT * self.gathered + told, _MOST))
+        self.two = self.gathered > (-_SWITCH if self.two else _SWITCH)
+
+    def part(self, row: float, col: float) -> None:
+        """Learn how far apart the answers of a frame are."""
+        learns = 1.0 if self.row2 + self.col2 == 0.0 else _LEARNS
+        self.row2 += learns * (row * row - self.row2)
+        self.col2 += learns * (col * col - self.col2)
 
 
 class Multiplicity:
@@ -37,25 +71,25 @@ class Multiplicity:
     The evidence of frame after frame is gathered for each track (a cumulative sum as in Page,
     Biometrika 41, 100, 1954, that forgets), and its answer changes only when much speaks for the
     other: what is weak on each frame is seen in many, and a spot on the verge keeps its answer.
-    While both are likely the standard deviation holds the distance to the other one.
+    While both are likely the standard deviation holds the distance to the other one, and so it does
+    where two are likely but a frame has no answer but that of one.
     """
 
     def __init__(self) -> None:
-        self._tracks: dict[int, tuple[float, bool, int]] = {}
-        """Twice the logarithm of the odds for two, whether two it is, and the newest frame; of
-        tracks that are missing nothing speaks for two."""
+        self._tracks: dict[int, _Known] = {}
+        """Of tracks that are missing nothing speaks for two."""
 
-    def state(self) -> list[tuple[int, float, bool, int]]:
+    def state(self) -> list[tuple[int | float, ...]]:
         """Return what `restore` takes."""
-        return [(track, *known) for track, known in self._tracks.items()]
+        return [(track, *astuple(known)) for track, known in self._tracks.items()]
 
     def restore(self, state: Iterable[Any]) -> None:
         """Go on from what `state` returned."""
-        self._tracks = {track: (gathered, two, seen) for track, gathered, two, seen in state}
+        self._tracks = {track: _Known(*known) for track, *known in state}
 
     def forget(self, before: int) -> None:
         """Let go of tracks that were seen last before a frame."""
-        self._tracks = {track: one for track, one in self._tracks.items() if one[2] >= before}
+        self._tracks = {track: one for track, one in self._tracks.items() if one.seen >= before}
 
     def decide(
         self, frame: int, tracks: Ints, born: int, found: NDArray[Any], positions: NDArray[np.void]
@@ -75,44 +109,61 @@ class Multiplicity:
         positions
             POSITION[n], where there is doubt with the answer of two peaks.
         """
-        evidence = positions["single"]["evidence"]
-        doubtful = np.isfinite(evidence) & ((positions["flags"] & POOR_FIT) == 0)
+        is_peak = (positions["flags"] & POOR_FIT) == 0
+        doubtful = np.isfinite(positions["single"]["evidence"]) & is_peak
         chosen = np.flatnonzero(doubtful)
-        if not len(chosen):
-            if self._tracks:
-                self._see_singles(frame, tracks, positions["flags"])
-            return positions
-        gathered = np.empty(len(chosen))
-        two = np.empty(len(chosen), np.bool_)
-        pairs = zip(tracks[chosen].tolist(), evidence[chosen].tolist(), strict=True)
-        for i, (track, told) in enumerate(pairs):
-            told -= _COST
-            gathered[i], two[i] = self._gather(frame, track, told, 0 <= track < born)
-            if told > 0.0 and not two[i]:
-                gathered[i] = max(gathered[i], told)  # what appears at once is not overlooked
-        if len(chosen) < len(tracks):
-            self._see_singles(frame, tracks[~doubtful], positions["flags"][~doubtful])
-        return _answered(positions, chosen, found, gathered, two)
+        decided = positions
+        if self._tracks:
+            others = ~doubtful & is_peak & ((positions["flags"] & NEIGHBOUR) == 0)
+            decided = self._widened(frame, tracks, np.flatnonzero(others), decided)
+        if len(chosen):
+            gathered, two = self._weigh(frame, tracks[chosen], born, positions[chosen])
+            decided = _answered(decided, chosen, found, gathered, two)
+        return decided
 
-    def _gather(self, frame: int, track: int, told: float, is_old: bool) -> tuple[float, bool]:
-        """Add what a frame tells of a track, and return what is known of it then."""
-        before = self._tracks.get(track, (-_MOST, False, frame) if is_old else None)
-        if before is None:
-            gathered, two = min(told, _MOST), told >= _BORN
-        else:
-            gathered = max(-_MOST, min(_KEPT * before[0] + told, _MOST))
-            two = gathered > (-_SWITCH if before[1] else _SWITCH)
-        if track >= 0:
-            self._tracks[track] = gathered, two, frame
+    def _weigh(
+        self, frame: int, tracks: Ints, born: int, positions: NDArray[np.void]
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Return, for doubtful peaks, twice the logarithm of the odds for two, and whether to."""
+        single = positions["single"]
+        gathered, two = np.empty(len(tracks)), np.empty(len(tracks), np.bool_)
+        told = (single["evidence"] - _COST).tolist()
+        apart = [(positions[axis] - single[axis]).tolist() for axis in ("row", "col")]
+        for i, (track, one, row, col) in enumerate(zip(tracks.tolist(), told, *apart, strict=True)):
+            known = self._tracks.get(track)
+            if known is None and 0 <= track < born:
+                known = _Known(-_MOST, False, frame)
+            if known is None:
+                known = _Known(min(one, _MOST), one >= _BORN, frame)
+            else:
+                known.gather(one, frame)
+            known.part(row, col)
+            if track >= 0:
+                self._tracks[track] = known
+            gathered[i], two[i] = known.gathered, known.two
+            if one > 0.0 and not known.two:
+                gathered[i] = max(known.gathered, one)  # what appears at once is not overlooked
         return gathered, two
 
-    def _see_singles(self, frame: int, tracks: Ints, flags: NDArray[Any]) -> None:
-        """Learn from peaks that are the only ones in their patch, without a doubt."""
-        alone = (flags & (NEIGHBOUR | POOR_FIT)) == 0
-        for track in sorted(self._tracks.keys() & set(tracks[alone].tolist())):
-            gathered, two = self._gather(frame, track, -_COST, is_old=True)
-            if gathered <= -_MOST and not two:
+    def _widened(
+        self, frame: int, tracks: Ints, alone: NDArray[np.intp], positions: NDArray[np.void]
+    ) -> NDArray[np.void]:
+        """Return positions, less sure where peaks that are said to be alone may be two."""
+        decided = positions
+        for i, track in zip(alone.tolist(), tracks[alone].tolist(), strict=True):
+            known = self._tracks.get(track)
+            if known is None:
+                continue
+            known.gather(_UNDOUBTED - _COST, frame)
+            if known.gathered < -_SWITCH and not known.two:
                 del self._tracks[track]
+                continue
+            if decided is positions:
+                decided = positions.copy()
+            likely = 1.0 / (1.0 + math.exp(-0.5 * known.gathered))
+            for name, square in (("row_sigma", known.row2), ("col_sigma", known.col2)):
+                decided[name][i] = math.sqrt(decided[name][i] ** 2 + likely * square)
+        return decided
 
 
 def _answered(

@@ -90,10 +90,18 @@ def test_a_first_frame_decides_alone_as_a_single_frame_would():
     assert single["row_sigma"] < 0.1
 
 
-def test_frames_without_doubt_speak_for_one_peak():
-    positions = decided([*[40.0] * 5, *[np.nan] * 12, 20.0])
+def test_frames_without_doubt_speak_for_one_peak_in_the_long_run():
+    positions = decided([*[40.0] * 5, *[np.nan] * 40, 20.0])
     assert (positions["row"][:5] == BESIDE).all()
     assert positions["row"][-1] == ALONE
+    assert positions["row_sigma"][44] == pytest.approx(0.1)
+
+
+def test_where_two_are_likely_a_frame_with_no_other_answer_than_one_is_unsure():
+    positions = decided([*[60.0] * 5, np.nan, 60.0])
+    assert positions["row"].tolist() == [BESIDE] * 5 + [ALONE, BESIDE]
+    assert positions["row_sigma"][5] == pytest.approx(np.hypot(0.1, 0.6), rel=1e-3)
+    assert positions["col_sigma"][5] == pytest.approx(0.1)
 
 
 def test_what_the_finder_sees_stays_flagged_and_what_is_no_peak_is_left():
