@@ -79,6 +79,7 @@ class TrackCatalogue:
                     ("flags", "i8", (FLAG_BITS,)),
                     ("origin", "f8", (2,)),
                     ("line", "f8", (2, 8)),
+                    ("step", "f8", (2,)),
                     *((name, "i8") for name in ("n_good", "n_first", "n_newest")),
                     ("first", *observations),
                     ("newest", *observations),
@@ -112,6 +113,7 @@ class TrackCatalogue:
         peaks: Columns,
         parents: Mapping[int, int] | None = None,
         merged: Mapping[int, int] | None = None,
+        steps: Mapping[int, tuple[float, float]] | None = None,
     ) -> None:
         """Take in peaks, frame after frame.
 
@@ -123,6 +125,8 @@ class TrackCatalogue:
             Columns of the peaks table; a position of NaN is an observation without a place.
         parents, merged
             Tracks that split from, and that ended beside, another track.
+        steps
+            Variances along rows and columns that drifts hold from now on.
         """
         known = peaks["track"] >= 0
         peaks = {name: column[known] for name, column in peaks.items()}
@@ -131,6 +135,9 @@ class TrackCatalogue:
         for name, kin in (("parent", parents or {}), ("merged_into", merged or {})):
             slots, found = self._find(np.fromiter(kin.keys(), np.int64, len(kin)))
             self._tracks[name][slots[found]] = np.fromiter(kin.values(), np.int64, len(kin))[found]
+        if steps:
+            slots, found = self._find(np.fromiter(steps.keys(), np.int64, len(steps)))
+            self._tracks["step"][slots[found]] = np.array(list(steps.values()))[found]
         self._forget()
 
     def measure(self, geometry: Geometry | None) -> pa.Table:

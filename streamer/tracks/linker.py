@@ -16,7 +16,7 @@ from streamer.frames.flags import POOR_FIT
 from streamer.tracks.multiplicity import Multiplicity
 from streamer.tracks.tracker import Tracker
 
-__all__ = ["Kin", "Linked", "Linker", "anchors"]
+__all__ = ["Linked", "Linker", "News", "anchors"]
 
 
 class Linked(NamedTuple):
@@ -28,11 +28,20 @@ class Linked(NamedTuple):
     """POSITION[n], as decided between one peak and two."""
 
 
-class Kin(NamedTuple):
-    """Tracks that split from, and that ended beside, another track."""
+class News(NamedTuple):
+    """What is new of tracks beside where they are."""
 
     parents: dict[int, int]
+    """Tracks that each split from."""
     merged: dict[int, int]
+    """Tracks that each ended beside."""
+    steps: dict[int, tuple[float, float]]
+    """See `Multiplicity.steps`."""
+
+    @classmethod
+    def none(cls) -> News:
+        """Return what is to be filled."""
+        return cls({}, {}, {})
 
 
 class Linker:
@@ -47,7 +56,7 @@ class Linker:
     def __init__(self, gate: float, memory: int, *, confirm: int) -> None:
         self.tracker = Tracker(gate, memory, confirm=confirm)
         self._multiplicity = Multiplicity()
-        self._kin = Kin({}, {})
+        self._news = News.none()
         self._newest = 0
 
     def link(self, place: int, peaks: NDArray[np.void], positions: NDArray[np.void]) -> Linked:
@@ -70,8 +79,10 @@ class Linker:
         pixels = peaks["row"], peaks["col"]
         where, flagged = anchors(positions, *pixels)
         tracks = self.tracker.link(place, where, flagged, settle)
-        self._kin.parents.update(self.tracker.parents)
-        self._kin.merged.update(self.tracker.merged)
+        self._news.parents.update(self.tracker.parents)
+        self._news.merged.update(self.tracker.merged)
+        self._news.steps.update(self._multiplicity.steps)
+        self._multiplicity.steps.clear()
         self._newest = place
         return Linked(tracks, decided)
 
@@ -85,24 +96,25 @@ class Linker:
         """Return what a part must say of its tracks beside their peaks."""
         self._multiplicity.forget(self._newest - self.tracker.memory_frames)
         said: dict[str, list[Any]] = {
-            name: list(pairs.items()) for name, pairs in self._kin._asdict().items()
+            name: list(pairs.items()) for name, pairs in self._news._asdict().items()
         }
         return json.dumps(said | {"multiplicity": self._multiplicity.state()})
 
-    def take_kin(self) -> Kin:
-        """Return the kin of tracks since the last time."""
-        kin, self._kin = self._kin, Kin({}, {})
-        return kin
+    def take_news(self) -> News:
+        """Return what is new of tracks since the last time."""
+        news, self._news = self._news, News.none()
+        return news
 
-    def recall(self, notes: Iterable[str]) -> Kin:
-        """Go on from what parts say, and return the kin of their tracks."""
-        kin = Kin({}, {})
+    def recall(self, notes: Iterable[str]) -> News:
+        """Go on from what parts say, and return what was new of their tracks."""
+        news = News.none()
         for note in notes:
             said = json.loads(note or "{}")
-            kin.parents.update(said.get("parents", ()))
-            kin.merged.update(said.get("merged", ()))
+            news.parents.update(said.get("parents", ()))
+            news.merged.update(said.get("merged", ()))
+            news.steps.update(said.get("steps", ()))
             self._multiplicity.restore(said.get("multiplicity", ()))
-        return kin
+        return news
 
     def state(self) -> dict[str, Any]:
         """Return what `restore` takes."""

@@ -22,7 +22,7 @@ from streamer.results.folder import RunFolder, may_pass
 from streamer.results.motion import still
 from streamer.results.schema import Columns
 from streamer.tracks.catalogue import TrackCatalogue
-from streamer.tracks.linker import Kin, Linked, Linker, anchors
+from streamer.tracks.linker import Linked, Linker, News, anchors
 from streamer.tracks.motion import CommonMotion
 from streamer.tracks.shapes import SHAPES
 
@@ -135,15 +135,15 @@ class Tracking:
 
     def commit(self, series: Sequence[str], peaks: Columns) -> None:
         """Enter what was linked and followed since the last time, now that it is on disk."""
-        self._enter(series, peaks, self._linker.take_kin())
+        self._enter(series, peaks, self._linker.take_news())
         self._changed = True
 
-    def _enter(self, series: Sequence[str], peaks: Columns, kin: Kin) -> None:
+    def _enter(self, series: Sequence[str], peaks: Columns, news: News) -> None:
         """Enter peaks that were followed."""
         self._motion.commit()
         if self._removes:
             peaks = peaks | still(peaks, self._followed)
-        self.catalogue.extend(series, peaks, kin.parents, kin.merged)
+        self.catalogue.extend(series, peaks, news.parents, news.merged, news.steps)
 
     @property
     def unwritten(self) -> bool:
@@ -229,9 +229,9 @@ class Tracking:
         recent: dict[int, Columns] = {}
         for part in self._folder.parts("peaks", after):
             series, peaks = self._folder.read_columns(part, (*_BOOKED, *_SHAPED))
-            kin = self._linker.recall(self._folder.notes(part))
+            news = self._linker.recall(self._folder.notes(part))
             self.follow(peaks)
-            self._enter(series, peaks, kin)
+            self._enter(series, peaks, news)
             changes = (np.diff(peaks["frame"]) != 0) | (np.diff(peaks["series"]) != 0)
             bounds = [0, *(np.flatnonzero(changes) + 1).tolist(), len(peaks["frame"])]
             for start, stop in itertools.pairwise(bounds):

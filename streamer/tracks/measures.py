@@ -48,6 +48,7 @@ def measured(
     means = drifts.means(observations, windows.taken, windows.together)
     ref, now, _ = means
     start, end = means.moved()
+    end = drifts.Estimate(end.value, end.variance + tracks["step"])
     moved = drifts.Estimate(end.value - start.value, end.variance + start.variance)
     along, is_known = drifts.directions(geometry, ref.value, moved.value)
     drift, drift_sigma = drifts.project(moved, along)

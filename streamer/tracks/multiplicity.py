@@ -34,6 +34,8 @@ _UNDOUBTED = 10.0
 doubts begin."""
 _LEARNS = 0.2
 """Share of a frame in how far both answers are apart."""
+_CLEAR = 100.0
+"""Mean evidence from which on a second peak has come, rather than another answer been chosen."""
 _MOST = 50.0
 """Most that is gathered either way, so that what changes is noticed."""
 
@@ -48,6 +50,12 @@ class _Known:
     """Whether two it is."""
     seen: int
     """The newest frame."""
+    first: bool
+    """Whether two it was at first."""
+    mean: float = 0.0
+    """Evidence of the newest frames in doubt."""
+    stepped: bool = False
+    """Whether its drift is told to hold a change of the answer."""
     row2: float = 0.0
     """Mean square of how far both answers are apart on the newest frames that had both."""
     col2: float = 0.0
@@ -58,9 +66,15 @@ class _Known:
         self.gathered = max(-_MOST, min(_KEPT * self.gathered + told, _MOST))
         self.two = self.gathered > (-_SWITCH if self.two else _SWITCH)
 
-    def part(self, row: float, col: float) -> None:
+    @property
+    def steps(self) -> bool:
+        """Whether it stands elsewhere for no other reason than that another answer is likely."""
+        return (self.gathered > 0.0) != self.first and self.mean < _CLEAR
+
+    def part(self, evidence: float, row: float, col: float) -> None:
         """Learn how far apart the answers of a frame are."""
         learns = 1.0 if self.row2 + self.col2 == 0.0 else _LEARNS
+        self.mean += learns * (evidence - self.mean)
         self.row2 += learns * (row * row - self.row2)
         self.col2 += learns * (col * col - self.col2)
 
@@ -78,6 +92,9 @@ class Multiplicity:
     def __init__(self) -> None:
         self._tracks: dict[int, _Known] = {}
         """Of tracks that are missing nothing speaks for two."""
+        self.steps: dict[int, tuple[float, float]] = {}
+        """Variances along rows and columns that drifts of tracks hold from now on, because another
+        answer is likely than at first; to be emptied by who takes them."""
 
     def state(self) -> list[tuple[int | float, ...]]:
         """Return what `restore` takes."""
@@ -132,18 +149,25 @@ class Multiplicity:
         for i, (track, one, row, col) in enumerate(zip(tracks.tolist(), told, *apart, strict=True)):
             known = self._tracks.get(track)
             if known is None and 0 <= track < born:
-                known = _Known(-_MOST, False, frame)
+                known = _Known(-_MOST, False, frame, False)
             if known is None:
-                known = _Known(min(one, _MOST), one >= _BORN, frame)
+                known = _Known(min(one, _MOST), one >= _BORN, frame, one >= _BORN)
             else:
                 known.gather(one, frame)
-            known.part(row, col)
+            known.part(one + _COST, row, col)
             if track >= 0:
                 self._tracks[track] = known
+                self._note(track, known)
             gathered[i], two[i] = known.gathered, known.two
             if one > 0.0 and not known.two:
                 gathered[i] = max(known.gathered, one)  # what appears at once is not overlooked
         return gathered, two
+
+    def _note(self, track: int, known: _Known) -> None:
+        """Say so when a drift begins, or ends, to hold a change of the answer."""
+        if known.steps != known.stepped:
+            known.stepped = known.steps
+            self.steps[track] = (known.row2, known.col2) if known.steps else (0.0, 0.0)
 
     def _widened(
         self, frame: int, tracks: Ints, alone: NDArray[np.intp], positions: NDArray[np.void]
@@ -155,6 +179,7 @@ class Multiplicity:
             if known is None:
                 continue
             known.gather(_UNDOUBTED - _COST, frame)
+            self._note(track, known)
             if known.gathered < -_SWITCH and not known.two:
                 del self._tracks[track]
                 continue

@@ -188,6 +188,18 @@ def test_a_spot_that_jumps_between_two_answers_has_not_moved():
     assert only_row(catalogue, GEOMETRY)["significance"] < 3
 
 
+def test_a_step_of_the_answer_is_in_the_sigma_of_the_drift():
+    catalogue = TrackCatalogue()
+    frames = np.arange(40)
+    at = 300.0 + 0.6 * (frames >= 20)
+    catalogue.extend(["a"], observations(0, frames, at, 400.0), steps={0: (0.36, 0.0)})
+    row = only_row(catalogue, GEOMETRY)
+    assert row["drift_row_sigma"] == pytest.approx(0.6, rel=0.01)
+    assert row["drift_col_sigma"] < 0.05
+    assert row["strain_sigma"] > np.abs(row["strain"]) * 0.9
+    assert row["row_sigma"] < 0.05
+
+
 def test_what_neighbouring_frames_share_cancels_where_a_spot_stands_still():
     still, moved = TrackCatalogue(), TrackCatalogue()
     frames = np.arange(40)

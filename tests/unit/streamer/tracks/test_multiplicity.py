@@ -113,6 +113,23 @@ def test_what_the_finder_sees_stays_flagged_and_what_is_no_peak_is_left():
     assert multiplicity.decide(1, track, 1, np.array([0]), poor)["row"][0] == BESIDE
 
 
+@pytest.mark.parametrize(
+    ("evidence", "variance"),
+    [
+        ([*[4.0] * 10, *[40.0] * 20], 0.36),  # another answer of what may be one spot
+        ([*[40.0] * 10, *[np.nan] * 20], 0.36),
+        ([*[4.0] * 10, *[40.0] * 20, *[4.0] * 20], 0.0),  # and back again
+        ([*[4.0] * 10, *[40.0] * 5, *[900.0] * 5], 0.0),  # a second peak has come
+        ([40.0] * 20, None),
+    ],
+)
+def test_a_change_of_the_answer_is_no_drift(evidence, variance):
+    multiplicity = Multiplicity()
+    decided(evidence, multiplicity)
+    told = multiplicity.steps.get(0)
+    assert told == (None if variance is None else pytest.approx((variance, 0.0)))
+
+
 def test_tracks_are_let_go_of():
     multiplicity = Multiplicity()
     decided([40.0] * 3, multiplicity)
