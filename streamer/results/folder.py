@@ -19,6 +19,7 @@ from streamer.frames.geometry import Geometry
 from streamer.frames.header_geometry import in_words
 from streamer.results.merging import NOTE, NOTES
 from streamer.results.parts import Parts, Span, committed, discard, publish, readable, tidy
+from streamer.results.reflections import reflections
 from streamer.results.schema import CELL, TABLES, TRACKS, Columns, completed
 from streamer.results.summary import read_summary
 
@@ -174,12 +175,21 @@ class RunFolder:
         return series.dictionary.to_pylist(), {"series": series.indices.to_numpy(), **arrays}
 
     def read_tracks(self) -> pa.Table:
-        """Return one row per track, as of the last time it was written."""
-        return self._read_whole("tracks", TRACKS)
+        """Return one row per track, as of the last time it was written.
+
+        What the table of an older run lacks is told from its other columns, or NaN.
+        """
+        table = self._read_whole("tracks")
+        if table is None:
+            return TRACKS.empty_table()
+        if "reflection" not in table.column_names:
+            table = table.append_column("reflection", pa.array(reflections(table)))
+        return completed(table, TRACKS.names).cast(TRACKS)
 
     def read_cell(self) -> pa.Table:
         """Return the records of the cell's cycler."""
-        return self._read_whole("cell", CELL)
+        table = self._read_whole("cell")
+        return CELL.empty_table() if table is None else table.cast(CELL)
 
     def read_geometry(self) -> Geometry | None:
         """Return the place of the detector; None when none is known.
@@ -254,12 +264,12 @@ class RunFolder:
         """Write ``run.json``."""
         write_atomically(self.path / "run.json", json.dumps(summary, indent=2) + "\n")
 
-    def _read_whole(self, name: str, schema: pa.Schema) -> pa.Table:
+    def _read_whole(self, name: str) -> pa.Table | None:
         path = self.path / f"{name}.parquet"
         if not path.exists():
-            return schema.empty_table()
+            return None
         with readable(path):
-            return completed(pq.read_table(path), schema.names).cast(schema)
+            return pq.read_table(path)
 
     def _write_whole(self, name: str, table: pa.Table) -> None:
         partial = self.path / f".{name}.parquet.partial"

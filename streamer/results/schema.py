@@ -83,6 +83,10 @@ _ABOUT = (
 _APPARENT = (
     "if what `fwhm_radial` has beyond `geometry.instrument_fwhm_deg`, beta, came from nothing but"
 )
+_FARTHEST = (
+    "where the track was farthest from where it began; mean of `tracks.reference_frames` "
+    "observations"
+)
 _SLOPE = "slope of a straight line through all observations"
 
 
@@ -209,6 +213,13 @@ TABLES: dict[str, Table] = {
         (
             Column("series", _TEXT, "", "name of the series in which the track begins"),
             Column("track", _INT64, "", "number of the track"),
+            Column(
+                "reflection",
+                _INT64,
+                "",
+                "lowest number of the tracks that it hangs together with by `parent` and "
+                "`merged_into`: the same for a spot and what it split into",
+            ),
             Column("parent", _INT64, "", "track that this one split from, -1 for none"),
             Column("merged_into", _INT64, "", "track that this one ended beside, -1 for none"),
             Column("first_frame", _INT64, "", "first frame of the track"),
@@ -232,6 +243,7 @@ TABLES: dict[str, Table] = {
                 "px",
                 "drift away from the direct beam; its length where no geometry is known",
             ),
+            *_with_sigma("excursion", "px", f"drift {_FARTHEST}"),
             Column(
                 "significance",
                 _FLOAT64,
@@ -252,6 +264,7 @@ TABLES: dict[str, Table] = {
             *_with_sigma("d", "angstrom", f"lattice spacing; {_NEWEST}"),
             *_with_sigma("ref_d", "angstrom", f"spacing that the strain counts from: {_REFERENCE}"),
             *_with_sigma("strain", "", "d / ref_d - 1"),
+            *_with_sigma("strain_excursion", "", f"strain {_FARTHEST}"),
             Column("score", _FLOAT64, "counts", "mean persistence of its peaks"),
             Column("flags", _INT32, "", f"bits that more than half of its peaks carry: {FLAGS}"),
             *_of_tracks(
@@ -302,11 +315,16 @@ MOTION = tuple(name for name in FRAMES.names if name.startswith("motion_"))
 """Columns of the frames table that tell of the common motion; older runs have none of them."""
 SHAPES = ("intensity_sigma", *PEAKS.names[PEAKS.names.index("background") :])
 """Columns of the peaks table that tell of shapes; older runs have none of them."""
-_ADDED = {*MOTION, *SHAPES, *TRACKS.names[TRACKS.names.index("flags") + 1 :]}
+_ADDED = {
+    *MOTION,
+    *SHAPES,
+    *(name for name in TRACKS.names if "excursion" in name),
+    *TRACKS.names[TRACKS.names.index("flags") + 1 :],
+}
 
 
 def completed(table: pa.Table, names: Iterable[str]) -> pa.Table:
-    """Return columns of a table, NaN for those that an older run was made without."""
+    """Return columns of a table, NaN for measures that an older run was made without."""
     for name in names:
         if name in _ADDED and name not in table.column_names:
             table = table.append_column(name, pa.array(np.full(len(table), np.nan)))

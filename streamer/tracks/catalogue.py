@@ -85,6 +85,8 @@ class TrackCatalogue:
                     ("newest", *observations),
                     ("first_shape", *shapes),
                     ("newest_shape", *shapes),
+                    ("far", "f8", (2, 2)),
+                    ("far_distance", "f8"),
                 ]
             ),
         )
@@ -213,7 +215,7 @@ class TrackCatalogue:
         catalogue = self._tracks
         good = np.bincount(slot[~poor], minlength=len(catalogue))
         first = (good > 0) & (catalogue["n_good"] == 0)
-        for name in ("n_newest", "n_first", "line"):
+        for name in ("n_newest", "n_first", "line", "far_distance"):
             catalogue[name][first] = 0
         catalogue["n_good"] += good
         return np.asarray(~poor | (catalogue["n_good"][slot] == 0))
@@ -232,8 +234,9 @@ class TrackCatalogue:
         starts, counts = _runs(slot)
         place = np.arange(len(slot)) - np.repeat(starts, counts) + catalogue["n_newest"][slot]
         early = until | (place < self._window)
+        self._renew(slot, place, observations)
+        _put(catalogue["newest_shape"], slot, place, shapes)
         for more, values in (("", observations), ("_shape", shapes)):
-            _put(catalogue[f"newest{more}"], slot, place, values)
             _put(catalogue[f"first{more}"], slot[early], place[early], values[early])
         catalogue["n_newest"][slot[starts]] += counts
         catalogue["n_first"] += np.bincount(slot[early], minlength=len(catalogue))
@@ -242,6 +245,26 @@ class TrackCatalogue:
             terms = drifts.line_terms(x, observations[:, 2 + axis], observations[:, 4])
             for i, term in enumerate(terms):
                 catalogue["line"][:, axis, i] += np.bincount(slot, term, len(catalogue))
+
+    def _renew(self, slot: NDArray[np.intp], place: Ints, observations: Floats) -> None:
+        """Put observations into the rings of the newest, and note where full ones are farthest."""
+        catalogue, size = self._tracks, self._window
+        lap = place // size - catalogue["n_newest"][slot] // size
+        order = np.argsort(lap, kind="stable")
+        for rows in np.split(order, np.flatnonzero(np.diff(lap[order])) + 1):
+            _put(catalogue["newest"], slot[rows], place[rows], observations[rows])
+            last = rows[place[rows] % size == size - 1]
+            full = slot[last]
+            if not len(full):
+                continue
+            rings = catalogue["newest"][full]
+            whole = np.ones((len(full), 2, size), np.bool_)
+            alone = np.zeros(len(full), np.bool_)
+            at = drifts.means(np.stack([rings, rings], axis=1), whole, alone).second
+            distance = np.hypot(*(at.value - catalogue["origin"][full]).T)
+            farther = distance > catalogue["far_distance"][full]
+            catalogue["far_distance"][full[farther]] = distance[farther]
+            catalogue["far"][full[farther]] = np.stack(at, axis=1)[farther]
 
     def _slots(self, number: Ints, peaks: Columns) -> NDArray[np.intp]:
         """Return where in the catalogue each peak's track is; tracks that begin are entered."""

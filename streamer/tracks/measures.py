@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from streamer.frames.geometry import Geometry
+from streamer.results.reflections import reflections
 from streamer.results.schema import Columns
 from streamer.tracks import estimates as drifts
 from streamer.tracks import shapes
@@ -15,6 +17,7 @@ __all__ = ["FLAG_BITS", "measured"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 FLAG_BITS = 8
 _COPIED = (
@@ -57,7 +60,18 @@ def measured(
     per_hour, per_frame = (
         [np.where(known, one, np.nan) for one in slope] for known in (is_timed, ~is_timed)
     )
+    far, is_now = _farthest(tracks, now)
+    gone = _chosen(
+        is_now, moved, drifts.Estimate(far.value - ref.value, far.variance + ref.variance)
+    )
+    excursion = drifts.project(gone, drifts.directions(geometry, ref.value, gone.value)[0])
+    strain = drifts.lattice(geometry, now, ref) | {
+        "strain_sigma": drifts.lattice(geometry, end, start)["strain_sigma"]
+    }
+    farthest = drifts.lattice(geometry, far, ref)
+    kin = pa.table({name: tracks[name] for name in ("track", "parent", "merged_into")})
     columns: Columns = {
+        "reflection": reflections(kin),
         **{name: tracks[name] for name in _COPIED},
         **_rows_and_cols("", now),
         **_rows_and_cols("ref_", ref),
@@ -69,13 +83,32 @@ def measured(
         "rate_sigma": per_hour[1],
         "rate_per_frame": per_frame[0],
         "rate_per_frame_sigma": per_frame[1],
-        **drifts.lattice(geometry, now, ref),
-        "strain_sigma": drifts.lattice(geometry, end, start)["strain_sigma"],
+        "excursion": excursion[0],
+        "excursion_sigma": excursion[1],
+        **strain,
+        **{
+            name.replace("strain", "strain_excursion"): np.where(
+                is_now, strain[name], farthest[name]
+            )
+            for name in ("strain", "strain_sigma")
+        },
         "score": tracks["score"] / tracks["n_frames"],
         "flags": (2 * tracks["flags"] > tracks["n_frames"][:, None]) @ (1 << np.arange(FLAG_BITS)),
         **shapes.means(peaks, windows),
     }
     return columns | shapes.crystals(columns, geometry, instrument_fwhm_deg)
+
+
+def _farthest(tracks: NDArray[np.void], now: drifts.Estimate) -> tuple[drifts.Estimate, Bools]:
+    """Return where tracks stood farthest from where they began, and whether that is `now`."""
+    is_now = np.hypot(*(now.value - tracks["origin"]).T) >= tracks["far_distance"]
+    value, variance = np.moveaxis(tracks["far"], 1, 0)
+    return _chosen(is_now, now, drifts.Estimate(value, variance)), is_now
+
+
+def _chosen(which: Bools, one: drifts.Estimate, other: drifts.Estimate) -> drifts.Estimate:
+    pairs = zip(one, other, strict=True)
+    return drifts.Estimate(*(np.where(which[:, None], *pair) for pair in pairs))
 
 
 def _windows(tracks: NDArray[np.void], half: Ints, chosen: bool) -> Windows:

@@ -153,7 +153,10 @@ def test_a_reflection_is_all_that_hangs_together(folder):
         place = TRACKS.get_field_index(name)
         tracks = tracks.set_column(place, TRACKS.field(name), pa.array(column))
     assert reflections(tracks).tolist() == [0, 1, 2, 3, 2, 5, 6, 7, 2, 2]
-    folder.write_tracks(tracks)
+    # An older run's table does not say it.
+    folder.write_tracks(tracks.drop_columns(["reflection", "excursion", "strain_excursion"]))
+    assert folder.read_tracks()["reflection"].to_pylist() == reflections(tracks).tolist()
+    assert np.isnan(folder.read_tracks()["excursion"].to_numpy()).all()
     run = open_run(folder.path)
     for track in (2, 4, 8, 9):
         assert run.reflection(track)["track"].to_pylist() == [2, 4, 8, 9]
@@ -161,6 +164,22 @@ def test_a_reflection_is_all_that_hangs_together(folder):
     assert run.reflection(6).schema.equals(TABLES["tracks"].schema)
     with pytest.raises(UserError, match="no track 50"):
         run.reflection(50)
+
+
+@pytest.mark.parametrize("n", [4, 60])
+def test_reflections_are_what_hangs_together_in_any_order(n):
+    rng = np.random.default_rng(n)
+    number = np.sort(rng.choice(3 * n, n, replace=False))
+    kin = [np.where(rng.random(n) < 0.4, rng.integers(0, 3 * n, n), -1) for _ in range(2)]
+    group = {int(one): int(one) for one in np.arange(3 * n)}
+    for column in kin:
+        for one, other in zip(number.tolist(), column.tolist(), strict=True):
+            if other >= 0:
+                old, new = group[one], group[other]
+                group = {key: new if item == old else item for key, item in group.items()}
+    lowest = {group[one]: one for one in reversed(number.tolist())}
+    table = pa.table({"track": number, "parent": kin[0], "merged_into": kin[1]})
+    assert reflections(table).tolist() == [lowest[group[one]] for one in number.tolist()]
 
 
 def test_pixels_are_those_of_the_source(tmp_path):

@@ -277,3 +277,38 @@ def test_an_empty_book_has_an_empty_table():
     catalogue = TrackCatalogue()
     assert catalogue.measure(GEOMETRY).schema.equals(TRACKS)
     assert catalogue.measure(GEOMETRY).num_rows == catalogue.n_confirmed == 0
+
+
+def test_a_spot_and_what_it_split_into_are_one_reflection():
+    catalogue = TrackCatalogue(reference_frames=3)
+    spots = together(*(observations(n, np.arange(12), 100.0, 20.0 * n) for n in range(5)))
+    catalogue.extend(["a"], spots, {3: 1}, {4: 3})
+    table = catalogue.measure(None)
+    assert table["reflection"].to_pylist() == [0, 1, 2, 1, 1]
+
+
+@pytest.mark.parametrize("pieces", [1, 7, 80])
+def test_an_excursion_is_where_a_track_was_farthest_however_peaks_come(pieces):
+    catalogue = TrackCatalogue(reference_frames=10)
+    frames = np.arange(80)
+    row = 100.0 + np.minimum(frames, 79 - frames) / 10.0
+    peaks = observations(7, frames, row, 200.0)
+    for rows in np.array_split(np.arange(80), pieces):
+        catalogue.extend(["a"], {name: column[rows] for name, column in peaks.items()})
+    found = only_row(catalogue, GEOMETRY)
+    assert found["drift_row"] == pytest.approx(0.0)
+    far, ref = row[30:40].mean(), row[:10].mean()
+    along = GEOMETRY.radial(ref, 200.0)[0]
+    assert found["excursion"] == pytest.approx(along * (far - ref))
+    alone = 0.05 * np.sqrt((1 + 9 * 0.05) / 10)
+    assert found["excursion_sigma"] == pytest.approx(np.sqrt(2) * alone, rel=0.1)
+    spacing = GEOMETRY.locate(far, 200.0).d / GEOMETRY.locate(ref, 200.0).d
+    assert found["strain_excursion"] == pytest.approx(spacing - 1.0)
+
+
+def test_a_track_that_never_was_farther_than_now_is_at_its_excursion():
+    catalogue = TrackCatalogue(reference_frames=10)
+    frames = np.arange(47)
+    catalogue.extend(["a"], observations(7, frames, 100 + 0.1 * frames, 200.0))
+    found = only_row(catalogue)
+    assert (found["excursion"], found["excursion_sigma"]) == (found["drift"], found["drift_sigma"])
