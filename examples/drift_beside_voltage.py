@@ -31,16 +31,15 @@ def most_significant(run: Run) -> int:
 
 
 def tell(spot: dict[str, object], drift: pa.Table, cell: pa.Table, begin_ns: int) -> None:
-    """Print where a spot stands, and its drift at some moments with the voltage of each."""
+    """Print where a spot stands, and how far it is from where the reflection was first."""
     print("track {track}: {n_frames} frames".format(**spot))
     print("  drift  {drift:+.4f} +- {drift_sigma:.4f} px".format(**spot))
     print("  strain {strain:+.6f} +- {strain_sigma:.6f}".format(**spot))  # NaN without a geometry
     voltage = np.interp(drift["time_ns"], cell["time_ns"], cell["voltage_v"])
-    quantity, sigma = drift.column_names[3:]
-    print(f"  {'time / s':>10} {quantity + ' / px':>14} {'sigma / px':>10} {'voltage / V':>11}")
+    print(f"  {'time / s':>10} {'drift / px':>14} {'sigma / px':>10} {'voltage / V':>11}")
     for i in np.unique(np.linspace(0, len(drift) - 1, SHOWN).astype(int)):
         seconds = (drift["time_ns"][i].as_py() - begin_ns) * 1e-9
-        values = (drift[quantity][i].as_py(), drift[sigma][i].as_py(), voltage[i])
+        values = (drift["drift"][i].as_py(), drift["drift_sigma"][i].as_py(), voltage[i])
         print("  {:10.2f} {:14.4f} {:10.4f} {:11.3f}".format(seconds, *values))
 
 
@@ -53,16 +52,17 @@ def main(folder: str, picture: str, track: str | None = None) -> None:
     begin_ns = run.frames["time_ns"][0].as_py()
     figure = Figure(figsize=(8, 5), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
-    for spot in spots.to_pylist():
-        drift = run.drift(spot["track"])
+    for spot in run.tracks.to_pylist():
+        drift = spots.filter(spots["track"].to_numpy() == spot["track"])
+        if not len(drift):
+            continue
         tell(spot, drift, run.cell, begin_ns)
         seconds = (drift["time_ns"].to_numpy() - begin_ns) * 1e-9
-        quantity, sigma = drift.column_names[3:]
-        above.errorbar(
-            seconds, drift[quantity], drift[sigma], fmt=".", ms=3, lw=0.6, label=spot["track"]
-        )
-    above.set_ylabel(f"{quantity} drift / px")
-    above.set_title("each spot from where it stood first", fontsize="medium")
+        # The more of the intensity a spot has, the larger it is drawn.
+        size = 12.0 * np.clip(drift["share"].to_numpy(), 0.05, 1.0)
+        above.scatter(seconds, drift["drift"], size, label=spot["track"], lw=0)
+    above.set_ylabel("drift / px")
+    above.set_title("from where the reflection was first", fontsize="medium")
     above.legend(title="track")
     below.plot((run.cell["time_ns"].to_numpy() - begin_ns) * 1e-9, run.cell["voltage_v"])
     below.set_ylabel("voltage / V")

@@ -10,7 +10,13 @@ from streamer.config.running import (
     ReportConfig,
     TransportConfig,
 )
-from streamer.config.source import CellConfig, GeometryConfig, SimulateConfig, SourceConfig
+from streamer.config.source import (
+    CellConfig,
+    GeometryConfig,
+    LatticeConfig,
+    SimulateConfig,
+    SourceConfig,
+)
 
 __all__ = [
     "CellConfig",
@@ -18,6 +24,7 @@ __all__ = [
     "DashboardConfig",
     "DetectConfig",
     "GeometryConfig",
+    "LatticeConfig",
     "MetricsConfig",
     "NodesConfig",
     "PositionsConfig",

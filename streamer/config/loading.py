@@ -19,7 +19,13 @@ from streamer.config.running import (
     TransportConfig,
 )
 from streamer.config.section import Section
-from streamer.config.source import CellConfig, GeometryConfig, SimulateConfig, SourceConfig
+from streamer.config.source import (
+    CellConfig,
+    GeometryConfig,
+    LatticeConfig,
+    SimulateConfig,
+    SourceConfig,
+)
 from streamer.documents import parse_yaml, read_regular
 from streamer.errors import UserError, misfit
 
@@ -38,6 +44,7 @@ class Config(Section):
     keeps them on disk, `newest` sheds the oldest. `auto` waits for recordings, spools live ones."""
     transport: TransportConfig = TransportConfig()
     geometry: GeometryConfig = GeometryConfig()
+    lattice: LatticeConfig = LatticeConfig()
     tracks: TracksConfig = TracksConfig()
     publish: PublishConfig = PublishConfig()
     metrics: MetricsConfig = MetricsConfig()

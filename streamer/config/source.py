@@ -116,6 +116,33 @@ class GeometryConfig(Section):
         return self.model_dump(exclude_defaults=True, exclude={"instrument_fwhm_deg"})
 
 
+class LatticeConfig(Section):
+    """The crystal, for indices and lattice parameters; default: not known.
+
+    With it, and where the place of the detector and the wavelength are known, reflections get their
+    indices and each frame the lattice parameters of its phases.
+    """
+
+    a: float | None = Field(default=None, gt=0)
+    """Edge of the unit cell in angstroms, as it is when the run begins. Parameters that are equal
+    stay equal: the crystal system follows from them."""
+    b: float | None = Field(default=None, gt=0)
+    """Default: as `a`."""
+    c: float | None = Field(default=None, gt=0)
+    """Default: as `a`."""
+    alpha: float = Field(default=90.0, gt=0, lt=180)
+    """Angle between `b` and `c` in degrees."""
+    beta: float = Field(default=90.0, gt=0, lt=180)
+    """Angle between `a` and `c`."""
+    gamma: float = Field(default=90.0, gt=0, lt=180)
+    """Angle between `a` and `b`."""
+    centring: Literal["P", "A", "B", "C", "I", "F", "R"] = "P"
+    """Which reflections are extinct; `R` is a rhombohedral lattice on hexagonal axes."""
+    tolerance: float = Field(default=0.01, gt=0, le=0.1)
+    """Greatest relative difference between the spacing that a reflection has first and that of the
+    lattice planes which it is taken for. Where planes of two spacings are that near it is none."""
+
+
 class CellConfig(Section):
     """The cell cycler's channel beside the frames."""
 

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pcsv
 import pyarrow.parquet as pq
 
+from streamer.results.derived import DERIVED, derived
 from streamer.results.folder import RunFolder
 from streamer.results.rows import batches
 from streamer.results.schema import PIXELS, TABLES, Table
@@ -18,7 +19,7 @@ __all__ = ["write_csv", "write_parquet"]
 
 
 def write_parquet(folder: RunFolder, out: Path) -> None:
-    """Write ``frames.parquet``, ``peaks.parquet``, ``tracks.parquet`` and ``cell.parquet``.
+    """Write a Parquet file for each table.
 
     Units and meanings are in the metadata of each column. A table without rows is written too.
     """
@@ -35,7 +36,7 @@ def write_parquet(folder: RunFolder, out: Path) -> None:
 
 
 def write_csv(folder: RunFolder, out: Path) -> None:
-    """Write ``frames.csv``, ``peaks.csv``, ``tracks.csv``, ``cell.csv`` and ``README.txt``.
+    """Write a CSV file for each table, and ``README.txt``.
 
     What is not known is empty. A number is written with as many digits as it takes to read the
     same one back.
@@ -67,6 +68,8 @@ def _rows(folder: RunFolder, name: str) -> Iterator[pa.Table]:
     }
     if name in whole:
         return iter([whole[name]()])
+    if name in DERIVED:
+        return derived(folder, folder.read_config(), name)
     return batches(folder, "frames" if name == "frames" else "peaks")
 
 

@@ -17,8 +17,8 @@ from streamer.frames.geometry import Geometry
 from streamer.results.curves import QUANTITIES, Quantity, available, displaced, references
 from streamer.results.folder import RunFolder
 from streamer.results.histories import observations
+from streamer.results.members import weighted_means
 from streamer.results.motion import to_remove
-from streamer.results.reflections import reflections
 from streamer.results.schema import TABLES
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Run", "open_run"]
 
-_GROWS = ("summary", "geometry", "frames", "peaks", "tracks", "cell")
+_GROWS = ("summary", "geometry", "frames", "peaks", "tracks", "reflections", "lattice", "cell")
 """What a run that goes on adds to or writes anew."""
 
 
@@ -140,6 +140,26 @@ class Run:
         return self._folder.read_tracks()
 
     @cached_property
+    def reflections(self) -> pa.Table:
+        """One row for each spot of each reflection on each frame that it was seen on.
+
+        Columns are those of ``streamer.results.schema.TABLES["reflections"]``: drifts in px,
+        spacings in angstroms, intensities in counts, shares of the intensity of the reflection.
+        Drifts and strains count from where the reflection was first, whichever of its spots is
+        looked at, so that they go on where it splits in two. NaN where not known.
+        """
+        return self._derived("reflections")
+
+    @cached_property
+    def lattice(self) -> pa.Table:
+        """One row for each frame and phase, none without ``lattice.a``, geometry and wavelength.
+
+        Columns are those of ``streamer.results.schema.TABLES["lattice"]``: edges in angstroms,
+        angles in degrees, the volume in cubic angstroms.
+        """
+        return self._derived("lattice")
+
+    @cached_property
     def cell(self) -> pa.Table:
         """One row for each reading of the cell, none without ``cell.file``.
 
@@ -207,21 +227,22 @@ class Run:
         return pa.table(columns, schema=pa.schema(schema))
 
     def reflection(self, track: int) -> pa.Table:
-        """Return the spots of the reflection that a track belongs to, in the order of their births.
+        """Return the spots of the reflection that a track belongs to, frame after frame.
 
-        They are told from the columns ``parent`` and ``merged_into``: all tracks that hang together
-        by splitting from one another and ending beside one another. These say who was near when a
-        spot began or ended, and no more.
+        They are all tracks that hang together by splitting from one another and ending beside one
+        another. These say who was near when a spot began or ended, and no more.
 
         Parameters
         ----------
         track
-            Number of any of its spots.
+            Number of any of its spots; that of the reflection is that of the first.
 
         Returns
         -------
         spots
-            Rows of `tracks`.
+            Rows of `reflections`, and the means over the spots of a frame, weighted by their
+            shares: ``mean_d``, ``mean_strain`` and ``mean_drift``, each with ``..._sigma``. Where
+            there are two spots and errors of intensities are not known these sigmas are NaN.
 
         Raises
         ------
@@ -231,9 +252,11 @@ class Run:
         numbers = self.tracks["track"].to_numpy()
         if track not in numbers:
             raise UserError(f"{self.path}: no track {track} was seen often enough to be in tracks")
-        of_each = reflections(self.tracks)
-        spots = self.tracks.filter(of_each == of_each[numbers == track])
-        return spots.sort_by([("first_time_ns", "ascending"), ("track", "ascending")])
+        wanted = self.tracks["reflection"].to_numpy()[numbers == track][0]
+        spots = self.reflections.filter(self.reflections["reflection"].to_numpy() == wanted)
+        for name, mean in weighted_means(spots, ("d", "strain", "drift")).items():
+            spots = spots.append_column(name, pa.array(mean))
+        return spots
 
     def pixels(self, series: str, frame: int) -> NDArray[Any]:
         """Return the counts of a frame, (rows, cols), as the source has them, masked ones too.
@@ -279,6 +302,14 @@ class Run:
         """Release the files that pixels were read from."""
         if "_recorded" in vars(self):
             self._recorded.close()
+
+    def _derived(self, name: str) -> pa.Table:
+        # It knows crystals, which take a while to import.
+        from streamer.results.derived import derived
+
+        empty = TABLES[name].schema.empty_table()
+        tables = derived(self._folder, self.config, name, most=self._n_peaks)
+        return pa.concat_tables([empty, *tables]).combine_chunks()
 
     @property
     def _n_peaks(self) -> int:

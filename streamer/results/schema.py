@@ -16,9 +16,11 @@ __all__ = [
     "CELL",
     "FLAGS",
     "FRAMES",
+    "LATTICE",
     "MOTION",
     "PEAKS",
     "PIXELS",
+    "REFLECTIONS",
     "SHAPES",
     "TABLES",
     "TRACKS",
@@ -87,6 +89,13 @@ _FARTHEST = (
     "where the track was farthest from where it began; mean of `tracks.reference_frames` "
     "observations"
 )
+_FROM_FIRST = (
+    "from the reference position of the reflection's first spot, whose error counts in sigma"
+)
+_FITTED = (
+    "weighted least squares; what the crystal system makes equal is equal, what it fixes has a "
+    "sigma of 0"
+)
 _SLOPE = "slope of a straight line through all observations"
 
 
@@ -115,8 +124,9 @@ def _of_tracks(*quantities: tuple[str, str, str]) -> tuple[Column, ...]:
 
 
 # A column is added here and to what fills it: `streamer.sink.tables` for frames and peaks,
-# `streamer.tracks.catalogue` for tracks, `streamer.cell.log` for the cell. Files, exports and the
-# reference pages follow from here.
+# `streamer.tracks.catalogue` for tracks, `streamer.results.members` and `lattices` for reflections
+# and the lattice, `streamer.cell.log` for the cell. Files, exports and the reference pages follow
+# from here.
 TABLES: dict[str, Table] = {
     "frames": Table(
         "frame number of each series, or for several that follow each other and never came",
@@ -263,6 +273,16 @@ TABLES: dict[str, Table] = {
             ),
             *_with_sigma("d", "angstrom", f"lattice spacing; {_NEWEST}"),
             *_with_sigma("ref_d", "angstrom", f"spacing that the strain counts from: {_REFERENCE}"),
+            *(
+                Column(
+                    index,
+                    _INT32,
+                    "",
+                    f"index of the lattice planes along {axis}, the same for all tracks of a "
+                    "reflection; 0 0 0 where not known or not certain",
+                )
+                for index, axis in (("h", "a*"), ("k", "b*"), ("l", "c*"))
+            ),
             *_with_sigma("strain", "", "d / ref_d - 1"),
             *_with_sigma("strain_excursion", "", f"strain {_FARTHEST}"),
             Column("score", _FLOAT64, "counts", "mean persistence of its peaks"),
@@ -288,6 +308,69 @@ TABLES: dict[str, Table] = {
             ),
         ),
     ),
+    "reflections": Table(
+        "reflection, frame and spot of it that was seen there (with `tracks.common_motion: remove`,"
+        " without the shift and rotation of all spots); written when the run has ended",
+        (
+            _SERIES,
+            _FRAME,
+            _TIME,
+            Column("reflection", _INT64, "", "number of the reflection, as in `tracks`"),
+            Column("track", _INT64, "", "number of the spot's track"),
+            Column(
+                "phase",
+                _INT32,
+                "",
+                "of the lattice: 0 is that in which reflections were first seen, 1 the other, -1 "
+                "cannot be told",
+            ),
+            Column("flags", _INT32, "", FLAGS),
+            *_with_sigma(
+                "drift",
+                "px",
+                f"{_FROM_FIRST}, away from the direct beam; its length where no geometry is known",
+            ),
+            *_with_sigma("d", "angstrom", "lattice spacing"),
+            *_with_sigma("strain", "", f"relative difference in spacing {_FROM_FIRST}"),
+            *_with_sigma("intensity", "counts", "as in `peaks`"),
+            *_with_sigma(
+                "share",
+                "",
+                "of the intensity of all spots of the reflection that were found on the frame",
+            ),
+        ),
+    ),
+    "lattice": Table(
+        "frame and phase whose spacings tell all that the crystal system leaves free, where "
+        "`lattice.a` is given; written when the run has ended",
+        (
+            _SERIES,
+            _FRAME,
+            _TIME,
+            Column("phase", _INT32, "", "as in `reflections`"),
+            *_with_sigma("a", "angstrom", f"edge of the unit cell; {_FITTED}"),
+            *_with_sigma("b", "angstrom", "edge of the unit cell"),
+            *_with_sigma("c", "angstrom", "edge of the unit cell"),
+            *_with_sigma("alpha", "deg", "angle between b and c"),
+            *_with_sigma("beta", "deg", "angle between a and c"),
+            *_with_sigma("gamma", "deg", "angle between a and b"),
+            *_with_sigma("volume", "angstrom^3", "of the unit cell"),
+            Column("n_reflections", _INT32, "", "spacings that tell it"),
+            Column(
+                "chi2",
+                _FLOAT64,
+                "",
+                "sum of squares over variances, by the errors of spacings alone",
+            ),
+            Column(
+                "scatter",
+                _FLOAT64,
+                "",
+                "by how much grains differ beyond these errors, relative standard deviation of "
+                "spacings; it counts in sigmas",
+            ),
+        ),
+    ),
     "cell": Table(
         "reading of the cell, where `cell.file` is given",
         (
@@ -309,7 +392,7 @@ TABLES: dict[str, Table] = {
 }
 """By name. What is not known, as spacings without the detector's place, is NaN."""
 
-FRAMES, PEAKS, TRACKS, CELL = (table.schema for table in TABLES.values())
+FRAMES, PEAKS, TRACKS, REFLECTIONS, LATTICE, CELL = (table.schema for table in TABLES.values())
 
 MOTION = tuple(name for name in FRAMES.names if name.startswith("motion_"))
 """Columns of the frames table that tell of the common motion; older runs have none of them."""
@@ -321,6 +404,7 @@ _ADDED = {
     *(name for name in TRACKS.names if "excursion" in name),
     *TRACKS.names[TRACKS.names.index("flags") + 1 :],
 }
+_INDICES = ("h", "k", "l")
 
 
 def completed(table: pa.Table, names: Iterable[str]) -> pa.Table:
@@ -328,6 +412,8 @@ def completed(table: pa.Table, names: Iterable[str]) -> pa.Table:
     for name in names:
         if name in _ADDED and name not in table.column_names:
             table = table.append_column(name, pa.array(np.full(len(table), np.nan)))
+        if name in _INDICES and name not in table.column_names:
+            table = table.append_column(name, pa.array(np.zeros(len(table), np.int32)))
     return table.select(list(names))
 
 

@@ -21,6 +21,7 @@ from streamer.cell.log import CellLog
 from streamer.cell.told import describe
 from streamer.config import CellConfig, Config
 from streamer.errors import RunError, UserError
+from streamer.results.derived import write_derived
 from streamer.results.folder import RunFolder, write_atomically
 from streamer.run.best_effort import BestEffort
 from streamer.run.console import View
@@ -199,6 +200,9 @@ def _process(
             beside(
                 f"{LIVE_FILE} cannot be removed", partial((out / LIVE_FILE).unlink, missing_ok=True)
             )
+            derive = partial(write_derived, folder, config)
+            if not beside("reflections.parquet and lattice.parquet cannot be written", derive):
+                beside("run.json cannot be written", lambda: ended.update(conclude()))
             forget = partial((out / TOKEN_FILE).unlink, missing_ok=True)
             beside("the token cannot be removed", forget)
     if not ended:

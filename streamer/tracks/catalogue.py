@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from streamer.frames.flags import POOR_FIT
 from streamer.frames.geometry import Geometry
+from streamer.frames.lattice import Lattice
 from streamer.results.schema import TRACKS, Columns
 from streamer.tracks import estimates as drifts
 from streamer.tracks.measures import FLAG_BITS, measured
@@ -142,12 +143,12 @@ class TrackCatalogue:
             self._tracks["step"][slots[found]] = np.array(list(steps.values()))[found]
         self._forget()
 
-    def measure(self, geometry: Geometry | None) -> pa.Table:
+    def measure(self, geometry: Geometry | None, crystal: Lattice | None = None) -> pa.Table:
         """Return the table of all tracks that were seen often enough, with schema `TRACKS`.
 
         `drift` is along the line away from the direct beam where `geometry` is known, else the
         length of the drift; `rate` is along the same line, and so is `rate_per_frame`, which stands
-        for it where frames have no times.
+        for it where frames have no times. Reflections have the indices that they have in `crystal`.
         """
         tracks = self._tracks[: self._n]
         tracks = tracks[tracks["n_frames"] >= self._confirm]
@@ -155,6 +156,11 @@ class TrackCatalogue:
         columns = names | measured(
             tracks, geometry, self._instrument_fwhm_deg, chosen=self._stop >= 0
         )
+        hkl = np.zeros((len(tracks), 3), np.int32)
+        if crystal is not None:  # as its first spot has them
+            first = np.searchsorted(columns["track"], columns["reflection"])
+            hkl[:] = crystal.index(columns["ref_d"]).hkl[first]
+        columns |= dict(zip("hkl", hkl.T, strict=True))
         self._table = pa.table({name: pa.array(columns[name]) for name in TRACKS.names}, TRACKS)
         return self._table
 

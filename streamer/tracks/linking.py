@@ -18,6 +18,7 @@ from streamer.errors import UserError
 from streamer.frames.events import Series
 from streamer.frames.geometry import Geometry
 from streamer.frames.header_geometry import NoGeometryError, read_geometry
+from streamer.frames.lattice import Lattice
 from streamer.results.folder import RunFolder, may_pass
 from streamer.results.motion import still
 from streamer.results.schema import Columns
@@ -49,7 +50,7 @@ class Tracking:
     Raises
     ------
     UserError
-        The geometry that a user gave is no geometry.
+        The geometry that a user gave is no geometry, or the lattice no lattice.
     """
 
     def __init__(self, config: Config, folder: RunFolder) -> None:
@@ -68,6 +69,7 @@ class Tracking:
         self._linker = Linker(tracks.gate_px, tracks.memory_frames, confirm=tracks.confirm_frames)
         self._geometry = _given(config.geometry, folder)
         self._given = self._geometry is not None
+        self._lattice = Lattice.from_config(config.lattice)
         self._new_geometry = False
         self._motion = CommonMotion(tracks.confirm_frames, tracks.reference_frames)
         self._removes = tracks.common_motion == "remove"
@@ -162,7 +164,9 @@ class Tracking:
             self._place(self._geometry)
         if self._changed or now:
             self._changed = self._attempt(
-                lambda: self._folder.write_tracks(self.catalogue.measure(self._geometry))
+                lambda: self._folder.write_tracks(
+                    self.catalogue.measure(self._geometry, self._lattice)
+                )
             )
         took = time.monotonic() - started
         self._next_write = started + max(_WRITE_S, took / _WRITE_SHARE)

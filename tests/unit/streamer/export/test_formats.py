@@ -10,8 +10,9 @@ import pytest
 
 from streamer.errors import UserError
 from streamer.export.formats import FORMATS, export_run
-from streamer.results import rows
+from streamer.results import open_run, rows
 from streamer.results.curves import displaced, references
+from streamer.results.derived import DERIVED
 from streamer.results.histories import histories
 from streamer.results.rows import batches, count_rows
 from streamer.results.schema import TABLES
@@ -33,6 +34,8 @@ def small_batches(monkeypatch):
 
 
 def table(run, name):
+    if name in DERIVED:
+        return getattr(open_run(run.path), name)
     return {"tracks": run.read_tracks, "cell": run.read_cell}.get(name, lambda: run.read(name))()
 
 

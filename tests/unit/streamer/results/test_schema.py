@@ -3,7 +3,17 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from streamer.results.schema import CELL, FRAMES, PEAKS, TABLES, TRACKS, Column, Table
+from streamer.results.schema import (
+    CELL,
+    FRAMES,
+    LATTICE,
+    PEAKS,
+    REFLECTIONS,
+    TABLES,
+    TRACKS,
+    Column,
+    Table,
+)
 
 
 def test_the_arrow_schema_of_a_table_follows_its_definition():
@@ -13,6 +23,7 @@ def test_the_arrow_schema_of_a_table_follows_its_definition():
     with pytest.raises(KeyError, match="c"):
         table["c"]
     schemas = {"frames": FRAMES, "peaks": PEAKS, "tracks": TRACKS, "cell": CELL}
+    schemas |= {"reflections": REFLECTIONS, "lattice": LATTICE}
     assert schemas == {name: one.schema for name, one in TABLES.items()}
 
 

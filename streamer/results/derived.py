@@ -1,0 +1,93 @@
+"""The tables that follow from all peaks and tracks of a run, written when it has ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from streamer.config import Config
+from streamer.frames.lattice import Lattice
+from streamer.results.folder import RunFolder
+from streamer.results.lattices import LatticeFits
+from streamer.results.members import members
+from streamer.results.motion import to_remove
+from streamer.results.parts import discard, readable
+from streamer.results.schema import TABLES
+
+__all__ = ["DERIVED", "derived", "write_derived"]
+
+DERIVED = ("reflections", "lattice")
+"""Names of these tables."""
+_UPTO = b"braggstream.last_part"
+
+
+def write_derived(folder: RunFolder, config: Config) -> None:
+    """Write ``reflections.parquet`` and ``lattice.parquet`` in place of those written before.
+
+    Raises
+    ------
+    OSError
+        They could not be written, and nothing of them is left.
+    """
+    last = folder.last_part()
+    if last is None:
+        return
+    upto = {_UPTO: str(last.index).encode()}
+    partial = {name: folder.path / f".{name}.parquet.partial" for name in DERIVED}
+    try:
+        with ExitStack() as stack:
+            writers = {
+                name: stack.enter_context(
+                    pq.ParquetWriter(
+                        path, TABLES[name].schema.with_metadata(upto), use_dictionary=["series"]
+                    )
+                )
+                for name, path in partial.items()
+            }
+            for tables in _computed(folder, config):
+                for name, table in tables.items():
+                    writers[name].write_table(table)
+        for name, path in partial.items():
+            path.rename(folder.path / f"{name}.parquet")
+    except OSError:
+        for path in partial.values():
+            discard(path)
+        raise
+
+
+def derived(
+    folder: RunFolder, config: Config, name: str, *, most: int | None = None
+) -> Iterator[pa.Table]:
+    """Yield one of these tables, a bounded number of rows at a time.
+
+    Of a run that goes on, or has gone on since they were written, it is computed.
+
+    Parameters
+    ----------
+    most
+        How many peaks of the run to look at where it is computed; all by default.
+    """
+    path, last = folder.path / f"{name}.parquet", folder.last_part()
+    if last is not None and path.exists():
+        with readable(path), pq.ParquetFile(path) as file:
+            if (file.schema_arrow.metadata or {}).get(_UPTO) == str(last.index).encode():
+                for batch in file.iter_batches():
+                    yield pa.Table.from_batches([batch]).replace_schema_metadata(None)
+                return
+    for tables in _computed(folder, config, most):
+        yield tables[name]
+
+
+def _computed(
+    folder: RunFolder, config: Config, most: int | None = None
+) -> Iterator[dict[str, pa.Table]]:
+    tracks, geometry = folder.read_tracks(), folder.read_geometry()
+    lattice = Lattice.from_config(config.lattice)
+    fits = None if lattice is None else LatticeFits(lattice, tracks)
+    motion = to_remove(folder, config, geometry)
+    for table in members(folder, tracks, geometry, motion, most=most):
+        found = TABLES["lattice"].schema.empty_table() if fits is None else fits.of(table)
+        yield {"reflections": table, "lattice": found}
