@@ -264,7 +264,7 @@ def report(
     frames: Annotated[
         str | None, typer.Option(metavar="N,N,...", help="Frames to show; default: evenly spread.")
     ] = None,
-    tracks: Annotated[int, typer.Option(min=1, max=8, help="Main tracks to draw.")] = 8,
+    tracks: Annotated[int, typer.Option(min=1, max=8, help="Main reflections to draw.")] = 8,
     movie: Annotated[
         Path | None, typer.Option(metavar="FILE.mp4|.gif", help="Make a movie of the run too.")
     ] = None,

@@ -96,6 +96,19 @@ class Lattice:
             return "orthorhombic"
         return "monoclinic" if angles[0] == angles[2] == 90.0 else "triclinic"
 
+    @property
+    def free(self) -> tuple[str, ...]:
+        """The names of the parameters that its crystal system leaves free."""
+        return {
+            "cubic": ("a",),
+            "tetragonal": ("a", "c"),
+            "hexagonal": ("a", "c"),
+            "rhombohedral": ("a", "alpha"),
+            "orthorhombic": ("a", "b", "c"),
+            "monoclinic": ("a", "b", "c", "beta"),
+            "triclinic": PARAMETERS,
+        }[self.system]
+
     @cached_property
     def metric(self) -> Floats:
         """(p, 3, 3), what the reciprocal metric is a sum of, times its free terms."""

@@ -9,15 +9,18 @@ from datetime import datetime
 from html import escape
 from typing import Any
 
+import numpy as np
 import pyarrow.compute as pc
 
 from streamer.config import Config
+from streamer.frames.flags import POOR_FIT
 from streamer.frames.header_geometry import in_words
+from streamer.frames.lattice import Lattice
 from streamer.report.material import Material
 from streamer.report.page import Page
 from streamer.report.style import COLOURS
 
-__all__ = ["METHODS", "add_facts", "add_ledger", "add_run", "add_tracks"]
+__all__ = ["METHODS", "add_facts", "add_ledger", "add_reflections", "add_run", "index_words"]
 
 METHODS = {
     "braggnn": "BraggNN",
@@ -89,40 +92,56 @@ def _losses(material: Material) -> Iterator[str]:
                 yield f"{series}, {state}, {count:,} {noun}: {reason}."
 
 
-def add_tracks(page: Page, material: Material) -> None:
-    """Add a table of the main tracks."""
+def add_reflections(page: Page, material: Material) -> None:
+    """Add a table of the main reflections."""
     has_geometry = material.geometry is not None
     heads = [
-        ("track", ""), ("frames", ""), ("first–last", "frame"), ("row", "px"), ("column", "px"),
-        ("drift", "px"), ("rate", "px/h" if material.is_timed else "px/frame"),
+        ("reflection", ""), ("spots", ""), ("first–last", "frame"), ("row", "px"), ("column", "px"),
+        ("drift", "px"), ("largest", "px"), ("rate", "px/h" if material.is_timed else "px/frame"),
     ]  # fmt: skip
-    rate = "rate" if material.is_timed else "rate_per_frame"
     if has_geometry:
-        heads += [("d", "Å"), ("strain", "10⁻³")]
+        heads += [("d", "Å"), ("strain", "10⁻³"), ("largest", "10⁻³")]
     heads += [("persistence", "counts")]
     rows = []
-    for i, track in enumerate(material.main.to_pylist()):
+    for i, one in enumerate(material.main):
         swatch = f'<span class="swatch" style="background:var(--line-{i % len(COLOURS)})"></span>'
         cells = [
-            f"{swatch}{track['track']}",
-            f"{track['n_frames']:,}",
-            f"{track['first_frame']:,}–{track['last_frame']:,}",
-            with_error(track["row"], track["row_sigma"]),
-            with_error(track["col"], track["col_sigma"]),
-            with_error(track["drift"], track["drift_sigma"], sign=True),
-            with_error(track[rate], track[f"{rate}_sigma"], sign=True),
+            f"{swatch}{one.name}",
+            ", ".join(map(str, one.tracks)),
+            f"{one.frames[0]:,}–{one.frames[1]:,}",
+            with_error(*one.row),
+            with_error(*one.col),
+            *(with_error(*what, sign=True) for what in (one.drift, one.excursion, one.rate)),
         ]
         if has_geometry:
-            cells += [
-                with_error(track["d"], track["d_sigma"]),
-                with_error(1e3 * track["strain"], 1e3 * track["strain_sigma"], sign=True),
-            ]
-        rows.append([*cells, f"{track['score']:,.0f}"])
+            cells.append(with_error(*one.d))
+            for value, sigma in (one.strain, one.strain_excursion):
+                cells.append(with_error(1e3 * value, 1e3 * sigma, sign=True))
+        rows.append([*cells, f"{one.score:,.0f}"])
     page.table(heads, rows)
     page.note(
-        "Position and drift at the end of each track, means over its newest and its first "
-        "observations; in brackets the standard error of the last digits. All tracks are in "
-        "tracks.parquet."
+        "Position and drift of its newest spot at the end, means over the newest observations, "
+        "from where the reflection was first; largest: where it was farthest. In brackets the "
+        "standard error of the last digits. All spots are in tracks.parquet, and in "
+        "reflections.parquet frame by frame."
+    )
+
+
+def index_words(material: Material) -> str:
+    """Say of how many reflections the lattice planes are known, where there is a lattice."""
+    lattice = Lattice.from_config(material.config.lattice)
+    tracks = material.tracks
+    first = tracks["track"].to_numpy() == tracks["reflection"].to_numpy()
+    good = (tracks["flags"].to_numpy() & POOR_FIT) == 0
+    d = tracks["ref_d"].to_numpy()[first & good]
+    if lattice is None or not np.isfinite(d).any():
+        return "none"
+    found = lattice.index(d)
+    told = np.isfinite(found.terms).all(axis=1)
+    unclear = int((~told & found.is_ambiguous).sum())
+    return (
+        f"{told.sum():,} of {len(d):,}, {unclear:,} may be of planes of several spacings and "
+        f"{len(d) - told.sum() - unclear:,} of none"
     )
 
 

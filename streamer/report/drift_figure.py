@@ -1,4 +1,4 @@
-"""The figure of the drift: main tracks and the cell's voltage against time, or frame numbers."""
+"""The figure of the drift: main reflections and the cell's voltage over time, or frame numbers."""
 
 from __future__ import annotations
 
@@ -15,14 +15,19 @@ from numpy.typing import NDArray
 from streamer.cell.cycles import spans
 from streamer.report.material import Material
 from streamer.report.style import COLOURS, FAINT, HALF_CYCLES, INK, STYLE
-from streamer.results.curves import QUANTITIES, GrowingCurve, Quantity, references
-from streamer.results.histories import pieces
-from streamer.results.motion import to_remove
+from streamer.results.derived import derived
 from streamer.results.thinning import Curve, Thinning
 
-__all__ = ["Clock", "draw_motion", "draw_tracks"]
+__all__ = ["Clock", "draw_cell", "draw_drift", "draw_motion", "limit"]
 
 _POINTS = 500
+_SPOT_POINTS = 200
+"""Of each spot of a reflection."""
+_SHARES = (0.0, 0.1, 0.3, 0.6, 1.0 + 1e-9)
+"""Shares of the intensity from one size of points to the next."""
+_SIZES = (1.0, 1.6, 2.2, 2.8)
+"""Of points, in points of print."""
+_CELL = ("time_ns", "voltage_v", "capacity_ah")
 _LABEL_GAP = 0.055
 """Least distance between labels in heights of the axes."""
 
@@ -69,11 +74,9 @@ class Clock:
         return np.asarray(np.asarray(time_ns) - self.begin_ns) * (1e-9 / self.seconds)
 
 
-def draw_tracks(material: Material) -> Figure:
+def draw_drift(material: Material) -> Figure:
     """Draw drift, strain where the geometry is known, and voltage where the cell is."""
-    quantities: list[Quantity] = ["distance"]
-    if material.geometry is not None:
-        quantities = ["radial", "strain"]
+    quantities = ["drift"] if material.geometry is None else ["drift", "strain"]
     has_cell = material.cell.num_rows > 0 and material.is_timed
     clock = Clock.of(material)
     curves = _curves(material, quantities, clock)
@@ -83,16 +86,34 @@ def draw_tracks(material: Material) -> Figure:
         grid = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights, squeeze=False)
         panels = grid[:, 0].tolist()
         for axes, quantity in zip(panels, quantities, strict=False):
-            _draw_quantity(axes, quantity, curves[quantity])
+            _draw_quantity(axes, quantity, material, curves)
         if has_cell:
-            _draw_voltage(panels[-1], material, clock)
-            _shade(panels, material, clock)
-        places = _places(material, clock)
-        if len(places) > 1:
-            panels[0].set_xlim(places.min(), places.max())
-        panels[-1].set_xlabel(clock.label)
+            draw_cell(panels, material, clock)
+        limit(panels, material, clock)
         figure.align_ylabels(panels)
     return figure
+
+
+def draw_cell(panels: list[Axes], material: Material, clock: Clock) -> None:
+    """Draw voltage and capacity into the last panel, and shade the half-cycles in all."""
+    step = 1 + material.cell.num_rows // 5000
+    cell = {name: material.cell[name].to_numpy()[::step] for name in _CELL}
+    panels[-1].plot(clock(cell["time_ns"]), cell["voltage_v"], color=INK, lw=1.1)
+    panels[-1].set_ylabel("cell voltage / V")
+    if np.isfinite(cell["capacity_ah"]).any():
+        axes = panels[-1].twinx()
+        axes.plot(clock(cell["time_ns"]), 1e3 * cell["capacity_ah"], color=FAINT, lw=1.0, ls="--")
+        axes.set_ylabel("capacity / mAh (dashed)", color=FAINT)
+        axes.spines["right"].set_visible(True)
+    _shade(panels, material, clock)
+
+
+def limit(panels: list[Axes], material: Material, clock: Clock) -> None:
+    """Have panels show all frames of the run and no more."""
+    places = _places(material, clock)
+    if len(places) > 1:
+        panels[0].set_xlim(places.min(), places.max())
+    panels[-1].set_xlabel(clock.label)
 
 
 def draw_motion(material: Material) -> Figure | None:
@@ -132,43 +153,66 @@ def draw_motion(material: Material) -> Figure | None:
 
 
 def _curves(
-    material: Material, quantities: Sequence[Quantity], clock: Clock
-) -> dict[Quantity, dict[int, Curve]]:
-    """Return curves of the main tracks, in their order, after one reading."""
-    numbers, known = material.main["track"].to_pylist(), references(material.main)
+    material: Material, quantities: Sequence[str], clock: Clock
+) -> dict[tuple[str, int], tuple[Curve, Curve]]:
+    """Return curves of the spots of the main reflections, by quantity and track, and of shares."""
+    of_track = {track: one for one in material.main for track in one.tracks}
     growing = {
-        (quantity, track): GrowingCurve(quantity, known[track], material.geometry, points=_POINTS)
+        (quantity, track): (Thinning(_SPOT_POINTS), Thinning(_SPOT_POINTS))
         for quantity in quantities
-        for track in numbers
+        for track in of_track
     }
-    wanted = np.array(sorted(numbers), np.int64)
-    motion = to_remove(material.folder, material.config, material.geometry)
-    for track, time_ns, frame, seen in pieces(material.folder, wanted, motion):
-        x = clock.of_frames(time_ns, frame)
-        for quantity in quantities:
-            growing[quantity, track].add(x, seen)
-    return {
-        quantity: {track: growing[quantity, track].curve() for track in numbers}
-        for quantity in quantities
-    }
+    known = [name for quantity in quantities for name in (quantity, f"{quantity}_sigma")]
+    columns = ["track", "time_ns", "frame", "share", *known]
+    wanted = np.array(sorted(of_track), np.int64)
+    for table in derived(material.folder, material.config, "reflections", columns):
+        rows = {name: table[name].to_numpy() for name in columns}
+        for track in np.intersect1d(wanted, rows["track"]).tolist():
+            here = rows["track"] == track
+            x = clock.of_frames(rows["time_ns"][here], rows["frame"][here])
+            for quantity in quantities:
+                y, sigma = (rows[name][here] for name in (quantity, f"{quantity}_sigma"))
+                # The error of the reference is common to all, and no mean makes it smaller.
+                common = getattr(of_track[track], f"{quantity}_reference_sigma")
+                alone = np.sqrt(np.maximum(sigma**2 - common**2, 0.0))
+                told = np.isfinite(x) & np.isfinite(y)
+                values, shares = growing[quantity, track]
+                values.add(x[told], y[told], alone[told])
+                shares.add(x[told], rows["share"][here][told], np.full(told.sum(), np.nan))
+    return {key: (values.curve(), shares.curve()) for key, (values, shares) in growing.items()}
 
 
-def _draw_quantity(axes: Axes, quantity: Quantity, curves: Mapping[int, Curve]) -> None:
+def _draw_quantity(
+    axes: Axes,
+    quantity: str,
+    material: Material,
+    curves: Mapping[tuple[str, int], tuple[Curve, Curve]],
+) -> None:
     scale = 1e3 if quantity == "strain" else 1.0
-    ends = []
-    for i, (track, curve) in enumerate(curves.items()):
-        ends += _draw_curve(axes, curve, COLOURS[i % len(COLOURS)], scale, f"{track}")
+    ends: list[tuple[float, float, str, str]] = []
+    for i, one in enumerate(material.main):
+        colour = COLOURS[i % len(COLOURS)]
+        mine: list[tuple[float, float, str, str]] = []
+        for track in one.tracks:
+            curve, shares = curves[quantity, track]
+            mine += _draw_curve(axes, curve, colour, scale, one.name, width=0.4)
+            size = np.digitize(shares.y, _SHARES[1:-1])
+            for step, points in enumerate(_SIZES):
+                here = size == step
+                if here.any():
+                    axes.plot(
+                        curve.x[here], scale * curve.y[here], ls="none", marker="o", ms=points,
+                        mew=0, color=colour, zorder=4,
+                    )  # fmt: skip
+        ends += sorted(mine)[-1:]
     axes.axhline(0.0, color=FAINT, lw=0.6, zorder=1)
-    axes.set_ylabel(
-        "strain / 10$^{-3}$"
-        if quantity == "strain"
-        else f"{QUANTITIES[quantity][0].partition(',')[0].lower()} / px"
-    )
+    kind = "radial drift" if material.geometry is not None else "distance"
+    axes.set_ylabel("strain / 10$^{-3}$" if quantity == "strain" else f"{kind} / px")
     _label_ends(axes, ends)
 
 
 def _draw_curve(
-    axes: Axes, curve: Curve, colour: str, scale: float, name: str
+    axes: Axes, curve: Curve, colour: str, scale: float, name: str, width: float = 1.0
 ) -> list[tuple[float, float, str, str]]:
     """Draw a curve with its band and return its end, for `_label_ends`; nothing if it is empty."""
     if not len(curve.x):
@@ -176,7 +220,7 @@ def _draw_curve(
     x, height = curve.x, scale * curve.y
     band = scale * np.nan_to_num(curve.sigma)
     axes.fill_between(x, height - band, height + band, color=colour, alpha=0.22, lw=0, zorder=2)
-    axes.plot(x, height, color=colour, lw=1.0, zorder=3)
+    axes.plot(x, height, color=colour, lw=width, zorder=3)
     return [(float(x[-1]), float(np.median(height[-9:])), name, colour)]
 
 
@@ -213,13 +257,6 @@ def _label_ends(axes: Axes, ends: list[tuple[float, float, str, str]]) -> None:
             name, (1.0, place), xycoords="axes fraction", xytext=(5, 0), va="center",
             textcoords="offset points", color=colour, fontsize=8, annotation_clip=False,
         )  # fmt: skip
-
-
-def _draw_voltage(axes: Axes, material: Material, clock: Clock) -> None:
-    step = 1 + material.cell.num_rows // 5000
-    times = clock(material.cell["time_ns"].to_numpy())[::step]
-    axes.plot(times, material.cell["voltage_v"].to_numpy()[::step], color=INK, lw=1.1)
-    axes.set_ylabel("cell voltage / V")
 
 
 def _shade(panels: list[Axes], material: Material, clock: Clock) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,13 +49,14 @@ class PatchExample:
     fitted: tuple[float, float, float, float]
 
 
-def draw_frames(pictures: Sequence[Picture], main: Sequence[int]) -> Figure:
+def draw_frames(pictures: Sequence[Picture], main: Mapping[int, int]) -> Figure:
     """Draw frames with their peaks.
 
     Parameters
     ----------
     main
-        Numbers of the main tracks, whose peaks have the colours of the figure of the drift.
+        By tracks of the main reflections, which of these it is of: their peaks have the colours of
+        the figure of the drift.
     """
     columns = min(len(pictures), 3 if len(pictures) != 4 else 2)
     lines = -(-len(pictures) // columns)
@@ -80,13 +81,13 @@ def draw_frames(pictures: Sequence[Picture], main: Sequence[int]) -> Figure:
             Line2D([], [], ls="none", marker="o", ms=8, mfc="none", mec=COLOURS[0], mew=1.8),
             Line2D([], [], ls="none", marker="x", ms=5, color=FAINT, mew=1.1),
         ]
-        words = ("peak", "peak of a main track, in its colour", "flagged: not one clean peak")
+        words = ("peak", "peak of a main reflection, in its colour", "flagged: not one clean peak")
         figure.legend(keys, words, loc="outside lower center", ncols=3, frameon=False)
     return figure
 
 
 def _draw_picture(
-    axes: Axes, picture: Picture, shape: tuple[int, int], main: Sequence[int]
+    axes: Axes, picture: Picture, shape: tuple[int, int], main: Mapping[int, int]
 ) -> None:
     if picture.pixels is not None:
         shown = display(picture.pixels, picture.mask)
@@ -108,7 +109,7 @@ def _draw_picture(
     axes.set_ylim(shape[0] - 0.5, -0.5)
     peaks = picture.shot.peaks
     poor = (peaks["flags"] & POOR_FIT) != 0 if len(peaks["flags"]) else np.empty(0, bool)
-    is_main = np.isin(peaks["track"], main)
+    is_main = np.isin(peaks["track"], list(main))
     plain = ~poor & ~is_main
     axes.scatter(
         peaks["col"][plain], peaks["row"][plain], s=34, facecolors="none", edgecolors=MARK, lw=0.8
@@ -116,7 +117,7 @@ def _draw_picture(
     axes.scatter(
         peaks["col"][poor], peaks["row"][poor], s=16, marker="x", color=FAINT, lw=0.9, alpha=0.9
     )
-    for i, track in enumerate(main):
+    for track, i in main.items():
         here = peaks["track"] == track
         axes.scatter(
             peaks["col"][here], peaks["row"][here], s=60, facecolors="none",

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from streamer.config import Config
 from streamer.errors import UserError
 from streamer.frames.geometry import Geometry
+from streamer.report.reflections import Reflection, main_reflections, reflections_in_short
 from streamer.results.folder import RunFolder
-from streamer.results.histories import main_tracks
 from streamer.results.pixels import Recorded, decoded
 from streamer.results.rows import batches
 from streamer.results.run import Run
@@ -72,8 +72,8 @@ class Material:
     config: Config
     geometry: Geometry | None
     tracks: pa.Table
-    main: pa.Table
-    """Its main tracks."""
+    main: list[Reflection]
+    """Its main reflections."""
     cell: pa.Table
     frames: pa.Table
     shots: dict[tuple[str, int], Shot] = field(default_factory=dict)
@@ -104,7 +104,7 @@ def gather(
     Parameters
     ----------
     n_tracks
-        Main tracks.
+        Main reflections.
     n_frames
         Frames to show, spread over the run, where none are chosen.
     n_compared
@@ -123,7 +123,7 @@ def gather(
     """
     run = Run(folder)
     frames, tracks = run.frames, run.tracks
-    main = main_tracks(tracks, n_tracks) if tracks.num_rows else tracks
+    main = reflections_in_short(tracks, run.geometry, main_reflections(tracks, n_tracks))
     material = Material(
         folder=folder,
         summary=run.summary,

@@ -17,9 +17,9 @@ from PIL import Image, ImageDraw, ImageFont
 from streamer.frames.display import Display, display
 from streamer.frames.flags import POOR_FIT
 from streamer.report.material import Shot
+from streamer.report.reflections import main_reflections
 from streamer.report.style import COLOURS, FAINT, MARK, NOTHING
 from streamer.results.folder import RunFolder
-from streamer.results.histories import main_tracks
 
 __all__ = ["Painter"]
 
@@ -51,8 +51,9 @@ class Painter:
 
     def __init__(self, folder: RunFolder, frames: pa.Table) -> None:
         tracks = folder.read_tracks()
-        main = main_tracks(tracks, len(COLOURS)) if tracks.num_rows else tracks
-        self._colour = dict(zip(main["track"].to_pylist(), COLOURS, strict=False))
+        main = dict(zip(main_reflections(tracks, len(COLOURS)), COLOURS, strict=False))
+        kin = zip(*(tracks[name].to_pylist() for name in ("track", "reflection")), strict=True)
+        self._colour = {track: main[one] for track, one in kin if one in main}
         self._tails: dict[int, deque[tuple[float, float]]] = {}
         self._cell = folder.read_cell()
         times = frames["time_ns"].to_numpy()

@@ -14,9 +14,17 @@ from streamer.cell.cycles import GUESS
 from streamer.config import Config
 from streamer.errors import UserError
 from streamer.report.agreement_figure import draw_agreement, measure_agreement
-from streamer.report.contents import METHODS, add_facts, add_ledger, add_run, add_tracks
-from streamer.report.drift_figure import draw_motion, draw_tracks
+from streamer.report.contents import (
+    METHODS,
+    add_facts,
+    add_ledger,
+    add_reflections,
+    add_run,
+    index_words,
+)
+from streamer.report.drift_figure import draw_drift, draw_motion
 from streamer.report.frame_figure import Picture, choose_examples, draw_frames, draw_patches
+from streamer.report.lattice_figure import draw_lattice
 from streamer.report.material import Fitter, Material, Refit, Shot, gather, pixels_of
 from streamer.report.page import Page
 from streamer.report.style import save_figure
@@ -59,7 +67,7 @@ def write_report(
     out
         Folder to write to, made if it is not there.
     tracks
-        Main tracks to draw, at most 8.
+        Main reflections to draw, at most 8.
     chosen
         Numbers of the frames to show; None: a few, spread over the run.
     make_fitter
@@ -96,11 +104,14 @@ def write_report(
         page.figure(save_figure(figure, figures, name), caption)
 
     page.heading("Drift")
-    if material.main.num_rows:
-        add(draw_tracks(material), "drift", _drift_caption(material))
-        add_tracks(page, material)
+    if material.main:
+        add(draw_drift(material), "drift", _drift_caption(material))
+        add_reflections(page, material)
     else:
         page.note("No track was seen on enough frames.")
+    lattice = draw_lattice(material)
+    if lattice is not None:
+        add(lattice, "lattice", _lattice_caption(material))
     motion = draw_motion(material)
     if motion is not None:
         add(motion, "motion", _motion_caption(material))
@@ -111,7 +122,7 @@ def write_report(
         page.heading("Detection")
         if shown:
             pictures, why = _pictures(material, recorded, shown)
-            main = material.main["track"].to_pylist()
+            main = {track: i for i, one in enumerate(material.main) for track in one.tracks}
             add(draw_frames(pictures, main), "frames", _frames_caption(shown, why))
         else:
             page.note("No frame is done.")
@@ -238,9 +249,19 @@ def _drift_caption(material: Material) -> str:
             " cell has no current."
         )
     return (
-        f"{kind} of the main tracks, each named beside its end. Bands: one standard error of each "
-        f"observation, or of the mean of those that fall on one point.{shades} Counted from the "
-        f"reference position of each track, {_MOTION[material.config.tracks.common_motion]}."
+        f"{kind} of the main reflections, each named beside its end: all their spots, also those "
+        "that one splits into. The larger a point, the larger the share of the intensity. Bands: "
+        "one standard error of each observation, or of the mean of those that fall on one point."
+        f"{shades} Counted from the reference position of each reflection's first spot, "
+        f"{_MOTION[material.config.tracks.common_motion]}."
+    )
+
+
+def _lattice_caption(material: Material) -> str:
+    return (
+        "Unit cell of each phase, by least squares over all reflections whose lattice planes are "
+        f"known: {index_words(material)}. Bars: one standard error. Phase 0 is the one that "
+        "reflections begin in."
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 
 import pyarrow as pa
@@ -59,7 +59,12 @@ def write_derived(folder: RunFolder, config: Config) -> None:
 
 
 def derived(
-    folder: RunFolder, config: Config, name: str, *, most: int | None = None
+    folder: RunFolder,
+    config: Config,
+    name: str,
+    columns: Sequence[str] | None = None,
+    *,
+    most: int | None = None,
 ) -> Iterator[pa.Table]:
     """Yield one of these tables, a bounded number of rows at a time.
 
@@ -67,18 +72,21 @@ def derived(
 
     Parameters
     ----------
+    columns
+        Those that are wanted; all by default.
     most
         How many peaks of the run to look at where it is computed; all by default.
     """
+    wanted = list(columns or TABLES[name].schema.names)
     path, last = folder.path / f"{name}.parquet", folder.last_part()
     if last is not None and path.exists():
         with readable(path), pq.ParquetFile(path) as file:
             if (file.schema_arrow.metadata or {}).get(_UPTO) == str(last.index).encode():
-                for batch in file.iter_batches():
+                for batch in file.iter_batches(columns=wanted):
                     yield pa.Table.from_batches([batch]).replace_schema_metadata(None)
                 return
     for tables in _computed(folder, config, most):
-        yield tables[name]
+        yield tables[name].select(wanted)
 
 
 def _computed(

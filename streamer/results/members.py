@@ -15,14 +15,15 @@ from streamer.results.reflections import phases, unit
 from streamer.results.rows import batches
 from streamer.results.schema import REFLECTIONS
 
-__all__ = ["members", "weighted_means"]
+__all__ = ["PLACE", "members", "moved", "weighted_means"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-_PLACE = ("row", "col", "row_sigma", "col_sigma")
+PLACE = ("row", "col", "row_sigma", "col_sigma")
+"""Columns of a position in pixels."""
 _READ = (
-    "series", "track", "frame", "time_ns", "flags", *_PLACE, "d", "d_sigma", "intensity",
+    "series", "track", "frame", "time_ns", "flags", *PLACE, "d", "d_sigma", "intensity",
     "intensity_sigma",
 )  # fmt: skip
 
@@ -113,8 +114,8 @@ def _measured(
     columns |= {name: tracks[name].to_numpy()[own] for name in ("reflection", "phase")}
     # The reference of a reflection is that of its first spot, whose number it has.
     first = np.searchsorted(tracks["track"].to_numpy(), reflection[own])
-    reference = [tracks[f"ref_{name}"].to_numpy()[first] for name in _PLACE]
-    columns |= _moved([peaks[name].to_numpy() for name in _PLACE], reference, geometry)
+    reference = [tracks[f"ref_{name}"].to_numpy()[first] for name in PLACE]
+    columns |= moved([peaks[name].to_numpy() for name in PLACE], reference, geometry)
     columns |= _shares(
         _frames(peaks), reflection[own],
         peaks["intensity"].to_numpy(), peaks["intensity_sigma"].to_numpy(),
@@ -122,10 +123,22 @@ def _measured(
     return pa.table({field.name: columns[field.name] for field in REFLECTIONS}).cast(REFLECTIONS)
 
 
-def _moved(
+def moved(
     place: list[Floats], reference: list[Floats], geometry: Geometry | None
 ) -> dict[str, Floats]:
-    """Return drifts and strains from a reference, with the standard deviations of both."""
+    """Return drifts and strains from a reference, and the standard deviations of these.
+
+    Parameters
+    ----------
+    place, reference
+        Columns `PLACE`, (n,) each.
+
+    Returns
+    -------
+    columns
+        ``drift`` in px, away from the direct beam, or its length without a geometry; ``strain``,
+        NaN without one; each with ``..._sigma``, of both places together.
+    """
     row, col = (one - other for one, other in zip(place[:2], reference[:2], strict=True))
     sigmas = [np.hypot(*both) for both in zip(place[2:], reference[2:], strict=True)]
     length = np.hypot(row, col)

@@ -60,6 +60,7 @@ def test_the_metric_gives_the_cell_back_and_its_errors(cell, centring, system):
     values, sigmas = crystal.parameters(free, (root @ root.T)[None])
     np.testing.assert_allclose(values[0, :6], cell, rtol=1e-9)
     assert values[0, 6] == pytest.approx(gemmi.UnitCell(*cell).volume)
+    assert len(crystal.free) == p
     drawn = free + rng.normal(size=(20_000, p)) @ root.T
     spread = crystal.parameters(drawn, np.zeros((20_000, p, p)))[0].std(axis=0)
     np.testing.assert_allclose(sigmas[0], spread, rtol=0.03, atol=1e-9)

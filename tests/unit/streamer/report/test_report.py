@@ -14,7 +14,7 @@ from streamer.config import SourceConfig
 from streamer.errors import UserError
 from streamer.report.agreement_figure import measure_agreement
 from streamer.report.contents import with_error
-from streamer.report.drift_figure import draw_tracks
+from streamer.report.drift_figure import draw_drift
 from streamer.report.material import Refit, Shot, gather
 from streamer.report.movie import write_movie
 from streamer.report.run import write_report
@@ -120,7 +120,7 @@ def test_without_times_a_report_counts_in_frames(tmp_path):
     assert "px/h" not in text
     assert "1970" not in text
     material, *_ = gather(run, 3, 4, 0)
-    axes = draw_tracks(material).axes
+    axes = draw_drift(material).axes
     assert axes[-1].get_xlabel() == "frame"
     assert axes[0].get_xlim() == (0.0, 29.0)
     recorded = Recorded("gone.npy", SourceConfig())
@@ -262,5 +262,5 @@ def test_a_report_tells_what_all_spots_did_together_and_whether_drifts_have_it(t
         run._folder.write_summary(run.summary | {"advice": ["it moves"]})
         _, text = read(write_report(run.path, tmp_path / "out"))
         assert "What all spots of a frame did together." in text
-        assert f"of each track, {said} and rotation that all spots share." in text
+        assert f"first spot, {said} and rotation that all spots share." in text
         assert "Look: it moves." in text

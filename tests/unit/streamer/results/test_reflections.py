@@ -98,7 +98,8 @@ def make_run(path, rng, **wishes):
     frames |= {"reason": [""] * FRAMES_N, "count": np.ones(FRAMES_N, int)}
     frames = pa.table({name: frames[name] for name in FRAMES.names}).cast(FRAMES)
     folder.write_part(0, frames, table, upto=0, next_track=1000)
-    folder.write_tracks(catalogue.measure(GEOMETRY))
+    crystal = Lattice((A, A, A, 90.0, 90.0, 90.0), "F")
+    folder.write_tracks(catalogue.measure(GEOMETRY, crystal))
     folder.write_geometry(GEOMETRY)
     (path / "config.yaml").write_text(f"lattice: {{a: {A}, centring: F}}\n")
     folder.write_summary({"state": "done"})
