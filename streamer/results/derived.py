@@ -25,7 +25,7 @@ _UPTO = b"braggstream.last_part"
 
 
 def write_derived(folder: RunFolder, config: Config) -> None:
-    """Write ``reflections.parquet`` and ``lattice.parquet`` in place of those written before.
+    """Write ``reflections.parquet`` and, where there is a lattice, ``lattice.parquet`` anew.
 
     Raises
     ------
@@ -36,7 +36,8 @@ def write_derived(folder: RunFolder, config: Config) -> None:
     if last is None:
         return
     upto = {_UPTO: str(last.index).encode()}
-    partial = {name: folder.path / f".{name}.parquet.partial" for name in DERIVED}
+    names = DERIVED if Lattice.from_config(config.lattice) else DERIVED[:1]
+    partial = {name: folder.path / f".{name}.parquet.partial" for name in names}
     try:
         with ExitStack() as stack:
             writers = {
@@ -48,8 +49,8 @@ def write_derived(folder: RunFolder, config: Config) -> None:
                 for name, path in partial.items()
             }
             for tables in _computed(folder, config):
-                for name, table in tables.items():
-                    writers[name].write_table(table)
+                for name, writer in writers.items():
+                    writer.write_table(tables[name])
         for name, path in partial.items():
             path.rename(folder.path / f"{name}.parquet")
     except OSError:
@@ -77,6 +78,8 @@ def derived(
     most
         How many peaks of the run to look at where it is computed; all by default.
     """
+    if name == "lattice" and Lattice.from_config(config.lattice) is None:
+        return
     wanted = list(columns or TABLES[name].schema.names)
     path, last = folder.path / f"{name}.parquet", folder.last_part()
     if last is not None and path.exists():

@@ -11,13 +11,16 @@ import sys
 import urllib.request
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
 from streamer.config import load_config
 from streamer.errors import RunError, UserError
+from streamer.frames.flags import POOR_FIT
 from streamer.frames.peaks import PEAK
 from streamer.report.truth import compare
+from streamer.results import open_run
 from streamer.results.folder import RunFolder
 from streamer.results.schema import FRAMES as FRAMES_SCHEMA
 from streamer.results.schema import PEAKS as PEAKS_SCHEMA
@@ -120,7 +123,8 @@ def test_the_run_folder_is_as_other_programs_expect_it(recording, tmp_path):
     assert set(summary["stages"]) == {"ingest", "detect", "place"}
     assert load_config(out / "config.yaml") == load_config(None, QUICK)
     assert sorted(path.name for path in out.iterdir()) == [
-        "config.yaml", "frames", "geometry.json", "logs", "peaks", "run.json", "tracks.parquet",
+        "config.yaml", "frames", "geometry.json", "logs", "peaks", "reflections.parquet",
+        "run.json", "tracks.parquet",
     ]  # fmt: skip
     tracks = folder.read_tracks()
     assert tracks.schema.equals(TRACKS_SCHEMA)
@@ -130,6 +134,22 @@ def test_the_run_folder_is_as_other_programs_expect_it(recording, tmp_path):
     assert np.isfinite(folder.read("peaks")["d"].to_numpy()).all()
     assert np.isfinite(tracks["strain"].to_numpy()).all()
     assert PEAK.names == ("row", "col", "score", "intensity", "flags")
+
+
+def test_a_run_leaves_its_reflections_and_lattice_parameters(recording, tmp_path):
+    out = tmp_path / "run"
+    run(recording, out, "lattice.a=8.17", "lattice.centring=F")
+    results = open_run(out)
+    for name in ("reflections", "lattice"):
+        kept = pq.read_table(out / f"{name}.parquet").to_pandas()
+        assert kept.equals(getattr(results, name).to_pandas())
+        assert len(kept)
+    tracks = results.tracks.to_pandas()
+    assert set(results.reflections["track"].to_pylist()) == set(tracks["track"])
+    of_spots = tracks[(tracks["flags"] & POOR_FIT) == 0]
+    assert (of_spots[["h", "k", "l"]] != 0).any(axis=1).mean() > 0.5
+    edges = results.lattice.filter(results.lattice["phase"].to_numpy() == 0)["a"].to_numpy()
+    assert abs(edges[0] - 8.17) < 0.02
 
 
 @pytest.mark.parametrize(
