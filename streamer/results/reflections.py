@@ -10,25 +10,38 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from streamer.frames.flags import POOR_FIT
 from streamer.frames.geometry import Geometry
 
-__all__ = ["phases", "reflections", "unit"]
+__all__ = ["KIN", "phases", "reflections", "unit"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+_PLACE = ("row", "col", "row_sigma", "col_sigma")
+KIN = (
+    "track", "parent", "merged_into", "n_frames", "flags", "first_frame", "last_frame",
+    "first_time_ns", "last_time_ns", *_PLACE, *(f"ref_{name}" for name in _PLACE),
+)  # fmt: skip
+"""Columns of the table of tracks that tell which belong together."""
 
-def reflections(tracks: pa.Table) -> Ints:
+
+def reflections(tracks: pa.Table, geometry: Geometry | None = None) -> Ints:
     """Return the reflection of each track, (n,), as the lowest number of the tracks that are in it.
 
     Tracks belong together where one split from the other or ended beside it, and so does all that
-    hangs together by such steps; also through a track that was seen too rarely to have a row.
+    hangs together by such steps; also through a track that was seen too rarely to have a row. With
+    a geometry also what `adopted` finds.
 
     Parameters
     ----------
     tracks
-        Columns `track`, `parent` and `merged_into` of the table of tracks.
+        Columns `track`, `parent` and `merged_into` of the table of tracks; with a geometry those
+        that `adopted` takes too.
     """
+    if geometry is not None and len(tracks):
+        place = tracks.column_names.index("parent")
+        tracks = tracks.set_column(place, "parent", pa.array(adopted(tracks, geometry)))
     number, parent, merged = (
         tracks[name].to_numpy() for name in ("track", "parent", "merged_into")
     )
@@ -61,6 +74,67 @@ def reflections(tracks: pa.Table) -> Ints:
 def unit(geometry: Geometry) -> Geometry:
     """Return a geometry with some wavelength: in ratios of spacings it cancels."""
     return geometry if geometry.wavelength_a > 0 else replace(geometry, wavelength_a=1.0)
+
+
+_FEWEST = 3
+"""Spots that are known to have split, to tell how far splits are."""
+_ALIKE = 0.2
+"""Share of that distance, in strain, by which another split may differ."""
+_ASIDE = 0.25
+"""How far a spot may be off the line away from the beam, in lengths of the way along it."""
+_PAUSE = 0.02
+"""Share of the run that may lie between the end of a spot and its successor."""
+_SEEN = 20
+"""Frames that a spot without a parent must have been seen on."""
+_MOST = 2000
+"""Spots without a parent that one is looked for, those that were seen most often."""
+
+
+def adopted(tracks: pa.Table, geometry: Geometry) -> Ints:
+    """Return the parent of each track, (n,), -1 for none, also where it stood too far to be known.
+
+    A crystal that goes from one phase to another strains all its reflections by the same. Where
+    enough spots are known to have split, one that appears by itself is taken to come from the spot
+    that stands as far as these from it in strain, towards the beam or away from it, and is there or
+    was just before; where there are two of them, from none.
+
+    Parameters
+    ----------
+    tracks
+        Columns `KIN` of the table of tracks.
+    """
+    number, seen = (tracks[name].to_numpy() for name in ("track", "n_frames"))
+    parent: Ints = tracks["parent"].to_numpy().copy()
+    lives = _lives(tracks, unit(geometry))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        began, ended = np.log(lives.ref), np.log(lives.now)
+    at = np.minimum(np.searchsorted(number, parent), len(number) - 1)
+    has = (parent >= 0) & (number[at] == parent)
+    gaps = np.abs(began - ended[at])[has]
+    gaps = gaps[gaps > _SURE * np.hypot(lives.sigma, lives.sigma[at])[has]]
+    if len(gaps) < _FEWEST:
+        return parent
+    typical = float(np.median(gaps))
+    good = (tracks["flags"].to_numpy() & POOR_FIT) == 0
+    orphans = np.flatnonzero(
+        (parent < 0) & good & (seen >= _SEEN) & (lives.first > lives.first.min())
+    )
+    orphans = orphans[np.argsort(-seen[orphans], kind="stable")][:_MOST]
+    row, col, ref_row, ref_col = (
+        tracks[name].to_numpy() for name in ("row", "col", "ref_row", "ref_col")
+    )
+    away = geometry.radial(row, col)
+    pause = _PAUSE * float(lives.last.max() - lives.first.min())
+    for i in orphans.tolist():
+        off_row, off_col = ref_row[i] - row, ref_col[i] - col
+        along = np.abs(off_row * away[:, 0] + off_col * away[:, 1])
+        aside = np.abs(off_row * away[:, 1] - off_col * away[:, 0])
+        is_kin = good & (np.abs(np.abs(began[i] - ended) - typical) <= _ALIKE * typical)
+        is_kin &= (aside <= _ASIDE * along) & (lives.first < lives.first[i])
+        is_kin &= lives.last >= lives.first[i] - pause
+        if is_kin.sum() == 1:
+            parent[i] = number[is_kin][0]
+    return parent
 
 
 def phases(tracks: pa.Table, geometry: Geometry | None) -> Ints:
@@ -174,12 +248,7 @@ def _lives(tracks: pa.Table, geometry: Geometry) -> _Lives:
     what = "time_ns" if tracks["first_time_ns"].to_numpy().all() else "frame"
     first, last = (tracks[f"{end}_{what}"].to_numpy() for end in ("first", "last"))
     ref, now = (
-        geometry.locate(
-            *(
-                tracks[f"{prefix}{name}"].to_numpy()
-                for name in ("row", "col", "row_sigma", "col_sigma")
-            )
-        )
+        geometry.locate(*(tracks[f"{prefix}{name}"].to_numpy() for name in _PLACE))
         for prefix in ("ref_", "")
     )
     sigma = np.nan_to_num(np.fmax(ref.d_sigma / ref.d, now.d_sigma / now.d))

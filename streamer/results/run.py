@@ -229,8 +229,7 @@ class Run:
     def reflection(self, track: int) -> pa.Table:
         """Return the spots of the reflection that a track belongs to, frame after frame.
 
-        They are all tracks that hang together by splitting from one another and ending beside one
-        another. These say who was near when a spot began or ended, and no more.
+        They are all tracks that have the same number in the column `reflection` of `tracks`.
 
         Parameters
         ----------

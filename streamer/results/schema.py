@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from streamer.frames import flags
+from streamer.results.columns import Column, Table, with_sigma, with_sigmas
 
 __all__ = [
     "CELL",
@@ -38,35 +38,6 @@ FLAGS = (
     "range"
 )
 """Bits of the column ``flags``."""
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column of a table; its unit is empty where it has none."""
-
-    name: str
-    type: pa.DataType
-    unit: str
-    meaning: str
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """What a row of a table stands for, and its columns in their order."""
-
-    row: str
-    columns: tuple[Column, ...]
-
-    def __getitem__(self, name: str) -> Column:
-        for column in self.columns:
-            if column.name == name:
-                return column
-        raise KeyError(name)
-
-    @property
-    def schema(self) -> pa.Schema:
-        """The same for Arrow."""
-        return pa.schema([(column.name, column.type) for column in self.columns])
 
 
 _TEXT, _INT32, _INT64, _FLOAT64 = pa.string(), pa.int32(), pa.int64(), pa.float64()
@@ -99,27 +70,12 @@ _FITTED = (
 _SLOPE = "slope of a straight line through all observations"
 
 
-def _with_sigma(name: str, unit: str, meaning: str) -> tuple[Column, Column]:
-    """Return the column of a measured quantity and that of its standard deviation."""
-    sigma = f"standard deviation of {name}"
-    return (
-        Column(name, _FLOAT64, unit, meaning),
-        Column(f"{name}_sigma", _FLOAT64, unit, sigma),
-    )
-
-
-def _with_sigmas(*quantities: tuple[str, str, str]) -> tuple[Column, ...]:
-    """Return the columns of quantities, and behind them all those of their standard deviations."""
-    values, sigmas = zip(*(_with_sigma(*one) for one in quantities), strict=True)
-    return (*values, *sigmas)
-
-
 def _of_tracks(*quantities: tuple[str, str, str]) -> tuple[Column, ...]:
     """Return the columns of quantities whose newest and reference means are in the table."""
     columns: list[Column] = []
     for name, unit, meaning in quantities:
-        columns += _with_sigma(name, unit, f"{meaning}; {_NEWEST}")
-        columns += _with_sigma(f"ref_{name}", unit, f"{name} that it began with: {_REFERENCE}")
+        columns += with_sigma(name, unit, f"{meaning}; {_NEWEST}")
+        columns += with_sigma(f"ref_{name}", unit, f"{name} that it began with: {_REFERENCE}")
     return tuple(columns)
 
 
@@ -147,14 +103,14 @@ TABLES: dict[str, Table] = {
                 "how many frame numbers, from `frame` on, the row stands for: 1 but for what never "
                 "came or was shed in a row",
             ),
-            *_with_sigma("motion_row", "px", f"shift of {_ALL} along the rows"),
-            *_with_sigma("motion_col", "px", f"shift of {_ALL} along the columns"),
-            *_with_sigma(
+            *with_sigma("motion_row", "px", f"shift of {_ALL} along the rows"),
+            *with_sigma("motion_col", "px", f"shift of {_ALL} along the columns"),
+            *with_sigma(
                 "motion_angle",
                 "deg",
                 f"rotation of {_ALL}, from the columns' axis towards the rows' axis",
             ),
-            *_with_sigma("motion_scale", "", f"size of the pattern of {_ALL}, less 1"),
+            *with_sigma("motion_scale", "", f"size of the pattern of {_ALL}, less 1"),
             Column("motion_about_row", _FLOAT64, "px", f"row of what {_ABOUT}"),
             Column("motion_about_col", _FLOAT64, "px", f"column of what {_ABOUT}"),
             *(
@@ -177,13 +133,13 @@ TABLES: dict[str, Table] = {
             Column("peak_row", _INT32, "px", f"row of the peak's highest pixel; {PIXELS}"),
             Column("peak_col", _INT32, "px", f"column of the peak's highest pixel; {PIXELS}"),
             Column("score", _FLOAT64, "counts", "persistence of the peak"),
-            *_with_sigma(
+            *with_sigma(
                 "intensity",
                 "counts",
                 "integrated, above the fitted background; where no shape was fitted the sum over "
                 "the patch above the median of its border, and no standard deviation",
             ),
-            *_with_sigmas(
+            *with_sigmas(
                 ("row", "px", f"sub-pixel row; {PIXELS}"),
                 ("col", "px", f"sub-pixel column; {PIXELS}"),
             ),
@@ -197,24 +153,24 @@ TABLES: dict[str, Table] = {
                 "azimuth around the beam, from the columns' axis towards the rows' axis",
             ),
             Column("q", _FLOAT64, "1/angstrom", "momentum transfer, 4 pi sin(theta) / wavelength"),
-            *_with_sigma("d", "angstrom", "lattice spacing"),
-            *_with_sigma("background", "counts/px", "below the peak, as fitted"),
-            *_with_sigma("fwhm_major", "px", "full width at half maximum along the major axis"),
-            *_with_sigma("fwhm_minor", "px", "full width at half maximum along the minor axis"),
-            *_with_sigma(
+            *with_sigma("d", "angstrom", "lattice spacing"),
+            *with_sigma("background", "counts/px", "below the peak, as fitted"),
+            *with_sigma("fwhm_major", "px", "full width at half maximum along the major axis"),
+            *with_sigma("fwhm_minor", "px", "full width at half maximum along the minor axis"),
+            *with_sigma(
                 "angle", "deg", "of the major axis, from the columns' axis towards growing rows"
             ),
-            *_with_sigma("eta", "", "Lorentzian share of the profile, 0 Gaussian, 1 Lorentzian"),
-            *_with_sigma(
+            *with_sigma("eta", "", "Lorentzian share of the profile, 0 Gaussian, 1 Lorentzian"),
+            *with_sigma(
                 "asymmetry",
                 "",
                 "difference of the half widths on both sides along the major axis over their sum, "
                 "positive where the tail points along `angle`",
             ),
-            *_with_sigma("centre_row", "px", f"row of the centre of mass; {PIXELS}"),
-            *_with_sigma("centre_col", "px", f"column of the centre of mass; {PIXELS}"),
-            *_with_sigma("fwhm_radial", "deg", "full width at half maximum in two_theta"),
-            *_with_sigma("fwhm_azimuthal", "deg", "full width at half maximum in chi"),
+            *with_sigma("centre_row", "px", f"row of the centre of mass; {PIXELS}"),
+            *with_sigma("centre_col", "px", f"column of the centre of mass; {PIXELS}"),
+            *with_sigma("fwhm_radial", "deg", "full width at half maximum in two_theta"),
+            *with_sigma("fwhm_azimuthal", "deg", "full width at half maximum in chi"),
         ),
     ),
     "tracks": Table(
@@ -227,8 +183,9 @@ TABLES: dict[str, Table] = {
                 "reflection",
                 _INT64,
                 "",
-                "lowest number of the tracks that it hangs together with by `parent` and "
-                "`merged_into`: the same for a spot and what it split into",
+                "lowest number of the tracks that it hangs together with: the same for a spot and "
+                "what it split into, by `parent` and `merged_into`, and by standing where others "
+                "that split have their second spot",
             ),
             Column("parent", _INT64, "", "track that this one split from, -1 for none"),
             Column("merged_into", _INT64, "", "track that this one ended beside, -1 for none"),
@@ -237,23 +194,23 @@ TABLES: dict[str, Table] = {
             Column("first_time_ns", _INT64, "ns", f"{_NS} of the first frame"),
             Column("last_time_ns", _INT64, "ns", f"{_NS} of the last frame"),
             Column("n_frames", _INT64, "", "frames the track was seen on"),
-            *_with_sigmas(
+            *with_sigmas(
                 ("row", "px", f"sub-pixel row; {PIXELS}; {_NEWEST}"),
                 ("col", "px", f"sub-pixel column; {PIXELS}; {_NEWEST}"),
             ),
-            *_with_sigmas(
+            *with_sigmas(
                 ("ref_row", "px", f"row that the drift counts from: {_REFERENCE}"),
                 ("ref_col", "px", f"column that the drift counts from: {_REFERENCE}"),
             ),
-            *_with_sigmas(
+            *with_sigmas(
                 ("drift_row", "px", "row - ref_row"), ("drift_col", "px", "col - ref_col")
             ),
-            *_with_sigma(
+            *with_sigma(
                 "drift",
                 "px",
                 "drift away from the direct beam; its length where no geometry is known",
             ),
-            *_with_sigma("excursion", "px", f"drift {_FARTHEST}"),
+            *with_sigma("excursion", "px", f"drift {_FARTHEST}"),
             Column(
                 "significance",
                 _FLOAT64,
@@ -261,18 +218,18 @@ TABLES: dict[str, Table] = {
                 "|drift| / drift_sigma; where no geometry is known, of how many standard "
                 "deviations a normal error is as rare as a drift so long in any direction",
             ),
-            *_with_sigma(
+            *with_sigma(
                 "rate",
                 "px/h",
                 f"{_SLOPE}, along the drift; NaN where frames have no times",
             ),
-            *_with_sigma(
+            *with_sigma(
                 "rate_per_frame",
                 "px/frame",
                 f"{_SLOPE}, along the drift, where frames have no times",
             ),
-            *_with_sigma("d", "angstrom", f"lattice spacing; {_NEWEST}"),
-            *_with_sigma("ref_d", "angstrom", f"spacing that the strain counts from: {_REFERENCE}"),
+            *with_sigma("d", "angstrom", f"lattice spacing; {_NEWEST}"),
+            *with_sigma("ref_d", "angstrom", f"spacing that the strain counts from: {_REFERENCE}"),
             *(
                 Column(
                     index,
@@ -283,8 +240,8 @@ TABLES: dict[str, Table] = {
                 )
                 for index, axis in (("h", "a*"), ("k", "b*"), ("l", "c*"))
             ),
-            *_with_sigma("strain", "", "d / ref_d - 1"),
-            *_with_sigma("strain_excursion", "", f"strain {_FARTHEST}"),
+            *with_sigma("strain", "", "d / ref_d - 1"),
+            *with_sigma("strain_excursion", "", f"strain {_FARTHEST}"),
             Column("score", _FLOAT64, "counts", "mean persistence of its peaks"),
             Column("flags", _INT32, "", f"bits that more than half of its peaks carry: {FLAGS}"),
             *_of_tracks(
@@ -296,12 +253,12 @@ TABLES: dict[str, Table] = {
                 ("eta", "", "Lorentzian share of the profile"),
                 ("asymmetry", "", "along the major axis, as of its peaks"),
             ),
-            *_with_sigma(
+            *with_sigma(
                 "size_nm",
                 "nm",
                 f"{_APPARENT} a small size: apparent size, 0.9 wavelength / (beta cos theta)",
             ),
-            *_with_sigma(
+            *with_sigma(
                 "microstrain",
                 "",
                 f"{_APPARENT} strains that differ within the crystal: beta / (4 tan theta)",
@@ -325,15 +282,15 @@ TABLES: dict[str, Table] = {
                 "cannot be told",
             ),
             Column("flags", _INT32, "", FLAGS),
-            *_with_sigma(
+            *with_sigma(
                 "drift",
                 "px",
                 f"{_FROM_FIRST}, away from the direct beam; its length where no geometry is known",
             ),
-            *_with_sigma("d", "angstrom", "lattice spacing"),
-            *_with_sigma("strain", "", f"relative difference in spacing {_FROM_FIRST}"),
-            *_with_sigma("intensity", "counts", "as in `peaks`"),
-            *_with_sigma(
+            *with_sigma("d", "angstrom", "lattice spacing"),
+            *with_sigma("strain", "", f"relative difference in spacing {_FROM_FIRST}"),
+            *with_sigma("intensity", "counts", "as in `peaks`"),
+            *with_sigma(
                 "share",
                 "",
                 "of the intensity of all spots of the reflection that were found on the frame",
@@ -348,13 +305,13 @@ TABLES: dict[str, Table] = {
             _FRAME,
             _TIME,
             Column("phase", _INT32, "", "as in `reflections`"),
-            *_with_sigma("a", "angstrom", f"edge of the unit cell; {_FITTED}"),
-            *_with_sigma("b", "angstrom", "edge of the unit cell"),
-            *_with_sigma("c", "angstrom", "edge of the unit cell"),
-            *_with_sigma("alpha", "deg", "angle between b and c"),
-            *_with_sigma("beta", "deg", "angle between a and c"),
-            *_with_sigma("gamma", "deg", "angle between a and b"),
-            *_with_sigma("volume", "angstrom^3", "of the unit cell"),
+            *with_sigma("a", "angstrom", f"edge of the unit cell; {_FITTED}"),
+            *with_sigma("b", "angstrom", "edge of the unit cell"),
+            *with_sigma("c", "angstrom", "edge of the unit cell"),
+            *with_sigma("alpha", "deg", "angle between b and c"),
+            *with_sigma("beta", "deg", "angle between a and c"),
+            *with_sigma("gamma", "deg", "angle between a and b"),
+            *with_sigma("volume", "angstrom^3", "of the unit cell"),
             Column("n_reflections", _INT32, "", "spacings that tell it"),
             Column(
                 "chi2",

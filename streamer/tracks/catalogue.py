@@ -152,15 +152,13 @@ class TrackCatalogue:
         """
         tracks = self._tracks[: self._n]
         tracks = tracks[tracks["n_frames"] >= self._confirm]
-        names = {"series": [self._names[i] for i in tracks["series"]]}
-        columns = names | measured(
-            tracks, geometry, self._instrument_fwhm_deg, chosen=self._stop >= 0
-        )
+        columns = measured(tracks, geometry, self._instrument_fwhm_deg, chosen=self._stop >= 0)
         hkl = np.zeros((len(tracks), 3), np.int32)
         if crystal is not None:  # as its first spot has them
             first = np.searchsorted(columns["track"], columns["reflection"])
             hkl[:] = crystal.index(columns["ref_d"]).hkl[first]
         columns |= dict(zip("hkl", hkl.T, strict=True))
+        columns["series"] = np.array(self._names, np.object_)[tracks["series"]]
         self._table = pa.table({name: pa.array(columns[name]) for name in TRACKS.names}, TRACKS)
         return self._table
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from streamer.frames.geometry import Geometry
-from streamer.results.reflections import reflections
+from streamer.results.reflections import KIN, reflections
 from streamer.results.schema import Columns
 from streamer.tracks import estimates as drifts
 from streamer.tracks import shapes
@@ -69,9 +69,7 @@ def measured(
         "strain_sigma": drifts.lattice(geometry, end, start)["strain_sigma"]
     }
     farthest = drifts.lattice(geometry, far, ref)
-    kin = pa.table({name: tracks[name] for name in ("track", "parent", "merged_into")})
     columns: Columns = {
-        "reflection": reflections(kin),
         **{name: tracks[name] for name in _COPIED},
         **_rows_and_cols("", now),
         **_rows_and_cols("ref_", ref),
@@ -96,6 +94,8 @@ def measured(
         "flags": (2 * tracks["flags"] > tracks["n_frames"][:, None]) @ (1 << np.arange(FLAG_BITS)),
         **shapes.means(peaks, windows),
     }
+    kin = pa.table({name: columns[name] for name in KIN})
+    columns["reflection"] = reflections(kin, geometry)
     return columns | shapes.crystals(columns, geometry, instrument_fwhm_deg)
 
 

@@ -16,7 +16,7 @@ from streamer.results.derived import derived, write_derived
 from streamer.results.folder import RunFolder
 from streamer.results.lattices import LatticeFits
 from streamer.results.members import members
-from streamer.results.reflections import phases
+from streamer.results.reflections import phases, reflections
 from streamer.results.rows import batches
 from streamer.results.schema import FRAMES, LATTICE, PEAKS, REFLECTIONS
 from streamer.tracks.catalogue import TrackCatalogue
@@ -142,6 +142,36 @@ def test_rows_are_the_same_however_many_are_read_at_once(made, monkeypatch):
     tables = list(members(folder, folder.read_tracks(), GEOMETRY))
     assert len(tables) > 50
     assert pa.concat_tables(tables).equals(whole)
+
+
+def test_a_spot_too_far_for_a_parent_is_of_the_reflection_that_it_is_strained_from(made):
+    folder, *_ = made
+    tracks = folder.read_tracks()
+    number = tracks["track"].to_numpy()
+    whole = number % GRAINS
+    parent = tracks["parent"].to_numpy().copy()
+    parent[np.isin(number, [3 + GRAINS, 7 + 2 * GRAINS])] = -1
+
+    def of(tracks, geometry, **changed):
+        for name, column in changed.items():
+            place = tracks.column_names.index(name)
+            tracks = tracks.set_column(place, name, pa.array(column))
+        return reflections(tracks, geometry)
+
+    assert of(tracks, GEOMETRY, parent=parent).tolist() == whole.tolist()
+    alone = of(tracks, None, parent=parent)
+    assert alone[number == 3 + GRAINS].tolist() == [3 + GRAINS]
+    # Elsewhere, or where nobody knows how far spots part, none is taken for its parent.
+    row = tracks["ref_row"].to_numpy().copy()
+    row[number == 3 + GRAINS] += 15.0
+    assert of(tracks, GEOMETRY, parent=parent, ref_row=row)[number == 3 + GRAINS] == 3 + GRAINS
+    nobody = np.full(len(number), -1)
+    assert of(tracks, GEOMETRY, parent=nobody).tolist() == number.tolist()
+    # Of two that it may come from, none.
+    twin = tracks.filter(number == 3).to_pylist()[0] | {"track": 1000}
+    more = pa.concat_tables([tracks, pa.Table.from_pylist([twin], tracks.schema)])
+    found = of(more, GEOMETRY, parent=[*parent, -1])
+    assert found[more["track"].to_numpy() == 3 + GRAINS] == 3 + GRAINS
 
 
 def test_phases_are_named_by_what_was_first(made):

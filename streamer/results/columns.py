@@ -1,0 +1,53 @@
+"""What a table is described by: its columns, and those of measured quantities."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+__all__ = ["Column", "Table", "with_sigma", "with_sigmas"]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table; its unit is empty where it has none."""
+
+    name: str
+    type: pa.DataType
+    unit: str
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What a row of a table stands for, and its columns in their order."""
+
+    row: str
+    columns: tuple[Column, ...]
+
+    def __getitem__(self, name: str) -> Column:
+        for column in self.columns:
+            if column.name == name:
+                return column
+        raise KeyError(name)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The same for Arrow."""
+        return pa.schema([(column.name, column.type) for column in self.columns])
+
+
+def with_sigma(name: str, unit: str, meaning: str) -> tuple[Column, Column]:
+    """Return the column of a measured quantity and that of its standard deviation."""
+    sigma = f"standard deviation of {name}"
+    return (
+        Column(name, pa.float64(), unit, meaning),
+        Column(f"{name}_sigma", pa.float64(), unit, sigma),
+    )
+
+
+def with_sigmas(*quantities: tuple[str, str, str]) -> tuple[Column, ...]:
+    """Return the columns of quantities, and behind them all those of their standard deviations."""
+    values, sigmas = zip(*(with_sigma(*one) for one in quantities), strict=True)
+    return (*values, *sigmas)
