@@ -34,7 +34,6 @@ def members(
     geometry: Geometry | None,
     motion: MotionTable | None = None,
     *,
-    only: int | None = None,
     most: int | None = None,
 ) -> Iterator[pa.Table]:
     """Yield the table of reflections, frame after frame, a bounded number of rows at a time.
@@ -45,14 +44,10 @@ def members(
         Table of tracks.
     motion
         What to take out of positions and spacings.
-    only
-        The reflection that is wanted; all by default.
     most
         How many peaks of the run to look at; all by default.
     """
     tracks = tracks.append_column("phase", pa.array(phases(tracks, geometry)))
-    if only is not None:
-        tracks = tracks.filter(tracks["reflection"].to_numpy() == only)
     if not len(tracks):
         return
     tracks = tracks.take(np.argsort(tracks["track"].to_numpy()))

@@ -252,7 +252,7 @@ class Run:
         if track not in numbers:
             raise UserError(f"{self.path}: no track {track} was seen often enough to be in tracks")
         wanted = self.tracks["reflection"].to_numpy()[numbers == track][0]
-        spots = self.reflections.filter(self.reflections["reflection"].to_numpy() == wanted)
+        spots = self._derived("reflections", wanted)
         for name, mean in weighted_means(spots, ("d", "strain", "drift")).items():
             spots = spots.append_column(name, pa.array(mean))
         return spots
@@ -302,13 +302,17 @@ class Run:
         if "_recorded" in vars(self):
             self._recorded.close()
 
-    def _derived(self, name: str) -> pa.Table:
+    def _derived(self, name: str, reflection: int | None = None) -> pa.Table:
+        """Return a table that follows from peaks and tracks, or its rows of one reflection."""
         # It knows crystals, which take a while to import.
         from streamer.results.derived import derived
 
-        empty = TABLES[name].schema.empty_table()
-        tables = derived(self._folder, self.config, name, most=self._n_peaks)
-        return pa.concat_tables([empty, *tables]).combine_chunks()
+        kept = [TABLES[name].schema.empty_table()]
+        for table in derived(self._folder, self.config, name, most=self._n_peaks):
+            if reflection is not None:
+                table = table.filter(pc.equal(table["reflection"], reflection))
+            kept.append(table)
+        return pa.concat_tables(kept).combine_chunks()
 
     @property
     def _n_peaks(self) -> int:

@@ -138,7 +138,7 @@ def test_the_run_folder_is_as_other_programs_expect_it(recording, tmp_path):
 
 def test_a_run_leaves_its_reflections_and_lattice_parameters(recording, tmp_path):
     out = tmp_path / "run"
-    run(recording, out, "lattice.a=8.17", "lattice.centring=F")
+    run(recording, out, "positions.method=gaussian", "lattice.a=8.17", "lattice.centring=F")
     results = open_run(out)
     for name in ("reflections", "lattice"):
         kept = pq.read_table(out / f"{name}.parquet").to_pandas()
