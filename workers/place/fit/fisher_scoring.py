@@ -12,6 +12,7 @@ from workers.place.fit.elementary import FAST
 from workers.place.fit.likelihood import (
     GAUSSIAN,
     PSEUDO_VOIGT,
+    TILTED,
     Workspace,
     evaluate,
     loss_of,
@@ -23,8 +24,8 @@ from workers.place.fit.likelihood import (
 
 __all__ = [
     "NARROW",
-    "add_parameter",
     "covariances",
+    "extend",
     "fisher_scoring",
     "invert",
     "narrow",
@@ -134,15 +135,15 @@ def invert(work: Workspace, p: int, first: int) -> tuple[float, float, float]:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def covariances(work: Workspace, p: int, first: int, each: int) -> bool:
+def covariances(work: Workspace, p: int, first: int, each: int, last: int) -> bool:
     """Write the covariances of a peak's parameters and of the background to `inverse`.
 
     Parameters
     ----------
     p
-        Parameters in all; the last is the background.
-    first
-        Index of the first of the peak's.
+        Parameters in all.
+    first, last
+        Index of the first of the peak's, and of the background.
 
     Returns
     -------
@@ -153,47 +154,48 @@ def covariances(work: Workspace, p: int, first: int, each: int) -> bool:
         return False
     for i in range(each + 1):
         work.step[:p] = 0.0
-        work.step[first + i if i < each else p - 1] = 1.0
+        work.step[first + i if i < each else last] = 1.0
         _solve(work, p)
         for j in range(each):
             work.inverse[i, j] = work.step[first + j]
-        work.inverse[i, each] = work.step[p - 1]
+        work.inverse[i, each] = work.step[last]
     return True
 
 
 @njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
-def add_parameter(
-    work: Workspace, m: int, p: int, gain: float, variance: float
-) -> tuple[float, float]:
-    """Return what one step of scoring says of a parameter that is 0 in the `p` fitted ones.
+def extend(work: Workspace, m: int, p: int, more: int, gain: float, variance: float) -> float:
+    """Return by how much the loss should fall if parameters that are 0 in it were fitted too.
 
-    Its derivatives stand in `slopes` behind theirs.
-
-    Returns
-    -------
-    value, sigma
+    A score statistic (Rao 1948), a chi-square with as many degrees of freedom if they are 0 in
+    truth. Their derivatives stand in `slopes` behind those of the `p` fitted ones, for which
+    `fisher` was computed. One step of scoring would lead the last of them to its place of `step`
+    times its place on the diagonal of `factor`, which is its standard deviation.
     """
-    counts, expected, slope, products = work.counts, work.expected, work.slopes[p], work.products
-    total = 0.0
-    for k in range(m):
-        products[k] = slope[k] / (gain * max(expected[k], 0.0) + variance)
-        total += products[k] * (counts[k] - expected[k])
-    work.gradient[p] = total
-    for j in range(p + 1):
-        other, total = work.slopes[j], 0.0
+    counts, expected, products = work.counts, work.expected, work.products
+    for i in range(p, p + more):
+        slope, total = work.slopes[i], 0.0
         for k in range(m):
-            total += products[k] * other[k]
-        work.fisher[p, j] = total
-    work.fixed[p] = False
-    if not _factorise(work, p + 1, 0.0):
-        return math.nan, math.nan
-    factor = work.factor
-    for i in range(p + 1):
+            products[k] = slope[k] / (gain * max(expected[k], 0.0) + variance)
+            total += products[k] * (counts[k] - expected[k])
+        work.gradient[i] = total
+        for j in range(i + 1):
+            other, total = work.slopes[j], 0.0
+            for k in range(m):
+                total += products[k] * other[k]
+            work.fisher[i, j] = total
+        work.fixed[i] = False
+    if not _factorise(work, p + more, 0.0):
+        work.step[p + more - 1] = math.nan
+        return 0.0
+    statistic, factor = 0.0, work.factor
+    for i in range(p + more):
         part = 0.0 if work.fixed[i] else work.gradient[i]
         for k in range(i):
             part -= factor[i, k] * work.step[k]
         work.step[i] = part * factor[i, i]
-    return work.step[p] * factor[p, p], factor[p, p]
+        if i >= p:
+            statistic += work.step[i] ** 2
+    return statistic
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -208,9 +210,23 @@ def possible(trial: NDArray[np.float64], n_peaks: int, each: int, size: int) -> 
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _limit(trial: NDArray[np.float64], n_peaks: int, each: int, size: int, lowest: float) -> None:
+def _limit(
+    work: Workspace,
+    trial: NDArray[np.float64],
+    n_peaks: int,
+    each: int,
+    size: int,
+    lowest: float,
+) -> None:
     last, furthest = n_peaks * each, 0.5 * size + _OUTSIDE
     trial[last] = max(trial[last], lowest)
+    if work.ground[0] == TILTED and lowest > -math.inf:
+        # Nowhere in the patch may the background be below its lowest.
+        fall = (size // 2) * (abs(trial[last + 1]) + abs(trial[last + 2]))
+        room = trial[last] - lowest
+        if fall > room:
+            trial[last + 1] *= room / fall
+            trial[last + 2] *= room / fall
     for first in range(0, last, each):
         trial[first] = max(trial[first], _FAINTEST)
         for i in (first + 1, first + 2):
@@ -225,6 +241,7 @@ def _fix(work: Workspace, n_peaks: int, each: int, size: int, lowest: float) -> 
     furthest = 0.5 * size + _OUTSIDE
     work.fixed[:last] = False
     work.fixed[last] = best[last] <= lowest and gradient[last] < 0.0
+    work.fixed[last + 1 : last + work.ground[0]] = work.fixed[last]
     for first in range(0, last, each):
         for i in (first + 1, first + 2):
             work.fixed[i] = abs(best[i]) >= furthest and best[i] * gradient[i] > 0.0
@@ -247,7 +264,7 @@ def scoring_step(
         In twice the log-likelihood, the step's squared length in standard deviations; -1 where it
         leads nowhere and was not taken.
     """
-    p = n_peaks * each + 1
+    p = n_peaks * each + work.ground[0]
     lowest = _FAINTEST * gain if variance == 0.0 else -math.inf
     _fix(work, n_peaks, each, size, lowest)
     if not _factorise(work, p, 0.0):
@@ -260,7 +277,7 @@ def scoring_step(
         trial[i] = work.best[i] + work.step[i]
         if not work.fixed[i]:
             expected_gain += work.step[i] * work.gradient[i]
-    _limit(trial, n_peaks, each, size, lowest)
+    _limit(work, trial, n_peaks, each, size, lowest)
     if not (expected_gain >= 0.0 and possible(trial, n_peaks, each, size)):
         return -1.0
     work.best[:p] = trial[:p]
@@ -287,9 +304,9 @@ def _maximise(
     converged, loss, steps
         The loss is minus twice the log-likelihood, up to a constant of the patch.
     """
-    p = n_peaks * each + 1
+    p = n_peaks * each + work.ground[0]
     lowest = _FAINTEST * gain if variance == 0.0 else -math.inf
-    _limit(work.best, n_peaks, each, size, lowest)
+    _limit(work, work.best, n_peaks, each, size, lowest)
     evaluate(work, m, work.best, n_peaks, each, fine)
     if m < p or not possible(work.best, n_peaks, each, size):
         return False, math.inf, 0
@@ -313,7 +330,7 @@ def _maximise(
             work.points.trial[i] = work.best[i] + work.step[i]
             if not work.fixed[i]:
                 expected_gain += work.step[i] * work.gradient[i]
-        _limit(work.points.trial, n_peaks, each, size, lowest)
+        _limit(work, work.points.trial, n_peaks, each, size, lowest)
         if expected_gain < _CONVERGED * 2.0 ** (_IMPATIENCE * steps) and damping <= 1.0:
             converged = True
             if possible(work.points.trial, n_peaks, each, size):
@@ -373,8 +390,8 @@ def settle(
 ) -> None:
     """Write `expected` and `fisher` at parameters that were once found, or near those."""
     lowest = _FAINTEST * gain if variance == 0.0 else -math.inf
-    _limit(work.best, n_peaks, each, size, lowest)
+    _limit(work, work.best, n_peaks, each, size, lowest)
     evaluate(work, m, work.best, n_peaks, each, narrow(work, n_peaks, each))
-    score(work, m, n_peaks * each + 1, gain, variance)
+    score(work, m, n_peaks * each + work.ground[0], gain, variance)
     prior_score(work, n_peaks, each)
     _fix(work, n_peaks, each, size, lowest)

@@ -232,7 +232,7 @@ def position_covariance(
     first
         Index of the first parameter of the peak.
     """
-    p = n_peaks * each + 1
+    p = n_peaks * each + work.ground[0]
     rows, both, cols = invert(work, p, first + 1)
     if n_peaks == 1 or not rows + cols < math.inf:
         return rows, both, cols

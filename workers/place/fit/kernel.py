@@ -14,16 +14,26 @@ from workers.place.fit.beginning import begin
 from workers.place.fit.fisher_scoring import fisher_scoring, invert, narrow, settle
 from workers.place.fit.goodness import goodness
 from workers.place.fit.joint import add_peak, nearest, position_covariance
-from workers.place.fit.likelihood import GAUSSIAN, PSEUDO_VOIGT, Workspace, gather
-from workers.place.fit.residuals import bump, tails, warp
+from workers.place.fit.likelihood import (
+    GAUSSIAN,
+    LEVEL,
+    PSEUDO_VOIGT,
+    TILTED,
+    Workspace,
+    gather,
+)
+from workers.place.fit.residuals import bump, drop_dead, tails, tilt, warp
 from workers.place.fit.shape import describe
 
-__all__ = ["EXCESS", "FITTED", "conclude", "fit_patches"]
+__all__ = ["EXCESS", "FITTED", "STEEP", "conclude", "fit_patches"]
 
 EXCESS = 3.29
 """Largest `Fits.excess` of a good fit: of clean single peaks, 1 in 2000 lies above."""
 _SUSPECT = 2.0
 """`excess` above which tails or another peak are looked for: 2 % of clean single peaks."""
+STEEP = 6.0
+"""`tilt` from which the background has slopes: 5 % of level ones (chi-square of 2), whom that costs
+a few per cent of their precision."""
 _CLEAR = 0.0
 """`excess` below which nothing else is looked for, which saves half of the time of looking: the
 deviance that another peak explains is 2 standard deviations of all, and hides 1 in 50."""
@@ -98,15 +108,41 @@ def fit_patches(
     best = work.best
     for i in range(n):
         m = gather(work, patches[i], valid[i], gain > 0.0 and variance == 0.0)
+        work.ground[0] = LEVEL
         begin(work, m, border_level(patches[i], valid[i]), gain, variance)
         converged, loss, _ = fisher_scoring(work, m, 1, GAUSSIAN, size, gain, variance)
+        alive = drop_dead(work, m, gain, variance) if converged else m
+        if alive < m:
+            m = alive
+            converged, loss, _ = fisher_scoring(work, m, 1, GAUSSIAN, size, gain, variance)
         n_peaks, kind = 1, each
-        _, _, excess = goodness(work, m, GAUSSIAN + 1, gain, variance)
+        tilted, on_slope = False, math.inf
+        if converged and not neighbours[i] and tilt(work, m, gain, variance) > STEEP:
+            work.points.level[:] = best
+            work.ground[0] = TILTED
+            best[GAUSSIAN + 1 : GAUSSIAN + TILTED] = 0.0
+            tilted, lower, _ = fisher_scoring(work, m, 1, GAUSSIAN, size, gain, variance)
+            tilted &= loss - lower > STEEP
+            if tilted:
+                work.points.tilted[:] = best
+                on_slope = goodness(work, m, GAUSSIAN + TILTED, gain, variance)[2]
+            else:
+                best[:] = work.points.level
+                work.ground[0] = LEVEL
+                settle(work, m, 1, GAUSSIAN, size, gain, variance)
+        _, _, excess = goodness(work, m, GAUSSIAN + work.ground[0], gain, variance)
         suspect = neighbours[i] or not converged or excess > _SUSPECT
         if max_peaks > 1 and each == GAUSSIAN and not suspect and excess > _CLEAR:
             suspect = warp(work, m, gain, variance) > _WARPED
             suspect = suspect or bump(work, m, size, gain, variance)[0] > _BULGED
-        tailed = each == PSEUDO_VOIGT or (
+        if tilted and suspect:
+            # Whatever else there may be is looked for on level ground: its flank may be the slope.
+            best[:] = work.points.level
+            work.ground[0] = LEVEL
+            settle(work, m, 1, GAUSSIAN, size, gain, variance)
+            _, _, excess = goodness(work, m, GAUSSIAN + LEVEL, gain, variance)
+        plain = tilted and not suspect
+        tailed = (each == PSEUDO_VOIGT and not plain) or (
             converged and suspect and max_peaks > 1 and tails(work, m, gain, variance) > _TAILED / 2
         )
         if tailed:
@@ -136,7 +172,13 @@ def fit_patches(
             converged, n_peaks, kind = True, n_peaks + 1, each
             _, _, excess = goodness(work, m, n_peaks * each + 1, gain, variance)
             suspect = excess > EXCESS
-        if n_peaks == 1 and kind != each:
+        if n_peaks == 1 and plain:
+            kind = GAUSSIAN
+        elif n_peaks == 1 and tilted and on_slope < excess:
+            kind, excess, work.ground[0] = GAUSSIAN, on_slope, TILTED
+            best[:] = work.points.tilted
+            settle(work, m, 1, kind, size, gain, variance)
+        elif n_peaks == 1 and kind != each:
             best[:] = work.points.tailed
             settle(work, m, 1, kind, size, gain, variance)
         if n_peaks == 1:

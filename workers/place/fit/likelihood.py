@@ -4,7 +4,8 @@ Everything is compiled and works on memory that is allocated once, a `Workspace`
 
 The parameters of k peaks are a vector: for each peak amplitude, row, column and the precision
 matrix's a, b, c (see `streamer.simulator.profiles`), for pseudo-Voigt peaks also eta; the
-background comes last. Positions are offsets in pixels from the centre of the middle pixel.
+background comes last, at the middle pixel's centre, and where `Workspace.ground` is `TILTED` its
+slopes along rows and columns behind it. Positions are offsets in pixels from that centre.
 
 A count d where mu is expected has the variance ``v(mu) = gain*max(mu, 0) + variance``. What is
 maximised is the quasi-likelihood ``sum of the integral of (d - t) / v(t) dt up to mu`` (Wedderburn
@@ -25,8 +26,10 @@ from workers.place.fit.elementary import FAST, exponential, logarithm
 
 __all__ = [
     "GAUSSIAN",
+    "LEVEL",
     "MAX_PEAKS",
     "PSEUDO_VOIGT",
+    "TILTED",
     "TWO_LN2",
     "Workspace",
     "evaluate",
@@ -44,6 +47,10 @@ GAUSSIAN = 6
 PSEUDO_VOIGT = 7
 """Parameters of a pseudo-Voigt peak."""
 MAX_PEAKS = 3
+LEVEL = 1
+"""Parameters of a background that is the same everywhere."""
+TILTED = 3
+"""Parameters of one that rises along rows and columns."""
 
 _PRIOR_PHOTONS, _PRIOR_VARIANCE = 1.0, 2.25
 """What is known of a peak's shape beforehand is worth one photon of a round peak 1.5 px wide. It
@@ -67,6 +74,10 @@ class Points(NamedTuple):
     candidate: NDArray[np.float64]
     tailed: NDArray[np.float64]
     """Of peaks with tails."""
+    level: NDArray[np.float64]
+    """Of a peak on a level background."""
+    tilted: NDArray[np.float64]
+    """Of one on a background with slopes."""
 
 
 class Workspace(NamedTuple):
@@ -95,13 +106,15 @@ class Workspace(NamedTuple):
     best: NDArray[np.float64]
     """(p,), parameters."""
     points: Points
+    ground: NDArray[np.int64]
+    """(1,), parameters of the background: `LEVEL` or `TILTED`."""
     fixed: NDArray[np.bool_]
     """(p,), parameters that are at a limit which the likelihood would like to cross."""
 
 
 def workspace(size: int) -> Workspace:
     """Allocate for patches of `size` x `size` pixels."""
-    pixels, parameters = -(-size * size // _LANES) * _LANES, MAX_PEAKS * PSEUDO_VOIGT + 1
+    pixels, parameters = -(-size * size // _LANES) * _LANES, MAX_PEAKS * PSEUDO_VOIGT + TILTED
     return Workspace(
         counts=np.zeros(pixels),
         rows=np.zeros(pixels),
@@ -118,6 +131,7 @@ def workspace(size: int) -> Workspace:
         step=np.zeros(parameters),
         best=np.zeros(parameters),
         points=Points(*(np.zeros(parameters) for _ in Points._fields)),
+        ground=np.full(1, LEVEL),
         fixed=np.zeros(parameters, np.bool_),
     )
 
@@ -162,6 +176,13 @@ def evaluate(
     for k in range(m):
         expected[k] = background
         constant[k] = 1.0
+    if work.ground[0] == TILTED:
+        rows, cols = work.rows, work.cols
+        down, right = parameters[last + 1], parameters[last + 2]
+        for k in range(m):
+            expected[k] += down * rows[k] + right * cols[k]
+        work.slopes[last + 1, :m] = rows[:m]
+        work.slopes[last + 2, :m] = cols[:m]
     for first in range(0, last, each):
         peak, slopes = parameters[first : first + each], work.slopes[first : first + each]
         if fine:

@@ -10,17 +10,20 @@ from numpy.typing import NDArray
 
 from workers.place.base import border_level
 from workers.place.fit.beginning import begin, begin_at
-from workers.place.fit.fisher_scoring import fisher_scoring, narrow, scoring_step
+from workers.place.fit.fisher_scoring import fisher_scoring, narrow, scoring_step, settle
 from workers.place.fit.goodness import goodness
-from workers.place.fit.kernel import conclude
+from workers.place.fit.kernel import STEEP, conclude
 from workers.place.fit.likelihood import (
     GAUSSIAN,
+    LEVEL,
+    TILTED,
     Workspace,
     evaluate,
     gather,
     prior_score,
     score,
 )
+from workers.place.fit.residuals import drop_dead, tilt
 
 __all__ = ["polish_patches"]
 
@@ -59,17 +62,31 @@ def polish_patches(
     for i in range(n):
         m = gather(work, patches[i], valid[i], gain > 0.0 and variance == 0.0)
         level = border_level(patches[i], valid[i])
+        work.ground[0] = LEVEL
         begin_at(work, m, level, places[i, 0], places[i, 1], gain, variance)
         converged = _climb(work, m, size, gain, variance)
         if not converged or narrow(work, 1, GAUSSIAN):
             begin(work, m, level, gain, variance)
             converged, _, _ = fisher_scoring(work, m, 1, GAUSSIAN, size, gain, variance)
+        alive = drop_dead(work, m, gain, variance) if converged else m
+        if alive < m:
+            m = alive
+            converged, _, _ = fisher_scoring(work, m, 1, GAUSSIAN, size, gain, variance)
+        if converged and tilt(work, m, gain, variance) > STEEP:
+            work.points.level[:] = work.best
+            work.ground[0] = TILTED
+            work.best[GAUSSIAN + 1 : GAUSSIAN + TILTED] = 0.0
+            tilted, _, _ = fisher_scoring(work, m, 1, GAUSSIAN, size, gain, variance)
+            if not tilted:
+                work.best[:] = work.points.level
+                work.ground[0] = LEVEL
+                settle(work, m, 1, GAUSSIAN, size, gain, variance)
         row = table[i]
         row.n_peaks, row.converged = 1, 0
         row.row_variance = row.covariance = row.col_variance = math.nan
         if converged:
             conclude(work, m, 1, GAUSSIAN, size, gain, variance, row, shape[i])
-        _, _, row.excess = goodness(work, m, GAUSSIAN + 1, gain, variance)
+        _, _, row.excess = goodness(work, m, GAUSSIAN + work.ground[0], gain, variance)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

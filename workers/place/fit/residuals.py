@@ -12,11 +12,13 @@ import numpy as np
 from numba import njit
 
 from workers.place.fit.elementary import FAST
-from workers.place.fit.fisher_scoring import score_statistic
-from workers.place.fit.likelihood import GAUSSIAN, TWO_LN2, Workspace
+from workers.place.fit.fisher_scoring import extend, score_statistic
+from workers.place.fit.likelihood import GAUSSIAN, LEVEL, TWO_LN2, Workspace
 
-__all__ = ["bump", "tails", "warp"]
+__all__ = ["bump", "drop_dead", "tails", "tilt", "warp"]
 
+_DEAD = 6.0
+"""Standard deviations below the fit from which a pixel may be dead."""
 _KERNEL = np.exp(-0.5 * np.arange(-2, 3) ** 2 / 1.44)
 
 
@@ -36,6 +38,36 @@ def tails(work: Workspace, m: int, gain: float, variance: float) -> float:
 
 
 @njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
+def drop_dead(work: Workspace, m: int, gain: float, variance: float) -> int:
+    """Leave out the pixel that lacks most counts, if it is dead, and return how many are left.
+
+    Noise, a neighbour or another profile never leave a pixel that is far below all that is
+    expected of it with next to nothing: `_DEAD` standard deviations and four fifths.
+    """
+    counts, expected = work.counts, work.expected
+    lowest, at = -_DEAD, -1
+    for k in range(m):
+        error = math.sqrt(gain * max(expected[k], 0.0) + variance)
+        pull = (counts[k] - expected[k]) / error
+        if pull < lowest and counts[k] < 0.2 * expected[k]:
+            lowest, at = pull, k
+    if at < 0:
+        return m
+    for array in (work.counts, work.rows, work.cols):
+        array[at] = array[m - 1]
+    return m - 1
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def tilt(work: Workspace, m: int, gain: float, variance: float) -> float:
+    """Return the score statistic of the background's slopes, once a Gaussian has been fitted."""
+    p = GAUSSIAN + LEVEL
+    work.slopes[p, :m] = work.rows[:m]
+    work.slopes[p + 1, :m] = work.cols[:m]
+    return extend(work, m, p, 2, gain, variance)
+
+
+@njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
 def warp(work: Workspace, m: int, gain: float, variance: float) -> float:
     """Return the score statistic of the nine third and fourth moments, after a fisher_scoring.
 
@@ -43,7 +75,7 @@ def warp(work: Workspace, m: int, gain: float, variance: float) -> float:
     """
     row, col = work.best[1], work.best[2]
     rows, cols, to_a, to_c = work.rows, work.cols, work.slopes[3], work.slopes[5]
-    first = GAUSSIAN + 1
+    first = GAUSSIAN + work.ground[0]
     for i in range(9):
         slope, other = work.slopes[first + i], to_a if i in (0, 1, 4, 5, 6) else to_c
         # The derivatives hold the peak times the square of a coordinate already.

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from streamer.frames.peaks import SHAPE
 from workers.place.fit.elementary import FAST
-from workers.place.fit.fisher_scoring import add_parameter, covariances
+from workers.place.fit.fisher_scoring import covariances, extend
 from workers.place.fit.likelihood import PSEUDO_VOIGT, TWO_LN2, Workspace
 
 __all__ = ["describe"]
@@ -60,7 +60,7 @@ def describe(
     """
     last = n_peaks * each
     shape[:] = math.nan
-    if not covariances(work, last + 1, first, each):
+    if not covariances(work, last + work.ground[0], first, each, last):
         return
     best, cov = work.best, work.inverse
     amplitude, a, b, c = best[first], best[first + 3], best[first + 4], best[first + 5]
@@ -101,7 +101,7 @@ def describe(
     _centre(work, m, first, intensity, gain, variance, shape)
     if n_peaks == 1:
         skew, sigma = _asymmetry(work, m, each, x, y, mean - root, gain, variance)
-        if sigma < _SKEWED:
+        if sigma < _SKEWED and abs(skew) < 1.0:  # beyond that one step leads nowhere
             shape[_ASYMMETRY], shape[_ASYMMETRY + 1] = skew, sigma
 
 
@@ -194,8 +194,10 @@ def _asymmetry(
     One step of scoring from a symmetric peak, all other parameters going along.
     """
     row, col, amplitude = work.best[1], work.best[2], work.best[0]
-    slope, heights = work.slopes[each + 1], work.slopes[0]
+    p, heights = each + work.ground[0], work.slopes[0]
+    slope = work.slopes[p]
     for k in range(m):
         u = (work.cols[k] - col) * x + (work.rows[k] - row) * y
         slope[k] = amplitude * heights[k] * along * u * abs(u)
-    return add_parameter(work, m, each + 1, gain, variance)
+    extend(work, m, p, 1, gain, variance)
+    return work.step[p] * work.factor[p, p], work.factor[p, p]

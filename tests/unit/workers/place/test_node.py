@@ -5,6 +5,7 @@ import pytest
 
 from streamer.frames.peaks import PEAK, SHAPE
 from streamer.sink.tables import Row, peak_columns, read_results
+from streamer.tracks.linker import Linked
 from streamer.transport.messages import FramePeaks
 from streamer.transport.messages import Positions as PositionsHeader
 from workers.place.base import Positions
@@ -50,7 +51,7 @@ def test_what_is_not_known_of_a_shape_is_nan_but_the_sum_of_counts_is_told() -> 
     head = FramePeaks(seq=0, series="1", frame=0, time_ns=0, received_ns=0, n_peaks=2)
     result = read_results(PositionsHeader([head]), [memoryview(peaks()), memoryview(told)])[0]
     row = Row.of(result)
-    row.tracks = np.zeros(2, np.int64)
+    row.linked = Linked(np.zeros(2, np.int64), result.positions)
     columns = peak_columns([row], ["1"])
     assert columns["intensity"].tolist() == [1000.0, 2000.0]
     assert np.isnan(columns["intensity_sigma"]).all()

@@ -107,7 +107,8 @@ def test_a_few_steps_from_a_rough_place_lead_to_what_a_fit_finds() -> None:
     assert quick.converged.all()
     for axis in ("row", "col"):
         apart = np.abs(getattr(quick, axis) - getattr(full, axis))
-        assert (apart < 0.3 * np.sqrt(full.covariance[:, 0, 0])).all()
+        # Where the background's slopes are barely told, one may fit them and the other not.
+        assert (apart < 0.2 * np.sqrt(full.covariance[:, 0, 0])).mean() > 0.97
     np.testing.assert_allclose(quick.shape[:, 0], full.shape[:, 0], rtol=0.02)
 
 
@@ -176,3 +177,33 @@ def test_of_one_peak_there_is_one_answer() -> None:
     placed = GaussianFit().place(spots.counts, spots.valid)
     assert placed.single is not None
     assert np.isnan(placed.single[(placed.flags & NEIGHBOUR) == 0]).all()
+
+
+def by_both(counts: np.ndarray, valid: np.ndarray):
+    """Return the answers of the full fit and of the quick one from a rough place."""
+    full = fit_gaussian(counts, valid)
+    return full, polish(counts, valid, np.stack([full.row + 0.2, full.col - 0.2], axis=1))
+
+
+@pytest.mark.parametrize("slope", [1.0, 5.0])
+def test_peaks_on_a_slope_stand_where_they_stand(slope: float) -> None:
+    spots = Spots(6)
+    rng = np.random.default_rng(6)
+    shares = integrated(spots.row, spots.col, spots.major, spots.minor, spots.angle)
+    amplitude = 300.0 * 2.0 * math.pi * spots.major * spots.minor
+    ground = 10.0 * slope + slope * (0.8 * _ROWS - 0.6 * _COLS)
+    counts = rng.poisson(amplitude[:, None, None] * shares + ground).astype(np.float32)
+    for fits in by_both(counts, spots.valid):
+        pull = (fits.row - spots.row) / np.sqrt(fits.covariance[:, 0, 0])
+        assert np.sqrt(np.mean(pull**2)) == pytest.approx(1.0, abs=0.08)
+        assert (fits.n_peaks == 1).mean() > 0.95
+        assert np.nanmedian(of(fits.shape, "background")[0]) == pytest.approx(10 * slope, rel=0.03)
+
+
+def test_a_dead_pixel_that_nobody_masked_moves_no_peak() -> None:
+    spots = Spots(7)
+    spots.counts[:, 5, 7] = 0.0
+    for fits in by_both(spots.counts, spots.valid):
+        pull = (fits.col - spots.col) / np.sqrt(fits.covariance[:, 1, 1])
+        assert np.sqrt(np.mean(pull**2)) == pytest.approx(1.0, abs=0.12)
+        assert (fits.excess < 3.29).mean() > 0.97
