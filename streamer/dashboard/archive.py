@@ -158,16 +158,16 @@ class Archive:
     ----------
     folder
         Run folder.
-    with_motion
-        Hold also what all spots of each frame did together.
+    exact_motion
+        Hold what all spots of each frame did together as exactly as positions.
     """
 
-    def __init__(self, folder: Path, *, with_motion: bool = False) -> None:
+    def __init__(self, folder: Path, *, exact_motion: bool = False) -> None:
         self.series: list[str] = []
         """Names in the order of appearance; columns hold their numbers."""
-        self.motion = MOTION if with_motion else ()
-        """Columns of `frames` that tell of the common motion."""
-        self.frames = Table(_FRAMES | dict.fromkeys(self.motion, "f8"))
+        self.has_motion = False
+        """True once a frame tells what all spots did together, in the columns `MOTION`."""
+        self.frames = Table(_FRAMES | dict.fromkeys(MOTION, "f8" if exact_motion else "f4"))
         self.peaks = Table(_PEAKS)
         self.losses: dict[tuple[int, str], list[list[int]]] = {}
         """First and last of frames without a result that follow each other, by series and state."""
@@ -241,7 +241,7 @@ class Archive:
         if self._near is None:
             self._near = _first_near(self._folder)
         for frames, peaks in self._parts.new(limit_s):
-            table = _read(frames, [*_FRAMES, "n_peaks", *self.motion])
+            table = _read(frames, [*_FRAMES, "n_peaks", *MOTION])
             counts = table["n_peaks"].to_numpy()
             if frames.span.last < self._near and counts.sum() == len(peaks):
                 self._take_frames(table, counts)
@@ -316,13 +316,11 @@ class Archive:
                 "state": states,
                 "first": len(self.peaks) + np.cumsum(counts) - counts,
                 "n": counts,
-                **{
-                    name: frames[name].to_numpy()
-                    for name in self.motion
-                    if name in frames.column_names
-                },
+                **{name: frames[name].to_numpy() for name in MOTION if name in frames.column_names},
             }
         )
+        new = self.frames["motion_row"][len(self.frames) - len(keys) :]
+        self.has_motion = self.has_motion or bool(np.isfinite(new).any())
         self._keys.append({"key": keys})
         for state in LOST:
             here = states == STATES.index(state)

@@ -1,4 +1,7 @@
-"""How far each track has drifted, observation by observation, thinned to what a plot can show."""
+"""How far each track has drifted, observation by observation, thinned to what a plot can show.
+
+What else was measured of its peaks grows in the same way.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,14 +19,17 @@ from streamer.dashboard.archive import Archive
 from streamer.frames.geometry import Geometry
 from streamer.results.curves import GrowingCurve, Observations, Quantity, Reference
 from streamer.results.motion import still
-from streamer.results.schema import TABLES
+from streamer.results.schema import MOTION, TABLES
+from streamer.results.shapes import MEASURED, MeasuredCurve, Shape, columns_of
 from streamer.results.thinning import Curve
 
-__all__ = ["Drifts", "Plot", "XAxis", "units"]
+__all__ = ["Common", "Drifts", "Plot", "XAxis", "places", "units"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 XAxis = Literal["time", "frame"]
+Common = Literal["motion_shift", "motion_angle", "motion_scale"]
+"""What all spots did together, see `streamer.dashboard.common`."""
 
 _KEPT = 1000
 """Drifts that are kept to be continued."""
@@ -32,9 +38,9 @@ _COLUMNS = ("row", "col", "row_sigma", "col_sigma", "d", "d_sigma")
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """What is shown of a drift."""
+    """What is shown of a drift, or of what else is measured."""
 
-    quantity: Quantity
+    quantity: Quantity | Shape | Common
     x: XAxis
     begin: float | None = None
     """In the units of `x`; None for all."""
@@ -45,6 +51,8 @@ class Plot:
     geometry: Geometry | None = None
     reference_frames: int = 10
     """Observations that make a reference where there is none."""
+    still: bool = False
+    """Take out what all spots did together."""
 
 
 class Drifts:
@@ -83,15 +91,14 @@ class Drifts:
         if not np.array_equal(starts[: len(self._starts)], self._starts):
             self._known.clear()  # places on the axis of frames have moved
         self._starts = starts
+        if plot.quantity in MEASURED:
+            references = {}
         drifts = {track: self._drift(plot, track, references.get(track)) for track in tracks}
-        self._read(plot, drifts, time.monotonic() + limit_s)
-        held = {
-            track: drift
-            for track, drift in drifts.items()
-            if drift.upto >= self._archive.peaks.first
-        }
+        first = _first_held(self._archive, plot)
+        self._read(plot, drifts, first, time.monotonic() + limit_s)
+        held = {track: drift for track, drift in drifts.items() if drift.upto >= first}
         self.is_whole = len(held) == len(drifts)
-        if held:
+        if held and first < len(self._archive.peaks):
             self._take_held(plot, held)
         return {track: drift.curve for track, drift in drifts.items()}
 
@@ -106,11 +113,11 @@ class Drifts:
             self._known.popitem(last=False)
         return drift
 
-    def _read(self, plot: Plot, drifts: Mapping[int, _Drift], until: float) -> None:
-        """Take in observations that are not held, until it is time."""
-        archive, first = self._archive, self._archive.peaks.first
+    def _read(self, plot: Plot, drifts: Mapping[int, _Drift], first: int, until: float) -> None:
+        """Take in observations before the first that are held, until it is time."""
+        archive, names = self._archive, _columns(plot)
         behind = {track: drift for track, drift in drifts.items() if drift.upto < first}
-        shown = _peaks_between(archive, plot) if behind else slice(0, 0)
+        shown = _peaks_between(archive, plot, first) if behind else slice(0, 0)
         while True:
             for drift in behind.values():
                 drift.skip(shown, first)
@@ -118,7 +125,7 @@ class Drifts:
             if not behind:
                 return
             start = min(drift.upto for drift in behind.values())
-            piece = archive.stored.piece(start, ["track", *_COLUMNS])
+            piece = archive.stored.piece(start, ["track", *names])
             cut = piece.table.slice(start - piece.first, first - start)
             columns = {name: cut[name].to_numpy() for name in cut.column_names}
             _add(archive, plot, behind, start, columns["track"], columns)
@@ -139,15 +146,7 @@ class _Drift:
     def __init__(self, plot: Plot, reference: Reference | None) -> None:
         self.upto = 0
         """Rows of peaks that were looked through."""
-        self._growing = GrowingCurve(
-            plot.quantity,
-            reference,
-            plot.geometry,
-            points=plot.points,
-            reference_frames=plot.reference_frames,
-            begin=-math.inf if plot.begin is None else plot.begin,
-            end=math.inf if plot.end is None else plot.end,
-        )
+        self._growing = _growing(plot, reference)
         self._curve: Curve | None = None
 
     @property
@@ -159,15 +158,46 @@ class _Drift:
 
     def skip(self, shown: slice, first: int) -> None:
         """Look through none of the rows before one that are not shown, if they are of no use."""
-        if self._growing.is_settled:
+        growing = self._growing
+        if isinstance(growing, MeasuredCurve) or growing.is_settled:
             self.upto = max(self.upto, shown.start)
             if self.upto >= shown.stop:
                 self.upto = max(self.upto, first)
 
-    def add(self, x: NDArray[np.float64], seen: Observations) -> None:
-        """Take observations and where they are drawn."""
-        self._growing.add(x, seen)
+    def add(self, x: Floats, seen: Sequence[Floats]) -> None:
+        """Take observations, the columns of the plot, and where they are drawn."""
+        if isinstance(self._growing, MeasuredCurve):
+            self._growing.add(x, *seen)
+        else:
+            self._growing.add(x, Observations(*seen))
         self._curve = None
+
+
+def _growing(plot: Plot, reference: Reference | None) -> GrowingCurve | MeasuredCurve:
+    begin = -math.inf if plot.begin is None else plot.begin
+    end = math.inf if plot.end is None else plot.end
+    if plot.quantity in MEASURED:
+        return MeasuredCurve(plot.points, begin, end)
+    return GrowingCurve(
+        cast("Quantity", plot.quantity),
+        reference,
+        plot.geometry,
+        points=plot.points,
+        reference_frames=plot.reference_frames,
+        begin=begin,
+        end=end,
+    )
+
+
+def _columns(plot: Plot) -> Sequence[str]:
+    """Return the columns of the table of peaks that a plot is made of."""
+    return columns_of(plot.quantity) if plot.quantity in MEASURED else _COLUMNS
+
+
+def _first_held(archive: Archive, plot: Plot) -> int:
+    """Return the first row of the peaks of which there is all in memory that a plot is made of."""
+    # Shapes would take as much room again, and few look at all of them.
+    return len(archive.peaks) if plot.quantity in MEASURED else archive.peaks.first
 
 
 def _add(
@@ -202,10 +232,10 @@ def _add(
                 seen = [rows[name].astype(np.float64) for name in _COLUMNS]
             else:
                 frame_rows = archive.frame_rows(start + mine)
-                seen = [columns[name][mine] for name in _COLUMNS]
-            if archive.motion:
+                seen = [columns[name][mine] for name in _columns(plot)]
+            if plot.still and plot.quantity not in MEASURED:
                 seen = _without_motion(archive, frame_rows, seen, plot.geometry)
-            drift.add(_places(archive, frame_rows, plot.x), Observations(*seen))
+            drift.add(places(archive, frame_rows, plot.x), seen)
         drift.upto = max(drift.upto, stop)
 
 
@@ -213,7 +243,7 @@ def _without_motion(
     archive: Archive, frame_rows: Ints, seen: list[Floats], geometry: Geometry | None
 ) -> list[Floats]:
     """Return observations with what all spots did together taken out."""
-    motion = {name: archive.frames[name][frame_rows] for name in archive.motion}
+    motion = {name: archive.frames[name][frame_rows] for name in MOTION}
     placed = still(dict(zip(_COLUMNS, seen, strict=True)), motion)
     d, d_sigma = seen[4:]
     if geometry is not None:
@@ -222,11 +252,11 @@ def _without_motion(
     return [*placed.values(), d, d_sigma]
 
 
-def _peaks_between(archive: Archive, plot: Plot) -> slice:
+def _peaks_between(archive: Archive, plot: Plot, first: int) -> slice:
     """Return the rows of the peaks that are not held between which those lie that are shown."""
     if plot.begin is None and plot.end is None:
-        return slice(0, archive.peaks.first)
-    x = _places(archive, slice(None), plot.x)
+        return slice(0, first)
+    x = places(archive, slice(None), plot.x)
     shown = np.ones(len(x), np.bool_)
     if plot.begin is not None:
         shown &= x >= plot.begin
@@ -238,7 +268,8 @@ def _peaks_between(archive: Archive, plot: Plot) -> slice:
     return slice(archive.peaks_of(int(rows[0])).start, archive.peaks_of(int(rows[-1])).stop)
 
 
-def _places(archive: Archive, frame_rows: Ints | slice, x: XAxis) -> NDArray[np.float64]:
+def places(archive: Archive, frame_rows: Ints | slice, x: XAxis) -> Floats:
+    """Return where frames, given by their rows, are on an axis."""
     if x == "time":
         return archive.frames["time_ns"][frame_rows] * 1e-9
     return archive.run_frames(frame_rows).astype(np.float64)

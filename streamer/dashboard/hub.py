@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from starlette.websockets import WebSocket
 
+from streamer.dashboard.common import COMMON
 from streamer.dashboard.fitter import Fit, PatchFitter
 from streamer.dashboard.frames import PeakPatch
 from streamer.dashboard.gallery import Key
@@ -171,7 +172,7 @@ class Hub:
             view.refresh_tables()
             self._versions = {panel.name: self._version(panel) for panel in self._panels}
         if is_time:
-            self._health = view.state.health(view.archive)
+            self._health = view.health()
             if now >= self._next.drift:
                 self._drift_version = view.drift_version
         patches: list[tuple[Viewer, PeakPatch]] = []
@@ -203,7 +204,7 @@ class Hub:
         self._offer_image(viewer)
         for panel in self._panels:
             self._offer_panel(viewer, panel)
-        if watch is not None and watch.tracks:
+        if watch is not None and (watch.tracks or watch.quantity in COMMON):
             begin = time.monotonic()
             version = (watch, self._drift_version)
             if viewer.sent.get("drift") != version:

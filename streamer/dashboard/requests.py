@@ -6,8 +6,9 @@ from typing import Annotated
 
 import msgspec
 
-from streamer.dashboard.drifts import XAxis
+from streamer.dashboard.drifts import Common, XAxis
 from streamer.results.curves import Quantity
+from streamer.results.shapes import Shape
 
 __all__ = ["Hold", "PatchOf", "Request", "Show", "Watch", "read_request"]
 
@@ -21,10 +22,10 @@ class _Asked(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
 
 
 class Watch(_Asked, frozen=True, kw_only=True, tag="watch"):
-    """Which drifts to send."""
+    """Which drifts to send, or what else of the tracks."""
 
     tracks: Annotated[tuple[_Number, ...], msgspec.Meta(max_length=200)] = ()
-    quantity: Quantity = "radial"
+    quantity: Quantity | Shape | Common = "radial"
     x: XAxis = "time"
     begin: float | None = msgspec.field(default=None, name="from")
     end: float | None = msgspec.field(default=None, name="to")

@@ -78,13 +78,19 @@ class RunState:
         if has_died(self.summary, time.time() - self._heard_s):
             self.summary = self.summary | {"state": _DIED}
 
-    def health(self, archive: Archive) -> dict[str, Any]:
-        """Return the content of a ``health`` message, but for what concerns one viewer."""
+    def health(self, archive: Archive, *more: str) -> dict[str, Any]:
+        """Return the content of a ``health`` message, but for what concerns one viewer.
+
+        Parameters
+        ----------
+        more
+            Advice beside that of the run.
+        """
         counted = self.summary if self._ended else self.now or self.summary
         states, waiting = counted.get("frames", {}), counted.get("waiting", {})
         frames = {state: states.get(state, 0) for state in ("done", "failed", "missing", "shed")}
         lost, cell = lost_words(frames, archive), _of_cell(counted)
-        told = (lost, waiting.get("late"), cell, *counted.get("advice", []))
+        told = (lost, waiting.get("late"), cell, *counted.get("advice", []), *more)
         content: dict[str, Any] = {
             "live": self.live,
             "frames": frames,

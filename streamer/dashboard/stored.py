@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +11,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from streamer.results.parts import Span, committed
+from streamer.results.schema import completed
 
 __all__ = ["Piece", "StoredPeaks"]
 
 _TRIES = 10
+_MOST_LOOKED = 64
+"""Files that are looked at in one go for what is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +46,27 @@ class StoredPeaks:
     def __init__(self, run: Path) -> None:
         self._run = run
         self._lengths: dict[Span, int] = {}
+        self._known: set[str] = set()
+        self._looked = -1
+
+    def known(self, columns: Sequence[str]) -> set[str]:
+        """Return those of the columns in which something is known of a peak.
+
+        Files that are new are looked at, of many the newest.
+        """
+        new = [span for span in committed(self._run) if span.last > self._looked]
+        for span in reversed(new[-_MOST_LOOKED:]):
+            left = [name for name in columns if name not in self._known]
+            if not left:
+                break
+            with contextlib.suppress(FileNotFoundError):  # merged: what took its place comes next
+                self._known.update(_filled(self._run / "peaks" / span.name, left))
+        if new:
+            self._looked = new[-1].last
+        return self._known.intersection(columns)
 
     def piece(self, row: int, columns: Sequence[str]) -> Piece:
-        """Return the rows that lie together with one.
+        """Return the rows that lie together with one; what older runs lack is NaN.
 
         Raises
         ------
@@ -81,6 +103,22 @@ class StoredPeaks:
                 for group in range(file.metadata.num_row_groups):
                     n = file.metadata.row_group(group).num_rows
                     if row < first + n:
-                        return Piece(first, file.read_row_group(group, list(columns)))
+                        table = file.read_row_group(group, list(columns))
+                        return Piece(first, completed(table, columns))
                     first += n
         raise FileNotFoundError
+
+
+def _filled(path: Path, columns: Sequence[str]) -> set[str]:
+    """Return those of the columns of a file that hold anything but NaN."""
+    metadata = pq.read_metadata(path)
+    found = set()
+    for group in range(metadata.num_row_groups):
+        about = metadata.row_group(group)
+        for i in range(about.num_columns):
+            column = about.column(i)
+            # NaN is neither least nor greatest.
+            known = column.statistics
+            if column.path_in_schema in columns and known is not None and known.has_min_max:
+                found.add(column.path_in_schema)
+    return found

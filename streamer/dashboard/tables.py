@@ -7,10 +7,13 @@ from collections.abc import Hashable
 import pyarrow as pa
 
 from streamer.frames.geometry import Geometry
-from streamer.results.curves import references
+from streamer.results.curves import Reference, references
 from streamer.results.folder import RunFolder
+from streamer.results.reflections import reflections
 
 __all__ = ["RunTables"]
+
+_REFLECTION = "reflection"
 
 
 class RunTables:
@@ -26,9 +29,10 @@ class RunTables:
         self._folder = folder
         self.geometry: Geometry | None = None
         self.tracks: pa.Table = pa.table({})
-        """As in `streamer.results.schema.TRACKS`."""
-        self.references: dict[int, tuple[float, float, float]] = {}
-        """Row, column and spacing that the drift of each track counts from."""
+        """As in `streamer.results.schema.TRACKS`, with the reflection of each."""
+        self.references: dict[int, Reference] = {}
+        """Row, column and spacing that the drift of each track counts from: the reference of the
+        first spot of its reflection."""
         self.tracks_version = 0
         self.cell_version = 0
         self._stamps: dict[str, Hashable] = {}
@@ -57,10 +61,10 @@ class RunTables:
         if self._is_new("cell.parquet") or (is_whole and self.cell_version):
             self.cell_version += 1
         if self._is_new("tracks.parquet"):
-            self.tracks = self._folder.read_tracks()
+            self.tracks = _with_reflections(self._folder.read_tracks())
         elif not is_whole:
             return
-        self.references = references(self.tracks)
+        self.references = _of_reflections(self.tracks)
         self.tracks_version += 1
 
     def _is_new(self, name: str) -> bool:
@@ -71,3 +75,20 @@ class RunTables:
         stamp = (status.st_mtime_ns, status.st_size)
         was, self._stamps[name] = self._stamps.get(name), stamp
         return was != stamp
+
+
+def _with_reflections(tracks: pa.Table) -> pa.Table:
+    """Return the table of tracks with the column ``reflection``."""
+    if _REFLECTION in tracks.column_names:
+        return tracks
+    return tracks.append_column(_REFLECTION, pa.array(reflections(tracks)))
+
+
+def _of_reflections(tracks: pa.Table) -> dict[int, Reference]:
+    """Return what each track is compared with: a spot goes on where the one stood that it is of."""
+    own = references(tracks)
+    if not own:
+        return own
+    numbers, groups = (tracks[name].to_pylist() for name in ("track", _REFLECTION))
+    # A reflection has the number of its first spot.
+    return {one: own.get(group, own[one]) for one, group in zip(numbers, groups, strict=True)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,16 +13,19 @@ from numpy.typing import NDArray
 
 from streamer.config import Config
 from streamer.dashboard.archive import Archive
+from streamer.dashboard.common import COMMON, CommonMotion
 from streamer.dashboard.drifts import Drifts, Plot, XAxis
 from streamer.dashboard.frames import ShownFrames
 from streamer.dashboard.gallery import Gallery
 from streamer.dashboard.messages import Lines, encode
 from streamer.dashboard.requests import Watch
+from streamer.dashboard.shared import SharedWatch
 from streamer.dashboard.state import RunState
 from streamer.dashboard.tables import RunTables
 from streamer.errors import UserError
 from streamer.results.curves import QUANTITIES, available
 from streamer.results.folder import RunFolder
+from streamer.results.shapes import MEASURED, Shape, measured
 from streamer.sources.images import load_mask
 from streamer.transport.readers import PAGE_KEY, ReaderKey
 
@@ -32,6 +35,7 @@ logger = logging.getLogger(__name__)
 
 Mask = NDArray[np.bool_]
 
+_LABELS: Mapping[str, tuple[str, str]] = dict([*QUANTITIES.items(), *MEASURED.items()])
 _READ_S = 0.2
 """Longest time in a row that is spent on reading, while viewers wait."""
 
@@ -55,8 +59,8 @@ class RunView:
         self.name = opened.path.resolve().name
         self.config = opened.read_config()
         self.state = RunState(opened.path)
-        removes = self.config.tracks.common_motion == "remove"
-        self.archive = Archive(folder, with_motion=removes)
+        self._removes = self.config.tracks.common_motion == "remove"
+        self.archive = Archive(folder, exact_motion=self._removes)
         self.tables = RunTables(opened)
         gallery = Gallery(
             str(self.state.summary.get("source", "")),
@@ -65,7 +69,9 @@ class RunView:
             _key_of(self.config),
         )
         self.frames = ShownFrames(self.archive, self.state, gallery)
-        self._drifts = Drifts(self.archive)
+        self._drifts, self._common = Drifts(self.archive), CommonMotion(self.archive)
+        self._shared = SharedWatch(self.config.tracks)
+        self._measured: list[Shape] = []
         self._is_behind = True
 
     @property
@@ -82,6 +88,13 @@ class RunView:
         """Read what is rewritten every few seconds, if it was."""
         growing = self.state.live or self._is_behind
         self.tables.refresh(len(self.archive.frames), growing=growing)
+        known = self.archive.stored.known(tuple(MEASURED))
+        self._measured = measured(known, self.tables.geometry)
+        self._shared.refresh(self.archive, self.tables, live=self.state.live)
+
+    def health(self) -> dict[str, Any]:
+        """Say how the run stands: the content of ``health``."""
+        return self.state.health(self.archive, *self._shared.words)
 
     def hello(self) -> dict[str, Any]:
         """Say what there is: the content of ``hello``."""
@@ -96,21 +109,20 @@ class RunView:
             "software": f"braggstream {version('braggstream')}",
             "series": list(starts),
             "starts": list(starts.values()),
-            "quantities": available(self.tables.geometry),
+            "quantities": [
+                *available(self.tables.geometry),
+                *self._measured,
+                *(COMMON if self.archive.has_motion else ()),
+            ],
             "n_frames": n_frames,
             "shape": None if shape is None else list(shape),
         }
 
     def drift(self, watch: Watch) -> Lines | bytes:
-        """Return how tracks drift, or a message that says why not."""
+        """Return what a plot shows, or a message that says why not."""
         quantity = watch.quantity
         if quantity == "radial" and self.tables.geometry is None:
             quantity = "distance"
-        if quantity not in (*available(self.tables.geometry), "distance"):
-            what = QUANTITIES[quantity][0].lower()
-            need = "wavelength" if self.tables.geometry is not None else "place of the detector"
-            text = f"no {what}: the {need} is not known; set geometry.poni for the next run"
-            return encode("problem", {"text": text})
         x: XAxis = watch.x if self.archive.has_times else "frame"
         plot = Plot(
             quantity,
@@ -120,12 +132,23 @@ class RunView:
             points=watch.points,
             geometry=self.tables.geometry,
             reference_frames=self.config.tracks.reference_frames,
+            still=self._removes,
         )
-        label, unit = QUANTITIES[quantity]
-        header = {"quantity": quantity, "label": label, "unit": unit, "x": x,
-                  "still": bool(self.archive.motion), "request": watch.request}  # fmt: skip
-        references = self.tables.references
-        curves = self._drifts.curves(plot, watch.tracks, references, limit_s=_READ_S)
+        header: dict[str, Any] = {"quantity": quantity, "x": x, "request": watch.request}
+        if quantity in COMMON:
+            about = COMMON[quantity]
+            header |= {"label": about.label, "unit": about.unit, "names": about.names}
+            return Lines(header, self._common.curves(quantity, plot))
+        label, unit = _LABELS[quantity]
+        if quantity not in (*available(self.tables.geometry), "distance", *MEASURED):
+            need = "wavelength" if self.tables.geometry is not None else "place of the detector"
+            text = (
+                f"no {label.lower()}: the {need} is not known; set geometry.poni for the next run"
+            )
+            return encode("problem", {"text": text})
+        is_still = self._removes and quantity not in MEASURED
+        header |= {"label": label, "unit": unit, "still": is_still}
+        curves = self._drifts.curves(plot, watch.tracks, self.tables.references, limit_s=_READ_S)
         return Lines(header, curves, self._drifts.is_whole)
 
     def close(self) -> None:

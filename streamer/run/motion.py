@@ -18,7 +18,7 @@ from streamer.results.schema import MOTION, Columns
 from streamer.tracks.estimates import Estimate, lattice
 from streamer.tracks.similarity import FEWEST
 
-__all__ = ["SharedMotion", "motion_advice", "shared_motion"]
+__all__ = ["SharedMotion", "motion_advice", "motion_words", "shared_motion"]
 
 Floats = NDArray[np.float64]
 
@@ -72,7 +72,11 @@ def motion_advice(folder: RunFolder, config: TracksConfig) -> list[str]:
     except UserError:
         geometry = None
     frames, tracks = folder.read("frames", columns), folder.read_tracks()
-    found = shared_motion(frames, tracks, geometry, config.reference_frames)
+    return motion_words(shared_motion(frames, tracks, geometry, config.reference_frames))
+
+
+def motion_words(found: SharedMotion | None) -> list[str]:
+    """Return a line where what looks like drift or strain is mostly the motion, else none."""
     if found is None or not found.is_most:
         return []
     kind = "drift" if np.isnan(found.strain[0]) else "strain"

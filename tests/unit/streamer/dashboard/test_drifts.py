@@ -517,10 +517,10 @@ def test_drifts_of_many_tracks_are_quick_and_what_is_new_of_them_is_quicker(tmp_
 
 def test_where_the_common_motion_is_to_be_removed_the_page_draws_what_a_run_gives(tmp_path):
     run = a_run(tmp_path, "tracks.common_motion=remove")
-    archive = Archive(run.path, with_motion=True)
+    archive = Archive(run.path, exact_motion=True)
     archive.refresh(10.0)
     for quantity in ("radial", "strain"):
-        plot = Plot(quantity, "frame", points=1000, geometry=run.geometry)
+        plot = Plot(quantity, "frame", points=1000, geometry=run.geometry, still=True)
         curve = Drifts(archive).curves(plot, [3], references(run.tracks))[3]
         wanted = run.drift(3, quantity)
         y, sigma = (wanted[name].to_numpy()[3:] for name in (quantity, f"{quantity}_sigma"))
