@@ -124,7 +124,9 @@ class FakeRun:
         phase = np.arange(frames) / frames
         self.charge = np.interp(phase, [0.03, 0.48, 0.52, 0.97], [0, 1, 1, 0])
         self.voltage = (3.5 + 0.9 * self.charge + 0.25 * np.sin(9 * self.charge)).astype(np.float32)
-        self.quantities = ["radial", "row", "col", "d", "strain"]
+        self.quantities = ["radial", "row", "col", "d", "strain", "intensity", "fwhm_radial",
+                           "motion_shift"]  # fmt: skip
+        self.reflection = np.arange(spots)
         self.n_known = frames
         self.writer = wire.DriftWriter()
         rows = np.arange(size)[:, None]
@@ -137,6 +139,10 @@ class FakeRun:
         """Return (n,) values and sigmas, float32."""
         factor = {"radial": 1.0, "row": 0.6, "col": 0.8}.get(quantity, 1e-3)
         known = slice(0, self.n_known)
+        if quantity == "intensity":
+            y = self.height[track] * (2 + self.charge[known])
+            noise = np.sqrt(y)
+            return (y + noise * self.noise[track, known]).astype("f4"), noise.astype("f4")
         y = self.speed[track] * self.charge[known] + self.sigma[track] * self.noise[track, known]
         sigma = np.full(len(y), self.sigma[track] * factor)
         return (factor * y).astype(np.float32), sigma.astype(np.float32)
@@ -205,7 +211,8 @@ class FakeRun:
         n = np.maximum(self.n_known - 11 * np.arange(self.spots) ** 2 % 390, 3)
         drift = self.speed * self.charge[self.n_known - 1]
         return {
-            "track": np.arange(self.spots, dtype=float), "n_frames": n.astype(float),
+            "track": np.arange(self.spots, dtype=float),
+            "reflection": self.reflection.astype(float), "n_frames": n.astype(float),
             "first_frame": np.zeros(self.spots), "last_frame": n - 1.0,
             "first_time_ns": np.full(self.spots, self.time[0] * 1e9),
             "last_time_ns": self.time[n.astype(int) - 1] * 1e9,
@@ -230,14 +237,20 @@ class FakeRun:
             wanted &= xs >= request["from"]
         if request["to"] is not None:
             wanted &= xs <= request["to"]
+        about = {"quantity": quantity, "x": x, "request": request["request"]}
+        if quantity == "motion_shift":
+            about |= {"unit": "px", "names": {"-1": "along rows", "-2": "along columns"}}
+            shifts = [(-1, self.drift(0)), (-2, self.drift(1))]
+            return wire.Lines(
+                about, {i: Curve(xs[wanted], y[wanted], e[wanted]) for i, (y, e) in shifts}
+            )
         curves = {}
         for track in request["tracks"]:
             if track < self.spots:
                 y, sigma = self.drift(track, quantity)
                 curves[track] = Curve(xs[wanted], y[wanted], sigma[wanted])
-        unit = {"d": "angstrom", "strain": "1"}.get(quantity, "px")
-        about = {"quantity": quantity, "unit": unit, "x": x, "request": request["request"]}
-        return wire.Lines(about, curves)
+        units = {"d": "angstrom", "strain": "1", "intensity": "counts", "fwhm_radial": "deg"}
+        return wire.Lines(about | {"unit": units.get(quantity, "px")}, curves)
 
     def drifts(self, request: dict[str, Any]) -> bytes:
         """Return the whole of the lines."""

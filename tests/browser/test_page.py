@@ -190,6 +190,122 @@ def test_each_quantity_and_both_axes_can_be_chosen(page, server):
     assert "Å" in shown(page)["readout"]
 
 
+def strokes(page) -> list[str]:
+    """Return the colours in which the plot's lines are named, one by one."""
+    return page.evaluate(
+        """() => [...document.querySelectorAll("#readout li i")].map(
+            (line) => getComputedStyle(line).borderTopColor)"""
+    )
+
+
+def are_drawn(page) -> bool:
+    """Tell whether the plot has pixels in the colour of each of its lines."""
+    counts = page.evaluate(
+        """(colours) => {
+            const canvas = document.querySelector("#plot canvas");
+            const { width, height } = canvas;
+            const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
+            return colours.map((colour) => {
+                const [r, g, b] = colour.match(/[0-9]+/g).map(Number);
+                let n = 0;
+                for (let i = 0; i < data.length; i += 4)
+                    n += data[i] === r && data[i + 1] === g && data[i + 2] === b;
+                return n;
+            });
+        }""",
+        strokes(page),
+    )
+    return min(counts) > 100
+
+
+def test_the_whole_peak_is_drawn_where_it_is_chosen(page, run, keep, tmp_path):
+    page.locator("#quantity").select_option(label="intensity")
+    until(page, "view.drift.quantity === 'intensity'")
+    state = shown(page)
+    assert state["drift"]["unit"] == "counts"
+    assert is_shown(
+        page,
+        run.lines(
+            {
+                "quantity": "intensity",
+                "x": "time",
+                "from": None,
+                "to": None,
+                "tracks": state["tracks"],
+                "request": 0,
+            }
+        ),
+    )
+    until(page, "document.querySelector('#readout').innerText.includes('counts')")
+    assert are_drawn(page)
+    keep(page)
+    with page.expect_download() as waiting:
+        page.locator("#csv").click()
+    waiting.value.save_as(tmp_path / "saved.csv")
+    head = (tmp_path / "saved.csv").read_text().splitlines()[0]
+    assert "intensity_counts,intensity_sigma_counts" in head
+
+
+def test_what_all_spots_did_together_is_drawn_with_no_track_chosen(page, server, run, keep):
+    page.get_by_role("button", name="Clear").click()
+    page.locator("#quantity").select_option(label="all spots: shift")
+    until(page, "view.drift.quantity === 'motion_shift' && view.drift.lines.length === 2")
+    assert server.wanted("watch")[-1]["tracks"] == []
+    along = [line["y"] for line in shown(page)["drift"]["lines"]]
+    assert np.array_equal(np.float32(along[1]), run.drift(1)[0])
+    until(page, "document.querySelectorAll('#readout li').length === 2")
+    said = page.locator("#readout li").all_inner_texts()
+    assert [one.split()[1] for one in said] == ["rows", "columns"]
+    assert len(set(strokes(page))) == 2
+    assert are_drawn(page)
+    keep(page)
+    # Back at the drifts no line of it is left.
+    page.locator("#quantity").select_option("row")
+    until(page, "view.drift.quantity === 'row' && view.drift.lines.length === 0")
+
+
+def test_what_a_run_has_not_is_not_offered_but_a_link_may_be_early(look):
+    run = FakeRun()
+    known, run.quantities = run.quantities, ["radial", "row", "col"]
+    with FakeServer(run.answer, run.greeting) as server:
+        page = look(server.url)
+        ready(page)
+        assert len(page.locator("#quantity option").all()) == 3
+        page = look(server.url + "?quantity=intensity")
+        ready(page)
+        assert server.wanted("watch")[-1]["quantity"] == "intensity"
+        run.quantities = known
+        server.send(run.hello())
+        until(page, f"document.querySelectorAll('#quantity option').length === {len(known)}")
+        assert page.locator("#quantity").input_value() == "intensity"
+
+
+def test_a_spot_and_what_it_splits_into_are_chosen_together_in_one_colour(look, keep):
+    run = FakeRun()
+    run.reflection[[7, 9]] = 2
+    with FakeServer(run.answer, run.greeting) as server:
+        page = look(server.url + "?tracks=4.7")
+        ready(page, 4)
+        assert shown(page)["tracks"] == [4, 2, 7, 9]
+        first, *spots = strokes(page)
+        assert len({first, *spots}) == 2
+        # One of them takes out all.
+        page.locator('tbody tr[data-track="9"]').click()
+        ready(page, 1)
+        page.locator('tbody tr[data-track="2"]').click()
+        ready(page, 4)
+        assert server.wanted("watch")[-1]["tracks"] == [4, 2, 7, 9]
+        # What splits off later is drawn from then on.
+        run.reflection[11] = 4
+        server.send(run.tracks())
+        ready(page, 5)
+        assert shown(page)["tracks"] == [4, 11, 2, 7, 9]
+        colours = strokes(page)
+        assert colours[0] == colours[1] == first
+        assert set(colours[2:]) == set(spots)
+        keep(page)
+
+
 def test_table_sorts_by_each_column(page, run):
     for key, first in [("track", 1), ("drift", -1), ("significance", -1), ("d", -1)]:
         values = run.table()[key]

@@ -4,7 +4,7 @@ import { part } from "./dom.js";
 import { PANELS } from "./panels.js";
 import { Cell } from "./panels/cell.js";
 import { Controls } from "./panels/controls.js";
-import { Drift, QUANTITIES } from "./panels/drift.js";
+import { Drift } from "./panels/drift.js";
 import { Frames } from "./panels/frames.js";
 import { Image } from "./panels/image.js";
 import { decode } from "./link/message.js";
@@ -15,6 +15,7 @@ import { Peaks } from "./panels/peaks.js";
 import { Readout } from "./panels/readout.js";
 import { csv, driftCanvas, imageCanvas, save } from "./panels/saving.js";
 import { Series } from "./panels/series.js";
+import { QUANTITIES, settle } from "./plot/quantities.js";
 import { Socket } from "./link/socket.js";
 import { Stats } from "./link/stats.js";
 import { View } from "./view.js";
@@ -59,7 +60,7 @@ const peaks = new Peaks(image, view, theme);
 const patch = new Patch(view, series, send);
 const frames = new Frames(view, series, send);
 const drift = new Drift(part("plot"), view, cell, series, theme);
-const readout = new Readout(part("readout"), drift, view, theme);
+const readout = new Readout(part("readout"), drift);
 const panels = PANELS.map((Kind) => new Kind({ view, theme, socket, stats, send, choose, schedule }));
 const parts = [image, peaks, patch, frames, drift, ...panels];
 
@@ -69,7 +70,7 @@ const fileName = (...words) => [hello?.run ?? "run", ...words].join("_").replace
 const nameOfFrame = ({ series: name, frame }) => `${series.several ? `${name}_` : ""}frame_${frame}.png`;
 const controls = new Controls(view, image, frames, theme, {
   csv: () => save(fileName(`${drift.quantity}.csv`), csv(drift, series)),
-  "drift-png": () => save(fileName(`${drift.quantity}.png`), driftCanvas(drift, hello?.run ?? "", theme())),
+  "drift-png": () => save(fileName(`${drift.quantity}.png`), driftCanvas(drift, hello?.run ?? "")),
   "image-png": () => save(fileName(image.header ? nameOfFrame(image.header) : "frame_none.png"), imageCanvas(image, peaks)),
 });
 
@@ -124,9 +125,9 @@ const wired = {
     drift.dirty = patch.dirty = true;
     mark();
     if (header.shape && !image.shape) image.reshape(header.shape);
-    const known = header.quantities.filter((name) => name in QUANTITIES);
-    if (!known.some((name) => name === view.get("quantity"))) view.set({ quantity: known[0] ?? null });
-    controls.offer(known.map((name) => [name, QUANTITIES[name]]));
+    const { quantity, offered } = settle(view.get("quantity"), header.quantities);
+    view.set({ quantity });
+    controls.offer(offered.map((name) => [name, QUANTITIES[name]]));
     if (!watched) watch();
   },
   health(header) {
@@ -181,7 +182,7 @@ function connected() {
   if (hello) watch();
 }
 
-/** Ask for the drifts that are to be seen. */
+/** Ask for the curves that are to be seen. */
 function watch() {
   const { tracks: chosen, quantity, x, span, frame } = view.state;
   let { from, to } = view.state;

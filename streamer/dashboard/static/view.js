@@ -28,7 +28,7 @@
 
 /** @type {ViewState} */
 const DEFAULTS = {
-  tracks: null, // numbers of the chosen tracks; null: not chosen yet, the page proposes some
+  tracks: null, // numbers of the chosen tracks; null: not chosen yet, the page proposes some reflections
   quantity: null, // null: the first one that the run knows
   x: "time",
   span: null, // seconds or frames that the plot follows; null: all
@@ -49,7 +49,9 @@ const DEFAULTS = {
 };
 
 const NUMBERS = ["span", "from", "to", "frame", "low", "high", "zoom", "row", "col"];
-export const MOST_TRACKS = 24;
+export const MOST_LINES = 24; // reflections that are told apart by their looks
+const MOST_TRACKS = 120; // of all of these
+const MOST_MEMBERS = 30; // of one: what has more is no reflection but spots that met
 
 export class View {
   constructor() {
@@ -59,6 +61,10 @@ export class View {
     this.listeners = [];
     /** @type {Map<number, number>} by track */
     this.slots = new Map();
+    /** @type {Map<number, number>} the reflection of each track, as far as it is known */
+    this.reflections = new Map();
+    /** @type {Map<number, number[]>} tracks by reflection */
+    this.members = new Map();
     this.timer = 0;
     this.assign();
   }
@@ -93,30 +99,70 @@ export class View {
   }
 
   /**
-   * Choose a track, or drop it; false where there are too many.
+   * Choose the reflection of a track, or drop it; false where there are too many.
    *
    * @param {number} track
    */
   toggle(track) {
     const tracks = this.state.tracks ?? [];
-    if (tracks.includes(track)) this.set({ tracks: tracks.filter((other) => other !== track) });
-    else if (tracks.length >= MOST_TRACKS) return false;
-    else this.set({ tracks: [...tracks, track] });
+    const spots = this.spots(track);
+    const others = tracks.filter((other) => !spots.includes(other));
+    if (tracks.includes(track)) this.set({ tracks: others });
+    else if (others.length + spots.length > MOST_TRACKS || new Set(this.slots.values()).size >= MOST_LINES) return false;
+    else this.set({ tracks: [...others, ...spots] });
     return true;
   }
 
-  // A track keeps its colour as long as it is chosen, whichever others come and go.
+  /**
+   * The tracks of the reflection that a track is of: they are chosen together.
+   *
+   * @param {number} track
+   */
+  spots(track) {
+    const spots = this.members.get(this.reflections.get(track) ?? track) ?? [];
+    return spots.length > MOST_MEMBERS || !spots.includes(track) ? [track] : spots;
+  }
+
+  /**
+   * Know which tracks are of which reflection, and return those chosen with all that belong to them.
+   *
+   * @param {ArrayLike<number>} tracks
+   * @param {ArrayLike<number>} reflections
+   */
+  learn(tracks, reflections) {
+    this.reflections.clear();
+    this.members.clear();
+    for (let i = 0; i < tracks.length; i += 1) {
+      this.reflections.set(tracks[i], reflections[i]);
+      const spots = this.members.get(reflections[i]);
+      if (spots) spots.push(tracks[i]);
+      else this.members.set(reflections[i], [tracks[i]]);
+    }
+    this.assign();
+    const chosen = (this.state.tracks ?? []).flatMap((track) => this.spots(track));
+    return [...new Set(chosen)].slice(0, MOST_TRACKS);
+  }
+
+  // A reflection keeps its colour as long as it is chosen, whichever others come and go.
   assign() {
     const tracks = this.state.tracks ?? [];
-    for (const track of [...this.slots.keys()])
-      if (!tracks.includes(track)) this.slots.delete(track);
-    const taken = new Set(this.slots.values());
-    let free = 0;
+    /** @type {Map<number, number>} by the first spot */
+    const known = new Map();
     for (const track of tracks) {
-      if (this.slots.has(track)) continue;
-      while (taken.has(free)) free += 1;
-      taken.add(free);
-      this.slots.set(track, free);
+      const [first] = this.spots(track);
+      const slot = this.slots.get(track);
+      if (slot !== undefined && !known.has(first)) known.set(first, slot);
+    }
+    const taken = new Set(known.values());
+    let free = 0;
+    this.slots.clear();
+    for (const track of tracks) {
+      const [first] = this.spots(track);
+      while (!known.has(first) && taken.has(free)) free += 1;
+      const slot = known.get(first) ?? free;
+      known.set(first, slot);
+      taken.add(slot);
+      this.slots.set(track, slot);
     }
   }
 

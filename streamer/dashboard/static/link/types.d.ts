@@ -90,6 +90,7 @@ export interface DriftHeader extends Header {
   unit: string;
   x: XAxis;
   still?: boolean;
+  names?: { [line: string]: string };
   request: number;
   number: number;
   base: number | null;

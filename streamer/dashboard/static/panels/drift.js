@@ -1,10 +1,11 @@
-// The drift of the chosen tracks over the run, with the voltage of the cell.
+// Curves of the chosen tracks, or of all spots together, over the run, with the cell's voltage.
 
 import { axes, ends, padded, palette, scaleOf } from "../plot/axes.js";
 import { lineStyle } from "../plot/colours.js";
 import { extent, isDense, nearest, shapes } from "../plot/lines.js";
 import { shownUnit } from "../numbers.js";
 import { Points } from "../plot/points.js";
+import { QUANTITIES } from "../plot/quantities.js";
 import { Raster } from "../plot/raster.js";
 
 /** @import { Columns, DriftHeader, Theme, XAxis } from "../link/types" */
@@ -18,15 +19,6 @@ import { Raster } from "../plot/raster.js";
 const CLICK_MS = 240; // a second click within this time makes it a double click
 const KEY_STEP = 0.01; // of the plot's width
 const BAND = 0.2; // opacity of sigma
-/** @type {Record<string, string>} */
-export const QUANTITIES = {
-  radial: "radial drift",
-  distance: "distance from reference",
-  row: "drift in row",
-  col: "drift in column",
-  d: "lattice spacing d",
-  strain: "strain",
-};
 
 export class Drift {
   /**
@@ -46,6 +38,8 @@ export class Drift {
     this.lines = [];
     this.unit = this.quantity = "";
     this.still = false;
+    /** @type {Record<string, string>} */
+    this.names = {}; // of lines that are no tracks, by their numbers below 0
     /** @type {XAxis} */
     this.x = "time";
     /** @type {number | null} */
@@ -99,8 +93,8 @@ export class Drift {
       from = to;
     }
     if (header.x !== this.x) this.cursor = null;
-    const { quantity, unit, still = false } = header;
-    Object.assign(this, { number, base, lines, quantity, unit, still, x: header.x });
+    const { quantity, unit, still = false, names = {} } = header;
+    Object.assign(this, { number, base, lines, quantity, unit, still, names, x: header.x });
     this.dirty = this.fresh = true;
     return true;
   }
@@ -133,7 +127,25 @@ export class Drift {
 
   /** The lines that are chosen now: what came may be older than the choice. */
   get chosen() {
-    return this.lines.filter((line) => this.view.slots.has(line.track));
+    return this.lines.filter(({ track }) => track < 0 || this.view.slots.has(track));
+  }
+
+  /**
+   * How a line is called.
+   *
+   * @param {number} track
+   */
+  name(track) {
+    return this.names[track] ?? String(track);
+  }
+
+  /**
+   * How a line looks.
+   *
+   * @param {number} track
+   */
+  look(track) {
+    return lineStyle(track < 0 ? -1 - track : (this.view.slots.get(track) ?? 0), this.theme());
   }
 
   /** First and last x that are known. */
@@ -320,7 +332,7 @@ export class Drift {
         this.dots.set(track, dot);
       }
       dot.hidden = !visible(x) || !Number.isFinite(y);
-      dot.style.borderColor = lineStyle(this.view.slots.get(track) ?? 0, this.theme()).colour;
+      dot.style.borderColor = this.look(track).colour;
       dot.style.transform = `translate(${place(x)}px, ${plot.valToPos(y, "y")}px)`;
     }
     for (const [track, dot] of this.dots)
@@ -351,7 +363,7 @@ export class Drift {
     /** @type {(Look & ReturnType<typeof shapes>)[]} */
     const loose = [];
     for (const line of this.chosen) {
-      const { colour, dash } = lineStyle(this.view.slots.get(line.track) ?? 0, this.theme());
+      const { colour, dash } = this.look(line.track);
       const style = { colour, dash: dash.map((length) => length * ratio) };
       if (isDense(line, scale)) dense.push({ ...style, runs: raster.trace(line, scale) });
       else loose.push({ ...style, ...shapes(line, scale) });

@@ -1,26 +1,19 @@
 // The values under the cursor of the drift plot: of each line with its error, and of the cell.
 
-import { lineStyle } from "../plot/colours.js";
 import { NONE, measured, moment, shownUnit, whole } from "../numbers.js";
 
-/** @import { Theme } from "../link/types" */
-/** @import { View } from "../view.js" */
 /** @import { Drift } from "./drift.js" */
 
-/** @typedef {{ item: HTMLElement, line: HTMLElement, value: HTMLElement }} Chip of a track */
+/** @typedef {{ item: HTMLElement, line: HTMLElement, number: HTMLElement, value: HTMLElement }} Chip of a line */
 
 export class Readout {
   /**
    * @param {HTMLElement} element
    * @param {Drift} drift
-   * @param {View} view
-   * @param {() => Theme} theme
    */
-  constructor(element, drift, view, theme) {
+  constructor(element, drift) {
     this.element = element;
     this.drift = drift;
-    this.view = view;
-    this.theme = theme;
     /** @type {Map<number, Chip>} */
     this.chips = new Map();
     this.where = element.appendChild(document.createElement("p"));
@@ -46,8 +39,10 @@ export class Readout {
 
   /** @param {{ track: number, y: number, sigma: number }} value */
   chip({ track, y, sigma }) {
-    const { item, line, value } = this.chips.get(track) ?? this.made(track);
-    const { colour, dash } = lineStyle(this.view.slots.get(track) ?? 0, this.theme());
+    const { item, line, number, value } = this.chips.get(track) ?? this.made(track);
+    const { colour, dash } = this.drift.look(track);
+    const name = this.drift.name(track);
+    if (number.textContent !== name) number.textContent = name;
     line.style.borderTop = `3px ${dash.length ? "dashed" : "solid"} ${colour}`;
     const [unit, factor] = shownUnit(this.drift.unit);
     const text = measured(y * factor, sigma * factor, unit);
@@ -58,8 +53,8 @@ export class Readout {
   /** @param {number} track */
   made(track) {
     const [item, number] = [document.createElement("li"), document.createElement("b")];
-    const chip = { item, line: document.createElement("i"), value: document.createElement("span") };
-    item.dataset.track = number.textContent = String(track);
+    const chip = { item, number, line: document.createElement("i"), value: document.createElement("span") };
+    item.dataset.track = String(track);
     item.append(chip.line, number, chip.value);
     this.chips.set(track, chip);
     return chip;

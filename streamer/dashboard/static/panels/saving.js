@@ -1,9 +1,7 @@
 // What is plotted, as files: CSV with units and errors, PNG as it is seen.
 
 import { pen } from "../dom.js";
-import { lineStyle } from "../plot/colours.js";
 
-/** @import { Theme } from "../link/types" */
 /** @import { Drift } from "./drift.js" */
 /** @import { Image } from "./image.js" */
 /** @import { Peaks } from "./peaks.js" */
@@ -32,7 +30,7 @@ export function csv(drift, series) {
   const rows = [head.join(",")];
   for (const { track, x, y, sigma } of drift.chosen) {
     for (let i = 0; i < x.length; i += 1) {
-      const row = [track, ...(time ? [new Date(x[i] * 1000).toISOString(), x[i]] : [x[i]])];
+      const row = [drift.name(track), ...(time ? [new Date(x[i] * 1000).toISOString(), x[i]] : [x[i]])];
       if (!time && series.several) {
         const { series: name, frame } = series.locate(x[i]);
         row.push(cited(name ?? ""), frame);
@@ -53,9 +51,8 @@ export function csv(drift, series) {
  *
  * @param {Drift} drift
  * @param {string} title
- * @param {Theme} theme
  */
-export function driftCanvas(drift, title, theme) {
+export function driftCanvas(drift, title) {
   if (!drift.plot) return null;
   const source = drift.plot.ctx.canvas;
   const ratio = devicePixelRatio || 1;
@@ -67,9 +64,9 @@ export function driftCanvas(drift, title, theme) {
   let right = canvas.width - 12 * ratio;
   context.textAlign = "right";
   for (const { track } of drift.chosen.toReversed()) {
-    context.fillStyle = lineStyle(drift.view.slots.get(track) ?? 0, theme).colour;
-    context.fillText(String(track), right, 18 * ratio);
-    right -= context.measureText(String(track)).width + 12 * ratio;
+    context.fillStyle = drift.look(track).colour;
+    context.fillText(drift.name(track), right, 18 * ratio);
+    right -= context.measureText(drift.name(track)).width + 12 * ratio;
   }
   context.drawImage(source, 0, 34 * ratio);
   return canvas;

@@ -124,25 +124,48 @@ export class Tracks {
   update(arrays) {
     this.columns = arrays;
     this.count = arrays.track?.length ?? 0;
+    this.reflections();
     this.propose();
     this.dirty = true;
   }
 
-  /** Choose the tracks with most frames, until the user has chosen; hot pixels come last. */
+  /** A spot that splits from one that is chosen is drawn from then on. */
+  reflections() {
+    const { track = [], reflection = track } = this.columns;
+    const whole = this.view.learn(track, reflection);
+    if (whole.length > (this.view.get("tracks")?.length ?? 0)) this.set(whole);
+  }
+
+  /** Choose the reflections with most frames, until the user has chosen; hot pixels come last. */
   propose() {
     if (!this.proposed || !this.count) return;
-    const { track, n_frames: frames } = this.columns;
+    const { view } = this;
+    const { track, n_frames } = this.columns;
+    const place = new Map([...track].map((one, i) => [one, i]));
+    /** @param {number} one */
+    const total = (one) => view.spots(one).reduce((sum, spot) => sum + n_frames[place.get(spot) ?? 0], 0);
+    const frames = [...track].map(total);
     const best = [...frames.keys()].sort(
       (a, b) => this.doubt(a) - this.doubt(b) || frames[b] - frames[a] || track[a] - track[b],
     );
-    const wanted = best.slice(0, PROPOSED).map((i) => track[i]);
-    const now = this.view.get("tracks") ?? [];
-    const lengths = now.map((one) => frames[track.indexOf(one)] ?? 0);
+    /** @type {Set<number>} */
+    const wanted = new Set(); // the first spots
+    for (const i of best) if (wanted.size < PROPOSED) wanted.add(view.spots(track[i])[0]);
+    const now = new Set((view.get("tracks") ?? []).map((one) => view.spots(one)[0]));
+    const lengths = [...now].map((one) => frames[place.get(one) ?? -1] ?? 0);
     // What was proposed first stays as long as it is not outgrown: lines that jump help nobody.
-    const good = now.length === wanted.length && lengths.every((n) => n >= 0.8 * frames[best[0]]);
-    if (good) return;
+    const good = now.size === wanted.size && lengths.every((n) => n >= 0.8 * frames[best[0]]);
+    if (!good) this.set([...wanted].flatMap((one) => view.spots(one)));
+  }
+
+  /**
+   * Have tracks in the plot that the user did not choose one by one.
+   *
+   * @param {number[]} tracks
+   */
+  set(tracks) {
     this.proposing = true;
-    this.view.set({ tracks: wanted });
+    this.view.set({ tracks });
     this.proposing = false;
   }
 
