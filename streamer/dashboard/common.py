@@ -43,7 +43,7 @@ class Together:
 COMMON: dict[Common, Together] = {
     "motion_shift": Together(
         "Common shift of all spots",
-        {"motion_row": "along rows", "motion_col": "along columns"},
+        {"motion_row": "rows", "motion_col": "columns"},
     ),
     "motion_angle": Together("Common rotation of all spots", {"motion_angle": "rotation"}),
     "motion_scale": Together("Common change of scale", {"motion_scale": "scale"}),

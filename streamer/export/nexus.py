@@ -31,6 +31,18 @@ _CHUNK = 1 << 16
 _PACKED = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
 
 _PEAKS = TABLES["peaks"]
+_SHAPES = (
+    "fwhm_major", "fwhm_minor", "angle", "eta", "asymmetry", "fwhm_radial", "fwhm_azimuthal",
+)  # fmt: skip
+_CURVES = ("intensity", "background", *_SHAPES)
+"""What the groups of tracks have beside drifts."""
+
+
+def _measured(name: str, column: str) -> dict[str, tuple[str, str, str]]:
+    """Return a field and that of its standard deviation, as in `_FIELDS`."""
+    return {name: (column, "f8", ""), f"{name}_errors": (f"{column}_sigma", "f8", "")}
+
+
 _FIELDS: dict[str, tuple[str, str, str]] = {
     "observed_px_x": ("col", "f8", f"sub-pixel column (fast axis); {PIXELS}"),
     "observed_px_x_errors": ("col_sigma", "f8", "standard deviation of observed_px_x"),
@@ -38,6 +50,11 @@ _FIELDS: dict[str, tuple[str, str, str]] = {
     "observed_px_y_errors": ("row_sigma", "f8", "standard deviation of observed_px_y"),
     "observed_frame": ("frame", "f8", ""),
     "int_sum": ("intensity", "f8", ""),
+    "int_sum_errors": ("intensity_sigma", "f8", ""),
+    **_measured("background_mean", "background"),
+    **_measured("centre_px_x", "centre_col"),
+    **_measured("centre_px_y", "centre_row"),
+    **{name: field for one in _SHAPES for name, field in _measured(one, one).items()},
     "polar_angle": ("two_theta", "f8", "scattering angle two theta"),
     "azimuthal_angle": ("chi", "f8", f"{_PEAKS['chi'].meaning} (pyFAI's chi)"),
     "d": ("d", "f8", ""),
@@ -225,7 +242,8 @@ def _write_tracks(
     shown = tracks.take(longest[:_MOST_GROUPS])
     group.attrs["left_out"] = len(tracks) - len(shown)
     motion = to_remove(folder, folder.read_config(), geometry)
-    for history in histories(folder, shown, motion):
+    more = [f"{name}{sigma}" for name in _CURVES for sigma in ("", "_sigma")]
+    for history in histories(folder, shown, motion, more):
         one = put_group(group, f"track_{history.track}", "NXdata")
         _write_history(one, history, known, geometry, begin_ns)
 
@@ -253,6 +271,11 @@ def _write_history(
         value, error = displaced(history.seen, known[history.track], geometry, quantity)
         _put(group, name, value, unit, QUANTITIES[quantity][0])
         _put(group, f"{name}_errors", error, unit)
+    for name in _CURVES:
+        if np.isfinite(history.more[name]).any():
+            units = _units(_PEAKS, name)
+            _put(group, name, history.more[name], units, _PEAKS[name].meaning)
+            _put(group, f"{name}_errors", history.more[f"{name}_sigma"], units)
 
 
 def _put_time(group: h5py.Group, time_ns: NDArray[np.int64], begin_ns: int) -> None:
@@ -270,4 +293,4 @@ def _put(group: h5py.Group, name: str, value: Any, units: str, description: str 
 
 def _units(table: Table, column: str) -> str:
     """Return the unit of a column as NeXus writes it."""
-    return table[column].unit.replace("px", "pixels")
+    return table[column].unit.replace("/px", "/pixel").replace("px", "pixels")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -33,6 +34,8 @@ class History:
     frame: NDArray[np.int64]
     time_ns: NDArray[np.int64]
     seen: Observations
+    more: dict[str, NDArray[Any]] = field(default_factory=dict)
+    """Other columns of the table of peaks, by name."""
 
 
 def main_tracks(tracks: pa.Table, most: int) -> pa.Table:
@@ -64,7 +67,10 @@ def main_tracks(tracks: pa.Table, most: int) -> pa.Table:
 
 
 def histories(
-    folder: RunFolder, tracks: pa.Table, motion: MotionTable | None = None
+    folder: RunFolder,
+    tracks: pa.Table,
+    motion: MotionTable | None = None,
+    more: Sequence[str] = (),
 ) -> Iterator[History]:
     """Yield the observations of tracks, in the order of their numbers.
 
@@ -74,12 +80,14 @@ def histories(
         Rows of the table of tracks.
     motion
         What to take out of their positions and spacings.
+    more
+        Other columns to read.
     """
     order = np.argsort(tracks["track"].to_numpy(), kind="stable")
     numbers, counts = (tracks[name].to_numpy()[order] for name in ("track", "n_frames"))
     group = np.cumsum(counts) // _MOST
     for one in np.unique(group):
-        yield from observations(folder, numbers[group == one], motion=motion)
+        yield from observations(folder, numbers[group == one], motion=motion, more=more)
 
 
 def observations(
@@ -88,6 +96,7 @@ def observations(
     *,
     most: int | None = None,
     motion: MotionTable | None = None,
+    more: Sequence[str] = (),
 ) -> Iterator[History]:
     """Yield the observations of tracks after one reading; of those without any, nothing.
 
@@ -99,12 +108,14 @@ def observations(
         How many peaks of the run to look at; all by default.
     motion
         What to take out of their positions and spacings.
+    more
+        Other columns to read.
     """
     columns = ["series", "track", "frame", "time_ns", *_SEEN]
     kept = [
         # Names take more room than all that is measured.
         table.set_column(0, "series", table["series"].dictionary_encode())
-        for table in _rows_of(folder, wanted, columns, motion, most=most)
+        for table in _rows_of(folder, wanted, [*columns, *more], motion, most=most)
     ]
     if not kept:
         return
@@ -113,7 +124,8 @@ def observations(
     for number, cut in _by_track(table, wanted):
         series = cut["series"].cast(pa.string())
         frame, time_ns, *seen = (cut[name].to_numpy() for name in columns[2:])
-        yield History(number, series, frame, time_ns, Observations(*seen))
+        others = {name: cut[name].to_numpy() for name in more}
+        yield History(number, series, frame, time_ns, Observations(*seen), others)
 
 
 def pieces(

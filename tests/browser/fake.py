@@ -239,7 +239,7 @@ class FakeRun:
             wanted &= xs <= request["to"]
         about = {"quantity": quantity, "x": x, "request": request["request"]}
         if quantity == "motion_shift":
-            about |= {"unit": "px", "names": {"-1": "along rows", "-2": "along columns"}}
+            about |= {"unit": "px", "names": {"-1": "rows", "-2": "columns"}}
             shifts = [(-1, self.drift(0)), (-2, self.drift(1))]
             return wire.Lines(
                 about, {i: Curve(xs[wanted], y[wanted], e[wanted]) for i, (y, e) in shifts}

@@ -255,7 +255,7 @@ def test_what_all_spots_did_together_is_drawn_with_no_track_chosen(page, server,
     assert np.array_equal(np.float32(along[1]), run.drift(1)[0])
     until(page, "document.querySelectorAll('#readout li').length === 2")
     said = page.locator("#readout li").all_inner_texts()
-    assert [one.split()[1] for one in said] == ["rows", "columns"]
+    assert [one.split()[0] for one in said] == ["rows", "columns"]
     assert len(set(strokes(page))) == 2
     assert are_drawn(page)
     keep(page)

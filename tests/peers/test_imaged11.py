@@ -32,7 +32,9 @@ def test_imaged11_reads_the_peaks_and_finds_them_where_they_are(tmp_path, sender
     for theirs, ours in (
         ("sc", "row"), ("fc", "col"), ("sc_sigma", "row_sigma"), ("fc_sigma", "col_sigma"),
         ("sum_intensity", "intensity"), ("frame", "frame"), ("track", "track"),
-        ("score", "score"), ("flags", "flags"),
+        ("score", "score"), ("flags", "flags"), ("sum_intensity_sigma", "intensity_sigma"),
+        ("fwhm_major", "fwhm_major"), ("fwhm_radial_sigma", "fwhm_radial_sigma"),
+        ("lorentzian", "eta"), ("background", "background"), ("asymmetry", "asymmetry"),
     ):  # fmt: skip
         np.testing.assert_array_equal(columns[theirs], peaks[ours], err_msg=theirs)
     for angle in ("tth", "eta"):

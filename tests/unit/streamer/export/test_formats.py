@@ -15,7 +15,7 @@ from streamer.results.curves import displaced, references
 from streamer.results.derived import DERIVED
 from streamer.results.histories import histories
 from streamer.results.rows import batches, count_rows
-from streamer.results.schema import TABLES
+from streamer.results.schema import SHAPES, TABLES
 from tests.unit.runs import BEGIN, GEOMETRY, make_run
 
 SCHEMAS = {name: one.schema for name, one in TABLES.items()}
@@ -179,6 +179,67 @@ def test_the_drift_in_a_nexus_file_is_that_of_each_sighting(run):
             whole, own = main[name][()], file[f"entry/tracks/{name}/drift"][()]
             np.testing.assert_array_equal(whole[np.isfinite(whole)], own)
             assert f"{name}_errors" in main
+
+
+def test_shapes_are_in_a_nexus_file_with_units_and_errors(run):
+    peaks = run.read("peaks").to_pandas()
+    with h5py.File(export_run(run.path, "nexus")) as file:
+        group = file["entry/peaks"]
+        for field, column, units in (
+            ("int_sum", "intensity", "counts"), ("background_mean", "background", "counts/pixel"),
+            ("centre_px_x", "centre_col", "pixels"), ("centre_px_y", "centre_row", "pixels"),
+            ("fwhm_major", "fwhm_major", "pixels"), ("fwhm_minor", "fwhm_minor", "pixels"),
+            ("angle", "angle", "deg"), ("eta", "eta", None), ("asymmetry", "asymmetry", None),
+            ("fwhm_radial", "fwhm_radial", "deg"), ("fwhm_azimuthal", "fwhm_azimuthal", "deg"),
+        ):  # fmt: skip
+            for name, ours in ((field, column), (f"{field}_errors", f"{column}_sigma")):
+                np.testing.assert_array_equal(group[name], peaks[ours], err_msg=name)
+                assert group[name].attrs.get("units") == units
+        for track in (0, 7):
+            own, mine = file[f"entry/tracks/track_{track}"], peaks[peaks["track"] == track]
+            for name in ("intensity", "background", "fwhm_radial", "asymmetry"):
+                np.testing.assert_array_equal(own[name], mine[name])
+                np.testing.assert_array_equal(own[f"{name}_errors"], mine[f"{name}_sigma"])
+            assert own["fwhm_radial"].attrs["units"] == "deg"
+
+
+def test_widths_are_the_moments_that_imaged11_would_make_of_a_gaussian(run):
+    peaks = run.read("peaks").to_pandas()
+    major, minor, angle = (peaks[name].iloc[0] for name in ("fwhm_major", "fwhm_minor", "angle"))
+    row, col = np.mgrid[-40:41, -40:41] / 8.0
+    turned = np.radians(angle)
+    along = col * np.cos(turned) + row * np.sin(turned)
+    across = row * np.cos(turned) - col * np.sin(turned)
+    pixels = np.exp(-4 * np.log(2) * ((along / major) ** 2 + (across / minor) ** 2))
+
+    def mean(values):
+        return np.sum(pixels * values) / np.sum(pixels)
+
+    columns = read_flt(export_run(run.path, "flt"))
+    slow, fast = (np.sqrt(mean(one**2) + 1.0) for one in (row, col))
+    np.testing.assert_allclose(columns["sigs"], slow, rtol=1e-6)
+    np.testing.assert_allclose(columns["sigf"], fast, rtol=1e-6)
+    np.testing.assert_allclose(columns["covsf"], mean(row * col) / (slow * fast), rtol=1e-6)
+    for name in ("fwhm_major", "background_sigma", "asymmetry", "centre_row", "fwhm_radial"):
+        np.testing.assert_array_equal(columns[name], peaks[name])
+    np.testing.assert_array_equal(columns["lorentzian"], peaks["eta"])
+    assert len(columns) == len(set(columns))
+
+
+def test_what_an_older_run_has_not_measured_is_not_known_in_an_export(run):
+    for part in run.parts("peaks"):
+        table = pq.read_table(part)
+        pq.write_table(table.drop_columns([*SHAPES]), part)
+    columns = read_flt(export_run(run.path, "flt"))
+    assert np.isnan(columns["sigs"]).all()
+    assert np.isfinite(columns["sum_intensity"]).all()
+    with h5py.File(export_run(run.path, "nexus")) as file:
+        assert np.isnan(file["entry/peaks/fwhm_major"][()]).all()
+        own = file["entry/tracks/track_0"]
+        assert "intensity" in own
+        assert "fwhm_major" not in own
+    read = pd.read_csv(export_run(run.path, "csv") / "peaks.csv")
+    assert read["fwhm_major"].isna().all()
 
 
 def test_the_default_plot_of_a_nexus_file_is_the_drift(run):
