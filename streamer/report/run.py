@@ -27,6 +27,7 @@ from streamer.report.frame_figure import Picture, choose_examples, draw_frames, 
 from streamer.report.lattice_figure import draw_lattice
 from streamer.report.material import Fitter, Material, Refit, Shot, gather, pixels_of
 from streamer.report.page import Page
+from streamer.report.shape_figure import draw_shapes
 from streamer.report.style import save_figure
 from streamer.results.folder import RunFolder, write_atomically
 from streamer.results.pixels import Recorded
@@ -45,6 +46,12 @@ _MOTION = {
 _COMPARED = 48
 _SHOWN = 6
 _PATCHES = 6
+
+_SHAPES = (
+    "The peaks of the same spots: integrated intensity above the background, and full widths at "
+    "half maximum as they were measured, in angles where the detector's place is known. Bands: one "
+    "standard error of each observation, or of the mean of those that fall on one point."
+)
 
 
 def write_report(
@@ -112,6 +119,9 @@ def write_report(
     lattice = draw_lattice(material)
     if lattice is not None:
         add(lattice, "lattice", _lattice_caption(material))
+    shapes = draw_shapes(material, {one.name: one.tracks for one in material.main})
+    if shapes is not None:
+        add(shapes, "shapes", _SHAPES)
     motion = draw_motion(material)
     if motion is not None:
         add(motion, "motion", _motion_caption(material))

@@ -5,6 +5,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from rich.console import Console
@@ -18,10 +19,12 @@ from streamer.report.drift_figure import draw_drift
 from streamer.report.material import Refit, Shot, gather
 from streamer.report.movie import write_movie
 from streamer.report.run import write_report
+from streamer.report.shape_figure import draw_shapes
 from streamer.results.curves import references
+from streamer.results.folder import RunFolder
 from streamer.results.histories import main_tracks
 from streamer.results.pixels import Recorded
-from streamer.results.schema import FRAMES, PEAKS, TRACKS
+from streamer.results.schema import FRAMES, PEAKS, SHAPES, TRACKS
 from tests.unit.runs import BEGIN, STEP, make_run
 from tests.unit.streamer.sink.test_motion import a_run
 
@@ -76,9 +79,9 @@ def test_a_report_needs_nothing_beside_it(run, tmp_path):
     assert all(one.startswith(("#", "data:")) for one in reader.refers)
     assert not {"script", "link", "iframe"} & set(reader.tags)
     assert "url(http" not in page.read_text()
-    assert reader.tags.count("figure") == 4
+    assert reader.tags.count("figure") == 5
     assert "prefers-color-scheme:dark" in page.read_text()
-    for name in ("drift", "frames", "patches", "agreement"):
+    for name in ("drift", "shapes", "frames", "patches", "agreement"):
         assert (tmp_path / "out" / "figures" / f"{name}.pdf").read_bytes().startswith(b"%PDF")
         with Image.open(tmp_path / "out" / "figures" / f"{name}.png") as image:
             assert image.width > 800
@@ -109,7 +112,7 @@ def test_without_pixels_peaks_are_shown_and_it_is_said(tmp_path):
     reader, text = read(page)
     assert "Without pixels: gone.npy does not exist" in text
     assert "No peaks could be fitted: gone.npy does not exist" in text
-    assert reader.tags.count("figure") == 2
+    assert reader.tags.count("figure") == 3
     assert "no angles, spacings and strains" in text
 
 
@@ -254,6 +257,50 @@ def test_an_mp4_has_every_frame(run, tmp_path):
     assert "h264" in done.stderr
     assert "frame=   56" in done.stderr
     assert not list(tmp_path.glob(".*"))
+
+
+def shapes_of(run):
+    """Return the figure of all tracks, each by itself, and what was measured of their peaks."""
+    folder = RunFolder.open(run.path)
+    material, _, _ = gather(folder, 8, 1, 1)
+    tracks = material.tracks["track"].to_pylist()
+    figure = draw_shapes(material, {f"{track}": [track] for track in tracks})
+    return figure, tracks, folder.read("peaks").to_pandas()
+
+
+def without(run, columns):
+    """Make the peaks of a run lack columns, as those of older runs do."""
+    for part in run.parts("peaks"):
+        table = pq.read_table(part)
+        pq.write_table(table.drop_columns([*columns]), part)
+
+
+@pytest.mark.parametrize("geometry", [True, False])
+def test_intensities_and_widths_are_drawn_as_they_were_measured(tmp_path, geometry):
+    run = make_run(tmp_path / "run", geometry=geometry)
+    if not geometry:
+        without(run, [name for name in SHAPES if "radial" in name or "azimuthal" in name])
+    figure, tracks, peaks = shapes_of(run)
+    kind = ("fwhm_radial", "fwhm_azimuthal") if geometry else ("fwhm_major", "fwhm_minor")
+    panels = figure.axes
+    if not geometry:
+        assert "/ px" in panels[1].get_ylabel()
+    for axes, name in zip(panels, ("intensity", *kind), strict=True):
+        assert len(axes.lines) == len(tracks)
+        for line, track in zip(axes.lines, tracks, strict=True):
+            mine = peaks[peaks["track"] == track]
+            np.testing.assert_allclose(line.get_ydata(), mine[name], rtol=1e-6)
+
+
+def test_of_a_run_without_shapes_intensities_alone_are_drawn(tmp_path):
+    run = make_run(tmp_path / "run")
+    without(run, SHAPES)
+    figure, tracks, _ = shapes_of(run)
+    (axes,) = figure.axes
+    assert len(axes.lines) == len(tracks)
+    _, text = read(write_report(run.path, tmp_path / "out"))
+    assert "integrated intensity above the background" in text
+    assert (tmp_path / "out" / "figures" / "shapes.pdf").exists()
 
 
 def test_a_report_tells_what_all_spots_did_together_and_whether_drifts_have_it(tmp_path):
