@@ -13,16 +13,20 @@ starts in the run. With one series both are the same.
 
 ``hello``
     run, source, live, state, started (UTC), software, series (list of names), starts (list of the
-    run frames at which these start), quantities (list of what drifts can be shown as: ``radial``,
-    ``row``, ``col``, ``d``, ``strain`` where the geometry is known, else ``distance``, ``row``,
-    ``col``), labels and units of these {quantity: text}, beam ([row, col] of the direct beam or
-    null), n_frames (one more than the largest run frame, here as in other messages), has_cell,
-    shape ([rows, cols] or null). Sent again when anything but n_frames has changed.
+    run frames at which these start), quantities (list of what can be drawn: ``radial``, ``row``,
+    ``col``, ``d``, ``strain`` where the geometry is known, else ``distance``, ``row``, ``col``;
+    behind these what is known of shapes, named as columns of the table of peaks: ``intensity``,
+    ``fwhm_radial``, ``fwhm_azimuthal`` or ``fwhm_major``, ``fwhm_minor``, ``background``,
+    ``asymmetry``; and where it is known what all spots did together: ``motion_shift``,
+    ``motion_angle``, ``motion_scale``), n_frames (one more than the largest run frame, here as in
+    other messages), shape ([rows, cols] or null). Sent again when anything but n_frames has
+    changed.
 ``health``
     phase, frames_in_hz, frames_out_hz, latency_ms, backlog, lost (plain words, empty when nothing
-    is lost or late), frames {done, failed, missing, shed}, peaks, disagreement_px, viewers, dropped
-    (messages this viewer was too slow for), elapsed_s, stale_s (seconds since the run said
-    anything), live, n_frames. Rates, latency and disagreement are null where not known.
+    is lost or late and there is no advice), frames {done, failed, missing, shed}, peaks,
+    disagreement_px, viewers, dropped (messages this viewer was too slow for), elapsed_s, stale_s
+    (seconds since the run said anything), live, n_frames. Rates, latency and disagreement are null
+    where not known.
 ``image``
     series, frame, time_ns, shape [rows, cols], binning (detector pixels per image pixel), low, high
     (counts at levels 1 and 255), knee (counts above low up to which levels are about linear),
@@ -35,10 +39,11 @@ starts in the run. With one series both are the same.
     about evenly between), n (tracks), radial (whether ``drift`` is along the line from the direct
     beam), units {column: unit}. Arrays: one f8 or i4 for each numeric column of the run folder's
     tracks table, and series (i4, places in the list of ``hello``), in which frames have their
-    numbers. Columns may be missing.
+    numbers; and reflection (f8, the number of its first spot). Columns may be missing.
 ``drift``
     quantity (``distance`` where ``radial`` was asked for and no geometry is known), label, unit, x
-    (``time`` or ``frame``), still (true where the motion that all spots share is taken out),
+    (``time`` or ``frame``), still (true where the motion that all spots share is taken out), names
+    (of lines that are no tracks, {number: words}, with numbers below 0; where there are such),
     request (echoed), number (of this message among the drifts of the connection), base (number of
     the message that it builds upon; null where it holds all), lines [[track, drop, keep, add]]. A
     line is what it was, without its first `drop` points, of the rest the first `keep`, and behind
@@ -63,7 +68,8 @@ What all pages are told alike, as ``tracks`` and ``cell`` are, comes from
 
 ``{"type": "watch", "tracks": [..], "quantity": "radial", "x": "time", "from": null, "to": null,
 "points": 2000, "request": 7}``
-    Which drifts to send, now and as they grow; `from` and `to` in the units of x, null for all; at
+    Which curves to send, now and as they grow; `quantity` is one of those in ``hello``, of the
+    motion of all spots whatever the tracks are; `from` and `to` in the units of x, null for all; at
     most `points` of each, thinned by the weighted mean of neighbours, over stretches of x that are
     a power of two long and become twice as long when points are too many: until then nothing but
     the last point changes. At most 200 tracks.

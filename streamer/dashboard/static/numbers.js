@@ -127,7 +127,7 @@ export function shortened(name, most) {
 }
 
 /** @type {Record<string, [string, number]>} */
-const UNITS = { angstrom: ["Å", 1], 1: ["10⁻⁶", 1e6], "": ["", 1] };
+const UNITS = { angstrom: ["Å", 1], deg: ["°", 1], 1: ["10⁻⁶", 1e6], "": ["", 1] };
 
 /**
  * How a unit is written, and by what numbers in it are multiplied for that.
