@@ -9,7 +9,6 @@ import pyarrow as pa
 from streamer.frames.geometry import Geometry
 from streamer.results.curves import Reference, references
 from streamer.results.folder import RunFolder
-from streamer.results.reflections import reflections
 
 __all__ = ["RunTables"]
 
@@ -61,7 +60,7 @@ class RunTables:
         if self._is_new("cell.parquet") or (is_whole and self.cell_version):
             self.cell_version += 1
         if self._is_new("tracks.parquet"):
-            self.tracks = _with_reflections(self._folder.read_tracks())
+            self.tracks = self._folder.read_tracks()
         elif not is_whole:
             return
         self.references = _of_reflections(self.tracks)
@@ -75,13 +74,6 @@ class RunTables:
         stamp = (status.st_mtime_ns, status.st_size)
         was, self._stamps[name] = self._stamps.get(name), stamp
         return was != stamp
-
-
-def _with_reflections(tracks: pa.Table) -> pa.Table:
-    """Return the table of tracks with the column ``reflection``."""
-    if _REFLECTION in tracks.column_names:
-        return tracks
-    return tracks.append_column(_REFLECTION, pa.array(reflections(tracks)))
 
 
 def _of_reflections(tracks: pa.Table) -> dict[int, Reference]:
