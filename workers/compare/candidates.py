@@ -95,6 +95,8 @@ def candidates(config: PositionsConfig) -> list[Candidate]:
         return Candidate(name, method, BATCH_PATCHES, clock)
 
     made = [make("braggnn", method="braggnn")]
+    if config.polish:
+        made.append(make("network alone", method="braggnn", polish=False))
     published = _published(config.checkpoint)
     if published is not None:
         made.append(make("published", method="braggnn", checkpoint=published))

@@ -27,6 +27,7 @@ from streamer.report.evaluation_figures import (
 )
 from streamer.run.progress import progress_bar
 from workers.compare.agreement import agreements, clean_peaks, true_positions
+from workers.compare.as_run import AsRun
 from workers.compare.candidates import REFERENCE, Candidate, candidates
 from workers.compare.evaluation import CASES, Case, evaluate
 from workers.compare.examples import choose_examples
@@ -47,7 +48,9 @@ from workers.detect.survey import (
     SimulatedFootage,
     find_peaks,
 )
-from workers.place.fit.methods import Noise
+from workers.place.base import BATCH_PATCHES, PATCH_SIZE
+from workers.place.fit.methods import Noise, PseudoVoigtFit
+from workers.place.methods import METHODS
 from workers.place.node import place_peaks
 
 __all__ = ["ALL_CASES", "compare_methods"]
@@ -114,6 +117,9 @@ def compare_methods(
         with progress_bar(console, transient=True) as progress:
             ready = progress.add_task("making the methods ready", total=None)
             methods = candidates(config.positions)
+            as_run = _as_run(methods[0], config)
+            if as_run is not None:
+                methods.append(Candidate(as_run.name, as_run, BATCH_PATCHES))
             progress.update(ready, total=1, completed=1)
             found, lost = _find(footage, thresholds, config, methods, progress)
             on_cases = _on_simulated(methods, cases, peaks, progress)
@@ -191,6 +197,9 @@ def _on_recording(
     observations: Observations, methods: Sequence[Candidate], truth: pa.Table | None, config: Config
 ) -> tuple[PairFindings, dict[str, list[Example]]]:
     binning = config.detect.binning
+    if (as_run := _as_run(methods[0], config, observations)) is not None:
+        # Here it is known what stands beside a peak.
+        methods = [*methods[:-1], Candidate(as_run.name, as_run, len(observations) or 1)]
     in_patch = {
         method.name: method.place(
             observations.counts[method.patch_size], observations.valid[method.patch_size]
@@ -211,6 +220,21 @@ def _on_recording(
         answers["truth"] = (true + 0.5) / binning - 0.5 - middle
     noise = Noise(config.positions.gain, config.positions.read_noise)
     return result, choose_examples(observations, np.flatnonzero(clean), answers, noise)
+
+
+def _as_run(
+    network: Candidate, config: Config, observations: Observations | None = None
+) -> AsRun | None:
+    """Return what a run makes of a network's answers; None where it makes nothing of them."""
+    positions = config.positions
+    is_fitted = positions.refit and network.patch_size >= PATCH_SIZE
+    if not is_fitted or not METHODS.configure(positions.method, positions.methods).is_network:
+        return None
+    second = PseudoVoigtFit(Noise(positions.gain, positions.read_noise), network.patch_size)
+    if observations is None:
+        return AsRun(network, second)
+    sizes = np.unique(observations.frame, return_counts=True)[1].tolist()
+    return AsRun(network, second, observations.peaks, sizes, config.detect.binning)
 
 
 def _halves(

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamer.frames.flags import POOR_FIT, SATURATED
+from streamer.frames.peaks import SHAPE
 from streamer.tracks.tracker import close_pairs
 from workers.place.base import PATCH_SIZE, PositionMethod, Positions
 
@@ -16,6 +17,9 @@ __all__ = ["crowded", "doubtful", "refit"]
 
 _FLANK_PX = 7.0
 """Two peaks reach into each other's patch when one is this near to the other's patch."""
+_VISIBLE = 5.0
+"""Standard deviations of a pixel of the background below which a peak beside another is as good as
+none: noise is everywhere where thresholds are low."""
 _APART = 1e5
 """Rows between frames that are laid side by side."""
 
@@ -25,6 +29,7 @@ def crowded(
     counts: Sequence[int],
     binning: int = 1,
     patch_size: int = PATCH_SIZE,
+    least: NDArray[np.float64] | None = None,
 ) -> NDArray[np.bool_]:
     """Tell which peaks have another one so near that its flank is in their patch.
 
@@ -40,13 +45,18 @@ def crowded(
         Detector pixels per patch pixel along each axis.
     patch_size
         Pixels along each axis of their patches.
+    least
+        (n,), score that another peak needs to matter to each; None: all do.
     """
     frame = np.repeat(np.arange(len(counts)), counts)
     points = np.stack([peaks["row"] + _APART * frame, peaks["col"]], axis=1) / binning
-    others = points[(peaks["flags"] & POOR_FIT) == 0]
-    peak, _, distance = close_pairs(points, others, patch_size // 2 + _FLANK_PX)
+    others = np.flatnonzero((peaks["flags"] & POOR_FIT) == 0)
+    peak, other, distance = close_pairs(points, points[others], patch_size // 2 + _FLANK_PX)
+    matters = distance > 0.0
+    if least is not None:
+        matters &= peaks["score"][others[other]] > least[peak]
     found = np.zeros(len(peaks), np.bool_)
-    found[peak[distance > 0.0]] = True
+    found[peak[matters]] = True
     return found
 
 
@@ -66,7 +76,11 @@ def doubtful(
     """
     # Of a hot pixel nobody knows better.
     hopeless = (peaks["flags"] & POOR_FIT) != 0
-    beside = crowded(peaks, counts, binning, patch_size)
+    least = None
+    if placed.shape is not None:
+        background = placed.shape[:, 2 * SHAPE.index("background")]
+        least = _VISIBLE * np.sqrt(np.maximum(np.nan_to_num(background), 0.0))
+    beside = crowded(peaks, counts, binning, patch_size, least)
     # A network has never seen a peak without its top.
     full = (peaks["flags"] & SATURATED) != 0
     found: NDArray[np.bool_] = (placed.unsure | beside | full) & ~hopeless
