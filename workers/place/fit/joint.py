@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
 from workers.place.fit.fisher_scoring import fisher_scoring, invert, possible, settle
 from workers.place.fit.goodness import goodness
@@ -147,47 +149,52 @@ def add_peak(
     gain: float,
     variance: float,
     loss: float,
-) -> tuple[bool, float, int]:
+) -> tuple[bool, float, float]:
     """Fit one peak more than the `n_peaks` in `best` and keep it if it is real.
 
-    Leaves `best`, `expected` and `fisher` those of what was kept.
+    Leaves `best`, `expected` and `fisher` those of what was kept, and in `points.candidate` what
+    was best with one peak more.
 
     Returns
     -------
-    accepted, loss, steps
+    accepted, loss, gain
+        By how much that lowers the loss; 0 where there is none.
     """
-    last, steps, best = n_peaks * each, 0, work.best
+    last, best = n_peaks * each, work.best
     if n_peaks == MAX_PEAKS or m <= (n_peaks + 1) * each + 1:
-        return False, loss, steps
+        return False, loss, 0.0
     height, at = bump(work, m, size, gain, variance)
     dy, dx = work.rows[at] - best[1], work.cols[at] - best[2]
     r2 = best[3] * dx * dx + 2.0 * best[4] * dx * dy + best[5] * dy * dy
     # The start that fits where the residual is first; the other only if that leaves doubts.
     beside = n_peaks > 1 or r2 > _BESIDE**2
     work.points.saved[: last + 1] = best[: last + 1]
-    lowest, accepted, converged = loss - ACCEPTED, False, False
+    lowest, accepted, converged = loss, False, False
     for attempt in range(3 if n_peaks == 1 else 1):
         if attempt == 2:
             # A pair that is none, one peak inside the other, tells where to look all the same.
-            if accepted:
+            if lowest < loss:
                 best[:] = work.points.candidate
             if not converged or not _alike(work, each):
                 break
         else:
             best[: last + 1] = work.points.saved[: last + 1]
             if attempt == 1:
-                if accepted and goodness(work, m, 2 * each + 1, gain, variance)[2] < _EXPLAINED:
+                if (
+                    lowest < loss - ACCEPTED
+                    and goodness(work, m, 2 * each + 1, gain, variance)[2] < _EXPLAINED
+                ):
                     continue
                 settle(work, m, 1, each, size, gain, variance)
             if beside == (attempt == 0):
                 _bulge(work, last, each, height, at, gain, variance)
             else:
                 _split(work, each)
-        converged, found, more = fisher_scoring(work, m, n_peaks + 1, each, size, gain, variance)
-        steps += more
+        converged, found, _ = fisher_scoring(work, m, n_peaks + 1, each, size, gain, variance)
         if converged and found < lowest and _distinct(work, n_peaks + 1, each):
-            accepted, lowest = True, found
+            lowest = found
             work.points.candidate[:] = best
+    accepted, explained = lowest < loss - ACCEPTED, loss - lowest
     if accepted:
         best[:] = work.points.candidate
         n_peaks += 1
@@ -195,15 +202,15 @@ def add_peak(
         best[: last + 1] = work.points.saved[: last + 1]
         lowest = loss
     settle(work, m, n_peaks, each, size, gain, variance)
-    return accepted, lowest, steps
+    return accepted, lowest, explained
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def nearest(work: Workspace, n_peaks: int, each: int) -> int:
+def nearest(parameters: NDArray[np.float64], n_peaks: int, each: int) -> int:
     """Index of the first parameter of the peak nearest to the patch's middle."""
     found, shortest = 0, math.inf
     for first in range(0, n_peaks * each, each):
-        distance = math.hypot(work.best[first + 1], work.best[first + 2])
+        distance = math.hypot(parameters[first + 1], parameters[first + 2])
         if distance < shortest:
             found, shortest = first, distance
     return found
