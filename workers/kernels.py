@@ -16,6 +16,7 @@ from workers.detect.choice import make_finder
 from workers.detect.correction import Correction
 from workers.detect.node import find_in_frame
 from workers.place.fit.methods import GaussianFit, Noise, polish
+from workers.place.flanks import draws
 from workers.place.methods import make_method
 
 __all__ = ["compile_finder", "compile_fit", "compile_network"]
@@ -37,6 +38,7 @@ def compile_fit() -> None:
     patch = np.ones((1, GaussianFit.patch_size, GaussianFit.patch_size), np.float32)
     GaussianFit(Noise()).place(patch, patch > 0)
     polish(patch, patch > 0, np.zeros((1, 2)))
+    draws(np.ones((1, 2)), np.ones((1, 2)), np.ones((1, 2)), np.ones(1), 5)
 
 
 def compile_network() -> None:

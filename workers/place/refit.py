@@ -12,14 +12,19 @@ from streamer.frames.flags import POOR_FIT, SATURATED
 from streamer.frames.peaks import SHAPE
 from streamer.tracks.tracker import close_pairs
 from workers.place.base import PATCH_SIZE, PositionMethod, Positions
+from workers.place.flanks import draws
 
 __all__ = ["crowded", "doubtful", "refit"]
 
 _FLANK_PX = 7.0
 """Two peaks reach into each other's patch when one is this near to the other's patch."""
-_VISIBLE = 5.0
-"""Standard deviations of a pixel of the background below which a peak beside another is as good as
-none: noise is everywhere where thresholds are low."""
+_DRAWN = 0.3
+"""Standard deviations that a flank may draw a position: less adds less than 5 % to its error."""
+_WIDTH = 1.5
+"""Width in pixels of a peak of which the counts tell none."""
+_KNOWN = 0.3
+"""Relative error of a width that is known; a faint peak is taken to be as wide as the other."""
+_FWHM = 2.0 * np.sqrt(2.0 * np.log(2.0))
 _APART = 1e5
 """Rows between frames that are laid side by side."""
 
@@ -29,11 +34,12 @@ def crowded(
     counts: Sequence[int],
     binning: int = 1,
     patch_size: int = PATCH_SIZE,
-    least: NDArray[np.float64] | None = None,
+    placed: Positions | None = None,
 ) -> NDArray[np.bool_]:
-    """Tell which peaks have another one so near that its flank is in their patch.
+    """Tell which peaks have another one so near that its flank matters in their patch.
 
-    Hot pixels have no flanks.
+    Hot pixels have no flanks. Where the shape of peaks is known, what draws a position by much less
+    than its standard deviation does not matter: low thresholds find noise beside every peak.
 
     Parameters
     ----------
@@ -45,18 +51,32 @@ def crowded(
         Detector pixels per patch pixel along each axis.
     patch_size
         Pixels along each axis of their patches.
-    least
-        (n,), score that another peak needs to matter to each; None: all do.
+    placed
+        What is known of the peaks; None: nothing.
     """
     frame = np.repeat(np.arange(len(counts)), counts)
     points = np.stack([peaks["row"] + _APART * frame, peaks["col"]], axis=1) / binning
-    others = np.flatnonzero((peaks["flags"] & POOR_FIT) == 0)
-    peak, other, distance = close_pairs(points, points[others], patch_size // 2 + _FLANK_PX)
-    matters = distance > 0.0
-    if least is not None:
-        matters &= peaks["score"][others[other]] > least[peak]
+    with_flanks = np.flatnonzero((peaks["flags"] & POOR_FIT) == 0)
+    peak, other, distance = close_pairs(points, points[with_flanks], patch_size // 2 + _FLANK_PX)
+    peak, other = peak[distance > 0.0], with_flanks[other[distance > 0.0]]
     found = np.zeros(len(peaks), np.bool_)
-    found[peak[matters]] = True
+    if placed is not None and placed.shape is not None and len(peak):
+        at = 2 * SHAPE.index("fwhm_major")
+        widths, errors = placed.shape[:, at] / _FWHM, placed.shape[:, at + 1] / _FWHM
+        known = errors < _KNOWN * widths
+        own = np.where(known, widths, _WIDTH)[peak]
+        drawn = draws(
+            points[other] - points[peak],
+            np.stack([peaks["score"][peak], peaks["score"][other]], axis=1),
+            np.stack([own, np.where(known[other], widths[other], own)], axis=1),
+            placed.shape[peak, 2 * SHAPE.index("background")],
+            patch_size // 2,
+        )
+        sigma = np.minimum(placed.row_sigma, placed.col_sigma)[peak]
+        # What is not known may matter, and how high a saturated peak is is not known.
+        clipped = (peaks["flags"][other] & SATURATED) != 0
+        peak = peak[clipped | ~(drawn < _DRAWN * sigma)]
+    found[peak] = True
     return found
 
 
@@ -76,11 +96,7 @@ def doubtful(
     """
     # Of a hot pixel nobody knows better.
     hopeless = (peaks["flags"] & POOR_FIT) != 0
-    least = None
-    if placed.shape is not None:
-        background = placed.shape[:, 2 * SHAPE.index("background")]
-        least = _VISIBLE * np.sqrt(np.maximum(np.nan_to_num(background), 0.0))
-    beside = crowded(peaks, counts, binning, patch_size, least)
+    beside = crowded(peaks, counts, binning, patch_size, placed)
     # A network has never seen a peak without its top.
     full = (peaks["flags"] & SATURATED) != 0
     found: NDArray[np.bool_] = (placed.unsure | beside | full) & ~hopeless

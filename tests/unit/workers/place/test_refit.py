@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from streamer.config import PositionsConfig
-from streamer.frames.flags import NEIGHBOUR, POOR_FIT
-from streamer.frames.peaks import PEAK
+from streamer.frames.flags import NEIGHBOUR, POOR_FIT, SATURATED
+from streamer.frames.peaks import PEAK, SHAPE
 from streamer.simulator.patches import PeakRanges, draw_peaks, expected_counts
 from workers.place.base import Positions
 from workers.place.methods import make_method
@@ -66,6 +68,25 @@ def test_crowded_are_peaks_of_one_frame_with_another_but_a_hot_pixel_near(binnin
     found = crowded(peaks, [3, 0, 2, 1, 2], binning)
     assert found.tolist() == [True, True, False, False, False, False, False, True]
     assert not crowded(peaks[:0], [0, 0], binning).size
+
+
+def test_noise_beside_a_peak_does_not_crowd_it():
+    peaks = np.zeros(2, PEAK)
+    peaks["row"], peaks["score"] = [0, 8], [1000, 12]
+    placed = answer([0, 0], [0, 0])
+    placed.row_sigma[:] = 0.013, 0.3
+    assert crowded(peaks, [2], placed=placed).all(), "nothing is known of shapes"
+    shape = np.full((2, 2 * len(SHAPE)), np.nan)
+    shape[:, 2 * SHAPE.index("background")] = 10
+    at = 2 * SHAPE.index("fwhm_major")
+    shape[0, at : at + 2] = 3.3, 0.03
+    placed = replace(placed, shape=shape)
+    assert crowded(peaks, [2], placed=placed).tolist() == [False, True]
+    assert doubtful(placed, peaks, [2]).tolist() == [False, True]
+    peaks["score"][1] = 200
+    assert crowded(peaks, [2], placed=placed).all(), "a flank that matters"
+    peaks["score"][1], peaks["flags"][1] = 12, SATURATED
+    assert crowded(peaks, [2], placed=placed).all(), "nobody knows how high it is"
 
 
 def test_in_doubt_are_crowded_peaks_and_what_the_method_is_unsure_of_but_no_hot_pixel():
