@@ -18,7 +18,7 @@ _REMEMBERED = 1000
 class LiveCheck:
     """Compares a share of a method's answers with those of a reference method.
 
-    Peaks that the reference flags are left out: of those it knows no better.
+    Peaks that either flags are left out: of those the reference knows no better.
 
     Parameters
     ----------
@@ -56,11 +56,13 @@ class LiveCheck:
         placed
             What the method said of them.
         """
-        chosen = np.flatnonzero(self._rng.random(len(counts)) < self._share)
+        drawn = self._rng.random(len(counts)) < self._share
+        # Joint fits of what is no clean peak would cost more than all others, for nothing.
+        chosen = np.flatnonzero(drawn & (placed.flags == 0))
         if not len(chosen):
             return
         fitted = self._reference.place(counts[chosen], valid[chosen])
-        clean = (fitted.flags == 0) & (placed.flags[chosen] == 0)
+        clean = fitted.flags == 0
         row = (placed.row[chosen] - fitted.row)[clean]
         col = (placed.col[chosen] - fitted.col)[clean]
         sigmas = np.hypot(row / fitted.row_sigma[clean], col / fitted.col_sigma[clean])

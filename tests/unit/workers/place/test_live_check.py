@@ -47,8 +47,10 @@ def test_only_a_share_is_looked_at():
 @pytest.mark.parametrize(("reference", "placed"), [(16, 0), (0, 32)])
 def test_peaks_that_either_flags_are_left_out(reference, placed):
     metrics = Metrics()
-    check = LiveCheck(Reference(reference), 1.0, metrics)
+    fit = Reference(reference)
+    check = LiveCheck(fit, 1.0, metrics)
     check.look(PATCHES, VALID, positions(200, flags=placed))
+    assert fit.seen == (0 if placed else 200), "what is left out anyway is not fitted"
     assert metrics.value("braggstream_model_disagreement_pixels_count") == 0
     assert np.isnan(check.median_px)
 
