@@ -60,12 +60,16 @@ def describe(
     """
     last = n_peaks * each
     shape[:] = math.nan
+    # A background that came out at its limit is not known any better for that.
+    work.fixed[last : last + work.ground[0]] = False
     if not covariances(work, last + work.ground[0], first, each, last):
         return
     best, cov = work.best, work.inverse
     amplitude, a, b, c = best[first], best[first + 3], best[first + 4], best[first + 5]
     det, bottom = a * c - b * b, each  # the background comes behind the peak's parameters
-    shape[_BACKGROUND], shape[_BACKGROUND + 1] = best[last], math.sqrt(cov[bottom, bottom])
+    # Where hardly a photon was counted, one more or less would have been no surprise.
+    ground = cov[bottom, bottom] + (gain / m) ** 2
+    shape[_BACKGROUND], shape[_BACKGROUND + 1] = best[last], math.sqrt(ground)
     # Along the axes: eigenvalues of the precision matrix, which change by v' dP v.
     mean, root = 0.5 * (a + c), math.hypot(0.5 * (a - c), b)
     angle = 0.5 * math.atan2(-2.0 * b, c - a)

@@ -207,3 +207,19 @@ def test_a_dead_pixel_that_nobody_masked_moves_no_peak() -> None:
         pull = (fits.col - spots.col) / np.sqrt(fits.covariance[:, 1, 1])
         assert np.sqrt(np.mean(pull**2)) == pytest.approx(1.0, abs=0.12)
         assert (fits.excess < 3.29).mean() > 0.97
+
+
+def test_a_background_at_its_limit_has_an_honest_sigma():
+    rows, cols = np.mgrid[-5:6, -5:6]
+    rng = np.random.default_rng(3)
+    wide = 10 + 20_000 * np.exp(-0.5 * ((rows / 3.4) ** 2 + (cols / 3.9) ** 2))
+    dark = 0.02 + 10 * np.exp(-0.5 * (rows**2 + cols**2) / 1.3**2)
+    at = 2 * SHAPE.index("background")
+    for expected, truth in ((wide, 10.0), (dark, 0.02)):
+        counts = rng.poisson(expected, (300, 11, 11)).astype(np.float32)
+        shape = fit_gaussian(counts, counts >= 0, max_peaks=1).shape
+        limit = shape[:, at] < 1e-3
+        assert limit.any()
+        pull = (shape[limit, at] - truth) / shape[limit, at + 1]
+        assert np.sqrt(np.mean(pull**2)) < 3
+    assert shape[limit, at + 1].max() < 0.1, "nothing seen in so many pixels tells much"
