@@ -134,8 +134,13 @@ def test_a_spot_goes_on_from_where_the_one_stood_that_it_split_from(tmp_path):
     tracks = folder.read_tracks()
     parent = tracks["parent"].to_numpy().copy()
     parent[tracks["track"].to_numpy() == 6] = 1
-    place = tracks.column_names.index("parent")
-    folder.write_tracks(tracks.set_column(place, "parent", pa.array(parent)))
+    reflection = tracks["reflection"].to_numpy().copy()
+    reflection[tracks["track"].to_numpy() == 6] = 1
+    changed = tracks
+    for name, column in (("parent", parent), ("reflection", reflection)):
+        place = changed.column_names.index(name)
+        changed = changed.set_column(place, name, pa.array(column))
+    folder.write_tracks(changed)
     with viewed(folder) as view:
         lines = view.drift(Watch(tracks=(1, 6), quantity="d", x="frame"))
         strains = view.drift(Watch(tracks=(1, 6), quantity="strain", x="frame"))

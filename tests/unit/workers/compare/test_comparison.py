@@ -287,7 +287,7 @@ def test_everything_is_written_with_its_numbers(config, tmp_path):
     assert content["figures"] == sorted(path.name for path in out.glob("*.png"))
     assert len(content["figures"]) == 6
     assert [path.name for path in out.parent.iterdir()] == ["evaluation"]
-    assert len(content["simulated"]) == 4
+    assert len(content["simulated"]) == 6
     for row in content["simulated"]:
         assert row["rmse_over_bound"] == pytest.approx(row["rmse_px"] / row["bound_px"])
         assert row["time_us_per_peak"] > 0
@@ -299,7 +299,8 @@ def test_everything_is_written_with_its_numbers(config, tmp_path):
     assert held == {
         (method, reference, population)
         for method, reference in (
-            ("centroid", "gaussian"), ("gaussian", "truth"), ("centroid", "truth")
+            ("centroid", "gaussian"), ("gaussian", "truth"), ("centroid", "truth"),
+            ("as a run", "gaussian"), ("as a run", "truth"),
         )
         for population in ("clean", "all")
     }  # fmt: skip
