@@ -31,15 +31,41 @@ _CREST = 0.15
 
 
 @njit(cache=True, nogil=True)
+def _is_plain(masked, top, left, high, wide):  # type: ignore[no-untyped-def]
+    """Tell whether a part is inside of the frame and none of its pixels masked."""
+    if top < 0 or left < 0 or top + high > masked.shape[0] or left + wide > masked.shape[1]:
+        return False
+    for row in range(top, top + high):
+        some = False
+        for col in range(left, left + wide):
+            some |= masked[row, col]
+        if some:
+            return False
+    return True
+
+
+@njit(cache=True, nogil=True)
 def box_means(frame, masked, first_row, first_col, boxes):  # type: ignore[no-untyped-def]
     """Write the means of the 3 x 3 pixels around pixels, NaN of fewer than five.
 
     `boxes` begins at the row and column given, which may be outside of the frame.
     """
     rows, cols = frame.shape
-    for i in range(boxes.shape[0]):
+    high, wide = boxes.shape
+    if _is_plain(masked, first_row - 1, first_col - 1, high + 2, wide + 2):
+        # Sums along rows and then along columns: a third of the additions, and in vectors.
+        sums = np.empty((high + 2, wide))
+        for i in range(high + 2):
+            line = frame[first_row - 1 + i, first_col - 1 : first_col + wide + 1]
+            for j in range(wide):
+                sums[i, j] = float(line[j]) + float(line[j + 1]) + float(line[j + 2])
+        for i in range(high):
+            for j in range(wide):
+                boxes[i, j] = (sums[i, j] + sums[i + 1, j] + sums[i + 2, j]) / 9.0
+        return
+    for i in range(high):
         row = first_row + i
-        for j in range(boxes.shape[1]):
+        for j in range(wide):
             col = first_col + j
             boxes[i, j] = math.nan
             if not (0 <= row < rows and 0 <= col < cols):
