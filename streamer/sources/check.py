@@ -279,6 +279,8 @@ def _troubles(findings: Findings, is_live: bool, seconds: float) -> list[str]:
     words = [f"{count:,} {name}" for name, count in counters.items() if name != "disconnects"]
     if words:
         lines.append(f"messages that gave no frame: {', '.join(words)}")
-    if counters.get("disconnects"):
-        lines.append(f"the sender went away {counters['disconnects']:,} times")
+    # With the end of a series a sender may go.
+    left = counters.get("disconnects", 0) - len(findings.ends)
+    if left > 0:
+        lines.append(f"the sender went away {left:,} times")
     return lines

@@ -127,6 +127,11 @@ def test_what_is_wrong_is_said_with_what_to_do(say, source, says):
     assert says in text
 
 
+def test_a_sender_that_goes_when_its_series_is_over_is_well(say):
+    assert say(Script(SERIES, *map(frame, range(3)), END, disconnects=1))[0]
+    assert not say(Script(SERIES, *map(frame, range(3)), END, disconnects=2))[0]
+
+
 def test_a_recording_that_cannot_be_decoded_is_no_matter_of_the_detector(say):
     _, text = say(Script(SERIES, frame(0, data=b"123"), END, live=False))
     assert "frames cannot be decoded: copy the recording again" in text
