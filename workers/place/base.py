@@ -56,6 +56,9 @@ class Positions:
     single: NDArray[np.float64] | None = None
     """(n, 5), as `streamer.frames.peaks.SINGLE`, in pixels as `row` and `col` are; None where the
     method never doubts how many peaks there are."""
+    begun: NDArray[np.float64] | None = None
+    """(n, 2), rows and columns that a network said before fits followed; None where it had the last
+    word."""
 
     def __len__(self) -> int:
         return len(self.row)

@@ -63,8 +63,9 @@ class LiveCheck:
             return
         fitted = self._reference.place(counts[chosen], valid[chosen])
         clean = fitted.flags == 0
-        row = (placed.row[chosen] - fitted.row)[clean]
-        col = (placed.col[chosen] - fitted.col)[clean]
+        # It is the model that is looked at, not what fits have made of its answers.
+        rows, cols = (placed.row, placed.col) if placed.begun is None else placed.begun.T
+        row, col = (rows[chosen] - fitted.row)[clean], (cols[chosen] - fitted.col)[clean]
         sigmas = np.hypot(row / fitted.row_sigma[clean], col / fitted.col_sigma[clean])
         for px, sigma in zip(np.hypot(row, col).tolist(), sigmas.tolist(), strict=True):
             self._distances.append(px)

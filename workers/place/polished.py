@@ -39,7 +39,8 @@ class Polished:
         Where the steps lead to no peak, the method's answer stays, and is `unsure`.
         """
         begun = self._method.place(patches, valid)
-        fits = polish(patches, valid, np.stack([begun.row, begun.col], axis=1), self._noise)
+        places = np.stack([begun.row, begun.col], axis=1)
+        fits = polish(patches, valid, places, self._noise)
         known = fits.converged
         sigmas = np.sqrt(fits.covariance[:, (0, 1), (0, 1)])
         # Of what stands further out than it learnt, a network says that it is no peak.
@@ -53,4 +54,5 @@ class Polished:
             np.where(known, flags_of(fits) | spoilt, begun.flags),
             begun.unsure | ~known | (fits.excess > EXCESS),
             fits.shape,
+            begun=places,
         )

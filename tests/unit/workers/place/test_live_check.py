@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -36,6 +38,12 @@ def test_distances_are_counted_in_pixels_and_sigmas():
     assert metrics.value("braggstream_model_disagreement_pixels_count") == 200
     assert metrics.value("braggstream_model_disagreement_pixels_sum") == pytest.approx(30)
     assert metrics.value("braggstream_model_disagreement_sigmas_sum") == pytest.approx(600)
+
+
+def test_what_a_network_said_is_compared_not_what_fits_made_of_it():
+    check = LiveCheck(Reference(), 1.0, Metrics())
+    check.look(PATCHES, VALID, replace(positions(200), begun=np.full((200, 2), 0.3)))
+    assert check.median_px == pytest.approx(0.3 * np.sqrt(2.0))
 
 
 def test_only_a_share_is_looked_at():
