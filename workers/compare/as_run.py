@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workers.place.base import PositionMethod, Positions
-from workers.place.refit import doubtful, refit
+from workers.place.neighbours import Neighbours
+from workers.place.refit import Fit, doubtful, refit
 
 __all__ = ["AsRun"]
 
@@ -34,7 +35,7 @@ class AsRun:
     def __init__(
         self,
         method: PositionMethod,
-        second: PositionMethod,
+        second: Fit,
         peaks: NDArray[np.void] | None = None,
         sizes: Sequence[int] = (),
         binning: int = 1,
@@ -46,7 +47,8 @@ class AsRun:
     def place(self, patches: NDArray[np.float32], valid: NDArray[np.bool_]) -> Positions:
         """Place one peak in each patch; see `workers.place.base.PositionMethod.place`."""
         placed = self._method.place(patches, valid)
-        again = placed.unsure
-        if self._peaks is not None:
-            again = doubtful(placed, self._peaks, self._sizes, self._binning, self.patch_size)
-        return refit(placed, patches, valid, again, self._second)
+        if self._peaks is None:
+            return refit(placed, patches, valid, placed.unsure, self._second)
+        near = Neighbours(self._peaks, self._sizes, self._binning, self.patch_size)
+        again = doubtful(placed, self._peaks, near)
+        return refit(placed, patches, valid, again, self._second, near)

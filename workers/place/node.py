@@ -24,7 +24,8 @@ from workers.place.base import BATCH_PATCHES, PositionMethod, Positions
 from workers.place.batch import Batch, Batcher
 from workers.place.gauges import GpuGauges
 from workers.place.live_check import LiveCheck
-from workers.place.refit import doubtful, refit
+from workers.place.neighbours import Neighbours
+from workers.place.refit import Fit, doubtful, refit
 
 __all__ = ["GpuWorker", "place_peaks"]
 
@@ -119,7 +120,7 @@ class GpuWorker:
         patches_addresses: list[str],
         positions_address: str,
         acks_address: str,
-        second: PositionMethod | None = None,
+        second: Fit | None = None,
         check: LiveCheck | None = None,
         info: Mapping[str, str] | None = None,
         most: int = BATCH_PATCHES,
@@ -214,9 +215,9 @@ class GpuWorker:
         if self._refit is not None:
             with self._metrics.stages.timed("refit") as lap:
                 sizes = [frame.n_peaks for frame in frames]
-                size = self._method.patch_size
-                again = doubtful(placed, peaks, sizes, self._binning, size)
-                placed = refit(placed, counts, valid, again, self._refit)
+                near = Neighbours(peaks, sizes, self._binning, self._method.patch_size)
+                again = doubtful(placed, peaks, near)
+                placed = refit(placed, counts, valid, again, self._refit, near)
             self._counts.busy_s += lap.seconds
         if self._check is not None:
             with self._metrics.stages.timed("check"):

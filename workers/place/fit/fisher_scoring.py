@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from workers.place.fit.elementary import FAST
 from workers.place.fit.likelihood import (
     GAUSSIAN,
+    OUTSIDE_PX,
     PSEUDO_VOIGT,
     TILTED,
     Workspace,
@@ -41,8 +42,6 @@ _NARROWEST = 0.3
 """Smallest width in pixels."""
 _FAINTEST = 1e-4
 """Smallest amplitude and, without read noise, background; photons per pixel."""
-_OUTSIDE = 2.0
-"""How far outside the patch a peak may stand, in pixels."""
 _CONVERGED = 1e-3
 """Expected gain in twice the log-likelihood of a step, its squared length in standard deviations,
 below which it is the last: what it leaves is a small part of its 3 %."""
@@ -218,7 +217,7 @@ def _limit(
     size: int,
     lowest: float,
 ) -> None:
-    last, furthest = n_peaks * each, 0.5 * size + _OUTSIDE
+    last, furthest = n_peaks * each, 0.5 * size + OUTSIDE_PX
     trial[last] = max(trial[last], lowest)
     if work.ground[0] == TILTED and lowest > -math.inf:
         # Nowhere in the patch may the background be below its lowest.
@@ -238,7 +237,7 @@ def _limit(
 @njit(cache=True, nogil=True, error_model="numpy")
 def _fix(work: Workspace, n_peaks: int, each: int, size: int, lowest: float) -> None:
     best, gradient, last = work.best, work.gradient, n_peaks * each
-    furthest = 0.5 * size + _OUTSIDE
+    furthest = 0.5 * size + OUTSIDE_PX
     work.fixed[:last] = False
     work.fixed[last] = best[last] <= lowest and gradient[last] < 0.0
     work.fixed[last + 1 : last + work.ground[0]] = work.fixed[last]

@@ -10,10 +10,17 @@ from numpy.typing import NDArray
 
 from workers.place.fit.fisher_scoring import fisher_scoring, invert, possible, settle
 from workers.place.fit.goodness import goodness
-from workers.place.fit.likelihood import MAX_PEAKS, PSEUDO_VOIGT, Workspace, narrowest
+from workers.place.fit.likelihood import GAUSSIAN, MAX_PEAKS, PSEUDO_VOIGT, Workspace, narrowest
 from workers.place.fit.residuals import bump
 
-__all__ = ["ACCEPTED", "add_peak", "nearest", "position_covariance"]
+__all__ = [
+    "ACCEPTED",
+    "add_peak",
+    "are_apart",
+    "nearest",
+    "position_covariance",
+    "put_known",
+]
 
 ACCEPTED = 31.0
 """By how much another peak must lower the deviance: 1 clean single peak in 20,000 is taken for two.
@@ -31,6 +38,8 @@ _EXPLAINED = 1.0
 """`excess` of a pair below which none is sought from another start."""
 _UNLIKE = 1.3
 """Ratio of widths along the line between two peaks from which a pair of one shape is tried."""
+_KNOWN_WIDTH, _KNOWN_ETA = 1.5, 0.2
+"""Width in pixels and Lorentzian share with which a peak starts that is known to be there."""
 _AROUND = math.sqrt(3.0)
 """How far from the fit its covariance is looked at too, in standard deviations: the outer points of
 the 3-point Gauss-Hermite rule."""
@@ -124,7 +133,40 @@ def _alike(work: Workspace, each: int) -> bool:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _distinct(work: Workspace, n_peaks: int, each: int) -> bool:
+def put_known(
+    work: Workspace,
+    patch: NDArray[np.float32],
+    others: NDArray[np.float64],
+    each: int,
+) -> int:
+    """Start a peak in the patch's middle and others where they are known, and count them.
+
+    Parameters
+    ----------
+    patch
+        (size, size) counts.
+    others
+        (k, 3) rows and columns from the middle, and counts at the top; NaN after the last.
+    """
+    best, half = work.best, patch.shape[0] // 2
+    level = best[GAUSSIAN]  # of the one peak that was fitted before
+    _put(work, 0, each, max(float(patch[half, half]) - level, 1.0), 0.0, 0.0, _KNOWN_WIDTH)
+    if each == PSEUDO_VOIGT:
+        best[6] = _KNOWN_ETA
+    n_peaks = 1
+    for k in range(len(others)):
+        row, col = others[k, 0], others[k, 1]
+        if not math.isfinite(row + col):
+            break
+        height = max(others[k, 2] - level, 1.0)
+        _put(work, n_peaks * each, each, height, row, col, _KNOWN_WIDTH)
+        n_peaks += 1
+    best[n_peaks * each] = level
+    return n_peaks
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def are_apart(work: Workspace, n_peaks: int, each: int) -> bool:
     """Whether every two peaks are apart, by the mean of their variances along the line between."""
     best = work.best
     for i in range(0, n_peaks * each, each):
@@ -191,7 +233,7 @@ def add_peak(
             else:
                 _split(work, each)
         converged, found, _ = fisher_scoring(work, m, n_peaks + 1, each, size, gain, variance)
-        if converged and found < lowest and _distinct(work, n_peaks + 1, each):
+        if converged and found < lowest and are_apart(work, n_peaks + 1, each):
             lowest = found
             work.points.candidate[:] = best
     accepted, explained = lowest < loss - ACCEPTED, loss - lowest

@@ -13,7 +13,13 @@ from workers.place.base import border_level
 from workers.place.fit.beginning import begin
 from workers.place.fit.fisher_scoring import fisher_scoring, invert, narrow, settle
 from workers.place.fit.goodness import goodness
-from workers.place.fit.joint import add_peak, nearest, position_covariance
+from workers.place.fit.joint import (
+    add_peak,
+    are_apart,
+    nearest,
+    position_covariance,
+    put_known,
+)
 from workers.place.fit.likelihood import (
     GAUSSIAN,
     LEVEL,
@@ -37,6 +43,9 @@ a few per cent of their precision."""
 _CLEAR = 0.0
 """`excess` below which nothing else is looked for, which saves half of the time of looking: the
 deviance that another peak explains is 2 standard deviations of all, and hides 1 in 50."""
+_SURE = 200.0
+"""By how much peaks that are known to be there must lower the deviance, for no other model to be
+asked: tails, and what else could be said for one peak alone, are worth less."""
 _NEARLY = 10.0
 """By how much another peak must lower the deviance for there to be doubt whether it is there."""
 _DOUBT, _EVIDENT = 0.5, 60.0
@@ -85,6 +94,7 @@ def fit_patches(
     patches: NDArray[np.float32],
     valid: NDArray[np.bool_],
     neighbours: NDArray[np.bool_],
+    others: NDArray[np.float64],
     work: Workspace,
     gain: float,
     variance: float,
@@ -98,7 +108,7 @@ def fit_patches(
 
     Parameters
     ----------
-    patches, valid, neighbours, max_peaks
+    patches, valid, neighbours, others, max_peaks
         See `workers.place.fit.methods.fit_gaussian`.
     work
         Memory for patches of this size.
@@ -114,6 +124,8 @@ def fit_patches(
     n, size, _ = patches.shape
     best = work.best
     for i in range(n):
+        row = table[i]
+        row.row_variance = row.covariance = row.col_variance = math.nan
         m = gather(work, patches[i], valid[i], gain > 0.0 and variance == 0.0)
         work.ground[0] = LEVEL
         begin(work, m, border_level(patches[i], valid[i]), gain, variance)
@@ -122,6 +134,17 @@ def fit_patches(
         if alive < m:
             m = alive
             converged, loss, _ = fisher_scoring(work, m, 1, GAUSSIAN, size, gain, variance)
+        beside = others[i, : max_peaks - 1]
+        if converged and len(beside) > 0 and math.isfinite(beside[0, 0]):
+            _note_single(work, GAUSSIAN, loss, single[i])
+            n_peaks, excess = _fit_known(
+                work, m, patches[i], beside, each, size, gain, variance, single[i]
+            )
+            if n_peaks > 1:
+                row.excess, row.n_peaks = excess, n_peaks
+                _write(work, m, n_peaks, each, size, gain, variance, single[i], row, shape[i])
+                continue
+            single[i] = math.nan
         n_peaks, kind = 1, each
         tilted, on_slope = False, math.inf
         if converged and not neighbours[i] and tilt(work, m, gain, variance) > STEEP:
@@ -169,18 +192,16 @@ def fit_patches(
                 best[:] = work.points.candidate
                 settle(work, m, 1, each, size, gain, variance)
         if suspect and converged and max_peaks > 1:
-            along_rows, _, along_cols = invert(work, kind + 1, 1)
-            single[i, 0], single[i, 1], single[i, 4] = best[1], best[2], loss
-            single[i, 2], single[i, 3] = math.sqrt(along_rows), math.sqrt(along_cols)
-        other_row, other_col, evidence = math.nan, math.nan, 0.0
+            _note_single(work, kind, loss, single[i])
+        doubt = False
         while suspect and n_peaks < max_peaks:
             accepted, loss, explained = add_peak(work, m, n_peaks, each, size, gain, variance, loss)
             if not accepted:
-                if n_peaks == 1 and explained > _NEARLY:
+                doubt = n_peaks == 1 and explained > _NEARLY
+                if doubt:
                     other = nearest(work.points.candidate, 2, each)
-                    other_row = work.points.candidate[other + 1]
-                    other_col = work.points.candidate[other + 2]
-                    evidence = explained
+                    single[i, :2] = work.points.candidate[other + 1 : other + 3]
+                    single[i, 4] = explained
                 break
             converged, n_peaks, kind = True, n_peaks + 1, each
             _, _, excess = goodness(work, m, n_peaks * each + 1, gain, variance)
@@ -194,23 +215,88 @@ def fit_patches(
         elif n_peaks == 1 and kind != each:
             best[:] = work.points.tailed
             settle(work, m, 1, kind, size, gain, variance)
+        if n_peaks > 1:
+            single[i, 4] -= loss
+        elif not doubt:
+            single[i] = math.nan
+        row.excess, row.n_peaks = excess, n_peaks
+        if converged:
+            _write(work, m, n_peaks, kind, size, gain, variance, single[i], row, shape[i])
         if n_peaks == 1:
             single[i] = math.nan
-        else:
-            single[i, 4] -= loss
-            other_row, other_col, evidence = single[i, 0], single[i, 1], single[i, 4]
-        row = table[i]
-        row.excess, row.n_peaks = excess, n_peaks
-        row.converged = 0
-        row.row_variance = row.covariance = row.col_variance = math.nan
-        if converged:
-            conclude(work, m, n_peaks, kind, size, gain, variance, row, shape[i])
-            if evidence > 0.0:
-                doubt = _DOUBT * min(1.0, (_EVIDENT / evidence) ** 2)
-                down, right = doubt * (other_row - row.row), doubt * (other_col - row.col)
-                row.row_variance += down * down
-                row.col_variance += right * right
-                row.covariance += down * right
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _note_single(work: Workspace, kind: int, loss: float, single: NDArray[np.float64]) -> None:
+    """Keep what one peak alone would be, with its loss in place of the evidence for more."""
+    along_rows, _, along_cols = invert(work, kind + 1, 1)
+    single[0], single[1], single[4] = work.best[1], work.best[2], loss
+    single[2], single[3] = math.sqrt(along_rows), math.sqrt(along_cols)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _fit_known(
+    work: Workspace,
+    m: int,
+    patch: NDArray[np.float32],
+    others: NDArray[np.float64],
+    each: int,
+    size: int,
+    gain: float,
+    variance: float,
+    single: NDArray[np.float64],
+) -> tuple[int, float]:
+    """Fit a peak with those that are known to be beside it, after it was fitted alone.
+
+    Where they explain the counts, `single` is told how much better that is, and `best`, `expected`
+    and `fisher` are theirs. Otherwise all is as it was.
+
+    Returns
+    -------
+    n_peaks, excess
+        1 peak where the counts are not explained.
+    """
+    work.points.level[:] = work.best
+    n_peaks = put_known(work, patch, others, each)
+    known, loss, _ = fisher_scoring(work, m, n_peaks, each, size, gain, variance)
+    if known and single[4] - loss > _SURE and are_apart(work, n_peaks, each):
+        _, _, excess = goodness(work, m, n_peaks * each + 1, gain, variance)
+        if excess < _SUSPECT:
+            single[4] -= loss
+            return n_peaks, excess
+    work.best[:] = work.points.level
+    settle(work, m, 1, GAUSSIAN, size, gain, variance)
+    return 1, math.inf
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _write(
+    work: Workspace,
+    m: int,
+    n_peaks: int,
+    kind: int,
+    size: int,
+    gain: float,
+    variance: float,
+    other: NDArray[np.float64],
+    row: Any,
+    shape: NDArray[np.float64],
+) -> None:
+    """Conclude, with as much doubt as there is about how many peaks there are.
+
+    Parameters
+    ----------
+    other
+        Where the other number of peaks has this one, and last the evidence for more; NaN where
+        there is no doubt.
+    """
+    conclude(work, m, n_peaks, kind, size, gain, variance, row, shape)
+    if other[4] > 0.0:
+        doubt = _DOUBT * min(1.0, (_EVIDENT / other[4]) ** 2)
+        down, right = doubt * (other[0] - row.row), doubt * (other[1] - row.col)
+        row.row_variance += down * down
+        row.col_variance += right * right
+        row.covariance += down * right
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

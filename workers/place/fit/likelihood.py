@@ -28,6 +28,7 @@ __all__ = [
     "GAUSSIAN",
     "LEVEL",
     "MAX_PEAKS",
+    "OUTSIDE_PX",
     "PSEUDO_VOIGT",
     "TILTED",
     "TWO_LN2",
@@ -47,6 +48,8 @@ GAUSSIAN = 6
 PSEUDO_VOIGT = 7
 """Parameters of a pseudo-Voigt peak."""
 MAX_PEAKS = 3
+OUTSIDE_PX = 2.0
+"""How far outside the patch a peak may stand."""
 LEVEL = 1
 """Parameters of a background that is the same everywhere."""
 TILTED = 3

@@ -201,13 +201,25 @@ class GaussianFit:
         self._noise = noise or Noise()
         self.patch_size = patch_size
 
-    def place(self, patches: NDArray[np.float32], valid: NDArray[np.bool_]) -> Positions:
+    def place(
+        self,
+        patches: NDArray[np.float32],
+        valid: NDArray[np.bool_],
+        others: NDArray[np.float64] | None = None,
+    ) -> Positions:
         """Place one peak in each patch; see `workers.place.base.PositionMethod.place`.
 
         `NEIGHBOUR` is set where several peaks were fitted, `POOR_FIT` where the fit did not
         converge or does not explain the counts, `UNTRUSTED` beyond `FIT_TRUSTED_PX`.
+
+        Parameters
+        ----------
+        others
+            (n, MAX_PEAKS - 1, 3), what else is known to stand in a patch or near it, nearest first:
+            rows and columns from the middle, counts at the top; NaN after the last. A fit that
+            begins with them and explains the counts asks no further.
         """
-        fits = _fit(patches, valid, self._noise, None, MAX_PEAKS, self._each)
+        fits = _fit(patches, valid, self._noise, None, MAX_PEAKS, self._each, others)
         flags = flags_of(fits)
         return Positions(
             fits.row,
@@ -235,6 +247,7 @@ def _fit(
     neighbours: NDArray[np.bool_] | None,
     max_peaks: int,
     each: int,
+    others: NDArray[np.float64] | None = None,
 ) -> Fits:
     n, size, _ = patches.shape
     table, shape, single = _empty(n)
@@ -242,6 +255,7 @@ def _fit(
         np.ascontiguousarray(patches, np.float32),
         np.ascontiguousarray(valid, np.bool_),
         np.zeros(n, np.bool_) if neighbours is None else np.ascontiguousarray(neighbours),
+        np.full((n, MAX_PEAKS - 1, 3), np.nan) if others is None else others,
         workspace(size),
         float(noise.gain),
         float(noise.read_noise) ** 2,
