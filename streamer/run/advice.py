@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
+import numpy as np
+import pyarrow as pa
 
 from streamer.frames.contradictions import as_gaps
 
-__all__ = ["advice", "findings"]
+__all__ = ["advice", "findings", "width_advice"]
 
 _MANY = 1000.0
 """Peaks a frame above which those that look like nothing are worth a word."""
 _POOR = 0.5
 _ENOUGH = 10
 """Frames before anything is said."""
+_WIDE_PX = 8.2
+"""Full width at half maximum, 3.5 px of standard deviation: an 11 px patch then lacks what tells
+the background from the peak, and what it tells of position and shape gets worse than it need be."""
+_WELL_PX = 5.9
+"""That of peaks that such a patch holds well, 2.5 px of standard deviation."""
 
 
 def findings(infos: Iterable[Mapping[str, str]]) -> dict[str, dict[str, Any]]:
@@ -92,6 +100,29 @@ def advice(
                 "auto"
             )
     return lines
+
+
+def width_advice(tracks: pa.Table, binning: int) -> list[str]:
+    """Return a line where most spots are too wide for their patches.
+
+    Parameters
+    ----------
+    tracks
+        As in a run folder.
+    binning
+        Detector pixels per patch pixel along each axis.
+    """
+    widths = tracks["fwhm_minor"].to_numpy() if "fwhm_minor" in tracks.column_names else np.empty(0)
+    weights = tracks["n_frames"].to_numpy()[np.isfinite(widths)] if len(widths) else np.empty(0)
+    widths = widths[np.isfinite(widths)]
+    if not len(widths) or weights[widths > _WIDE_PX * binning].sum() <= 0.5 * weights.sum():
+        return []
+    typical = float(np.median(widths))
+    return [
+        f"most spots are {typical:.1f} px wide at half of their height or more, too wide for their "
+        "patches: positions and shapes get better with detect.binning = "
+        f"{math.ceil(typical / _WELL_PX)}"
+    ]
 
 
 def _gaps(found: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from streamer.errors import UserError
 from streamer.results.folder import RunFolder
 from streamer.results.summary import Delivery
-from streamer.run.advice import advice, findings
+from streamer.run.advice import advice, findings, width_advice
 from streamer.run.motion import motion_advice
 from streamer.run.snapshot import STATES, delivery_of, disagreement
 from streamer.run.supervisor import NodeProcess, Supervisor
@@ -85,6 +85,7 @@ def summarise(
             summary["common_motion"] = config.tracks.common_motion
             summary["advice"] = advice(found, detect.minval, detect.minscore)
             summary["advice"] += motion_advice(folder, config.tracks)
+            summary["advice"] += width_advice(folder.read_tracks(), detect.binning)
         except UserError:
             return summary
     return summary

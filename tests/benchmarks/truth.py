@@ -19,6 +19,7 @@ from streamer.config import PositionsConfig
 from streamer.frames.flags import POOR_FIT, SATURATED, UNTRUSTED
 from streamer.frames.peaks import PEAK, SHAPE
 from workers.place.methods import make_method
+from workers.place.neighbours import Neighbours
 from workers.place.refit import doubtful, refit
 
 N_PEAKS = 300
@@ -168,7 +169,7 @@ def place(method, case, counts, valid):
         return placed
     peaks = np.zeros(len(counts), PEAK)
     peaks["flags"] = SATURATED if case.clip < 1.0 else 0
-    again = doubtful(placed, peaks, [1] * len(counts))
+    again = doubtful(placed, peaks, Neighbours(peaks, [1] * len(counts)))
     fit = _made("gaussian", case.gain, case.read_noise)
     return refit(placed, counts, valid, again, fit)
 

@@ -1,8 +1,12 @@
 """What a run says of peaks that are none."""
 
 import json
+import math
 
-from streamer.run.advice import advice, findings
+import pyarrow as pa
+import pytest
+
+from streamer.run.advice import advice, findings, width_advice
 
 
 def told(**more):
@@ -52,3 +56,21 @@ def test_pixels_that_are_gaps_and_not_marked_are_told_once():
     several = {name: {**findings(infos)["s"]} for name in "abc"}
     (line,) = [line for line in advice(several, "auto", "auto") if "of its pixels" in line]
     assert line.startswith("series a and 2 more: of its pixels 640 are 4294967295")
+
+
+@pytest.mark.parametrize(
+    ("widths", "binning", "told"),
+    [
+        ([11.8, 12.2, 3.0], 1, "detect.binning = 2"),
+        ([11.8, 12.2, 3.0], 2, None),
+        ([3.5, 20.0, math.nan], 1, None),
+        ([math.nan], 1, None),
+        ([], 1, None),
+    ],
+)
+def test_a_run_of_wide_spots_is_told_to_bin_pixels(widths, binning, told):
+    tracks = pa.table(
+        {"fwhm_minor": pa.array(widths, pa.float64()), "n_frames": [50] * len(widths)}
+    )
+    lines = width_advice(tracks, binning)
+    assert lines == [] if told is None else told in lines[0]
