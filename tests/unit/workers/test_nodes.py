@@ -365,7 +365,7 @@ class Middle:
     def __init__(self, patch_size):
         self.patch_size = patch_size
 
-    def place(self, patches, valid):
+    def place(self, patches, valid, others=None):
         middle, sigma = np.zeros(len(patches)), np.full(len(patches), 0.3)
         flags = np.zeros(len(patches), "i4")
         return Placed(middle, middle, sigma, sigma, flags, flags > 0)

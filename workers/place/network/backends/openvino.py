@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -49,8 +50,7 @@ class OpenVinoBackend(SizedBackend):
     """
 
     def __init__(self, network: BraggNN, n_threads: int, sizes: Sequence[int] = _SIZES):
-        openvino = _import_openvino()
-        core = openvino.Core()
+        openvino, core = _openvino()
         properties = {**_PROPERTIES, "INFERENCE_NUM_THREADS": n_threads}
         with torch.inference_mode():
             graph = _Graph(openvino.opset13, network)
@@ -62,13 +62,20 @@ class OpenVinoBackend(SizedBackend):
         super().__init__(programs, network.architecture, clock=cpu_clock(n_threads))
 
 
-def _import_openvino() -> Any:
+@cache
+def _openvino() -> tuple[Any, Any]:
+    """Return the package and its core, which stays for as long as the process.
+
+    A core gives signals a stack of its own and puts the one before back when it goes. Of two that
+    do not go in reverse order, the second puts a stack back that is no more, and the next signal
+    ends the process with a segmentation fault.
+    """
     # Being imported, it reports so to its makers over the network, unless its reporter is missing.
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino
     from openvino import opset13  # noqa: F401
 
-    return openvino
+    return openvino, openvino.Core()
 
 
 class _Program:

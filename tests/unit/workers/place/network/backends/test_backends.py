@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import subprocess
 import sys
+import textwrap
 from contextlib import contextmanager
 from types import SimpleNamespace
 
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 
 from streamer.config import PositionsConfig
 from streamer.errors import UserError
+from tests.conftest import ROOT
 from workers.place.methods import make_method
 from workers.place.network.backends import choice, cuda, pace
 from workers.place.network.backends.choice import available, choose_place, make_backend
@@ -256,6 +259,29 @@ def test_auto_takes_what_is_faster(monkeypatch):
             lambda work, clock, faster=faster: {key: not isinstance(key, faster) for key in work},
         )
         assert isinstance(backend_for("auto"), faster)
+
+
+def test_a_signal_after_openvino_was_used_is_handled():
+    script = """
+        import faulthandler, os, signal
+        from workers.place.network.backends.openvino import OpenVinoBackend
+        from workers.place.network.checkpoints import WEIGHTS, load_network
+        faulthandler.enable()
+        network, _ = load_network(WEIGHTS / "compact.pt")
+        first, second = (OpenVinoBackend(network, 1, sizes=(4,)) for _ in range(2))
+        del first
+        del second
+        signal.signal(signal.SIGTERM, lambda *_: print("heard"))
+        os.kill(os.getpid(), signal.SIGTERM)
+    """
+    ended = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
+    assert (ended.returncode, ended.stdout) == (0, "heard\n"), ended.stderr
 
 
 def test_auto_does_without_openvino(monkeypatch):
