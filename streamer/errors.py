@@ -5,8 +5,10 @@ from __future__ import annotations
 import difflib
 import reprlib
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
+if TYPE_CHECKING:  # not all who may fail check configurations
+    from pydantic import ValidationError
 
 __all__ = ["RunError", "UserError", "as_line", "did_you_mean", "misfit", "well_formed"]
 

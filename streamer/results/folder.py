@@ -21,7 +21,7 @@ from streamer.results.merging import NOTE, NOTES
 from streamer.results.parts import Parts, Span, committed, discard, publish, readable, tidy
 from streamer.results.reflections import reflections
 from streamer.results.schema import CELL, TABLES, TRACKS, Columns, completed
-from streamer.results.summary import read_summary
+from streamer.results.summary import read_summary, summary_path
 
 __all__ = ["LastPart", "RunFolder", "may_pass", "write_atomically"]
 
@@ -74,8 +74,7 @@ class RunFolder:
         UserError
             It is not a run folder.
         """
-        if not (path / "run.json").is_file():
-            raise UserError(f"{path} is not a run folder: it has no run.json")
+        summary_path(path)
         return cls(path)
 
     def write_part(

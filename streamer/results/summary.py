@@ -11,7 +11,7 @@ import msgspec
 
 from streamer.errors import UserError
 
-__all__ = ["Delivery", "read_summary"]
+__all__ = ["Delivery", "read_summary", "summary_path"]
 
 
 class _Frames(msgspec.Struct):
@@ -82,6 +82,20 @@ class _Summary(msgspec.Struct):
     troubles: dict[str, int] = {}
     resumed: list[str] = []
     cell: _Cell | msgspec.UnsetType = msgspec.UNSET
+
+
+def summary_path(folder: Path) -> Path:
+    """Return where the ``run.json`` of a run folder is.
+
+    Raises
+    ------
+    UserError
+        It is not a run folder.
+    """
+    path = folder / "run.json"
+    if not path.is_file():
+        raise UserError(f"{folder} is not a run folder: it has no run.json")
+    return path
 
 
 def read_summary(path: Path) -> dict[str, Any]:

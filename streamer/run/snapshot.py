@@ -5,9 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from streamer.results.summary import Delivery
-from streamer.run.supervisor import NodeProcess, Supervisor
+
+if TYPE_CHECKING:  # who reads a state needs nobody to look after processes
+    from streamer.run.supervisor import NodeProcess, Supervisor
 
 __all__ = [
     "LIVE_FILE",

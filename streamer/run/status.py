@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from streamer.errors import RunError
-from streamer.results.folder import RunFolder
+from streamer.results.summary import read_summary, summary_path
 from streamer.run.console import print_summary
 from streamer.run.launcher import has_died
 from streamer.run.snapshot import LIVE_FILE, Snapshot
@@ -31,8 +31,7 @@ def print_status(path: Path, console: Console) -> None:
     RunError
         The run has failed, or its launcher died.
     """
-    folder = RunFolder.open(path)
-    summary = folder.read_summary()
+    summary = read_summary(summary_path(path))
     if summary["state"] != "running":
         print_summary(console, summary)
         if summary["state"] == "failed":

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 from dataclasses import asdict
 
 import pytest
@@ -16,6 +18,7 @@ from streamer.run.status import print_status
 from streamer.run.supervisor import Phase
 from streamer.run.topology import NodeSpec
 from streamer.transport.messages import Status
+from tests.conftest import ROOT
 
 
 class Node:
@@ -88,3 +91,10 @@ def test_status_tells_a_run_whose_launcher_died_from_one_that_goes_on(tmp_path, 
     with pytest.raises(RunError, match=r"^the launcher died; what is in .*run is whole$"):
         print_status(run.path, Console(file=said, width=200))
     assert ("Run when last heard of" in said.getvalue()) == is_written
+
+
+def test_who_asks_how_a_run_stands_waits_for_nothing_heavy():
+    heavy = {"numpy", "pyarrow", "zmq", "pydantic"}
+    code = f"import sys, streamer.run.status; print({heavy} & set(sys.modules))"
+    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (ran.stdout, ran.stderr) == ("set()\n", "")
