@@ -20,6 +20,7 @@ from streamer.transport.node import Node
 from streamer.transport.readers import PublishKeys
 from streamer.transport.token import needs_token, own_token, token_path
 from streamer.transport.web import allow_connections
+from workers.place.network.sight import cuda_in_sight
 
 __all__ = ["run_node"]
 
@@ -205,7 +206,7 @@ def _role(
 
 def _on_own_device(positions: PositionsConfig, index: int) -> PositionsConfig:
     """Give each GPU worker a CUDA device of its own, where there are any."""
-    if positions.device != "auto" or positions.backend == "openvino":
+    if positions.device != "auto" or positions.backend == "openvino" or not cuda_in_sight():
         return positions
     import torch
 

@@ -62,7 +62,8 @@ class PositionsConfig(Section):
     device: str = "auto"
     """`auto` (CUDA when there is one), `cpu`, `cuda` or `cuda:N`."""
     backend: Literal["auto", "eager", "openvino", "cuda-graphs"] = "auto"
-    """What computes the network; all give the same positions. `auto` is the fastest here."""
+    """What computes the network; all give the same positions. `auto` is what suits this
+    machine."""
 
 
 class TracksConfig(Section):

@@ -17,10 +17,11 @@ from rich.table import Table
 from streamer.simulator.patches import draw_peaks, draw_valid, expected_counts
 from workers.compare.evaluation import CASES
 from workers.place.fit.methods import GaussianFit
+from workers.place.network.architecture import WEIGHTS, Architecture
 from workers.place.network.backends.choice import available, choose_place, make_backend
 from workers.place.network.backends.self_check import SelfCheck
-from workers.place.network.braggnn import Architecture, BraggNN
-from workers.place.network.checkpoints import WEIGHTS, load_network
+from workers.place.network.braggnn import BraggNN
+from workers.place.network.checkpoints import load_network
 from workers.place.network.method import NetworkMethod
 from workers.place.network.normalisation import prepare
 

@@ -108,8 +108,8 @@ def candidates(config: PositionsConfig) -> list[Candidate]:
 def _published(checkpoint: Path | None) -> Path | None:
     """Return our weights of the network as published; None if `checkpoint` is that file."""
     # torch takes seconds to import: only those who need it wait for it.
-    from workers.place.network.braggnn import ARCHITECTURES
-    from workers.place.network.checkpoints import WEIGHTS, load_network
+    from workers.place.network.architecture import ARCHITECTURES, WEIGHTS
+    from workers.place.network.checkpoints import load_network
 
     for path in sorted(WEIGHTS.glob("*.pt")):
         # Nobody asked for this file: where it is of no use, the others are compared without it.

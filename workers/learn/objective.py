@@ -27,7 +27,7 @@ def loss_of(
     Parameters
     ----------
     answers
-        (n, 5), see `workers.place.network.braggnn.Architecture`.
+        (n, 5), see `workers.place.network.architecture.Architecture`.
     guess
         (n, 1) pixels, `workers.place.network.normalisation.Inputs.guess`.
     offsets

@@ -48,10 +48,11 @@ from workers.learn.labels import Labels, draw_like, held_out, integrated_counts,
 from workers.learn.training import RANGES, THREADS, Learner, learn, write_card
 from workers.place.base import TRAINED_PX
 from workers.place.fit.methods import Noise
+from workers.place.network.architecture import ARCHITECTURES, WEIGHTS, Convention
 from workers.place.network.backends.device import choose_device
 from workers.place.network.backends.eager import TorchBackend
-from workers.place.network.braggnn import ARCHITECTURES, BraggNN, Convention
-from workers.place.network.checkpoints import WEIGHTS, load_network, save_network
+from workers.place.network.braggnn import BraggNN
+from workers.place.network.checkpoints import load_network, save_network
 from workers.place.network.method import NetworkMethod
 
 __all__ = ["recording_of", "retrain"]

@@ -26,9 +26,10 @@ from workers.compare.evaluation import CASES, Figures, evaluate
 from workers.learn.examples import Examples, draw_examples
 from workers.learn.muon import Muon
 from workers.learn.objective import loss_of
+from workers.place.network.architecture import ARCHITECTURES
 from workers.place.network.backends.device import choose_device
 from workers.place.network.backends.eager import TorchBackend, channels_last
-from workers.place.network.braggnn import ARCHITECTURES, BraggNN, FoldedBraggNN, initialise
+from workers.place.network.braggnn import BraggNN, FoldedBraggNN, initialise
 from workers.place.network.checkpoints import read_file, save_network, start_from, write_file
 from workers.place.network.method import NetworkMethod
 
@@ -195,7 +196,7 @@ def write_card(learner: Learner, out: Path, content: dict[str, Any]) -> None:
     card = {
         "architecture": asdict(network.architecture),
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
-        "answers": "workers.place.network.braggnn.Architecture",
+        "answers": "workers.place.network.architecture.Architecture",
         "seconds": round(learner.seconds, 1),
         "torch": torch.__version__,
         **content,

@@ -21,8 +21,8 @@ class InferenceBackend(Protocol):
         Parameters
         ----------
         images
-            (n, inputs, size, size); n may be 0. See `workers.place.network.braggnn.Architecture`
-            for the names of lengths.
+            (n, inputs, size, size); n may be 0. For the names of lengths see
+            `workers.place.network.architecture.Architecture`.
         scales
             (n, scales).
 

@@ -18,22 +18,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from streamer.errors import UserError
-from streamer.simulator.patches import PeakRanges, draw_peaks, expected_counts
+from workers.place.network.architecture import FORMAT, Architecture, Convention, own_architecture
 from workers.place.network.backends.eager import TorchBackend
-from workers.place.network.braggnn import Architecture, BraggNN, Convention
-from workers.place.network.method import NetworkMethod
+from workers.place.network.braggnn import BraggNN
+from workers.place.network.known_peaks import MOST_PX, median_distance, place_known
 
-__all__ = ["WEIGHTS", "load_network", "read_file", "save_network", "start_from", "write_file"]
+__all__ = ["load_network", "read_file", "save_network", "start_from", "write_file"]
 
 logger = logging.getLogger(__name__)
 
-WEIGHTS = Path(__file__).parents[2] / "weights"
-"""Folder of the weights that come with the project."""
-
-_FORMAT = "braggstream network 2"
-_SELF_TEST = PeakRanges(
-    amplitude=(1000.0, 1000.0), background=(10.0, 10.0), width=(1.0, 1.7), offset=0.5, voigt_share=0
-)
 _SAME_PX = 1e-3
 """Two readings whose positions are nearer to one another than this are one network: a hundred times
 what rounding does, a twentieth of how well the best network places a bright peak."""
@@ -45,7 +38,7 @@ _PUBLISHED = Convention(keep_background=False, relative=True)
 def save_network(network: BraggNN, path: Path) -> None:
     """Write a network of ours to `path`; the file appears when it is complete."""
     state = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
-    write_file({"format": _FORMAT, "architecture": asdict(network.architecture), **state}, path)
+    write_file({"format": FORMAT, "architecture": asdict(network.architecture), **state}, path)
 
 
 def load_network(path: Path) -> tuple[BraggNN, Convention]:
@@ -63,9 +56,9 @@ def load_network(path: Path) -> tuple[BraggNN, Convention]:
         way it can be read.
     """
     content = read_file(path)
-    own = content.get("format") == _FORMAT
+    own = content.get("format") == FORMAT
     try:
-        architecture = _own_architecture(content) if own else _infer_architecture(content)
+        architecture = own_architecture(content) if own else _infer_architecture(content)
         state = {name: value for name, value in content.items() if isinstance(value, Tensor)}
         _network(architecture, state)  # raises where they do not fit
     except (KeyError, TypeError, ValueError, RuntimeError, IndexError):
@@ -86,8 +79,7 @@ def load_network(path: Path) -> tuple[BraggNN, Convention]:
         for variant, convention in readings
     ]
     best = min(tested, key=lambda one: one.error)
-    # The middle of the patch as constant answer is 0.4 px off: a network must do clearly better.
-    if not best.error < 0.3:
+    if not best.error < MOST_PX:
         raise UserError(
             f"{path}: the network is {best.error:.2f} px off on known peaks; use other weights"
         )
@@ -139,29 +131,12 @@ class _Tested:
 
     @classmethod
     def of(cls, network: BraggNN, convention: Convention) -> _Tested:
-        size = network.architecture.patch_size
-        peaks = draw_peaks(200, _SELF_TEST, np.random.default_rng(7))
-        counts = expected_counts(peaks, size).astype(np.float32)
         backend = TorchBackend(network, torch.device("cpu"), torch.get_num_threads(), chunk=200)
-        method = NetworkMethod(backend, network.architecture, convention)
-        placed = method.place(counts, np.ones(counts.shape, np.bool_))
-        positions = np.stack([placed.row, placed.col], axis=1)
-        error = _median_distance(positions, np.stack([peaks.row, peaks.col], axis=1))
-        return cls(network, convention, positions, error if math.isfinite(error) else math.inf)
+        positions, error = place_known(backend, network.architecture, convention)
+        return cls(network, convention, positions, error)
 
     def same(self, other: _Tested) -> bool:
-        return _median_distance(self.positions, other.positions) < _SAME_PX
-
-
-def _median_distance(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-    return float(np.median(np.hypot(*(one - other).T)))
-
-
-def _own_architecture(content: Mapping[str, Any]) -> Architecture:
-    fields = dict(content["architecture"])
-    for name in ("channels", "dense", "branch"):
-        fields[name] = tuple(fields[name])
-    return Architecture(**fields)
+        return median_distance(self.positions, other.positions) < _SAME_PX
 
 
 def _infer_architecture(state: Mapping[str, Any]) -> Architecture:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numba import njit
@@ -12,11 +11,9 @@ from numpy.typing import NDArray
 from streamer.frames.flags import POOR_FIT, UNTRUSTED
 from workers.place.base import TRAINED_PX, Positions, flagged
 from workers.place.fit.methods import Noise
+from workers.place.network.architecture import Architecture, Convention
 from workers.place.network.backend import InferenceBackend
 from workers.place.network.normalisation import FLIP_COLS, FLIP_ROWS, SWAP, normalise, prepare
-
-if TYPE_CHECKING:  # torch takes seconds to import
-    from workers.place.network.braggnn import Architecture, Convention
 
 __all__ = ["NetworkMethod"]
 

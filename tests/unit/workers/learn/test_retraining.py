@@ -24,8 +24,9 @@ from workers.learn.labels import Labels, draw_like, held_out, integrated_counts,
 from workers.learn.objective import loss_of
 from workers.learn.retraining import recording_of, retrain
 from workers.place.fit.methods import Noise
-from workers.place.network.braggnn import Architecture, BraggNN
-from workers.place.network.checkpoints import WEIGHTS, load_network
+from workers.place.network.architecture import WEIGHTS, Architecture
+from workers.place.network.braggnn import BraggNN
+from workers.place.network.checkpoints import load_network
 
 GAIN = 4.0
 SETTINGS = [

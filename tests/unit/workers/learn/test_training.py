@@ -19,7 +19,8 @@ from streamer.config import TrainConfig, load_config
 from streamer.errors import UserError
 from workers.learn import training
 from workers.learn.muon import Muon, orthogonalised
-from workers.place.network.braggnn import ARCHITECTURES, Architecture, BraggNN
+from workers.place.network.architecture import ARCHITECTURES, Architecture
+from workers.place.network.braggnn import BraggNN
 from workers.place.network.checkpoints import load_network, read_file
 
 SMALL = TrainConfig(architecture="compact", patches=128 * 100, batch=128, device="cpu")

@@ -21,7 +21,7 @@ from workers.place.network.backends.self_check import SelfCheck
 from workers.place.network.braggnn import BraggNN
 
 if TYPE_CHECKING:
-    from workers.place.network.braggnn import Convention
+    from workers.place.network.architecture import Convention
 
 __all__ = ["available", "choose_place", "make_backend"]
 

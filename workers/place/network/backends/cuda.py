@@ -12,12 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from workers.place.network.architecture import Architecture
 from workers.place.network.backend import InferenceBackend
 from workers.place.network.backends.eager import channels_last
 from workers.place.network.backends.pace import measure
 from workers.place.network.backends.self_check import SelfCheck
 from workers.place.network.backends.sized import SizedBackend
-from workers.place.network.braggnn import Architecture, BraggNN, FoldedBraggNN
+from workers.place.network.braggnn import BraggNN, FoldedBraggNN
 
 __all__ = ["ARITHMETIC", "CudaGraphsBackend", "CudaProgram", "arithmetic", "choose_arithmetic"]
 

@@ -16,7 +16,7 @@ from workers.place.network.braggnn import BraggNN
 from workers.place.network.method import NetworkMethod
 
 if TYPE_CHECKING:
-    from workers.place.network.braggnn import Convention
+    from workers.place.network.architecture import Convention
 
 __all__ = ["Deviation", "PlainBackend", "SelfCheck"]
 

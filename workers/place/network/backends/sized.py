@@ -10,8 +10,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from workers.place.network.architecture import Architecture
 from workers.place.network.backends.pace import fastest_chunk, measure
-from workers.place.network.braggnn import Architecture
 
 __all__ = ["Program", "SizedBackend", "Split"]
 

@@ -18,15 +18,10 @@ from tests.conftest import SHARED
 from workers.compare.evaluation import CASES, Case, Figures, evaluate
 from workers.place.base import PositionMethod
 from workers.place.methods import make_method
+from workers.place.network.architecture import ARCHITECTURES, WEIGHTS, Architecture, Convention
 from workers.place.network.backends.eager import TorchBackend
-from workers.place.network.braggnn import (
-    ARCHITECTURES,
-    Architecture,
-    BraggNN,
-    Convention,
-    FoldedBraggNN,
-)
-from workers.place.network.checkpoints import WEIGHTS, load_network, read_file, save_network
+from workers.place.network.braggnn import BraggNN, FoldedBraggNN
+from workers.place.network.checkpoints import load_network, read_file, save_network
 from workers.place.network.method import NetworkMethod
 
 CHECKPOINTS = SHARED / "data" / "checkpoints"

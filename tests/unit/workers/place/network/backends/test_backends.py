@@ -19,6 +19,7 @@ from streamer.config import PositionsConfig
 from streamer.errors import UserError
 from tests.conftest import ROOT
 from workers.place.methods import make_method
+from workers.place.network.architecture import ARCHITECTURES, WEIGHTS, Architecture, Convention
 from workers.place.network.backends import choice, cuda, pace
 from workers.place.network.backends.choice import available, choose_place, make_backend
 from workers.place.network.backends.cuda import (
@@ -31,8 +32,8 @@ from workers.place.network.backends.eager import TorchBackend
 from workers.place.network.backends.openvino import OpenVinoBackend
 from workers.place.network.backends.self_check import PlainBackend, SelfCheck
 from workers.place.network.backends.sized import SizedBackend, Split
-from workers.place.network.braggnn import ARCHITECTURES, Architecture, BraggNN, Convention
-from workers.place.network.checkpoints import WEIGHTS, load_network
+from workers.place.network.braggnn import BraggNN
+from workers.place.network.checkpoints import load_network
 
 CPU = torch.device("cpu")
 PUBLISHED = Convention(keep_background=False, relative=True)
