@@ -353,9 +353,11 @@ def _settings(
 
 def _session() -> Session:
     """Join those who run sources with those who compute and those who report."""
+    from streamer.results.arrow import leave_pandas_out
     from streamer.run.session import Session
     from workers import compute
 
+    leave_pandas_out()
     return Session(compute, _command, _report_at_end, Console())
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import difflib
+import inspect
 import sys
 import tempfile
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, Union, get_args, get_origin
@@ -116,11 +120,11 @@ def configuration_page() -> str:
     """Return the page that explains every configuration key."""
     lines = [_MADE.format(module="streamer/config/"), _CONFIGURATION]
     loose = {}
-    for name, field in Config.model_fields.items():
+    for name, field in _described(Config).items():
         section = field.annotation
         if isinstance(section, type) and issubclass(section, BaseModel):
             lines += [f"## {name}\n", f"{section.__doc__}\n"]
-            lines += _table(_keys(section.model_fields, f"{name}."))
+            lines += _table(_keys(_described(section), f"{name}."))
             for key, plugins in _NAMES.items():
                 if key.startswith(f"{name}."):
                     lines += _parameters(plugins)
@@ -149,6 +153,27 @@ def explanations(fields: Mapping[str, FieldInfo]) -> dict[str, str]:
     return said
 
 
+def _described(model: type[BaseModel]) -> Mapping[str, FieldInfo]:
+    """Return the fields of a model with the words below each of them in its source.
+
+    pydantic can do so whenever the class is made, which costs every process of a run.
+    """
+    for owner in model.__mro__:
+        own = vars(owner).get("__annotations__", {}).keys() & model.model_fields.keys()
+        if not own:
+            continue
+        (made,) = ast.parse(textwrap.dedent(inspect.getsource(owner))).body
+        body = made.body if isinstance(made, ast.ClassDef) else []
+        for field, below in pairwise(body):
+            if not (isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)):
+                continue
+            match below:
+                case ast.Expr(ast.Constant(str() as words)):
+                    known = model.model_fields[field.target.id]
+                    known.description = known.description or inspect.cleandoc(words)
+    return model.model_fields
+
+
 def _keys(fields: Mapping[str, FieldInfo], prefix: str) -> Iterator[tuple[str, ...]]:
     yield "key", "value", "default", "meaning"
     said = explanations(fields)
@@ -172,7 +197,7 @@ def _parameters(plugins: Plugins[Any]) -> Iterator[str]:
     for name, plugin in plugins.own.items():
         if plugin.model_fields:
             yield f"### {plugins.key}.{name}\n"
-            yield from _table(_keys(plugin.model_fields, f"{plugins.key}.{name}."))
+            yield from _table(_keys(_described(plugin), f"{plugins.key}.{name}."))
 
 
 def _names(plugins: Plugins[Any]) -> str:

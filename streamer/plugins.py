@@ -23,7 +23,7 @@ class Plugin(BaseModel):
     the method that needs it.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 P = TypeVar("P", bound=Plugin)

@@ -25,11 +25,13 @@ def patch_size(config: Config) -> int:
         There is no such finder or method, or it cannot be used here: its parameters, its
         checkpoint, its device or its backend.
     """
-    from workers.detect.choice import finder_of
+    from workers.detect.choice import FINDERS, finder_of
     from workers.place.methods import make_method, patch_size_of
 
     detect, positions = config.detect, config.positions
-    finder_of(detect)
+    FINDERS.configure(detect.finder, detect.finders)
+    if detect.finder not in FINDERS.own:
+        finder_of(detect)  # it alone knows whether it can be made
     if positions.method == "braggnn" and positions.backend != "auto":
         from workers.place.network.backends.choice import choose_place
 

@@ -11,31 +11,33 @@ import time
 import numpy as np
 from rich.console import Console
 
-from streamer.config import PositionsConfig
-from workers.detect.choice import make_finder
-from workers.detect.correction import Correction
-from workers.detect.node import find_in_frame
-from workers.place.fit.methods import GaussianFit, Noise, polish
-from workers.place.flanks import draws
-from workers.place.methods import make_method
+from streamer.config import DetectConfig, PositionsConfig
+from workers.place.base import PATCH_SIZE
 
 __all__ = ["compile_finder", "compile_fit", "compile_network"]
 
 
-def compile_finder(patch_size: int) -> None:
+# Each imports what it compiles: a node does not wait for what others use.
+def compile_finder(detect: DetectConfig, patch_size: int) -> None:
     """Compile what detector workers use, for frames of the usual types."""
-    finders = make_finder("topology", 1.0, 1.0), make_finder("topology", "auto", "auto")
+    from workers.detect.choice import finder_of
+    from workers.detect.correction import Correction
+    from workers.detect.node import find_in_frame
+
+    finder = finder_of(detect)
     for dtype in (np.uint16, np.uint32):
         frame = np.zeros((64, 64), dtype)
         frame[30, 30] = 100
         frame.flags.writeable = False  # as decoded frames are, for which other code is made
-        for finder in finders:
-            find_in_frame(frame, Correction(), finder, patch_size)
+        find_in_frame(frame, Correction(), finder, patch_size)
 
 
 def compile_fit() -> None:
     """Compile the fits of one, two and three peaks, which are one kernel, and the quick one."""
-    patch = np.ones((1, GaussianFit.patch_size, GaussianFit.patch_size), np.float32)
+    from workers.place.fit.methods import GaussianFit, Noise, polish
+    from workers.place.flanks import draws
+
+    patch = np.ones((1, PATCH_SIZE, PATCH_SIZE), np.float32)
     GaussianFit(Noise()).place(patch, patch > 0)
     polish(patch, patch > 0, np.zeros((1, 2)))
     draws(np.ones((1, 2)), np.ones((1, 2)), np.ones((1, 2)), np.ones(1), 5)
@@ -43,8 +45,9 @@ def compile_fit() -> None:
 
 def compile_network() -> None:
     """Compile what leads patches to a network, and its answers to positions."""
-    size = GaussianFit.patch_size
-    patch = np.ones((1, size, size), np.float32)
+    from workers.place.methods import make_method
+
+    patch = np.ones((1, PATCH_SIZE, PATCH_SIZE), np.float32)
     make_method(PositionsConfig(device="cpu"), 1).place(patch, patch > 0)
 
 
@@ -53,7 +56,9 @@ def main() -> None:
     console = Console()
     start = time.monotonic()
     with console.status("compiling the kernels, once"):
-        compile_finder(GaussianFit.patch_size)
+        for threshold in ("auto", 1.0):
+            detect = DetectConfig(minval=threshold, minscore=threshold)
+            compile_finder(detect, PATCH_SIZE)
         compile_fit()
         compile_network()
     console.print(f"kernels are compiled ({time.monotonic() - start:.0f} s)", highlight=False)

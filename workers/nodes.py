@@ -121,7 +121,7 @@ def _role(
         detect = settings.detect
         finder = finder_of(detect)
         # What is compiled on first use is compiled before frames come, not while they wait.
-        compile_finder(spec.patch_size)
+        compile_finder(detect, spec.patch_size)
         return DetectorWorker(
             context,
             settings,
@@ -188,9 +188,11 @@ def _role(
         )
 
     def sink() -> Any:
+        from streamer.results.arrow import leave_pandas_out
         from streamer.results.folder import RunFolder
         from streamer.sink.node import Sink
 
+        leave_pandas_out()
         positions = [ends[f"positions-{i}"] for i in range(spec.gpus)]
         return Sink(
             context,

@@ -16,4 +16,4 @@ Parameters = dict[str, dict[str, Any]]
 class Section(BaseModel):
     """Keys that belong together: frozen, and none that is not known."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)

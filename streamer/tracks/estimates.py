@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri_exp
 
 from streamer.frames.geometry import Geometry
 from streamer.tracks.averages import averages
@@ -177,6 +176,9 @@ def significance(moved: Estimate, along: Floats, is_line_known: Bools) -> Floats
     is_line_known
         (tracks,), False where `along` is that of the drift.
     """
+    # It takes a while to import, and nobody has drifted when a run begins.
+    from scipy.special import ndtri_exp
+
     drift, sigma = project(moved, along)
     with np.errstate(divide="ignore", invalid="ignore"):
         chi2 = (moved.value**2 / moved.variance).sum(axis=1)

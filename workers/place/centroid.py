@@ -8,7 +8,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from workers.place.base import PATCH_SIZE, Positions, border_level, flagged
+from workers.place.base import PATCH_SIZE, Positions
+from workers.place.border import border_level
+from workers.place.flagging import flagged
 
 __all__ = ["Centroid"]
 

@@ -9,19 +9,21 @@ CODE = """
 import numpy as np
 from streamer.frames.codecs import decode
 from workers.detect import background, flatten, patches, significance
-from workers.detect.choice import make_finder
+from streamer.config import DetectConfig
+from workers.detect.choice import finder_of
 from workers.detect.correction import Correction
 from workers.detect.node import find_in_frame
 from workers.kernels import compile_finder
 
 kernels = background._estimate, flatten._above, flatten._follow, significance.judge, patches._cut
-compile_finder(11)
+detect = DetectConfig(minval="auto", minscore="auto")
+compile_finder(detect, 11)
 made = [len(kernel.signatures) for kernel in kernels]
 assert all(made), made
 pixels = np.random.default_rng(0).poisson(3, (64, 64)).astype("<u2")
 pixels[30, 30] = 200
 frame = decode(memoryview(pixels.tobytes()), "raw", "<u2", (64, 64))
-find_in_frame(frame, Correction(), make_finder("topology", "auto", "auto"), 11)
+find_in_frame(frame, Correction(), finder_of(detect), 11)
 now = [len(kernel.signatures) for kernel in kernels]
 assert now == made, (made, now)
 """

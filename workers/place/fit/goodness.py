@@ -7,7 +7,6 @@ import math
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
-from scipy.special import gammaln, xlogy
 
 from workers.place.fit.elementary import FAST, logarithm
 from workers.place.fit.likelihood import Workspace
@@ -34,8 +33,9 @@ def deviance_moments(expected: NDArray[np.float64]) -> NDArray[np.float64]:
     """
     mu = np.asarray(expected, np.float64)[:, None]
     count = np.arange(int(expected.max() + 12.0 * math.sqrt(expected.max()) + 30.0))[None, :]
-    share = np.exp(xlogy(count, mu) - mu - gammaln(count + 1.0))
-    deviance = 2.0 * (mu - count + xlogy(count, count / mu))
+    log_factorial = np.concatenate([[0.0], np.cumsum(np.log(count[0, 1:]))])
+    share = np.exp(count * np.log(mu) - mu - log_factorial)
+    deviance = 2.0 * (mu - count + count * np.log(np.maximum(count, 1) / mu))
     mean = (share * deviance).sum(axis=1)
     return np.stack([mean, (share * (deviance - mean[:, None]) ** 2).sum(axis=1)], axis=1)
 

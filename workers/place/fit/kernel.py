@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from workers.place.base import border_level
+from workers.place.border import border_level
 from workers.place.fit.beginning import begin
 from workers.place.fit.fisher_scoring import fisher_scoring, invert, narrow, settle
 from workers.place.fit.goodness import goodness

@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from workers.place.base import border_level
+from workers.place.border import border_level
 from workers.place.fit.beginning import begin, begin_at
 from workers.place.fit.fisher_scoring import fisher_scoring, narrow, scoring_step, settle
 from workers.place.fit.goodness import goodness

@@ -9,8 +9,9 @@ from numba import njit
 from numpy.typing import NDArray
 
 from streamer.frames.flags import POOR_FIT, UNTRUSTED
-from workers.place.base import TRAINED_PX, Positions, flagged
+from workers.place.base import TRAINED_PX, Positions
 from workers.place.fit.methods import Noise
+from workers.place.flagging import flagged
 from workers.place.network.architecture import Architecture, Convention
 from workers.place.network.backend import InferenceBackend
 from workers.place.network.normalisation import FLIP_COLS, FLIP_ROWS, SWAP, normalise, prepare

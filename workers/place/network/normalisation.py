@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from workers.place.base import border_level
+from workers.place.border import border_level
 
 __all__ = ["FLIP_COLS", "FLIP_ROWS", "N_SCALES", "SWAP", "Inputs", "normalise", "prepare"]
 

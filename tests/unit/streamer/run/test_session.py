@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import io
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from streamer.errors import RunError, UserError
 from streamer.results.folder import RunFolder
 from streamer.run import session as module
 from streamer.run.session import Session
+from tests.conftest import ROOT
 
 QUIET = {"dashboard.port": 0, "report.auto": False}
 SUMMARY = {
@@ -242,3 +245,14 @@ def test_a_summary_that_cannot_be_printed_is_no_failed_run(session, execute, sai
     said.write = write
     session().run(load_config(None, [], QUIET), "x.npy", tmp_path / "run")
     assert len(execute.calls) == 1
+
+
+def test_who_starts_a_run_waits_for_nothing_that_its_nodes_need():
+    heavy = {"numba", "torch", "scipy", "pandas", "matplotlib", "starlette"}
+    code = (
+        "import sys, streamer.run.session; from workers.compute import patch_size;"
+        "from streamer.config import Config;"
+        f"print(patch_size(Config()), {heavy} & set(sys.modules))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (ran.stdout, ran.stderr) == ("11 set()\n", "")

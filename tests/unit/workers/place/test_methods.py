@@ -19,7 +19,8 @@ from streamer.simulator.patches import (
 )
 from tests.conftest import ROOT
 from workers.compare.evaluation import CASES, evaluate
-from workers.place.base import PositionMethod, Positions, border_level
+from workers.place.base import PositionMethod, Positions
+from workers.place.border import border_level
 from workers.place.centroid import Centroid
 from workers.place.methods import make_method, patch_size_of
 from workers.place.network.normalisation import FLIP_COLS, FLIP_ROWS, SWAP, normalise, prepare

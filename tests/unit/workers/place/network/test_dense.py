@@ -97,7 +97,7 @@ def test_only_networks_of_dense_layers_are_read(tmp_path, name):
 
 
 def test_a_network_that_has_learnt_nothing_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("workers.place.methods.cuda_in_sight", lambda: False)
+    monkeypatch.setattr("workers.place.network.making.cuda_in_sight", lambda: False)
     network = BraggNN(ARCHITECTURES["compact"])
     for parameter in network.parameters():
         torch.nn.init.zeros_(parameter)
