@@ -67,6 +67,8 @@ class Delivery:
         self._failed = failed
         self._bundle_frames = 1 if slow else _BUNDLE_FRAMES
         self._ended: deque[tuple[str, int]] = deque()
+        self.has_begun = False
+        """Whether there has been a worker for frames, and a sink for what comes of them."""
 
     @property
     def sockets(self) -> list[zmq.Socket[bytes]]:
@@ -107,6 +109,8 @@ class Delivery:
                     self._failed.keep(frame, reason)
         self._acks.commit()
         self._publisher.pump()
+        if not self.has_begun:
+            self.has_begun = self.n_workers > 0 and bool(self._publisher.members(FAR_END))
         self.window.shrink(self._acks.upto)
         while self._ended and self._ended[0][1] < self._acks.upto:
             series, _ = self._ended.popleft()

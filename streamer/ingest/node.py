@@ -86,10 +86,9 @@ class Ingest:
         # What is on disk is known before it would be sent.
         self._reads_again = incarnation > 0 and not source.live
         self._shed: list[Frame] = []  # since the source was read
-        self._stopping = False
-        self._at_end = False
-        self._heard = time.monotonic()
-        self._patience_s = _LATE_S
+        self._n_early = 0  # frames before anybody could work on them
+        self._stopping = self._at_end = False
+        self._heard, self._patience_s = time.monotonic(), _LATE_S
         if self._numbers.upcoming:
             self._series.follow(self._backlog)
 
@@ -130,9 +129,10 @@ class Ingest:
         if self._source.exhausted and not self._at_end:
             self._at_end = True
             self._series.leave()
-        if moved or not self._delivery.window.has_room:
-            return 0.0 if moved else 0.05
-        return 0.05 if self._source.socket is not None or self._source.exhausted else 0.002
+        looks_about = self._may_begin and self._delivery.window.has_room
+        if looks_about and self._source.socket is None and not self._source.exhausted:
+            return 0.0 if moved else 0.002
+        return 0.0 if moved else 0.05
 
     def stop(self) -> None:
         """Read no more; what was read still goes its way.
@@ -157,6 +157,7 @@ class Ingest:
             "window": self._delivery.window.n_frames,
             "backlog": len(self._backlog),
             "workers": self._delivery.n_workers,
+            "early": self._n_early,
             "ignored": sum(ignored.values()),
         }
         series = self._accounts.news()
@@ -206,7 +207,7 @@ class Ingest:
         """Tell whether those who take part are there; a detector waits for nobody."""
         if self._source.live:
             return True
-        return self._delivery.n_workers > 0 and (not self._reads_again or self._delivery.knows_sink)
+        return self._delivery.has_begun and (not self._reads_again or self._delivery.knows_sink)
 
     @property
     def _may_read(self) -> bool:
@@ -250,6 +251,7 @@ class Ingest:
 
     def _take(self, frame: Frame, batch: list[Frame]) -> None:
         """Add a frame to those that are sent at once, or let it wait."""
+        self._n_early += not self._delivery.has_begun
         if self._accounts.receive(frame):
             self._series.leave()
         self._metrics.flow.frames.labels("received").inc()

@@ -41,6 +41,8 @@ class Delivery:
     """Messages of the source that gave no frame, in words."""
     disk_errors: int = 0
     """Writings of results that failed and were tried again."""
+    early: int = 0
+    """Frames that came before anybody could work on them: they waited for the start."""
 
 
 class _Software(msgspec.Struct):

@@ -191,6 +191,7 @@ def _trouble(now: Snapshot) -> str:
         (delivery.refused, "messages refused"),
         (delivery.restarts, "restarts"),
         (delivery.disk_errors, "writings of results tried again"),
+        (delivery.early, "came before the workers were ready"),
     ]
     words = [f"{count:,} {what}" for count, what in facts if count]
     if delivery.ignored:
@@ -245,6 +246,9 @@ def print_summary(console: Console, summary: dict[str, Any]) -> None:
         "rate", f"{rates['frames_per_s']:,.0f} frames/s, {rates['peaks_per_s']:,.0f} peaks/s"
     )
     table.add_row("latency", f"{rates['latency_ms_median']:.0f} ms median, arrival to disk")
+    if early := summary["delivery"].get("early"):
+        words = f"{early:,} frames came before the workers were ready, and waited"
+        table.add_row("  early", Text(words, "yellow"))
     for stage, figures in summary["stages"].items():
         words = ", ".join(
             f"{value:,.1f} {name}" if value < 100 else f"{value:,.0f} {name}"

@@ -161,6 +161,7 @@ def delivery_of(supervisor: Supervisor) -> Delivery:
         refused=int(sum(node.stat("refused") for node in nodes.values())),
         ignored=ingest.info.get("ignored", "") if ingest else "",
         disk_errors=int(nodes["sink"].stat("disk_errors")),
+        early=int(nodes["ingest"].stat("early")),
     )
 
 

@@ -480,3 +480,40 @@ def test_a_recording_read_again_at_a_pace_is_not_waited_for_where_it_is_on_disk(
     rig.ingest._delivery._acks.upto = 30
     rig.settle()
     assert hurried[0] == 30
+
+
+def test_a_recording_is_not_asked_before_worker_and_sink_are_there(context, address, tmp_path):
+    source, frames_address = FakeSource(a_series(3)), address()
+    ingest = Ingest(
+        context,
+        Config(),
+        source,
+        Metrics(),
+        frames_address=frames_address,
+        acks_address=address(),
+        out=tmp_path,
+    )
+
+    def there(pool):
+        subscriber = Subscriber(context, [frames_address], pool, "x")
+        ingest.sockets[0].poll(2000)
+        ingest.step()
+        return subscriber
+
+    members = []
+    for pool in (DETECTORS, FAR_END):
+        assert len(source.events) == 5
+        assert ingest.step() == 0.05  # nobody looks about all the time meanwhile
+        members.append(there(pool))
+    assert source.exhausted
+    for one in (*members, ingest):
+        one.close()
+
+
+def test_frames_of_a_detector_that_waits_for_nobody_are_counted(make):
+    source = FakeSource(a_series(3)[:-1], live=True)
+    rig = make(source)
+    rig.worker.close()  # it was not heard of yet
+    rig.ingest.step()
+    assert source.exhausted
+    assert rig.ingest.report()[1]["early"] == 3.0
