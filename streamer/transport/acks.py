@@ -28,8 +28,6 @@ class AckListener:
         self.socket = context.socket(zmq.SUB)
         self.socket.set(zmq.LINGER, 0)
         self.socket.set(zmq.RCVHWM, 0)
-        self.socket.set(zmq.RECONNECT_IVL, 50)
-        self.socket.set(zmq.RECONNECT_IVL_MAX, 500)
         self.socket.subscribe(b"")
         connect_hop(self.socket, address)
         self._publisher = publisher

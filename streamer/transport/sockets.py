@@ -41,6 +41,9 @@ _HEARTBEAT_MS = 1000
 _MOST_SUBSCRIBED, _MOST_HEARD = 1 << 12, 16 << 20
 """Most bytes of a subscription, for each of which libzmq calls itself when it forgets it, and of
 other messages to a socket that binds, which are reports."""
+_RECONNECT_MS = 25
+"""From one attempt to connect to the next, always: all nodes start at once, and the last of them to
+be there is not to be found half a second later."""
 _HANDSHAKE_MS = 10_000
 """For who has connected to say who it is."""
 
@@ -99,7 +102,8 @@ def bind_public(socket: zmq.Socket[bytes], address: str) -> str:
 
 
 def connect_hop(socket: zmq.Socket[bytes], address: str) -> None:
-    """Connect the other end of a hop."""
+    """Connect the other end of a hop, as soon as it is there."""
+    socket.set(zmq.RECONNECT_IVL, _RECONNECT_MS)
     keys = keys_of(socket)
     if keys is not None and keys.server and keys.client and address.startswith("tcp:"):
         show_key(socket, keys.client, keys.server.public)

@@ -37,8 +37,6 @@ class Subscriber:
         self.socket = context.socket(zmq.SUB)
         harden(self.socket)
         self.socket.set(zmq.RCVHWM, 0)
-        self.socket.set(zmq.RECONNECT_IVL, 50)
-        self.socket.set(zmq.RECONNECT_IVL_MAX, 500)
         self.topic = _topic(pool, name, keys_of(self.socket))
         self.socket.subscribe(self.topic)
         for address in addresses:
