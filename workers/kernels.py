@@ -7,6 +7,8 @@ workers.kernels`` does it when the program is installed.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from rich.console import Console
@@ -14,7 +16,29 @@ from rich.console import Console
 from streamer.config import DetectConfig, PositionsConfig
 from workers.place.base import PATCH_SIZE
 
-__all__ = ["compile_finder", "compile_fit", "compile_network"]
+__all__ = ["COMPILING", "compile_finder", "compile_fit", "compile_network", "noticed"]
+
+COMPILING = "compiling the kernels, once: it takes a minute or two"
+
+
+@contextmanager
+def noticed(say: Callable[[str], object]) -> Iterator[None]:
+    """Have it said once if anything is compiled meanwhile, and not found where it is kept."""
+    from numba.core import event
+
+    class Listener(event.Listener):
+        is_new = True
+
+        def on_start(self, event: object) -> None:
+            if self.is_new:
+                say(COMPILING)
+            self.is_new = False
+
+        def on_end(self, event: object) -> None:
+            pass
+
+    with event.install_listener("numba:compile", Listener()):
+        yield
 
 
 # Each imports what it compiles: a node does not wait for what others use.

@@ -44,16 +44,25 @@ def run_node(spec: NodeSpec) -> None:
     token = own_token(token_path(settings, Path(spec.out))) if needs else None
     allow_connections()
     with _context(spec, settings) as context:
+        build = _role(spec, settings, context, metrics)
         runner = Node(
             spec.name,
             context,
-            _role(spec, settings, context, metrics),
+            lambda: _noticed(build, runner.say) if spec.role in ("detector", "gpu") else build(),
             metrics,
             status_address=spec.endpoints["status"],
             metrics_port=metrics.serve(host, spec.metrics_port, token),
             parent=spec.launcher or None,
         )
         runner.run()
+
+
+def _noticed(build: Callable[[], Any], say: Callable[[str], None]) -> Any:
+    """Build the role of a node that computes, and say so where that takes long."""
+    from workers.kernels import noticed
+
+    with noticed(say):
+        return build()
 
 
 def _context(spec: NodeSpec, settings: Config) -> AbstractContextManager[RunContext]:

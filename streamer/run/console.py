@@ -106,7 +106,7 @@ class LiveView:
         )  # fmt: skip
         if now.disagreement_px is not None:
             figures.append(f"   model and fit {now.disagreement_px:.3f} px apart")
-        trouble = _trouble(now)
+        trouble = _trouble(now) or now.start
         nodes = Table(box=None, pad_edge=False, header_style="dim")
         for column in ("node", "what it does", "so far", "pid", "restarts"):
             nodes.add_column(column)
@@ -142,6 +142,7 @@ class PlainView:
         self._console = console
         self._next = 0.0
         self._addresses = ""
+        self._start = ""
         self._rates = _Rates()
 
     def __enter__(self) -> Self:
@@ -161,6 +162,9 @@ class PlainView:
         if addresses != self._addresses and now.feed and now.relay:
             self._addresses = addresses
             self._say(addresses)
+        if now.start and now.start != self._start:
+            self._start = now.start
+            self._say(now.start)
         fps, pps = self._rates.update(now.processed, now.peaks)
         if time.monotonic() < self._next:
             return

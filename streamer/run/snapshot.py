@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -79,6 +79,8 @@ class Snapshot:
     """What went wrong beside the run, and how often."""
     cell: str = ""
     """What of the cell's readings could not be read, in words."""
+    start: str = ""
+    """What takes long before all nodes are at work, in words."""
 
     @property
     def settled(self) -> int:
@@ -131,7 +133,14 @@ def take_snapshot(
         nodes=[_node_view(node) for node in nodes.values()],
         troubles=dict(troubles or {}),
         cell=cell(),
+        start=_start(nodes.values()),
     )
+
+
+def _start(nodes: Iterable[NodeProcess]) -> str:
+    """Return what nodes that are not yet at work say, but that they are starting."""
+    said = [node.status.doing for node in nodes if node.status and node.status.state == "starting"]
+    return next((doing for doing in said if doing != "starting"), "")
 
 
 def _node_view(node: NodeProcess) -> NodeView:

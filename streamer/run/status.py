@@ -65,6 +65,8 @@ def _print_live(console: Console, now: Snapshot, phase: str) -> None:
     table.add_column()
     of = f" of {now.expected:,}" if now.expected is not None else ""
     table.add_row("source", Text(now.source))
+    if now.start:
+        table.add_row("  start", Text(now.start))
     table.add_row("since", f"{now.elapsed_s:,.0f} s")
     table.add_row("frames", f"{now.settled:,}{of} settled")
     for state, count in now.frames.items():

@@ -102,9 +102,7 @@ class Node:
     def run(self) -> None:
         """Run the role to its end; signals are handled when called in the main thread."""
         with Watch(self._stop, self._parent) as watch:
-            self._send(
-                Status(self.name, os.getpid(), "starting", "starting", self._metrics_port, {})
-            )
+            self.say("starting")
             role = self._make_role()
             try:
                 if self._loop(role, watch):
@@ -113,6 +111,10 @@ class Node:
                 role.close()
                 if self._status is not None:
                     self._status.close()
+
+    def say(self, doing: str) -> None:
+        """Report what goes on before there is a role."""
+        self._send(Status(self.name, os.getpid(), "starting", doing, self._metrics_port, {}))
 
     def _loop(self, role: Role, watch: Watch) -> bool:
         """Run a role; False if it was left before it had finished."""

@@ -5,6 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 
+from numba import njit
+
+from workers.kernels import COMPILING, noticed
+
 CODE = """
 import numpy as np
 from streamer.frames.codecs import decode
@@ -31,3 +35,21 @@ assert now == made, (made, now)
 
 def test_a_decoded_frame_waits_for_no_compiler():
     subprocess.run([sys.executable, "-c", CODE], check=True)
+
+
+def test_that_something_is_compiled_is_said_once_and_only_then():
+    @njit
+    def once(x):
+        return x + 1
+
+    said = []
+    with noticed(said.append):
+        once(1)
+        assert said == [COMPILING]
+        once(2.0)
+    once(1j)
+    assert said == [COMPILING]
+    said.clear()
+    with noticed(said.append):
+        once(1)
+    assert said == []

@@ -48,6 +48,13 @@ def test_a_pipe_gets_plain_lines_and_not_too_many():
     assert "sent again" not in text
 
 
+def test_what_takes_long_at_the_start_is_said_once_and_at_once():
+    compiling = snapshot(start="compiling")
+    text = shown(PlainView, False, snapshot(), compiling, compiling)
+    assert text.splitlines()[2:] == ["compiling"]
+    assert "compiling" in shown(LiveView, True, compiling)
+
+
 def test_what_went_wrong_is_said_in_words():
     bad = snapshot(
         frames={"done": 90, "failed": 2, "missing": 5, "shed": 3},

@@ -75,6 +75,15 @@ def test_a_snapshot_sums_what_the_nodes_have_counted_and_status_reads_it_from_it
         assert any(name in line and words in line for line in lines)
 
 
+def test_what_a_node_does_before_it_is_at_work_is_in_the_snapshot():
+    supervisor = Supervisor()
+    assert take_snapshot(supervisor, "x.h5", 0.0, 480).start == ""
+    for doing in ("starting", "compiling"):
+        supervisor.nodes["sink"].status = Status("sink", 1, "starting", doing, 0, {})
+        now = take_snapshot(supervisor, "x.h5", 0.0, 480)
+        assert now.start == ("" if doing == "starting" else doing)
+
+
 @pytest.mark.parametrize("is_written", [True, False])
 def test_status_tells_a_run_whose_launcher_died_from_one_that_goes_on(tmp_path, is_written):
     run = RunFolder.create(tmp_path / "run")
