@@ -1,6 +1,7 @@
-"""The public feed: what was committed, for anyone's SUB socket.
+"""The public feed: what was committed, for anyone's SUB socket, and what will be.
 
-Each message has three kinds of part: the topic (``peaks`` or ``frames``), a msgpack map
+Each message has three kinds of part: the topic (``peaks`` or ``frames``, both of what is on disk,
+or ``provisional``, see `streamer.sink.provisional`), a msgpack map
 ``{"version": 1, "n": rows, "series": [names], "columns": [[name, numpy dtype], ...]}`` and one raw
 buffer for each column. The column ``series`` holds indices into the list of names. Subscribers that
 are too slow miss messages; nobody waits for them.
@@ -24,6 +25,10 @@ from streamer.transport.sockets import bind_public
 __all__ = ["Feed", "read_message"]
 
 
+_ON_DEMAND = (b"provisional",)
+_AT_ONCE = 64
+
+
 class _Header(msgspec.Struct):
     series: list[str]
     columns: list[tuple[str, str]]
@@ -45,9 +50,27 @@ class Feed:
     """
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], address: str) -> None:
-        self.socket = context.socket(zmq.PUB)
+        self.socket = context.socket(zmq.XPUB)  # which is a PUB that hears who listens
         self.socket.set(zmq.LINGER, 500)  # the last message of a run is worth half a second
         self.address = bind_public(self.socket, address) if address else ""
+        self._asked: set[bytes] = set()
+
+    def wants(self, topic: str) -> bool:
+        """Tell whether anybody has asked for a topic by its name."""
+        return topic.encode() in self._asked
+
+    def listen(self) -> None:
+        """Hear what is asked for, as far as it is by the name of a topic that not all get."""
+        for _ in range(_AT_ONCE):
+            try:
+                said = self.socket.recv(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            topic = said[1:]
+            if topic in _ON_DEMAND and said[:1] == b"\x01":
+                self._asked.add(topic)
+            elif said[:1] == b"\x00":
+                self._asked.discard(topic)
 
     def publish(self, topic: str, series: Sequence[str], columns: Columns) -> None:
         """Publish rows; ``columns["series"]`` indexes `series`."""

@@ -20,6 +20,7 @@ from streamer.sink.commit import COMMIT_S, Committer
 from streamer.sink.feed import Feed
 from streamer.sink.merging import Merging
 from streamer.sink.order import PATIENCE_S, Order
+from streamer.sink.provisional import Provisional
 from streamer.sink.tables import Result, Row, read_results
 from streamer.tracks.linking import Tracking
 from streamer.transport.counts import Counts
@@ -87,13 +88,14 @@ class Sink:
             self._resume(folder, last)
         self._acks = Acknowledger(context, acks_address, self._order.upto)
         self.feed = Feed(context, config.publish.peaks)
+        self._provisional = Provisional(self.feed)
         self._subscriber = Subscriber(context, addresses, FAR_END, "sink")
         self._stopping = False
 
     @property
     def sockets(self) -> list[zmq.Socket[bytes]]:
         """Sockets to wake up for."""
-        return [self._subscriber.socket]
+        return [self._subscriber.socket, self.feed.socket]
 
     @property
     def finished(self) -> bool:
@@ -102,8 +104,10 @@ class Sink:
 
     def step(self) -> float:
         """Take in results, commit when due, acknowledge."""
+        self.feed.listen()
         taken = self._take_in()
         self._enter_in_turn()
+        self._provisional.publish()
         now = time.monotonic()
         if len(self._committer):
             is_due = self._stopping or now >= self._committer.due
@@ -224,6 +228,8 @@ class Sink:
             if seq >= self._order.upto:
                 self._acks.received(seq + span - 1)
         else:
+            if isinstance(item, Result):
+                self._provisional.take(item)
             self._order.add(seq, item, span)
             self._acks.received(seq + span - 1, reason)
 
@@ -247,6 +253,7 @@ class Sink:
                     row.linked = self._tracking.leave_alone(item.peaks, item.positions)
                 else:
                     row.linked = self._tracking.link(place, item.peaks, item.positions)
+                self._provisional.link(item, row.linked)
                 self._committer.add(row)
             else:
                 self._counts.frames["duplicate"] += 1

@@ -432,6 +432,43 @@ def test_anyones_sub_socket_can_read_the_feed(rig):
     anyone.close()
 
 
+def test_who_asks_hears_of_peaks_before_they_are_on_disk_or_in_order(rig):
+    early = rig.context.socket(zmq.SUB)
+    early.subscribe(b"provisional")
+    early.connect(rig.sink.feed.address)
+    rig.sink.feed.socket.poll(2000)
+    rig.run(0)
+    rig.send((0, 0, [(1.25, 2.5)]))
+    rig.run(1)
+    assert early.poll(2000)
+    topic, series, columns = read_message(early.recv_multipart())
+    assert (topic, series) == ("provisional", ["1"])
+    assert [columns[name].tolist() for name in ("frame", "row", "track")] == [[0], [1.25], [0]]
+    assert 0.0 <= columns["latency_ms"][0] < 60_000
+    assert set(columns) - {"latency_ms"} < set(PEAKS.names)
+    rig.send((2, 2, [(1.25, 2.5), (9.0, 9.0)]))  # the one before has not come
+    deadline = time.monotonic() + 5
+    while not early.poll(5):
+        assert time.monotonic() < deadline
+        rig.publisher.pump()
+        rig.sink.step()
+    columns = read_message(early.recv_multipart())[2]
+    assert columns["frame"].tolist() == [2, 2]
+    assert columns["track"].tolist() == [-1, -1]
+    rig.send((1, 1, []))
+    rig.run(3)
+    assert not early.poll(50)  # nothing is said again, and of no peaks nothing
+    early.close()
+
+
+def test_nothing_is_prepared_for_nobody(rig, monkeypatch):
+    said = []
+    monkeypatch.setattr(rig.sink.feed, "publish", lambda topic, *_: said.append(topic))
+    rig.send((0, 0, [(1.25, 2.5)]))
+    rig.run(1)
+    assert said == ["peaks", "frames"]
+
+
 HEADER = {
     "beam_center_x": 10.0,
     "beam_center_y": 20.0,
