@@ -23,6 +23,9 @@ class DetectConfig(Section):
     """
     false_peaks: float = Field(default=0.1, gt=0, le=1000)
     """Peaks of noise that a frame may have on average, for `detect.minscore: auto`."""
+    merge_px: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    """Detector pixels, before binning: of peaks within that distance of each other on a frame only
+    the one of the highest score is kept, for spots with fringes; 0 keeps all."""
     finder: str = "topology"
     """`topology` is fast; `findpeaks` is the reference package, thousands of times slower."""
     finders: Parameters = Field(default_factory=dict)

@@ -24,6 +24,7 @@ _WIDE_PX = 8.2
 the background from the peak, and what it tells of position and shape gets worse than it need be."""
 _WELL_PX = 5.9
 """That of peaks that such a patch holds well, 2.5 px of standard deviation."""
+_COUNTS = ("frames", "peaks", "poor", "merged")
 
 
 def findings(infos: Iterable[Mapping[str, str]]) -> dict[str, dict[str, Any]]:
@@ -44,8 +45,8 @@ def findings(infos: Iterable[Mapping[str, str]]) -> dict[str, dict[str, Any]]:
                 told = msgspec.json.decode(text, type=dict[str, Any])
             except (ValueError, RecursionError):
                 continue
-            one = found.setdefault(name, {"frames": 0, "peaks": 0, "poor": 0})
-            for count in ("frames", "peaks", "poor"):
+            one = found.setdefault(name, dict.fromkeys(_COUNTS, 0))
+            for count in _COUNTS:
                 one[count] += int(told.get(count) or 0)
             for name_ in ("masked", "gaps"):
                 one.setdefault(name_, told.get(name_))
@@ -61,7 +62,7 @@ def findings(infos: Iterable[Mapping[str, str]]) -> dict[str, dict[str, Any]]:
 def advice(
     found: Mapping[str, Mapping[str, Any]], minval: float | str, minscore: float | str
 ) -> list[str]:
-    """Return a line for each series whose peaks are none or look like none.
+    """Return a line for each series whose peaks are none or look like none, or are left out.
 
     Parameters
     ----------
@@ -70,7 +71,7 @@ def advice(
     minval, minscore
         As configured.
     """
-    lines = _gaps(found)
+    lines = _gaps(found) + _merged(found)
     for name, one in found.items():
         frames, peaks = one["frames"], one["peaks"]
         if frames < _ENOUGH:
@@ -122,6 +123,18 @@ def width_advice(tracks: pa.Table, binning: int) -> list[str]:
         f"most spots are {typical:.1f} px wide at half of their height or more, too wide for their "
         "patches: positions and shapes get better with detect.binning = "
         f"{math.ceil(typical / _WELL_PX)}"
+    ]
+
+
+def _merged(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Say how many peaks of all series are in no table, for they stood beside higher ones."""
+    merged = sum(one["merged"] for one in found.values())
+    if not merged:
+        return []
+    share = merged / (merged + sum(one["peaks"] for one in found.values()))
+    return [
+        f"{merged:,} peaks, {share:.0%} of those found, are left out: they stand within "
+        "detect.merge_px of a higher one"
     ]
 
 

@@ -77,6 +77,7 @@ def summarise(
         found = findings(node.info for node in supervisor.nodes.values())
         for name, book in summary["series"].items():
             book["thresholds"] = found.get(name, {}).get("thresholds", {})
+            book["merged"] = found.get(name, {}).get("merged", 0)
             if found.get(name, {}).get("masked") is not None:
                 book["masked"] = found[name]["masked"]
         try:

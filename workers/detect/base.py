@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -33,6 +33,8 @@ class Peaks:
     """(n,), pixel index."""
     score: NDArray[np.float64]
     """(n,), persistence in counts, above 0; a whole number for an integer frame."""
+    merged: int = field(default=0, kw_only=True)
+    """How many more were found that are left out as too close to a higher one."""
 
     def __len__(self) -> int:
         return len(self.row)

@@ -68,7 +68,12 @@ def make_finder(
 
 
 def finder_of(detect: DetectConfig) -> Finder:
-    """Return the finder that is configured; see `make_finder`."""
-    return make_finder(
+    """Return the finder that is configured, for frames as binned; see `make_finder`."""
+    finder = make_finder(
         detect.finder, detect.minval, detect.minscore, detect.finders, detect.false_peaks
     )
+    if not detect.merge_px:
+        return finder
+    from workers.detect.merging import MergingFinder
+
+    return MergingFinder(finder, detect.merge_px / detect.binning)

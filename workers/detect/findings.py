@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from streamer.frames.contradictions import like_gaps
 from streamer.frames.flags import POOR_FIT
 from workers.detect.adaptive import AdaptivePeaks
+from workers.detect.base import Peaks
 
 __all__ = ["Findings"]
 
@@ -27,6 +28,8 @@ class _Series:
     peaks: int = 0
     poor: int = 0
     """Peaks that are a pixel alone."""
+    merged: int = 0
+    """Peaks left out beside higher ones."""
     brightest: float | None = None
     """Counts, of frames without a peak."""
     masked: int = 0
@@ -63,6 +66,8 @@ class Findings:
         one.frames += 1
         one.peaks += len(flags)
         one.poor += int(np.count_nonzero(flags & POOR_FIT))
+        if isinstance(found, Peaks):
+            one.merged += found.merged
         if not asked:
             return
         if not len(flags) and not masked.all():

@@ -13,7 +13,7 @@ from rich.table import Table
 from streamer.config import Config
 from streamer.errors import UserError
 from workers.detect.adaptive import AdaptivePeaks
-from workers.detect.choice import make_finder
+from workers.detect.choice import finder_of
 from workers.detect.survey import RecordedFootage
 
 __all__ = ["tune"]
@@ -38,7 +38,7 @@ def tune(config: Config, recording: str, picture: Path, frames: int, console: Co
     """
     detect = config.detect
     footage = RecordedFootage(recording, config, frames)
-    adaptive = make_finder(detect.finder, "auto", "auto", detect.finders, detect.false_peaks)
+    adaptive = finder_of(detect.model_copy(update={"minval": "auto", "minscore": "auto"}))
     kept, told, counts = [], [], []
     for _, pixels, correction in footage.frames():
         if isinstance(pixels, str):
@@ -61,7 +61,7 @@ def tune(config: Config, recording: str, picture: Path, frames: int, console: Co
     cols = [factor * minscore for factor in _FACTORS]
     peaks = np.zeros((len(rows), len(cols)))
     for i, row in enumerate(rows):
-        finder = make_finder(detect.finder, row, cols[0], detect.finders)
+        finder = finder_of(detect.model_copy(update={"minval": row, "minscore": cols[0]}))
         scores = [finder(*frame).score for frame in kept]
         for j, col in enumerate(cols):
             peaks[i, j] = np.mean([np.count_nonzero(score >= col) for score in scores])

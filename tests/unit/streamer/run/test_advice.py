@@ -48,6 +48,12 @@ def test_peaks_as_they_should_be_need_no_word():
     assert advice(findings([told(frames=3)]), 40, 60) == []
 
 
+def test_peaks_that_are_left_out_beside_higher_ones_are_told_of():
+    (line,) = advice(findings([told(peaks=60, merged=100), told(peaks=40, merged=200)]), 40, 60)
+    assert line.startswith("300 peaks, 75% of those found, are left out")
+    assert "detect.merge_px" in line
+
+
 def test_pixels_that_are_gaps_and_not_marked_are_told_once():
     infos = [told(gaps=[[4294967295.0, 640]], masked=7), told(gaps=[[4294967295.0, 640]])]
     (line,) = advice(findings(infos), "auto", "auto")[:1]

@@ -11,7 +11,6 @@ from hypothesis.extra import numpy as hnp
 
 from streamer.errors import UserError
 from tests.conftest import SHARED
-from workers.detect.base import Peaks
 from workers.detect.choice import make_finder
 from workers.detect.findpeaks import FindpeaksFinder
 from workers.detect.topology import TopologyFinder
@@ -27,7 +26,7 @@ ISLANDS = hnp.arrays(
 
 
 def assert_same(peaks, expected):
-    for name in Peaks.__slots__:
+    for name in ("row", "col", "score"):
         ours, theirs = getattr(peaks, name), getattr(expected, name)
         assert ours.dtype == theirs.dtype
         np.testing.assert_array_equal(ours, theirs, err_msg=name)

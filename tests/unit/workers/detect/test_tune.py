@@ -26,3 +26,20 @@ def test_the_two_numbers_find_the_spots_and_no_noise(tmp_path):
     assert (tmp_path / "a.png").stat().st_size > 1000
     for frame in frames:
         assert len(TopologyFinder(minval, minscore)(frame)) == 4
+
+
+def test_fringes_are_left_out_as_in_a_run(tmp_path):
+    row, col = np.mgrid[:160, :160]
+    places = [(40, 40, 400), (40, 48, 150), (110, 110, 400), (118, 110, 150)]
+    spots = sum(a * np.exp(-((row - r) ** 2 + (col - c) ** 2) / 4.5) for r, c, a in places)
+    frames = np.random.default_rng(0).poisson(spots + 20, (2, 160, 160)).astype(np.uint16)
+    np.save(tmp_path / "a.npy", frames)
+    told = io.StringIO()
+    config = Config.model_validate({"detect": {"merge_px": 10}})
+    tune(config, str(tmp_path / "a.npy"), tmp_path / "a.png", 2, Console(file=told, width=200))
+    assert "auto finds 2.0 peaks a frame" in told.getvalue()
+    rows = [
+        line for line in told.getvalue().splitlines() if re.match(r"\s+[\d.]+(\s+[\d.,]+){5}", line)
+    ]
+    assert rows
+    assert all(float(line.split()[3]) == 2.0 for line in rows[2:4])
