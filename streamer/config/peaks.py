@@ -46,7 +46,7 @@ class PositionsConfig(Section):
     method: str = "braggnn"
     """How a peak is placed within its patch."""
     methods: Parameters = Field(default_factory=dict)
-    """What methods of other packages take: `positions.methods.NAME.KEY`."""
+    """What methods take, also those of other packages: `positions.methods.NAME.KEY`."""
     gain: float = Field(default=1.0, ge=0)
     """Counts per photon, for fits: 1 for a photon counter; 0 for noise that does not grow."""
     read_noise: float = Field(default=0.0, ge=0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import Field, field_validator
+
 from streamer.config import PositionsConfig
 from streamer.plugins import Plugins
 from workers.place.base import PATCH_SIZE, MethodPlugin, PositionMethod
@@ -43,6 +45,27 @@ class _Centroid(MethodPlugin):
         return Centroid()
 
 
+class _Moments(MethodPlugin):
+    size: int = Field(default=15, ge=9, le=41)
+    """Pixels along each axis of the patches, odd: the spot, its fringes and some background."""
+
+    @field_validator("size")
+    @classmethod
+    def _is_odd(cls, size: int) -> int:
+        if size % 2 == 0:
+            raise ValueError("odd")
+        return size
+
+    def make(self, config: PositionsConfig, n_threads: int) -> PositionMethod:
+        from workers.place.fit.methods import Noise
+        from workers.place.moments import Moments
+
+        return Moments(self.size, Noise(config.gain, config.read_noise))
+
+    def known_patch_size(self, config: PositionsConfig) -> int | None:
+        return self.size
+
+
 METHODS = Plugins(
     "position method",
     "positions.methods",
@@ -52,6 +75,7 @@ METHODS = Plugins(
         "gaussian": _Gaussian,
         "pseudovoigt": _PseudoVoigt,
         "centroid": _Centroid,
+        "moments": _Moments,
     },
 )
 

