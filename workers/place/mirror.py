@@ -1,4 +1,4 @@
-"""What pixels that are not seen would show, told by those opposite."""
+"""Pixels that are not seen or not to be believed, and what they would show by those opposite."""
 
 from __future__ import annotations
 
@@ -8,7 +8,55 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-__all__ = ["mirror"]
+__all__ = ["leave_lone_out", "mirror"]
+
+_ALIKE = 0.1
+"""Share of the height of a pixel that one of those around it must have, and the other way round.
+Where the sharpest spot that a pixel detector sees is centred on a pixel, it is 0.14."""
+_SURE = 5.0
+"""Standard deviations by which it must differ from them."""
+_NEIGHBOURS = 5
+"""Least number of usable pixels around one that is judged."""
+
+
+@njit(cache=True, nogil=True)
+def leave_lone_out(
+    counts: NDArray[np.float64],
+    variance: NDArray[np.float64],
+    usable: NDArray[np.bool_],
+    least: float,
+) -> None:
+    """Clear `usable` of hot and dead pixels: those far above or below all around them.
+
+    Parameters
+    ----------
+    counts
+        (size, size), above the background.
+    least
+        Variance of a pixel that shows the background.
+    """
+    size = counts.shape[0]
+    seen = usable.copy()
+    for i in range(size):
+        for j in range(size):
+            if not seen[i, j]:
+                continue
+            n, lowest, highest, noise = 0, math.inf, 0.0, 0.0
+            for r in range(max(i - 1, 0), min(i + 2, size)):
+                for c in range(max(j - 1, 0), min(j + 2, size)):
+                    if seen[r, c] and not (r == i and c == j):
+                        n += 1
+                        highest = max(highest, counts[r, c])
+                        if counts[r, c] < lowest:
+                            lowest, noise = counts[r, c], variance[r, c]
+            own = counts[i, j]
+            is_hot = highest < _ALIKE * own and own > _SURE * math.sqrt(max(variance[i, j], least))
+            is_dead = (
+                lowest > 0.0
+                and own < _ALIKE * lowest
+                and lowest - own > _SURE * math.sqrt(max(noise, least))
+            )
+            usable[i, j] = n < _NEIGHBOURS or not (is_hot or is_dead)
 
 
 @njit(cache=True, nogil=True)
@@ -34,7 +82,7 @@ def mirror(
         the one opposite is not usable either.
     """
     size = counts.shape[0]
-    unlike = alike = 0.0
+    unlike = alike = doubt = 0.0
     for i in range(size):
         for j in range(size):
             r, c = size - 1 + twice_row - i, size - 1 + twice_col - j
@@ -42,6 +90,8 @@ def mirror(
                 noise = variance[i, j] + variance[r, c]
                 unlike += (counts[i, j] - counts[r, c]) ** 2 - noise
                 alike += (counts[i, j] + counts[r, c]) ** 2 - noise
+                doubt += 2.0 * noise**2
+    unlike += math.sqrt(2.0 * doubt)  # each pair was met twice
     share = min(1.0, math.sqrt(max(0.0, unlike) / alike)) if alike > 0.0 else 1.0
     for i in range(size):
         for j in range(size):

@@ -12,7 +12,7 @@ from streamer.frames.flags import POOR_FIT, UNTRUSTED
 from streamer.frames.peaks import SHAPE
 from workers.place.base import Positions
 from workers.place.fit.methods import Noise
-from workers.place.mirror import mirror
+from workers.place.mirror import leave_lone_out, mirror
 from workers.place.ring import N_PAIRS, level_of, lowest_within, ring_width, sectors_of, slope_of
 from workers.place.window import TRUSTED, centre, edges, window
 
@@ -45,7 +45,8 @@ class Moments:
 
     The window is the patch without its outermost ring, which shows the background. It stands where
     the centre of mass in it is, so that it moves with the spot and not from pixel to pixel. No
-    pixel is left out for being low.
+    pixel is left out for being low. Masked pixels, and hot or dead ones that are not, are taken
+    from those opposite, with the error that this may be.
 
     Parameters
     ----------
@@ -130,6 +131,7 @@ def _measure(  # type: ignore[no-untyped-def]
                     ground = level + down * (i - middle) + across * (j - middle)
                     counts[i, j] = patch[i, j] - ground
                     variance[i, j] = gain * patch[i, j] + read_variance
+        leave_lone_out(counts, variance, usable, gain * max(level, gain) + read_variance)
         twice = (0, 0)
         for _ in range(3):  # what stands in for unseen pixels depends on the centre
             mirror(counts, variance, usable, twice[0], twice[1], error)

@@ -240,6 +240,30 @@ def test_masked_pixels_cost_precision_or_the_peak(where, pattern):
         np.testing.assert_array_equal(one.shape, other.shape)
 
 
+@pytest.mark.parametrize(
+    ("pattern", "away", "counts"),
+    [
+        (Fringes(1000, 3.0, 2.5), (4, -3), 3000.0),
+        (Gaussian(600, 1.5), (-5, 4), 100.0),
+        (Gaussian(600, 1.5), (0, 1), 0.0),
+    ],
+)
+def test_a_hot_or_dead_pixel_that_nobody_masked_moves_no_position(pattern, away, counts):
+    rng = np.random.default_rng(4)
+    at = rng.uniform(-0.5, 0.5, (300, 2))
+    mean = np.stack([counts_of(pattern, 7 + r, 7 + c, (15, 15)) + 5.0 for r, c in at])
+    patches = rng.poisson(mean).astype("f4")
+    patches[:, 7 + away[0], 7 + away[1]] = counts
+    found = Moments(15).place(patches, np.ones(patches.shape, bool))
+    good = found.flags == 0
+    if counts:
+        assert np.mean(good) > 0.7
+    if good.any():
+        off = np.stack([found.row, found.col], 1)[good] - at[good]
+        sigma = np.stack([found.row_sigma, found.col_sigma], 1)[good]
+        assert rms(off / sigma) < 1.2
+
+
 def test_nothing_seen_is_nothing_known():
     patches = np.full((3, 15, 15), 5, np.float32)
     valid = np.zeros(patches.shape, bool)
