@@ -77,6 +77,8 @@ def compile_network() -> None:
 
 def main() -> None:
     """Compile everything, saying so."""
+    from streamer.tracks.kernels import compile_tracks
+
     console = Console()
     start = time.monotonic()
     with console.status("compiling the kernels, once"):
@@ -85,6 +87,7 @@ def main() -> None:
             compile_finder(detect, PATCH_SIZE)
         compile_fit()
         compile_network()
+        compile_tracks()
     console.print(f"kernels are compiled ({time.monotonic() - start:.0f} s)", highlight=False)
 
 

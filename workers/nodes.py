@@ -48,7 +48,7 @@ def run_node(spec: NodeSpec) -> None:
         runner = Node(
             spec.name,
             context,
-            lambda: _noticed(build, runner.say) if spec.role in ("detector", "gpu") else build(),
+            lambda: build() if spec.role == "ingest" else _noticed(build, runner.say),
             metrics,
             status_address=spec.endpoints["status"],
             metrics_port=metrics.serve(host, spec.metrics_port, token),
@@ -200,8 +200,10 @@ def _role(
         from streamer.results.arrow import leave_pandas_out
         from streamer.results.folder import RunFolder
         from streamer.sink.node import Sink
+        from streamer.tracks.kernels import compile_tracks
 
         leave_pandas_out()
+        compile_tracks()
         positions = [ends[f"positions-{i}"] for i in range(spec.gpus)]
         return Sink(
             context,

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 EVERY = 64
 """Parts from one checkpoint to the next; they end where files end that are merged."""
-_VERSION = 3
+_VERSION = 4
 _SHARE = 0.05
 """Largest share of the sink's time that writing takes."""
 _ARRAY = 1

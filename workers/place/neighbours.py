@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from streamer.frames.flags import POOR_FIT, SATURATED
 from streamer.frames.peaks import SHAPE
-from streamer.tracks.tracker import close_pairs
 from workers.place.base import PATCH_SIZE, Positions
 from workers.place.fit.likelihood import MAX_PEAKS, OUTSIDE_PX
 from workers.place.flanks import draws
+from workers.place.pairs import close_pairs
 
 __all__ = ["Neighbours"]
 

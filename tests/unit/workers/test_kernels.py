@@ -32,6 +32,37 @@ now = [len(kernel.signatures) for kernel in kernels]
 assert now == made, (made, now)
 """
 
+TRACKS = """
+import numpy as np
+from streamer.frames.peaks import PEAK, POSITION
+from streamer.tracks import course, following, grid
+from streamer.tracks.kernels import compile_tracks
+from streamer.tracks.linker import Linker
+
+kernels = [
+    kernel
+    for module in (course, following, grid)
+    for kernel in vars(module).values()
+    if hasattr(kernel, "signatures")
+]
+compile_tracks()
+made = [len(kernel.signatures) for kernel in kernels]
+assert any(made), made
+linker = Linker(3.0, 0, confirm=1)
+linker.tracker.hide(np.zeros((64, 64), np.bool_))
+for place in range(9):
+    peaks, positions = np.zeros(place % 4, PEAK), np.zeros(place % 4, POSITION)
+    positions["row"] = 20.0 * np.arange(place % 4)
+    peaks.flags.writeable = positions.flags.writeable = False  # as they come from messages
+    linker.link(place, peaks, positions)
+now = [len(kernel.signatures) for kernel in kernels]
+assert now == made, (made, now)
+"""
+
+
+def test_what_is_linked_waits_for_no_compiler():
+    subprocess.run([sys.executable, "-c", TRACKS], check=True)
+
 
 def test_a_decoded_frame_waits_for_no_compiler():
     subprocess.run([sys.executable, "-c", CODE], check=True)

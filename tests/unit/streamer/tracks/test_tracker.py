@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamer.tracks.tracker import Tracker, close_pairs
+from streamer.tracks.tracker import Tracker
+from tests.unit.streamer.tracks.plain import PlainTracker
 from tests.unit.streamer.tracks.scenes import followed, sightings
 
 
@@ -97,15 +98,59 @@ def test_links_are_those_of_a_plain_search_through_all_pairs(seed):
         assert (track in before) == (i in links)
 
 
-@given(st.integers(0, 2**32 - 1), st.floats(0.1, 30))
-def test_all_close_pairs_are_found(seed, gate):
+@given(
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([1.0, 3.0, 8.0]),
+    st.sampled_from([0, 2, 20]),
+    st.sampled_from([30.0, 100.0, 2000.0]),
+)
+@settings(max_examples=50, deadline=None)
+def test_what_becomes_of_peaks_and_tracks_is_what_a_look_at_every_pair_says(
+    seed, gate, memory, size
+):
     rng = np.random.default_rng(seed)
-    points, others = (rng.uniform(0, 60, (rng.integers(0, 20), 2)) for _ in range(2))
-    point, other, distance = close_pairs(points, others, gate)
-    far = np.linalg.norm(points[:, None] - others[None], axis=2)
-    near = np.argwhere(far <= gate).tolist()
-    assert sorted(np.stack([point, other], axis=1).tolist()) == near
-    np.testing.assert_allclose(distance, far[point, other])
+    mask = np.zeros((int(size), int(size) + 5), np.bool_)
+    mask[10:16] = mask[:, 20:23] = True
+    tracker = Tracker(gate, memory, confirm=2)
+    tracker.hide(mask)
+    plain = PlainTracker(gate, memory, 2, mask)
+    spots = rng.uniform(0, size, (rng.integers(1, 40), 2))
+    motion, own = rng.normal(0, gate / 10, 2), rng.normal(0, gate / 20, spots.shape)
+    frame = 0
+    for _ in range(25):
+        frame += 1 if rng.random() < 0.9 else int(rng.integers(2, 9))
+        spots = spots + motion + own + 0.005 * (spots - size / 2)
+        shown = spots[rng.random(len(spots)) < rng.choice([0.0, 0.6, 0.9, 1.0])]
+        false = rng.uniform(0, size, (rng.poisson(2), 2))
+        where = np.concatenate([shown + rng.normal(0, gate / 10, shown.shape), false])
+        flagged = rng.random(len(where)) < 0.2
+        tracks, parents, merged = plain.link(frame, where, flagged)
+        assert tracker.link(frame, where, flagged).tolist() == tracks
+        assert (tracker.parents, tracker.merged) == (parents, merged)
+        live = tracker.state()["live"]
+        assert live["track"].tolist() == [track.number for track in plain.tracks]
+        for name in ("waited", "hidden", "seen", "steady"):
+            assert live[name].tolist() == [getattr(track, name) for track in plain.tracks]
+        for axis, name in enumerate(("row", "col")):
+            expected = [track.where[axis] for track in plain.tracks]
+            np.testing.assert_allclose(live[name], expected, rtol=1e-12, atol=1e-9)
+
+
+def test_a_place_that_is_not_known_is_near_to_nothing():
+    tracker = Tracker(gate=3, memory=2)
+    nowhere = at((np.nan, 10), (10, 10), (np.inf, 1))
+    assert tracker.link(0, nowhere).tolist() == [0, 1, 2]
+    assert tracker.link(1, nowhere[1:2]).tolist() == [1]
+    assert tracker.link(2, nowhere).tolist() == [3, 1, 4]
+
+
+def test_a_tracker_that_took_over_knows_tracks_in_whatever_order_they_came_back():
+    tracker = Tracker(gate=3, memory=4, first=9)
+    tracker.resume(0, at((10, 10), (50, 50)), np.array([7, 2]))
+    tracker.resume(1, at((50, 50), (90, 90), (10, 10)), np.array([2, 5, 7]))
+    tracker.resume(2, at((90, 90), (20, 20)), np.array([5, -1]))  # the latter came too late
+    found = tracker.link(3, at((90, 90), (10, 10), (50, 50), (20, 20)))
+    assert found.tolist() == [5, 7, 2, 9]
 
 
 def test_a_track_is_expected_where_its_velocity_takes_it():
