@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
-__all__ = ["averages"]
+__all__ = ["average", "averages"]
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -17,20 +16,6 @@ _CLOSE = 1e-3
 """How near chi-squared comes to what it should be, as a share of that."""
 _LEAST = 1e-30
 """Variance of what does not scatter at all."""
-
-
-class _Fit(NamedTuple):
-    """Straight lines through observations."""
-
-    mean: Floats
-    """(tracks, 2), of the windows."""
-    variance: Floats
-    chi2: Floats
-    """(tracks,), about the lines."""
-    falls: Floats
-    """(tracks,), how fast it falls as the variances grow."""
-    freedom: Floats
-    """(tracks,)"""
 
 
 def averages(
@@ -59,55 +44,126 @@ def averages(
     mean, variance
         NaN where nothing counts; a variance also where nothing tells it.
     """
-    known: Bools = np.all((np.isfinite(sigma) & (sigma > 0)) | ~taken, axis=(1, 2))
-    value, hours = np.where(taken, value, 0.0), np.where(taken, hours, 0.0)
-    variance = np.where(taken & known[:, None, None], sigma, 0.0) ** 2
-    first = _fit(value, np.where(known[:, None, None], variance, 1.0), hours, taken, together)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        scatter = np.where(first.freedom > 0, first.chi2 / first.freedom, np.nan)
-    lacking = np.where(known, 0.0, scatter)
-    mean, found = first.mean, first.variance * np.where(known, 1.0, scatter)[:, None]
-    rows = np.flatnonzero(known & (first.chi2 > first.freedom) & (first.freedom > 0))
-    fit = _Fit(*(column[rows] for column in first))
+    mean, variance = np.full((2, *taken.shape[:2]), np.nan)
+    value, sigma, hours = (np.ascontiguousarray(column) for column in (value, sigma, hours))
+    _all(value, sigma, hours, np.ascontiguousarray(taken), together, mean, variance)
+    return mean, variance
+
+
+@njit(cache=True, nogil=True)
+def _all(
+    value: Floats,
+    sigma: Floats,
+    hours: Floats,
+    taken: Bools,
+    together: Bools,
+    mean: Floats,
+    variance: Floats,
+) -> None:
+    for i in range(len(value)):
+        average(value[i], sigma[i], hours[i], taken[i], together[i], mean[i], variance[i])
+
+
+@njit(cache=True, nogil=True)
+def average(
+    value: Floats,
+    sigma: Floats,
+    hours: Floats,
+    taken: Bools,
+    together: bool,
+    mean: Floats,
+    variance: Floats,
+) -> None:
+    """Find the means of the windows of one track and their variances, as `averages` does.
+
+    Parameters
+    ----------
+    value, sigma, hours, taken
+        (windows, size)
+    mean, variance
+        (windows,), which are overwritten.
+    """
+    known = True
+    for w in range(value.shape[0]):
+        for i in range(value.shape[1]):
+            known &= not taken[w, i] or (np.isfinite(sigma[w, i]) and sigma[w, i] > 0)
+    own = np.ones_like(value)
+    if known:
+        for w in range(value.shape[0]):
+            for i in range(value.shape[1]):
+                own[w, i] = sigma[w, i] ** 2
+    lacking = 0.0
+    chi2, falls, freedom = _fit(value, own, lacking, hours, taken, together, mean, variance)
+    if not known:
+        for w in range(value.shape[0]):
+            variance[w] *= chi2 / freedom if freedom > 0 else np.nan
+        return
+    if freedom <= 0 or not chi2 > freedom:
+        return
     for _ in range(_ROUNDS):
         # Newton's method for the inverse of chi-squared, which is nearly a straight line.
-        lacking[rows] += fit.chi2 * (fit.chi2 / fit.freedom - 1.0) / fit.falls
-        more = variance[rows] + lacking[rows, None, None]
-        fit = _fit(value[rows], more, hours[rows], taken[rows], together[rows])
-        mean[rows], found[rows] = fit.mean, fit.variance
-        far = fit.chi2 > (1.0 + _CLOSE) * fit.freedom
-        rows = rows[far]
-        if not len(rows):
-            break
-        fit = _Fit(*(column[far] for column in fit))
-    return mean, found
+        lacking += chi2 * (chi2 / freedom - 1.0) / falls
+        chi2, falls, freedom = _fit(value, own, lacking, hours, taken, together, mean, variance)
+        if not chi2 > (1.0 + _CLOSE) * freedom:
+            return
 
 
-def _fit(value: Floats, variance: Floats, hours: Floats, taken: Bools, together: Bools) -> _Fit:
-    weight = taken / np.maximum(variance, _LEAST)
-    joined = together[:, None]
+@njit(cache=True, nogil=True)
+def _fit(
+    value: Floats,
+    own: Floats,
+    lacking: float,
+    hours: Floats,
+    taken: Bools,
+    together: bool,
+    mean: Floats,
+    variance: Floats,
+) -> tuple[float, float, float]:
+    """Draw straight lines through observations, one in each window or one in all.
 
-    def gathered(*terms: Floats) -> Floats:
-        """Return the sums of products over the windows, or over both where these are one."""
-        sums: Floats = np.einsum(",".join(["ijk"] * len(terms)) + "->ij", *terms)
-        return np.where(joined, sums[:, :1] + sums[:, 1:], sums)
-
-    with np.errstate(divide="ignore", invalid="ignore"):
-        total = weight.sum(axis=2)
-        total = np.where(total > 0, total, np.nan)
-        mean = np.einsum("ijk,ijk->ij", weight, value) / total
-        whole = gathered(weight)
-        dx = value - (gathered(weight, value) / whole)[..., None]
-        dt = hours - (gathered(weight, hours) / whole)[..., None]
-        timed = weight * dt
-        spread = gathered(timed, dt)
-        moves = spread > 0
-        rise = np.where(moves, gathered(timed, dx) / np.where(moves, spread, 1.0), 0.0)
-    dx -= rise[..., None] * dt
-    off = weight * dx * dx
-    off[~taken] = 0.0
-    n = taken.sum(axis=2)
-    apart = np.maximum(n - 1 - moves, 0).sum(axis=1)
-    freedom = np.where(together, n.sum(axis=1) - 1 - moves[:, 0], apart).astype(np.float64)
-    falls = np.einsum("ijk,ijk->i", weight, off)
-    return _Fit(mean, 1.0 / total, off.sum(axis=(1, 2)), falls, freedom)
+    Returns
+    -------
+    chi2
+        About the lines.
+    falls
+        How fast it falls as the variances grow.
+    freedom
+        Observations beyond those that it takes.
+    """
+    chi2 = falls = freedom = 0.0
+    mass = x = t = tt = tx = 0.0
+    n = begin = 0
+    for w in range(value.shape[0]):
+        if not together:
+            n, begin, mass, x, t = 0, w, 0.0, 0.0, 0.0
+        own_mass = own_x = 0.0
+        for i in range(value.shape[1]):
+            if taken[w, i]:
+                weight = 1.0 / max(own[w, i] + lacking, _LEAST)
+                n += 1
+                own_mass += weight
+                own_x += weight * value[w, i]
+                t += weight * hours[w, i]
+        mass, x = mass + own_mass, x + own_x
+        mean[w] = own_x / own_mass if own_mass > 0 else np.nan
+        variance[w] = 1.0 / own_mass if own_mass > 0 else np.nan
+        if n == 0 or (together and w < value.shape[0] - 1):
+            continue
+        tt = tx = 0.0
+        for v in range(begin, w + 1):
+            for i in range(value.shape[1]):
+                if taken[v, i]:
+                    weight = 1.0 / max(own[v, i] + lacking, _LEAST)
+                    dt = hours[v, i] - t / mass
+                    tt += weight * dt * dt
+                    tx += weight * dt * (value[v, i] - x / mass)
+        rise = tx / tt if tt > 0 else 0.0
+        for v in range(begin, w + 1):
+            for i in range(value.shape[1]):
+                if taken[v, i]:
+                    weight = 1.0 / max(own[v, i] + lacking, _LEAST)
+                    off = value[v, i] - x / mass - rise * (hours[v, i] - t / mass)
+                    chi2 += weight * off * off
+                    falls += weight * weight * off * off
+        freedom += max(n - 1 - (tt > 0), 0)
+    return chi2, falls, freedom

@@ -1,8 +1,4 @@
-"""What observations of tracks say: where they stand, how they move, how their lattice strains.
-
-An observation is row, column, their standard deviations (NaN where unknown) and the time in hours
-since the track began, or the number of frames since then where these have no times.
-"""
+"""What observations of tracks say: where they stand, how they move, how their lattice strains."""
 
 from __future__ import annotations
 
@@ -15,11 +11,10 @@ from streamer.frames.geometry import Geometry
 from streamer.tracks.averages import averages
 
 __all__ = [
-    "OBSERVATION",
+    "SHARED",
     "Estimate",
     "directions",
     "lattice",
-    "line_terms",
     "means",
     "project",
     "significance",
@@ -31,11 +26,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
-OBSERVATION = ("row", "col", "row_sigma", "col_sigma", "hours")
-_ROW_SIGMA, _HOURS = OBSERVATION.index("row_sigma"), OBSERVATION.index("hours")
-
-
-_SHARED = 0.07
+SHARED = 0.07
 """Share of a position's variance that is the same on frames after one another, so that no mean
 makes it smaller: it comes from how the spot lies on the pixels and from what is beside it. In
 simulated charge cycles errors 1 to 10 frames apart correlate by 0.02 to 0.06; with 0.07 94 % to
@@ -100,29 +91,21 @@ def means(windows: Floats, taken: Bools, together: Bools) -> Means:
     Parameters
     ----------
     windows
-        (tracks, 2, size, 5), observations.
+        (tracks, 2, size, 5), rows, columns, their standard deviations and hours.
     taken
         (tracks, 2, size), which count.
     together
         (tracks,), whether the second window follows the first.
     """
-    hours = windows[..., _HOURS]
+    hours = windows[..., 4]
     axes = [
-        averages(windows[..., axis], windows[..., _ROW_SIGMA + axis], hours, taken, together)
+        averages(windows[..., axis], windows[..., 2 + axis], hours, taken, together)
         for axis in (0, 1)
     ]
     value, variance = (np.stack(both, axis=-1) for both in zip(*axes, strict=True))
-    shared = _SHARED * np.maximum(taken.sum(axis=2) - 1, 0)[..., None] * variance
+    shared = SHARED * np.maximum(taken.sum(axis=2) - 1, 0)[..., None] * variance
     one, other = (Estimate(value[:, i], variance[:, i] + shared[:, i]) for i in (0, 1))
     return Means(one, other, shared)
-
-
-def line_terms(x: Floats, sigma: Floats, hours: Floats) -> list[Floats]:
-    """Return what is summed over observations to draw a straight line through them with `slope`."""
-    known = np.isfinite(sigma) & (sigma > 0)
-    w = np.where(known, 1.0 / np.where(known, sigma, 1.0) ** 2, 1.0)
-    t = hours
-    return [w, w * t, w * t * t, w * x, w * t * x, w * x * x, np.ones_like(w), known.astype(float)]
 
 
 def slope(sums: Floats) -> Estimate:
@@ -131,7 +114,8 @@ def slope(sums: Floats) -> Estimate:
     Parameters
     ----------
     sums
-        (tracks, 2, 8), sums of `line_terms`.
+        (tracks, 2, 8), sums over observations of w, w t, w t t, w x, w t x, w x x, 1 and whether
+        their standard deviations are known; w is 1 where it is not.
     """
     w, t, tt, x, tx, xx, n, known = np.moveaxis(sums, -1, 0)
     with np.errstate(divide="ignore", invalid="ignore"):

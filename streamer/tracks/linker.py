@@ -146,4 +146,4 @@ def anchors(
         np.where(flagged, pixel, positions[name])
         for name, pixel in (("row", pixel_row), ("col", pixel_col))
     ]
-    return np.stack(where, axis=1), flagged
+    return np.stack(where, axis=1, dtype=np.float64), flagged

@@ -11,23 +11,23 @@ from streamer.results.reflections import KIN, reflections
 from streamer.results.schema import Columns
 from streamer.tracks import estimates as drifts
 from streamer.tracks import shapes
+from streamer.tracks.booking import FLAG_BITS, OBSERVATION, Tracks
 from streamer.tracks.shapes import Windows
 
-__all__ = ["FLAG_BITS", "measured"]
+__all__ = ["measured"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
-FLAG_BITS = 8
 _COPIED = (
-    "track", "parent", "merged_into", "first_frame", "last_frame", "n_frames",
+    "parent", "merged_into", "first_frame", "last_frame", "n_frames",
     "first_time_ns", "last_time_ns",
 )  # fmt: skip
 
 
 def measured(
-    tracks: NDArray[np.void],
+    tracks: Tracks,
     geometry: Geometry | None,
     instrument_fwhm_deg: float | None = None,
     *,
@@ -42,25 +42,24 @@ def measured(
     chosen
         Whether the reference is around a frame that was chosen, and not what came first.
     """
-    half = np.clip(tracks["n_newest"] // 2, 1, tracks["newest"].shape[1])
+    account = tracks.account
+    half = np.clip(account["n_newest"] // 2, 1, tracks.newest.shape[1])
     windows = _windows(tracks, half, chosen)
-    observations, peaks = (
-        np.stack([tracks[f"first{more}"], tracks[f"newest{more}"]], axis=1)
-        for more in ("", "_shape")
-    )
+    observations = np.stack([tracks.first, tracks.newest], axis=1)
+    peaks = np.stack([tracks.first_shape, tracks.newest_shape], axis=1)
     means = drifts.means(observations, windows.taken, windows.together)
     ref, now, _ = means
     start, end = means.moved()
-    end = drifts.Estimate(end.value, end.variance + tracks["step"])
+    end = drifts.Estimate(end.value, end.variance + account["step"])
     moved = drifts.Estimate(end.value - start.value, end.variance + start.variance)
     along, is_known = drifts.directions(geometry, ref.value, moved.value)
     drift, drift_sigma = drifts.project(moved, along)
-    slope = drifts.project(drifts.slope(tracks["line"]), along)
-    is_timed = tracks["first_time_ns"] != 0
+    slope = drifts.project(drifts.slope(account["line"]), along)
+    is_timed = account["first_time_ns"] != 0
     per_hour, per_frame = (
         [np.where(known, one, np.nan) for one in slope] for known in (is_timed, ~is_timed)
     )
-    far, is_now = _farthest(tracks, now)
+    far, is_now = _farthest(account, now)
     gone = _chosen(
         is_now, moved, drifts.Estimate(far.value - ref.value, far.variance + ref.variance)
     )
@@ -69,8 +68,10 @@ def measured(
         "strain_sigma": drifts.lattice(geometry, end, start)["strain_sigma"]
     }
     farthest = drifts.lattice(geometry, far, ref)
+    often = 2 * account["flags"] > account["n_frames"][:, None]
     columns: Columns = {
-        **{name: tracks[name] for name in _COPIED},
+        "track": tracks.number,
+        **{name: account[name] for name in _COPIED},
         **_rows_and_cols("", now),
         **_rows_and_cols("ref_", ref),
         **_rows_and_cols("drift_", moved),
@@ -90,8 +91,8 @@ def measured(
             )
             for name in ("strain", "strain_sigma")
         },
-        "score": tracks["score"] / tracks["n_frames"],
-        "flags": (2 * tracks["flags"] > tracks["n_frames"][:, None]) @ (1 << np.arange(FLAG_BITS)),
+        "score": account["score"] / account["n_frames"],
+        "flags": often @ (1 << np.arange(FLAG_BITS)),
         **shapes.means(peaks, windows),
     }
     kin = pa.table({name: columns[name] for name in KIN})
@@ -99,10 +100,10 @@ def measured(
     return columns | shapes.crystals(columns, geometry, instrument_fwhm_deg)
 
 
-def _farthest(tracks: NDArray[np.void], now: drifts.Estimate) -> tuple[drifts.Estimate, Bools]:
+def _farthest(account: NDArray[np.void], now: drifts.Estimate) -> tuple[drifts.Estimate, Bools]:
     """Return where tracks stood farthest from where they began, and whether that is `now`."""
-    is_now = np.hypot(*(now.value - tracks["origin"]).T) >= tracks["far_distance"]
-    value, variance = np.moveaxis(tracks["far"], 1, 0)
+    is_now = np.hypot(*(now.value - account["origin"]).T) >= account["far_distance"]
+    value, variance = np.moveaxis(account["far"], 1, 0)
     return _chosen(is_now, now, drifts.Estimate(value, variance)), is_now
 
 
@@ -111,17 +112,17 @@ def _chosen(which: Bools, one: drifts.Estimate, other: drifts.Estimate) -> drift
     return drifts.Estimate(*(np.where(which[:, None], *pair) for pair in pairs))
 
 
-def _windows(tracks: NDArray[np.void], half: Ints, chosen: bool) -> Windows:
+def _windows(tracks: Tracks, half: Ints, chosen: bool) -> Windows:
     """Return which observations count for the reference and for where tracks stand now."""
-    first, newest = tracks["first"], tracks["newest"]
-    most = np.full(len(tracks), newest.shape[1]) if chosen else half
+    first, newest, account = tracks.first, tracks.newest, tracks.account
+    most = np.full(len(account), newest.shape[1]) if chosen else half
     taken = [
-        drifts.window(first, tracks["n_first"], most, newest=chosen),
-        drifts.window(newest, tracks["n_newest"], half, newest=True),
+        drifts.window(first, account["n_first"], most, newest=chosen),
+        drifts.window(newest, account["n_newest"], half, newest=True),
     ]
-    hours = [ring[..., drifts.OBSERVATION.index("hours")] for ring in (first, newest)]
+    hours = [ring[..., OBSERVATION.index("hours")] for ring in (first, newest)]
     # What follows the reference at once is of one line with it.
-    together = (tracks["n_newest"] <= 2 * half + 1) & (not chosen)
+    together = (account["n_newest"] <= 2 * half + 1) & (not chosen)
     return Windows(np.stack(hours, axis=1), np.stack(taken, axis=1), together)
 
 

@@ -43,13 +43,16 @@ class Windows(NamedTuple):
 
 
 def sightings(peaks: Columns) -> NDArray[np.float32]:
-    """Return (n, 2 * quantities), shapes of peaks, each quantity followed by its sigma.
+    """Return (2 * quantities, n), shapes of peaks, each quantity followed by its sigma.
 
     What the peaks table is without is not known.
     """
-    nothing = np.full(len(peaks["track"]), np.nan)
-    names = [f"{name}{more}" for name in SHAPES for more in ("", "_sigma")]
-    return np.stack([peaks.get(name, nothing) for name in names], axis=1).astype(np.float32)
+    found = np.full((2 * len(SHAPES), len(peaks["track"])), np.nan, np.float32)
+    names = (f"{name}{more}" for name in SHAPES for more in ("", "_sigma"))
+    for row, name in zip(found, names, strict=True):
+        if name in peaks:
+            row[:] = peaks[name]
+    return found
 
 
 def means(shapes: NDArray[np.float32], windows: Windows) -> Columns:
@@ -58,7 +61,7 @@ def means(shapes: NDArray[np.float32], windows: Windows) -> Columns:
     Parameters
     ----------
     shapes
-        (tracks, 2, size, 2 * quantities), what `sightings` returned.
+        (tracks, 2, size, 2 * quantities), of what `sightings` returned.
     """
     quantities = np.ascontiguousarray(np.moveaxis(shapes, -1, 0), np.float64)
     columns: Columns = {}

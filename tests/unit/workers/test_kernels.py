@@ -33,35 +33,52 @@ assert now == made, (made, now)
 """
 
 TRACKS = """
+import sys
+from pathlib import Path
 import numpy as np
+from streamer.config import Config
 from streamer.frames.peaks import PEAK, POSITION
-from streamer.tracks import course, following, grid
+from streamer.results.folder import RunFolder
+from streamer.sink.commit import Committer
+from streamer.sink.tables import Result, Row
+from streamer.tracks import averages, booking, course, following, grid
 from streamer.tracks.kernels import compile_tracks
-from streamer.tracks.linker import Linker
+from streamer.tracks.linking import Tracking
+from streamer.transport.messages import FramePeaks
 
 kernels = [
     kernel
-    for module in (course, following, grid)
+    for module in (averages, booking, course, following, grid)
     for kernel in vars(module).values()
     if hasattr(kernel, "signatures")
 ]
 compile_tracks()
 made = [len(kernel.signatures) for kernel in kernels]
 assert any(made), made
-linker = Linker(3.0, 0, confirm=1)
-linker.tracker.hide(np.zeros((64, 64), np.bool_))
+folder = RunFolder.create(Path(sys.argv[1]))
+first, second = (Tracking(Config(), folder) for _ in range(2))
+first._linker.tracker.hide(np.zeros((64, 64), np.bool_))
+committer = Committer(folder, first, first=0, upto=0, most_rows=3, commit_s=1.0)
 for place in range(9):
-    peaks, positions = np.zeros(place % 4, PEAK), np.zeros(place % 4, POSITION)
-    positions["row"] = 20.0 * np.arange(place % 4)
+    n = place % 4
+    peaks, positions = np.zeros(n, PEAK), np.zeros(n, POSITION)
+    positions["row"] = 20.0 * np.arange(n)
     peaks.flags.writeable = positions.flags.writeable = False  # as they come from messages
-    linker.link(place, peaks, positions)
+    row = Row.of(Result(FramePeaks(place, "a", place, 1, 1, n), peaks, positions))
+    row.linked = first.link(place, peaks, positions)
+    committer.add(row)
+    if place % 3 == 2:
+        committer.write(place)
+second.resume(range(9), lambda series, frame: frame, first.next_track)
+for tracking in (first, second):
+    tracking.write(now=True)
 now = [len(kernel.signatures) for kernel in kernels]
 assert now == made, (made, now)
 """
 
 
-def test_what_is_linked_waits_for_no_compiler():
-    subprocess.run([sys.executable, "-c", TRACKS], check=True)
+def test_what_is_linked_waits_for_no_compiler(tmp_path):
+    subprocess.run([sys.executable, "-c", TRACKS, str(tmp_path / "run")], check=True)
 
 
 def test_a_decoded_frame_waits_for_no_compiler():

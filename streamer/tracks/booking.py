@@ -1,0 +1,193 @@
+"""What is kept of tracks, and the kernel that enters their peaks, one after the other."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from streamer.frames.flags import POOR_FIT
+from streamer.tracks.averages import average
+from streamer.tracks.estimates import SHARED
+from streamer.tracks.shapes import SHAPES
+
+__all__ = ["FLAG_BITS", "OBSERVATION", "Tracks", "enter", "find"]
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+OBSERVATION = ("row", "col", "row_sigma", "col_sigma", "hours")
+"""An observation is row, column, their standard deviations (NaN where unknown) and the time in
+hours since the track began, or the number of frames since then where these have no times."""
+FLAG_BITS = 8
+ACCOUNT = np.dtype(
+    [
+        *((name, "i8") for name in ("parent", "merged_into", "series")),
+        *((name, "i8") for name in ("first_frame", "last_frame")),
+        *((name, "i8") for name in ("first_time_ns", "last_time_ns", "n_frames")),
+        ("last_seen", "i8"),
+        ("score", "f8"),
+        ("flags", "i8", (FLAG_BITS,)),
+        ("origin", "f8", (2,)),
+        ("line", "f8", (2, 8)),
+        ("step", "f8", (2,)),
+        *((name, "i8") for name in ("n_good", "n_first", "n_newest")),
+        ("far", "f8", (2, 2)),
+        ("far_distance", "f8"),
+    ]
+)
+_HOUR_NS = 3.6e12
+_REMEMBERED = 1 << 16
+"""Tracks whose place is remembered while peaks are entered."""
+
+
+class Tracks(NamedTuple):
+    """Tracks in the order of their numbers, and their first and newest observations in rings."""
+
+    number: Ints
+    account: NDArray[np.void]
+    first: Floats
+    """(tracks, size, 5), of `OBSERVATION`."""
+    newest: Floats
+    first_shape: NDArray[np.float32]
+    """(tracks, size, 2 * quantities), of `SHAPES`, each followed by its sigma."""
+    newest_shape: NDArray[np.float32]
+
+    @classmethod
+    def none(cls, n: int, size: int) -> Tracks:
+        """Return room for tracks."""
+        rings = (
+            np.zeros((n, size, width), dtype)
+            for width, dtype in ((len(OBSERVATION), "f8"), (2 * len(SHAPES), "f4"))
+            for _ in range(2)
+        )
+        return cls(np.zeros(n, np.int64), np.zeros(n, ACCOUNT), *rings)
+
+    def rows(self, which: slice | NDArray[np.bool_]) -> Tracks:
+        """Return some of them."""
+        return Tracks._make(column[which] for column in self)
+
+    def followed_by(self, more: Tracks) -> Tracks:
+        """Return these and more."""
+        names = self._fields
+        return Tracks._make(np.concatenate([getattr(self, x), getattr(more, x)]) for x in names)
+
+
+@njit(cache=True, nogil=True)
+def find(number: Ints, tracks: Ints) -> Ints:
+    """Return where tracks are in the sorted numbers of those that are known, -1 for not at all."""
+    at = np.full(len(tracks), -1)
+    size = 1
+    while size < min(len(tracks), _REMEMBERED):
+        size *= 2
+    newest = np.zeros(size, np.int64)
+    for i in range(len(tracks)):
+        # Most were there a frame before, and need no search.
+        guess = newest[tracks[i] % size]
+        if not (guess < len(number) and number[guess] == tracks[i]):
+            guess = np.searchsorted(number, tracks[i])
+        if guess < len(number) and number[guess] == tracks[i]:
+            at[i] = newest[tracks[i] % size] = guess
+    return at
+
+
+@njit(cache=True, nogil=True)
+def enter(
+    tracks: Tracks,
+    slot: Ints,
+    facts: Ints,
+    places: Floats,
+    shapes: NDArray[np.float32],
+    frames: int,
+    stop: int,
+) -> int:
+    """Enter peaks, frame after frame, and return how many frames there have been.
+
+    Parameters
+    ----------
+    slot
+        (n,), where in `tracks` that of each peak is; -1 for none.
+    facts
+        (4, n): series, frame, time in nanoseconds and flags.
+    places
+        (5, n): row, column, their standard deviations and the score.
+    shapes
+        (2 * quantities, n)
+    frames
+        How many there have been before.
+    stop
+        Frame of a track's series until which its observations belong to its reference.
+    """
+    account, first, newest = tracks.account, tracks.first, tracks.newest
+    first_shape, newest_shape = tracks.first_shape, tracks.newest_shape
+    size = newest.shape[1]
+    value, sigma, hours = np.empty((2, 1, size)), np.empty((2, 1, size)), np.empty((1, size))
+    whole, found = np.ones((1, size), np.bool_), np.empty((2, 2, 1))
+    before = -1
+    for i in range(len(slot)):
+        s = slot[i]
+        if s < 0:
+            continue
+        series, frame, time_ns, flags = facts[0, i], facts[1, i], facts[2, i], facts[3, i]
+        if before < 0 or frame != facts[1, before] or series != facts[0, before]:
+            frames += 1
+        before = i
+        track = account[s]
+        track.last_frame, track.last_time_ns, track.last_seen = frame, time_ns, frames - 1
+        track.n_frames += 1
+        track.score += places[4, i]
+        for bit in range(FLAG_BITS):
+            track.flags[bit] += (flags >> bit) & 1
+        if not flags & POOR_FIT:
+            if track.n_good == 0:  # what was before does not count any more
+                track.n_newest = track.n_first = 0
+                track.far_distance = 0.0
+                track.line[:] = 0.0
+            track.n_good += 1
+        elif track.n_good > 0:
+            continue
+        if not (np.isfinite(places[0, i]) and np.isfinite(places[1, i])):
+            continue
+        is_timed = time_ns != 0 and track.first_time_ns != 0
+        # Frames without times are told apart by their numbers.
+        t = (time_ns - track.first_time_ns) / _HOUR_NS if is_timed else frame - track.first_frame
+        at = track.n_newest % size
+        for k in range(4):
+            newest[s, at, k] = places[k, i]
+        newest[s, at, 4] = t
+        for k in range(len(shapes)):
+            newest_shape[s, at, k] = shapes[k, i]
+        # The reference is what came first, or what came until the frame that was chosen.
+        if track.n_newest < size or (frame < stop and series == track.series):
+            first[s, at] = newest[s, at]
+            first_shape[s, at] = newest_shape[s, at]
+            track.n_first += 1
+        track.n_newest += 1
+        for axis in range(2):  # what `estimates.slope` draws a line with
+            x, own = places[axis, i] - track.origin[axis], places[2 + axis, i]
+            known = np.isfinite(own) and own > 0
+            w = 1.0 / own**2 if known else 1.0
+            track.line[axis, 0] += w
+            track.line[axis, 1] += w * t
+            track.line[axis, 2] += w * t * t
+            track.line[axis, 3] += w * x
+            track.line[axis, 4] += w * t * x
+            track.line[axis, 5] += w * x * x
+            track.line[axis, 6] += 1.0
+            track.line[axis, 7] += known
+        if at < size - 1:
+            continue
+        for axis in range(2):
+            for k in range(size):
+                value[axis, 0, k], sigma[axis, 0, k] = newest[s, k, axis], newest[s, k, 2 + axis]
+                hours[0, k] = newest[s, k, 4]
+            average(value[axis], sigma[axis], hours, whole, False, found[axis, 0], found[axis, 1])
+        distance = np.hypot(found[0, 0, 0] - track.origin[0], found[1, 0, 0] - track.origin[1])
+        if distance > track.far_distance:
+            track.far_distance = distance
+            for axis in range(2):
+                track.far[0, axis] = found[axis, 0, 0]
+                track.far[1, axis] = found[axis, 1, 0] * (1.0 + SHARED * (size - 1))
+    return frames
