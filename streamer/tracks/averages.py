@@ -50,7 +50,7 @@ def averages(
     return mean, variance
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _all(
     value: Floats,
     sigma: Floats,
@@ -64,7 +64,7 @@ def _all(
         average(value[i], sigma[i], hours[i], taken[i], together[i], mean[i], variance[i])
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def average(
     value: Floats,
     sigma: Floats,
@@ -108,7 +108,7 @@ def average(
             return
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _fit(
     value: Floats,
     own: Floats,

@@ -75,7 +75,7 @@ class Tracks(NamedTuple):
         return Tracks._make(np.concatenate([getattr(self, x), getattr(more, x)]) for x in names)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def find(number: Ints, tracks: Ints) -> Ints:
     """Return where tracks are in the sorted numbers of those that are known, -1 for not at all."""
     at = np.full(len(tracks), -1)
@@ -93,7 +93,7 @@ def find(number: Ints, tracks: Ints) -> Ints:
     return at
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def enter(
     tracks: Tracks,
     slot: Ints,

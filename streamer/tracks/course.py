@@ -37,7 +37,7 @@ class _Field(NamedTuple):
     right_by_col: float
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def course(live: NDArray[np.void], places: Floats) -> Floats:
     """Return the velocities (n, 2) of tracks that begin at (n, 2) places.
 
@@ -85,7 +85,7 @@ def course(live: NDArray[np.void], places: Floats) -> Floats:
     return found
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _at(field: _Field, row: float, col: float) -> tuple[float, float]:
     """Return the velocity at a place."""
     row, col = row - field.row, col - field.col
@@ -95,7 +95,7 @@ def _at(field: _Field, row: float, col: float) -> tuple[float, float]:
     )
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _fit(known: Floats, weight: Floats) -> _Field:
     """Return the field nearest to places and velocities, (n, 4)."""
     mass = row = col = down = right = 0.0

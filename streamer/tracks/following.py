@@ -51,7 +51,7 @@ _LEARN = 0.1
 """How fast a track takes on the kind of its peaks."""
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def expect(live: Tracks, step: int, mask: Bools) -> None:
     """Move tracks on by frames to where they should stand, and age them.
 
@@ -71,7 +71,7 @@ def expect(live: Tracks, step: int, mask: Bools) -> None:
         track.hidden += behind
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _is_masked(mask: Bools, row: float, col: float) -> bool:
     """Tell whether a place, or one beside it, is masked; what is off the detector is not."""
     rows, cols = mask.shape
@@ -85,7 +85,7 @@ def _is_masked(mask: Bools, row: float, col: float) -> bool:
     return bool(mask[r, c] | mask[up, c] | mask[down, c] | mask[r, left] | mask[r, right])
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def pair(live: Tracks, places: Floats, flagged: Bools, gate: float, memory: int) -> Ints:
     """Return (n,), the row in `live` of each peak's track, -1 for none; see `Tracker`.
 
@@ -156,7 +156,7 @@ def pair(live: Tracks, places: Floats, flagged: Bools, gate: float, memory: int)
     return mine
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _drop(lost: Ints, n: int, taken: Bools) -> int:
     """Move up what is not taken; return how many are left."""
     kept = 0
@@ -167,7 +167,7 @@ def _drop(lost: Ints, n: int, taken: Bools) -> int:
     return kept
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def see(live: Tracks, mine: Ints, places: Floats, flagged: Bools, gate: float, step: int) -> None:
     """Correct what is expected of tracks by where their peaks are."""
     for p in range(len(mine)):
@@ -192,7 +192,7 @@ def see(live: Tracks, mine: Ints, places: Floats, flagged: Bools, gate: float, s
         track.seen += 1
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def end(live: Tracks, memory: int) -> tuple[int, Tracks]:
     """Move up the tracks that go on; return how many, and those that were not seen for too long."""
     n_over = 0
@@ -212,7 +212,7 @@ def end(live: Tracks, memory: int) -> tuple[int, Tracks]:
     return kept, over
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def nearest(live: Tracks, places: Floats, reach: float, seen: int, now: bool) -> Ints:
     """Return the number of the nearest track to each place that looks like a peak, -1 for none.
 

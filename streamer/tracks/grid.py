@@ -29,7 +29,7 @@ class Cells(NamedTuple):
     cols: int
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def sort(places: Floats, least: float) -> tuple[Cells, Ints, Ints, Floats]:
     """Sort (n, 2) places into cells of at least so many pixels; those of NaN are in none.
 
@@ -74,7 +74,7 @@ def sort(places: Floats, least: float) -> tuple[Cells, Ints, Ints, Floats]:
     return Cells(top, left, density, rows, cols), start[:-1], order, there
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def around(cells: Cells, row: float, col: float, reach: float) -> tuple[int, int, int, int]:
     """Return the first and last rows and columns of cells that hold what is so near to a place.
 

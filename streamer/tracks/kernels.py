@@ -6,6 +6,7 @@ import numpy as np
 
 from streamer.results.schema import Columns
 from streamer.tracks.catalogue import TrackCatalogue
+from streamer.tracks.motion import CommonMotion
 from streamer.tracks.tracker import Tracker
 
 __all__ = ["compile_tracks"]
@@ -17,6 +18,7 @@ def compile_tracks() -> None:
     whole, figures = ("series", "frame", "time_ns", "flags", "track"), ("row", "col", "score")
     peaks: Columns = {name: np.zeros(1, np.int64) for name in whole}
     peaks |= {name: np.zeros(1) for name in (*figures, "row_sigma", "col_sigma")}
+    CommonMotion().measure(peaks)
     catalogue = TrackCatalogue(confirm_frames=1)
     catalogue.extend([""], peaks)
     catalogue.measure(None)

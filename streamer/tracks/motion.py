@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from streamer.frames.flags import POOR_FIT
 from streamer.results.schema import Columns
-from streamer.tracks.similarity import FEWEST, Similarity, fit
+from streamer.tracks.booking import find
+from streamer.tracks.similarity import FEWEST, Similarity, fit_frame
 
 __all__ = ["CommonMotion"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-Places = NDArray[np.intp]
 
 _FORGET = 2000
 """Frames with peaks after which a track will not come back."""
+_SPOT = np.dtype(
+    [
+        *((name, "i8") for name in ("track", "seen", "last_seen")),
+        *((name, "f8") for name in ("weight", "row", "col")),
+        *((name, "f8") for name in ("place_row", "place_col", "variance")),
+    ]
+)
+"""Sums over the first observations of a spot, and what they say of its place."""
 
 
 class CommonMotion:
@@ -38,34 +46,28 @@ class CommonMotion:
     """
 
     def __init__(self, confirm_frames: int = 3, reference_frames: int = 10) -> None:
-        self._stages = sorted({min(confirm_frames, reference_frames), reference_frames})
-        self._spots = np.zeros(
-            0,
-            np.dtype(
-                [
-                    *((name, "i8") for name in ("track", "seen", "last_seen")),
-                    *((name, "f8") for name in ("weight", "variance")),
-                    *((name, "f8", (2,)) for name in ("sum", "place")),
-                ]
-            ),
-        )
+        self._stages = min(confirm_frames, reference_frames), reference_frames
+        self._spots = np.zeros(0, _SPOT)
         self._frames = 0
-        self._about: Floats | None = None
+        self._about = np.full(2, np.nan)
         self._newest = np.zeros(4)
         """Shift and turn that were told last."""
-        self._next: tuple[NDArray[np.void], int, Floats | None, Floats] | None = None
+        self._next: tuple[NDArray[np.void], int, Floats, Floats] | None = None
 
     def state(self) -> dict[str, Any]:
         """Return what `restore` takes."""
-        about = None if self._about is None else self._about.tolist()
-        newest = self._newest.tolist()
-        return {"spots": self._spots, "frames": self._frames, "about": about, "newest": newest}
+        return {
+            "spots": self._spots,
+            "frames": self._frames,
+            "about": self._about,
+            "newest": self._newest,
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what `state` returned."""
-        self._spots = state["spots"].astype(self._spots.dtype)
-        self._frames, self._newest = state["frames"], np.array(state["newest"])
-        self._about = None if state["about"] is None else np.array(state["about"])
+        self._spots = state["spots"].astype(_SPOT)
+        self._frames = state["frames"]
+        self._about, self._newest = state["about"], state["newest"]
 
     def commit(self) -> None:
         """Learn from what was measured last."""
@@ -85,9 +87,9 @@ class CommonMotion:
         """
         n = len(peaks["frame"])
         changes = (np.diff(peaks["frame"]) != 0) | (np.diff(peaks["series"]) != 0)
-        frame = np.concatenate([[0], np.cumsum(changes)])[:n].astype(np.intp)
+        frame = np.concatenate([[0], np.cumsum(changes)])[:n]
         n_frames = int(frame[-1]) + 1 if n else 0
-        where = np.stack([peaks["row"], peaks["col"]], axis=1).astype(np.float64)
+        where = np.stack([peaks["row"], peaks["col"]], axis=1, dtype=np.float64)
         used = np.flatnonzero(
             (peaks["track"] >= 0)
             & ((peaks["flags"] & POOR_FIT) == 0)
@@ -95,102 +97,126 @@ class CommonMotion:
         )
         sigma = np.sqrt(0.5 * (peaks["row_sigma"][used] ** 2 + peaks["col_sigma"][used] ** 2))
         sigma = np.where(sigma > 0, sigma, np.nan)
-        tracks = peaks["track"][used]
-        spots = self._known(tracks)
-        slot = np.searchsorted(spots["track"], tracks)
+        spots, slot = self._known(np.array(peaks["track"][used], np.int64))
         about, newest = self._centred(beam)
-        motion, about, newest = self._go_through(
-            spots, slot, where[used], sigma, frame[used], n_frames, about, newest
-        )
-        np.maximum.at(spots["last_seen"], slot, self._frames + frame[used])
+        bounds = np.searchsorted(frame[used], np.arange(n_frames + 1))
+        told = _go_through(spots, slot, where[used], sigma, bounds, about, newest, self._stages)
+        spots["last_seen"][slot] = self._frames + frame[used]  # of several the last stays
         frames = self._frames + n_frames
         self._next = spots[spots["last_seen"] > frames - _FORGET], frames, about, newest
+        motion = Similarity(about, *np.split(told, 4, axis=1))
         return {name: column[frame] for name, column in motion.columns().items()}
 
-    def _known(self, tracks: Ints) -> NDArray[np.void]:
-        """Return what is known of spots, with new ones, sorted by track."""
-        new = np.setdiff1d(tracks, self._spots["track"])
-        begun = np.zeros(len(new), self._spots.dtype)
-        begun["track"], begun["place"] = new, np.nan
-        spots = np.concatenate([self._spots, begun])
-        return spots[np.argsort(spots["track"], kind="stable")]
+    def _known(self, tracks: Ints) -> tuple[NDArray[np.void], Ints]:
+        """Return what is known of spots, sorted by track, with new ones, and where tracks are."""
+        spots = self._spots.copy()
+        slot = find(np.ascontiguousarray(spots["track"]), tracks)
+        new = np.unique(tracks[slot < 0])
+        if len(new):
+            begun = np.zeros(len(new), _SPOT)
+            begun["track"], begun["place_row"] = new, np.nan
+            spots = np.concatenate([spots, begun])
+            spots = spots[np.argsort(spots["track"], kind="stable")]
+            slot = find(np.ascontiguousarray(spots["track"]), tracks)
+        return spots, slot
 
-    def _centred(self, beam: tuple[float, float] | None) -> tuple[Floats | None, Floats]:
+    def _centred(self, beam: tuple[float, float] | None) -> tuple[Floats, Floats]:
         """Return what the pattern turns about, and what was told last as told about that."""
+        newest = self._newest.copy()
         if beam is None or not np.isfinite(beam).all():
-            return self._about, self._newest
-        about, newest = np.array(beam, np.float64), self._newest.copy()
-        if self._about is not None:
+            return self._about.copy(), newest
+        about = np.array(beam, np.float64)
+        if np.isfinite(self._about).all():
             lever, (a, b) = about - self._about, newest[2:]
             newest[:2] += a * lever + b * lever[::-1] * [1.0, -1.0]
         return about, newest
 
-    def _go_through(
-        self,
-        spots: NDArray[np.void],
-        slot: Places,
-        where: Floats,
-        sigma: Floats,
-        frame: Places,
-        n: int,
-        about: Floats | None,
-        newest: Floats,
-    ) -> tuple[Similarity, Floats | None, Floats]:
-        """Tell the motion of frames, and let `spots` learn their places on the way.
 
-        All frames until the next on which a place becomes known are fitted at once.
-        """
-        rank = spots["seen"][slot] + _ranks(slot)
-        settles = np.isin(rank + 1, self._stages)
-        bounds = np.unique([0, *(frame[settles] + 1), n]).tolist()
-        told = np.full((n, 8), np.nan)
-        for start, stop in itertools.pairwise(bounds):
-            here = slice(*np.searchsorted(frame, [start, stop]))
-            has_place = np.isfinite(spots["place"][:, 0])
-            if about is None and has_place.sum() >= FEWEST:
-                about = spots["place"][has_place].mean(axis=0)
-            if about is not None:
-                tells = np.flatnonzero(has_place[slot[here]]) + here.start
-                one = spots[slot[tells]]
-                unsure = np.sqrt(sigma[tells] ** 2 + one["variance"])
-                found = fit(
-                    one["place"], where[tells], unsure, frame[tells] - start, stop - start, about
-                )
-                told[start:stop] = np.concatenate(found[1:], axis=1)
-            moved = _carried(told[start:stop, :4], newest)
-            newest = moved[-1]
-            young = np.flatnonzero(rank[here] < self._stages[-1]) + here.start
-            if not len(young):
+@njit(cache=True, nogil=True, error_model="numpy")
+def _go_through(
+    spots: NDArray[np.void],
+    slot: Ints,
+    where: Floats,
+    sigma: Floats,
+    bounds: Ints,
+    about: Floats,
+    newest: Floats,
+    stages: tuple[int, int],
+) -> Floats:
+    """Tell the motion of frames, (frames, 8), and let `spots` learn their places on the way.
+
+    Parameters
+    ----------
+    slot, where, sigma
+        Of each peak, frame after frame: its spot, its place (n, 2) and its standard deviation.
+    bounds
+        (frames + 1,), which peaks are those of each frame.
+    about
+        (2,), what the pattern turns about, which is found where it is NaN.
+    newest
+        (4,), shift and turn that were told last, which are brought up to date.
+    stages
+        Observations after which a spot's place is set.
+    """
+    told = np.full((len(bounds) - 1, 8), np.nan)
+    most = 0
+    for f in range(len(told)):
+        most = max(most, bounds[f + 1] - bounds[f])
+    places, now, unsure = np.empty((most, 2)), np.empty((most, 2)), np.empty(most)
+    looks = np.isnan(about[0])
+    for f in range(len(told)):
+        if looks:
+            looks = False
+            middle = _middle(spots)
+            about[0], about[1] = middle
+        is_told = not np.isnan(about[0])
+        n = 0
+        for i in range(bounds[f], bounds[f + 1]):
+            spot = spots[slot[i]]
+            if np.isfinite(spot.place_row):
+                places[n, 0], places[n, 1] = spot.place_row, spot.place_col
+                now[n, 0], now[n, 1] = where[i, 0], where[i, 1]
+                unsure[n] = np.sqrt(sigma[i] ** 2 + spot.variance)
+                n += 1
+        if is_told:
+            fit_frame(places[:n], now[:n], unsure[:n], about, told[f])
+            if np.isfinite(told[f, 0]):
+                newest[:] = told[f, :4]
+        cosine, sine = 1.0 + newest[2], newest[3]
+        size = cosine * cosine + sine * sine
+        for i in range(bounds[f], bounds[f + 1]):
+            spot = spots[slot[i]]
+            if spot.seen >= stages[1]:
                 continue
-            at, mine = frame[young] - start, slot[young]
-            back = where[young]
-            if about is not None:
-                nothing = np.zeros((stop - start, 2))
-                motion = Similarity(about, moved[:, :2], moved[:, 2:], nothing, nothing)
-                back = motion.undone(back, at)
-            weight = np.nan_to_num(1.0 / sigma[young] ** 2, nan=1.0)
-            np.add.at(spots["seen"], mine, 1)
-            np.add.at(spots["weight"], mine, weight)
-            np.add.at(spots["sum"], mine, weight[:, None] * back)
-            ready = mine[settles[young]]
-            spots["variance"][ready] = 1.0 / spots["weight"][ready]
-            spots["place"][ready] = spots["sum"][ready] * spots["variance"][ready][:, None]
-        where_about = np.full(2, np.nan) if about is None else about
-        return Similarity(where_about, *np.split(told, 4, axis=1)), about, newest
+            row, col = where[i, 0], where[i, 1]
+            if is_told:  # where it was before the motion
+                dr, dc = row - about[0] - newest[0], col - about[1] - newest[1]
+                row = about[0] + (cosine * dr - sine * dc) / size
+                col = about[1] + (sine * dr + cosine * dc) / size
+            weight = 1.0 / sigma[i] ** 2 if sigma[i] > 0 else 1.0
+            spot.seen += 1
+            spot.weight += weight
+            spot.row += weight * row
+            spot.col += weight * col
+            if spot.seen == stages[0] or spot.seen == stages[1]:
+                spot.variance = 1.0 / spot.weight
+                spot.place_row, spot.place_col = (
+                    spot.row * spot.variance,
+                    spot.col * spot.variance,
+                )
+                looks |= not is_told
+    return told
 
 
-def _ranks(slot: Places) -> Places:
-    """Return how many of the same number come before each."""
-    order = np.argsort(slot, kind="stable")
-    first = np.concatenate([[True], np.diff(slot[order]) != 0])[: len(slot)]
-    places = np.arange(len(slot))
-    ranks = np.empty(len(slot), np.intp)
-    ranks[order] = places - np.maximum.accumulate(np.where(first, places, 0))
-    return ranks
-
-
-def _carried(moved: Floats, newest: Floats) -> Floats:
-    """Return rows with what was last told in place of NaN."""
-    rows = np.concatenate([newest[None], moved])
-    last = np.where(np.isfinite(rows[:, 0]), np.arange(len(rows)), 0)
-    return rows[np.maximum.accumulate(last)][1:]
+@njit(cache=True, nogil=True, error_model="numpy")
+def _middle(spots: NDArray[np.void]) -> tuple[float, float]:
+    """Return the mean of the places that are known, NaN where they are too few."""
+    n, row, col = 0, 0.0, 0.0
+    for i in range(len(spots)):
+        if np.isfinite(spots[i].place_row):
+            n += 1
+            row += spots[i].place_row
+            col += spots[i].place_col
+    if n < FEWEST:
+        return np.nan, np.nan
+    return row / n, col / n

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from streamer.results.schema import MOTION, Columns
 
-__all__ = ["FEWEST", "Similarity", "fit"]
+__all__ = ["FEWEST", "Similarity", "fit", "fit_frame"]
 
 Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 Places = NDArray[np.intp]
 
 FEWEST = 3
@@ -43,14 +44,6 @@ class Similarity(NamedTuple):
     def told(self) -> NDArray[np.bool_]:
         """True for frames whose motion is known."""
         return np.isfinite(self.shift[:, 0])
-
-    def undone(self, where: Floats, frame: Places) -> Floats:
-        """Return places of the spots of frames as they were before it, (m, 2)."""
-        cosine, sine = 1.0 + self.turn[frame, 0], self.turn[frame, 1]
-        dr, dc = (where - self.about - self.shift[frame]).T
-        size = cosine**2 + sine**2
-        turned = np.stack([cosine * dr - sine * dc, sine * dr + cosine * dc], axis=1)
-        return np.asarray(self.about + turned / size[:, None])
 
     def columns(self) -> Columns:
         """Return the columns `MOTION` of the frames table."""
@@ -102,61 +95,94 @@ def fit(
     about
         (2,), the place that the pattern turns and grows about.
     """
-    known = np.isfinite(sigma) & (sigma > 0)
-    is_known = np.bincount(frame, known, n) > 0
-    counted = known | ~is_known[frame]
-    places, now, frame = places[counted], now[counted], frame[counted]
-    sigma = np.where(known, sigma, 1.0)[counted]
+    told = np.full((n, 8), np.nan)
+    bounds = np.searchsorted(frame, np.arange(n + 1))
+    for i, (start, stop) in enumerate(itertools.pairwise(bounds.tolist())):
+        one = slice(start, stop)
+        fit_frame(places[one], now[one], sigma[one], about, told[i])
+    return Similarity(about, *np.split(told, 4, axis=1))
 
-    def total(values: Floats) -> Floats:
-        return np.bincount(frame, values, n).astype(np.float64)
 
-    count = np.bincount(frame, minlength=n)
-    base = 1.0 / sigma**2
-    moved = now - places
-    weight = np.ones(len(sigma))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        for turn in range(2 * _ROUNDS + 1):
-            w = base * weight
-            mass = total(w)
-            middle = np.stack([total(w * x) / mass for x in places.T], axis=1)
-            mean = np.stack([total(w * x) / mass for x in moved.T], axis=1)
-            (dr, dc), (yr, yc) = (places - middle[frame]).T, (moved - mean[frame]).T
-            spread = total(w * (dr**2 + dc**2))
-            a, b = total(w * (dr * yr + dc * yc)) / spread, total(w * (dc * yr - dr * yc)) / spread
-            left = np.hypot(yr - a[frame] * dr - b[frame] * dc, yc - a[frame] * dc + b[frame] * dr)
-            if turn <= _ROUNDS:
-                scatter = _median(left / sigma, frame, count) / _MEDIAN
-                scatter *= np.sqrt(count / np.maximum(count - 2.0, 0.5))
-                scatter = np.where(is_known, np.maximum(scatter, 1.0), scatter)
-            far = np.where(scatter[frame] > 0, left / sigma / scatter[frame], 0.0)
+@njit(cache=True, nogil=True, error_model="numpy")
+def fit_frame(places: Floats, now: Floats, sigma: Floats, about: Floats, told: Floats) -> None:
+    """Find what takes the places of one frame to where they are now, as `fit` does.
+
+    Parameters
+    ----------
+    told
+        (8,), for shift, turn, middle and variance; left as it is where they are not told.
+    """
+    is_known = False
+    for i in range(len(sigma)):
+        is_known |= np.isfinite(sigma[i]) and sigma[i] > 0
+    unsure, kept = np.ones(len(sigma)), np.empty(len(sigma), np.int64)
+    n = 0
+    for i in range(len(sigma)):
+        if np.isfinite(sigma[i]) and sigma[i] > 0:
+            unsure[n], kept[n] = sigma[i], i
+            n += 1
+        elif not is_known:
+            kept[n] = i
+            n += 1
+    if n < FEWEST:
+        return
+    weight, left = np.ones(n), np.empty(n)
+    scatter = a = b = 0.0
+    row = col = down = right = 0.0
+    for turn in range(2 * _ROUNDS + 1):
+        mass = row = col = down = right = 0.0
+        for k in range(n):
+            i = kept[k]
+            w = weight[k] / unsure[k] ** 2
+            mass += w
+            row += w * places[i, 0]
+            col += w * places[i, 1]
+            down += w * (now[i, 0] - places[i, 0])
+            right += w * (now[i, 1] - places[i, 1])
+        row, col, down, right = row / mass, col / mass, down / mass, right / mass
+        spread = a = b = 0.0
+        for k in range(n):
+            i = kept[k]
+            w = weight[k] / unsure[k] ** 2
+            dr, dc = places[i, 0] - row, places[i, 1] - col
+            yr, yc = now[i, 0] - places[i, 0] - down, now[i, 1] - places[i, 1] - right
+            spread += w * (dr * dr + dc * dc)
+            a += w * (dr * yr + dc * yc)
+            b += w * (dc * yr - dr * yc)
+        a, b = a / spread, b / spread
+        for k in range(n):
+            i = kept[k]
+            dr, dc = places[i, 0] - row, places[i, 1] - col
+            yr, yc = now[i, 0] - places[i, 0] - down, now[i, 1] - places[i, 1] - right
+            yr, yc = yr - a * dr - b * dc, yc - a * dc + b * dr
+            left[k] = np.sqrt(yr * yr + yc * yc) / unsure[k]
+        if turn <= _ROUNDS:
+            scatter = np.median(left) / _MEDIAN * np.sqrt(n / max(n - 2.0, 0.5))
+            scatter = max(scatter, 1.0) if is_known else scatter
+        if turn == 2 * _ROUNDS:
+            break
+        for k in range(n):
+            far = left[k] / scatter if scatter > 0 else 0.0
             if turn < _ROUNDS:
-                weight = np.minimum(1.0, _HUBER / np.maximum(far, _HUBER))
-            elif turn < 2 * _ROUNDS:
-                weight = np.maximum(0.0, 1.0 - (far / _TUKEY) ** 2) ** 2
-        # Huber's covariance of an M-estimate, for lengths in two dimensions.
-        bend = np.where(far < _TUKEY, weight - 2.0 * (far / _TUKEY) ** 2 * np.sqrt(weight), 0.0)
-        slope = np.maximum(total(bend) / count, 0.2)
-        factor = total((weight * left / sigma) ** 2) / (2.0 * count - 4.0) / slope**2
-        factor = np.where(is_known, np.maximum(factor, 1.0), factor)
-        mass, spread = total(base), total(base * ((places - middle[frame]) ** 2).sum(axis=1))
-        apart = spread > 1e-6 * mass  # in pixels squared
-        told = (count >= FEWEST) & apart & np.isfinite(a + b + factor)
-        turn_of = np.stack([a, b], axis=1)
-        lever = about - middle
-        shift = mean + np.stack(
-            [a * lever[:, 0] + b * lever[:, 1], a * lever[:, 1] - b * lever[:, 0]], axis=1
-        )
-        variance = factor[:, None] / np.stack([mass, spread], axis=1)
-    shift[~told] = turn_of[~told] = variance[~told] = np.nan
-    return Similarity(about, shift, turn_of, middle, variance)
-
-
-def _median(values: Floats, frame: Places, count: Ints) -> Floats:
-    """Return the median of the values of each frame, given how many these are."""
-    if not len(values):
-        return np.full(len(count), np.nan)
-    ordered = values[np.lexsort((values, frame))]
-    first = np.cumsum(count) - count
-    middle = [np.minimum(first + (count - less) // 2, len(values) - 1) for less in (1, 0)]
-    return np.asarray(0.5 * (ordered[middle[0]] + ordered[middle[1]]))
+                weight[k] = min(1.0, _HUBER / max(far, _HUBER))
+            else:
+                weight[k] = max(0.0, 1.0 - (far / _TUKEY) ** 2) ** 2
+    # Huber's covariance of an M-estimate, for lengths in two dimensions.
+    slope = factor = mass = spread = 0.0
+    for k in range(n):
+        i = kept[k]
+        far = left[k] / scatter if scatter > 0 else 0.0
+        if far < _TUKEY:
+            slope += weight[k] - 2.0 * (far / _TUKEY) ** 2 * np.sqrt(weight[k])
+        factor += (weight[k] * left[k]) ** 2
+        mass += 1.0 / unsure[k] ** 2
+        spread += ((places[i, 0] - row) ** 2 + (places[i, 1] - col) ** 2) / unsure[k] ** 2
+    factor /= (2.0 * n - 4.0) * max(slope / n, 0.2) ** 2
+    factor = max(factor, 1.0) if is_known else factor
+    # The spread is one in pixels squared.
+    if not (spread > 1e-6 * mass and np.isfinite(a + b + factor)):
+        return
+    told[0] = down + a * (about[0] - row) + b * (about[1] - col)
+    told[1] = right + a * (about[1] - col) - b * (about[0] - row)
+    told[2], told[3], told[4], told[5] = a, b, row, col
+    told[6], told[7] = factor / mass, factor / spread

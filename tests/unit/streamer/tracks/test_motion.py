@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from streamer.frames.geometry import Geometry
 from streamer.results.motion import still
@@ -46,6 +48,43 @@ def of_frames(motion, peaks):
     """Return the columns for each frame that has peaks."""
     first = np.unique(peaks["frame"], return_index=True)[1]
     return {name: column[first] for name, column in motion.items()}
+
+
+def plainly(places, now, sigma):
+    """Return shift about `ABOUT` and turn of a frame, by least squares with weights that change."""
+    known = sigma > 0
+    used = known if known.any() else np.ones(len(sigma), bool)
+    places, now, sigma = places[used], now[used], np.where(known, sigma, 1.0)[used]
+    lever, n = places - ABOUT, len(places)
+    terms = np.zeros((n, 2, 4))
+    terms[:, 0, 0] = terms[:, 1, 1] = 1.0
+    terms[:, :, 2], terms[:, 0, 3], terms[:, 1, 3] = lever, lever[:, 1], -lever[:, 0]
+    weight = np.ones(n)
+    for turn in range(7):
+        w = np.repeat(np.sqrt(weight) / sigma, 2)
+        design, moved = terms.reshape(-1, 4), (now - places).ravel()
+        found = np.linalg.lstsq(design * w[:, None], moved * w)[0]
+        left = np.hypot(*(moved - design @ found).reshape(-1, 2).T) / sigma
+        if turn <= 3:
+            scatter = np.median(left) / 1.1774 * np.sqrt(n / (n - 2))
+            scatter = max(scatter, 1.0) if known.any() else scatter
+        far = left / scatter
+        weight = 2 / np.maximum(far, 2) if turn < 3 else np.maximum(0, 1 - (far / 5) ** 2) ** 2
+    return found
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(4, 60), st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_a_motion_is_that_of_weighted_least_squares(seed, n, is_known):
+    rng = np.random.default_rng(seed)
+    places = rng.uniform(20, 236, (n, 2))
+    sigma = np.where(rng.random(n) < 0.8, rng.uniform(0.01, 0.1, n), np.nan)
+    sigma = sigma if is_known and (sigma > 0).sum() >= 4 else np.full(n, np.nan)
+    now = moved(places, **TRUTH) + rng.normal(0, 0.05, (n, 2))
+    now[rng.random(n) < 0.1] += 3.0
+    shift, turn = fit(places, now, sigma, np.zeros(n, np.int64), 1, ABOUT)[1:3]
+    expected = plainly(places, now, sigma)
+    np.testing.assert_allclose([*shift[0], *turn[0]], expected, rtol=1e-7, atol=1e-9)
 
 
 @pytest.mark.parametrize("n_spots", [3, 5, 14, 50])
