@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-__all__ = ["Column", "Table", "with_sigma", "with_sigmas"]
+__all__ = ["Column", "Table", "repeating", "with_sigma", "with_sigmas"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,3 +51,12 @@ def with_sigmas(*quantities: tuple[str, str, str]) -> tuple[Column, ...]:
     """Return the columns of quantities, and behind them all those of their standard deviations."""
     values, sigmas = zip(*(with_sigma(*one) for one in quantities), strict=True)
     return (*values, *sigmas)
+
+
+def repeating(schema: pa.Schema) -> list[str]:
+    """Return the columns that a dictionary makes smaller in a file.
+
+    What was measured hardly repeats: to look for it took most of the time of writing, and made
+    files larger.
+    """
+    return [field.name for field in schema if not pa.types.is_floating(field.type)]

@@ -17,6 +17,7 @@ from streamer.config import Config, load_config
 from streamer.errors import RunError, UserError
 from streamer.frames.geometry import Geometry
 from streamer.frames.header_geometry import in_words
+from streamer.results.columns import repeating
 from streamer.results.merging import NOTE, NOTES
 from streamer.results.parts import Parts, Span, committed, discard, publish, readable, tidy
 from streamer.results.reflections import reflections
@@ -106,7 +107,8 @@ class RunFolder:
         tables = {"peaks": peaks, "frames": frames}
 
         def write(name: str, path: Path) -> None:
-            pq.write_table(tables[name].replace_schema_metadata(metadata), path)
+            table = tables[name].replace_schema_metadata(metadata)
+            pq.write_table(table, path, use_dictionary=repeating(table.schema))
 
         try:
             publish(self.path, Span(index, index), write)
@@ -273,7 +275,7 @@ class RunFolder:
     def _write_whole(self, name: str, table: pa.Table) -> None:
         partial = self.path / f".{name}.parquet.partial"
         try:
-            pq.write_table(table, partial)
+            pq.write_table(table, partial, use_dictionary=repeating(table.schema))
             partial.rename(self.path / f"{name}.parquet")
         except OSError:
             discard(partial)

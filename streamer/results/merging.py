@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from streamer.results.columns import repeating
 from streamer.results.parts import Span, committed, publish
 from streamer.results.schema import completed
 
@@ -73,7 +74,8 @@ def _join(folder: Path, spans: Sequence[Span], target: Path) -> None:
     last = {key: item for key, item in said.items() if key != NOTE}
     metadata = last | {NOTES: json.dumps(notes).encode()}
     gathered: list[pa.Table] = []
-    with pq.ParquetWriter(target, schemas[-1].with_metadata(metadata)) as writer:
+    schema = schemas[-1].with_metadata(metadata)
+    with pq.ParquetWriter(target, schema, use_dictionary=repeating(schema)) as writer:
         for span in spans:
             with pq.ParquetFile(folder / span.name) as file:
                 table = completed(file.read(use_threads=False), schemas[-1].names)

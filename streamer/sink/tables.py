@@ -26,6 +26,9 @@ __all__ = [
     "read_results",
 ]
 
+_AT_ONCE = 2048
+"""Records that are taken apart at once."""
+
 
 @dataclass(frozen=True, slots=True)
 class Result:
@@ -92,8 +95,8 @@ def peak_columns(rows: list[Row], names: list[str]) -> Columns:
     done = [row for row in rows if row.result is not None and row.linked is not None]
     results = [row.result for row in done if row.result is not None]
     linked = [row.linked for row in done if row.linked is not None]
-    peaks = np.concatenate([np.empty(0, PEAK), *(result.peaks for result in results)])
-    positions = np.concatenate([np.empty(0, POSITION), *(one.positions for one in linked)])
+    peaks = _columns([result.peaks for result in results], PEAK)
+    positions = _columns([one.positions for one in linked], POSITION)
     counts = [result.head.n_peaks for result in results]
     columns: Columns = {
         "series": np.repeat(np.array([names.index(row.series) for row in done], np.int32), counts),
@@ -103,12 +106,29 @@ def peak_columns(rows: list[Row], names: list[str]) -> Columns:
         "peak_col": peaks["col"],
         "score": peaks["score"],
     }
-    columns |= {name: positions[name] for name in POSITION.names or () if name != "single"}
+    columns |= positions
     # Where no shape was fitted there is the sum over the patch, of which no error is known.
     fitted = positions["intensity"]
     columns["intensity"] = np.where(np.isfinite(fitted), fitted, peaks["intensity"])
     columns["track"] = np.concatenate([np.empty(0, np.int64), *(one.tracks for one in linked)])
-    return {name: np.ascontiguousarray(column) for name, column in columns.items()}
+    return columns
+
+
+def _columns(records: list[NDArray[np.void]], kind: np.dtype[np.void]) -> Columns:
+    """Return the plain columns of records that follow each other.
+
+    They are taken apart while they are in the cache; numpy would compare the names of the columns
+    of each array with all others'.
+    """
+    whole = np.frombuffer(b"".join(one.data for one in records), kind)
+    names = [name for name in kind.names or () if kind[name].names is None]
+    columns = {name: np.empty(len(whole), kind[name]) for name in names}
+    for start in range(0, len(whole), _AT_ONCE):
+        rows = slice(start, start + _AT_ONCE)
+        block = whole[rows]
+        for name, column in columns.items():
+            column[rows] = block[name]
+    return columns
 
 
 def motion_columns(n_peaks: NDArray[np.int32], motion: Columns) -> Columns:

@@ -5,6 +5,7 @@ import os
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from streamer.errors import RunError, UserError
@@ -190,3 +191,19 @@ def test_tracks_of_an_older_run_have_no_shapes(tmp_path):
     tracks = folder.read_tracks()
     assert tracks.schema.equals(TRACKS)
     assert np.isnan(tracks["ref_fwhm_radial"].to_numpy()).all()
+
+
+def test_only_what_repeats_is_looked_up_in_a_dictionary(tmp_path):
+    folder = RunFolder.create(tmp_path / "run")
+    for index in range(AT_ONCE):
+        folder.write_part(index, a_part(FRAMES, 1), a_part(PEAKS, 9), upto=1, next_track=0)
+    (first, *_) = folder.parts("peaks")
+    kept = tmp_path / "whole.parquet"
+    kept.write_bytes(first.read_bytes())
+    merge_next(folder.path)
+    for path in (kept, *folder.parts("peaks")):
+        group = pq.ParquetFile(path).metadata.row_group(0)
+        columns = [group.column(i) for i in range(group.num_columns)]
+        with_dictionary = {one.path_in_schema for one in columns if one.has_dictionary_page}
+        assert {"series", "frame", "track"} <= with_dictionary
+        assert not with_dictionary & {"row", "col_sigma", "score", "d"}
