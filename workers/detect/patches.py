@@ -65,6 +65,7 @@ def cut_patches(
         saturated,
         rows,
         cols,
+        np.argsort(rows, kind="stable"),
         patches.counts,
         patches.valid,
         patches.flags,
@@ -95,7 +96,7 @@ def with_noise_of(
 
 @njit(cache=True, nogil=True)
 def _cut(  # type: ignore[no-untyped-def]
-    frame, masked, saturated, rows, cols, counts, valid, flags, intensity
+    frame, masked, saturated, rows, cols, order, counts, valid, flags, intensity
 ):
     n, size = counts.shape[0], counts.shape[1]
     half = size // 2
@@ -126,10 +127,14 @@ def _cut(  # type: ignore[no-untyped-def]
                 if i == 0 or j == 0 or i == size - 1 or j == size - 1:
                     border[on_border] = value
                     on_border += 1
-        background = float(np.median(border[:on_border])) if on_border else 0.0
+        _sort(border, on_border)
+        background = 0.0
+        if on_border:
+            low, high = border[(on_border - 1) // 2], border[on_border // 2]
+            background = float(low) if on_border % 2 else (low + high) / 2
         intensity[k] = total - used * background
         # A neighbour lifts the border's median, hardly its lowest quarter.
-        floor = np.sort(border[:on_border])[on_border // 4] if on_border else 0.0
+        floor = border[on_border // 4] if on_border else 0.0
         beside = 0.0
         for i in range(half - 1, half + 2):
             for j in range(half - 1, half + 2):
@@ -139,12 +144,33 @@ def _cut(  # type: ignore[no-untyped-def]
                     beside = max(beside, float(counts[k, i, j]) - floor)
         if beside < _LEAST_SPREAD * (float(counts[k, half, half]) - floor):
             flag |= POOR_FIT
-        for other in range(n):
-            if (
-                other != k
-                and abs(rows[other] - rows[k]) <= half
-                and abs(cols[other] - cols[k]) <= half
-            ):
-                flag |= NEIGHBOUR
-                break
         flags[k] = flag
+    _flag_neighbours(rows, cols, order, half, flags)
+
+
+@njit(cache=True, nogil=True)
+def _sort(values, count):  # type: ignore[no-untyped-def]
+    """Sort the first few dozen numbers, for which insertion is fastest."""
+    for i in range(1, count):
+        value, j = values[i], i
+        while j > 0 and values[j - 1] > value:
+            values[j] = values[j - 1]
+            j -= 1
+        values[j] = value
+
+
+@njit(cache=True, nogil=True)
+def _flag_neighbours(rows, cols, order, half, flags):  # type: ignore[no-untyped-def]
+    """Flag peaks with another within `half` pixels; `order` is that of their rows."""
+    n = len(order)
+    for i in range(n):
+        row, col = rows[order[i]], cols[order[i]]
+        for step in (-1, 1):
+            j = i + step
+            while 0 <= j < n and abs(rows[order[j]] - row) <= half:
+                if abs(cols[order[j]] - col) <= half:
+                    flags[order[i]] |= NEIGHBOUR
+                    break
+                j += step
+            if flags[order[i]] & NEIGHBOUR:
+                break
