@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workers.detect.background import Background, estimate
-from workers.detect.base import Finder, Peaks, Thresholds, check_shapes, in_one_layout
+from workers.detect.base import Finder, ImageFinder, Peaks, Thresholds, found_by
 from workers.detect.flatten import Flattener
+from workers.detect.image import Image, image_of
 from workers.detect.significance import TESTS, judge
 from workers.detect.topology import TopologyFinder
 
@@ -50,7 +51,7 @@ class AdaptivePeaks(Peaks):
         )
 
 
-class AdaptiveFinder:
+class AdaptiveFinder(ImageFinder):
     """Finds peaks by another finder, with one or both thresholds taken from the frame.
 
     With `minval` from the frame, its background is taken off first and a pixel that is not above it
@@ -76,26 +77,20 @@ class AdaptiveFinder:
         self._false_peaks = false_peaks
         self._flatten = Flattener()
 
-    def __call__(
-        self, frame: NDArray[Any], masked: NDArray[np.bool_] | None = None
-    ) -> AdaptivePeaks:
-        """Return the peaks of `frame`; see `Finder`."""
-        check_shapes(frame, masked)
-        if masked is None:
-            masked = np.zeros(frame.shape, np.bool_)
-        frame, masked = _plain(frame), in_one_layout(masked, np.dtype(np.bool_))
-        if not frame.size:
-            found = self._inner(frame, masked)
+    def find(self, image: Image) -> AdaptivePeaks:
+        """Return the peaks of a frame; see `ImageFinder`."""
+        image = _plain(image)
+        size = image.pixels.size
+        if not size:
+            found = found_by(self._inner, image)
             background = Background(*(np.zeros((1, 1)),) * 3, (1.0, 1.0), 0.0, 0.0, False)
         else:
-            background = estimate(frame, masked)
-            found = self._found(frame, masked, background)
-        limit = NormalDist().inv_cdf(
-            1.0 - min(self._false_peaks / (TESTS * max(frame.size, 1)), 0.1)
-        )
+            background = estimate(image)
+            found = self._found(image, background)
+        limit = NormalDist().inv_cdf(1.0 - min(self._false_peaks / (TESTS * max(size, 1)), 0.1))
         if self._minscore is None and len(found):
             keep = np.empty(len(found), np.bool_)
-            judge(frame, masked, background, found.row, found.col, found.score, limit, keep)
+            judge(*image, background, found.row, found.col, found.score, limit, keep)
             found = Peaks(found.row[keep], found.col[keep], found.score[keep])
         return AdaptivePeaks(
             found.row, found.col, found.score, background, self._minval, self._minscore, limit
@@ -103,18 +98,17 @@ class AdaptiveFinder:
 
     def flattened(self, frame: NDArray[Any], masked: NDArray[np.bool_]) -> NDArray[np.float64]:
         """Return the frame as the inner finder is to see it: counts above the background or 0."""
-        frame, masked = _plain(frame), in_one_layout(masked, np.dtype(np.bool_))
-        index, value = self._flatten(frame, masked, estimate(frame, masked))
+        image = _plain(image_of(frame, masked))
+        index, value = self._flatten(image, estimate(image))
         flat = np.zeros(frame.shape)
         flat.ravel()[index] = value
         return flat
 
-    def _found(
-        self, frame: NDArray[Any], masked: NDArray[np.bool_], background: Background
-    ) -> Peaks:
+    def _found(self, image: Image, background: Background) -> Peaks:
         if self._minval is not None:
-            return self._inner(frame, masked)
-        index, value = self._flatten(frame, masked, background)
+            return found_by(self._inner, image)
+        index, value = self._flatten(image, background)
+        frame = image.pixels
         if isinstance(self._inner, TopologyFinder):
             rows, cols = frame.shape
             return self._inner.sparse((rows, cols), index, value, frame.dtype.kind in "iu")
@@ -123,13 +117,14 @@ class AdaptiveFinder:
         return self._inner(flat)
 
 
-def _plain(frame: NDArray[Any]) -> NDArray[Any]:
+def _plain(image: Image) -> Image:
     """Return a frame in one of the few types that kernels are compiled for."""
+    frame = image.pixels
     kind, size = frame.dtype.kind, frame.dtype.itemsize
     if kind not in "iu":
-        return in_one_layout(frame, np.dtype(np.float32 if size <= 4 else np.float64))
+        return image.astype(np.dtype(np.float32 if size <= 4 else np.float64))
     dtype = np.dtype(f"{kind}{max(size, 2)}") if size < 8 else _narrower(frame)
-    return in_one_layout(frame, dtype)
+    return image.astype(dtype)
 
 
 def _narrower(frame: NDArray[Any]) -> np.dtype[Any]:

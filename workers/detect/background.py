@@ -10,11 +10,13 @@ held against its own surroundings, see `workers.detect.significance`.
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
+
+from workers.detect.image import Image, unusable
 
 __all__ = ["Background", "estimate", "level_at", "low_at", "spread_at"]
 
@@ -53,22 +55,14 @@ class Background(NamedTuple):
     """True where the scatter is that of counted photons."""
 
 
-def estimate(frame: NDArray[Any], masked: NDArray[np.bool_]) -> Background:
-    """Estimate the background of a frame.
-
-    Parameters
-    ----------
-    frame
-        (rows, cols), at least one pixel.
-    masked
-        (rows, cols), True where a pixel must not be used.
-    """
-    rows, cols = frame.shape
+def estimate(image: Image) -> Background:
+    """Estimate the background of a frame of at least one pixel."""
+    rows, cols = image.pixels.shape
     shape = max(1, round(rows / BLOCK)), max(1, round(cols / BLOCK))
     level, low, spread = np.empty(shape), np.empty(shape), np.empty(shape)
     pitch = rows / shape[0], cols / shape[1]
     unit, gain, counter = _estimate(
-        frame, masked, frame.dtype.kind in "iu", pitch[0], pitch[1], level, low, spread
+        *image, image.pixels.dtype.kind in "iu", pitch[0], pitch[1], level, low, spread
     )
     return Background(level, low, spread, pitch, unit, gain, counter)
 
@@ -128,9 +122,7 @@ def _sort9(v):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _estimate(  # type: ignore[no-untyped-def]
-    frame, masked, whole, pitch_row, pitch_col, level, low, spread
-):
+def _estimate(frame, bad, least, most, whole, pitch_row, pitch_col, level, low, spread):  # type: ignore[no-untyped-def]
     n_rows, n_cols = level.shape
     n = n_rows * n_cols
     samples, apart = np.empty((n, _PLACES)), np.empty((n, _PLACES))
@@ -146,7 +138,9 @@ def _estimate(  # type: ignore[no-untyped-def]
                 row = min(int((i + (k // 3 + 0.5) / 3.0) * pitch_row), rows - 1)
                 col = min(int((j + (k % 3 + 0.5) / 3.0) * pitch_col), cols - 1)
                 other = col + 2 if col + 2 < cols else max(col - 2, 0)
-                if masked[row, col] or masked[row, other]:
+                if unusable(frame, bad, least, most, row, col) or unusable(
+                    frame, bad, least, most, row, other
+                ):
                     one[k] = math.nan
                     two[k] = math.nan
                 else:
@@ -162,7 +156,7 @@ def _estimate(  # type: ignore[no-untyped-def]
                 n_none += none
     if whole:
         # Where most pixels are 0, what is left begins with what a photon or a threshold makes.
-        smallest = _lowest(frame, masked) if 2 * n_none > n_used else 1.0
+        smallest = _lowest(frame, bad, least, most) if 2 * n_none > n_used else 1.0
     unit = 1.0 if smallest == math.inf else smallest
 
     # What is rare is averaged, what is not has a middle.
@@ -232,12 +226,12 @@ def _estimate(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _lowest(frame, masked):  # type: ignore[no-untyped-def]
+def _lowest(frame, bad, least, most):  # type: ignore[no-untyped-def]
     """Return the lowest counts above 0 on every fourth row."""
     lowest = math.inf
     for i in range(0, frame.shape[0], 4):
         for j in range(frame.shape[1]):
-            if 0.0 < frame[i, j] < lowest and not masked[i, j]:
+            if 0.0 < frame[i, j] < lowest and not unusable(frame, bad, least, most, i, j):
                 lowest = float(frame[i, j])
         if lowest == 1.0:
             break

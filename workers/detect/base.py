@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
@@ -10,15 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamer.plugins import Plugin
+from workers.detect.image import Image, image_of
 
 __all__ = [
     "Finder",
     "FinderPlugin",
+    "ImageFinder",
     "Peaks",
     "Thresholds",
     "check_limits",
-    "check_shapes",
-    "in_one_layout",
+    "check_numbers",
+    "found_by",
+    "sorted_peaks",
     "zeroed",
 ]
 
@@ -75,6 +79,31 @@ class Finder(Protocol):
         ...
 
 
+class ImageFinder(ABC):
+    """A `Finder` that needs no image of what is masked."""
+
+    def __call__(self, frame: NDArray[Any], masked: NDArray[np.bool_] | None = None) -> Peaks:
+        """Return the peaks of `frame`; see `Finder`."""
+        return self.find(image_of(frame, masked))
+
+    @abstractmethod
+    def find(self, image: Image) -> Peaks:
+        """Return the peaks of a frame; pixels that must not be used count as 0.
+
+        Raises
+        ------
+        ValueError
+            A pixel that may be used is NaN.
+        """
+
+
+def found_by(finder: Finder, image: Image) -> Peaks:
+    """Return the peaks that any finder finds on a frame."""
+    if isinstance(finder, ImageFinder):
+        return finder.find(image)
+    return finder(image.pixels, image.masked)
+
+
 class FinderPlugin(Plugin):
     """Makes a finder; its name in the configuration is `detect.finder`."""
 
@@ -115,36 +144,17 @@ def check_limits(minval: float, minscore: float) -> tuple[float, float]:
     return float(minval), float(minscore)
 
 
-def check_shapes(frame: NDArray[Any], masked: NDArray[np.bool_] | None) -> None:
-    """Raise ValueError where a frame is not two-dimensional or its mask does not fit."""
-    if frame.ndim != 2:
-        raise ValueError(f"a frame has rows and columns, this one has shape {frame.shape}")
-    if masked is not None and masked.shape != frame.shape:
-        raise ValueError(f"the mask has shape {masked.shape}, the frame {frame.shape}")
-
-
 def check_numbers(values: NDArray[np.float64]) -> None:
     """Raise ValueError where a pixel is NaN."""
     if np.isnan(values).any():
         raise ValueError("the frame holds NaN: mask these pixels or set them to 0")
 
 
-def zeroed(
-    frame: NDArray[Any], minval: float, masked: NDArray[np.bool_] | None
-) -> NDArray[np.float64]:
+def zeroed(image: Image, minval: float) -> NDArray[np.float64]:
     """Return the frame as findpeaks is to see it."""
     # findpeaks takes the pixels of narrow frames in the order of memory.
-    values = np.array(frame, np.float64, order="C")
-    if masked is not None:
-        values[np.asarray(masked, np.bool_)] = 0.0
+    values = np.array(image.pixels, np.float64, order="C")
+    values[image.masked] = 0.0
     check_numbers(values)
     values[values < max(minval, 0.0)] = 0.0
     return values
-
-
-def in_one_layout(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return `array` in the one memory layout that kernels are compiled for."""
-    array = np.ascontiguousarray(array, dtype)
-    array = array.view() if array.flags.aligned else array.copy()
-    array.setflags(write=False)
-    return array

@@ -9,6 +9,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from streamer.frames.events import Series
+from workers.detect.image import Image, Saturation, image_of
 
 __all__ = ["Correction", "bin_mask", "binned"]
 
@@ -55,10 +56,8 @@ class Correction:
         limit = np.inf if limit is None else float(limit)
         return cls(bad, dark, series.flatfield, binning, limit)
 
-    def __call__(
-        self, frame: NDArray[np.generic]
-    ) -> tuple[NDArray[np.generic], NDArray[np.bool_], NDArray[np.bool_]]:
-        """Return the corrected frame and which of its pixels are masked and saturated.
+    def __call__(self, frame: NDArray[np.generic]) -> tuple[Image, Saturation]:
+        """Return the corrected frame, which shares the memory of one that needs no correction.
 
         Raises
         ------
@@ -76,23 +75,14 @@ class Correction:
             )
         if frame.dtype == np.float16:
             frame = frame.astype(np.float32)
-        kind = frame.dtype.kind
-        saturated = (
-            np.asarray(frame >= self.saturation)  # type: ignore[operator]
-            if np.isfinite(self.saturation)
-            else np.zeros(frame.shape, np.bool_)
-        )
-        bad = self.bad if self.bad is not None else np.zeros(frame.shape, np.bool_)
-        masked = np.empty(frame.shape, np.bool_)
-        if kind == "u":
-            _mask_value(frame, frame.dtype.type(np.iinfo(frame.dtype.name).max), bad, masked)
-        elif kind == "i" and _is_noise_below_zero(frame):
-            _mask_value(frame, frame.dtype.type(np.iinfo(frame.dtype.name).min), bad, masked)
-        elif kind == "i":
-            _mask_negative(frame, bad, masked)
-        else:
-            np.logical_or(bad, ~np.isfinite(frame.astype(np.float64, copy=False)), out=masked)
-            frame = np.where(masked, frame.dtype.type(0), frame)
+        least = self.saturation if np.isfinite(self.saturation) else np.inf
+        if frame.dtype == np.float32:
+            least = float(np.float32(least))
+        saturation = Saturation(frame, least, self.binning)
+        image = self._marked(frame)
+        if self.dark is None and self.flatfield is None and self.binning == 1:
+            return image, saturation
+        frame, masked = image.pixels, image.masked
         if self.dark is not None:
             # Noise below the dark level is no defect: it stays, masked pixels do not.
             frame = frame.astype(np.float32) - self.dark
@@ -101,22 +91,20 @@ class Correction:
         if self.binning > 1:
             frame = binned(frame, self.binning)
             masked = bin_mask(masked, self.binning)
-            saturated = bin_mask(saturated, self.binning)
-        return frame, masked, saturated
+        return image_of(frame, masked), saturation
 
-
-@njit(cache=True, nogil=True)
-def _mask_value(frame, value, bad, masked):  # type: ignore[no-untyped-def]
-    for i in range(frame.shape[0]):
-        for j in range(frame.shape[1]):
-            masked[i, j] = bad[i, j] | (frame[i, j] == value)
-
-
-@njit(cache=True, nogil=True)
-def _mask_negative(frame, bad, masked):  # type: ignore[no-untyped-def]
-    for i in range(frame.shape[0]):
-        for j in range(frame.shape[1]):
-            masked[i, j] = bad[i, j] | (frame[i, j] < 0)
+    def _marked(self, frame: NDArray[np.generic]) -> Image:
+        """Return a frame with what tells its masked pixels."""
+        image, kind = image_of(frame, self.bad), frame.dtype.kind
+        if kind == "f":
+            unknown = ~np.isfinite(frame)
+            if not unknown.any():
+                return image
+            return image_of(np.where(unknown, frame.dtype.type(0), frame), image.masked | unknown)
+        of_type, info = frame.dtype.type, np.iinfo(frame.dtype.name)
+        if kind == "u":
+            return image._replace(highest=of_type(info.max - 1))
+        return image._replace(lowest=of_type(info.min + 1 if _is_noise_below_zero(frame) else 0))
 
 
 _STRIDE = 61

@@ -13,6 +13,7 @@ from streamer.frames.contradictions import like_gaps
 from streamer.frames.flags import POOR_FIT
 from workers.detect.adaptive import AdaptivePeaks
 from workers.detect.base import Peaks
+from workers.detect.image import Image
 
 __all__ = ["Findings"]
 
@@ -47,13 +48,7 @@ class Findings:
         self._series: dict[str, _Series] = {}
 
     def note(
-        self,
-        name: str,
-        frame: int,
-        found: Any,
-        flags: NDArray[np.int32],
-        pixels: NDArray[Any],
-        masked: NDArray[np.bool_],
+        self, name: str, frame: int, found: Any, flags: NDArray[np.int32], image: Image
     ) -> None:
         """Take down what was found on a frame."""
         if name not in self._series and len(self._series) >= _MOST:
@@ -61,8 +56,9 @@ class Findings:
         one = self._series.setdefault(name, _Series())
         asked = one.frames == 0 or frame % _EVERY == 0
         if one.frames == 0:
+            masked = image.masked
             one.masked = int(np.count_nonzero(masked))
-            one.gaps = like_gaps(pixels[~masked])
+            one.gaps = like_gaps(image.pixels[~masked])
         one.frames += 1
         one.peaks += len(flags)
         one.poor += int(np.count_nonzero(flags & POOR_FIT))
@@ -70,8 +66,9 @@ class Findings:
             one.merged += found.merged
         if not asked:
             return
-        if not len(flags) and not masked.all():
-            brightest = float(pixels[~masked].max())
+        valid = image.pixels[~image.masked] if not len(flags) else None
+        if valid is not None and valid.size:
+            brightest = float(valid.max())
             one.brightest = max(brightest, one.brightest or brightest)
         if isinstance(found, AdaptivePeaks):
             one.thresholds = one.thresholds or {}

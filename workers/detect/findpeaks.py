@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.detect.base import Peaks, check_limits, check_shapes, sorted_peaks, zeroed
+from workers.detect.base import Peaks, check_limits, sorted_peaks, zeroed
+from workers.detect.image import image_of
 
 __all__ = ["FindpeaksFinder"]
 
@@ -35,8 +36,7 @@ class FindpeaksFinder:
 
     def __call__(self, frame: NDArray[Any], masked: NDArray[np.bool_] | None = None) -> Peaks:
         """Return the peaks of `frame`; see `Finder`."""
-        check_shapes(frame, masked)
-        values = zeroed(frame, self.minval, masked)
+        values = zeroed(image_of(frame, masked), self.minval)
         row, col, score = [], [], []
         for birth, _, _, death in _groups(values) if values.size else []:
             row.append(birth[0])

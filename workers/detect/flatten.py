@@ -8,13 +8,13 @@ surroundings.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from workers.detect.background import BLOCK, Background, level_at, low_at, spread_at
+from workers.detect.image import Image, unusable
 from workers.detect.surroundings import DIRECTIONS, box_means, local_level
 
 __all__ = ["Flattener", "Pixels"]
@@ -40,9 +40,7 @@ class Flattener:
     def __init__(self) -> None:
         self._shape: tuple[int, ...] = ()
 
-    def __call__(
-        self, frame: NDArray[Any], masked: NDArray[np.bool_], background: Background
-    ) -> Pixels:
+    def __call__(self, image: Image, background: Background) -> Pixels:
         """Return the pixels above the background.
 
         Raises
@@ -50,6 +48,7 @@ class Flattener:
         ValueError
             A pixel that is not masked is NaN.
         """
+        frame = image.pixels
         if frame.shape != self._shape:
             self._allocate(*frame.shape)
         whole = frame.dtype.kind in "iu"
@@ -57,8 +56,7 @@ class Flattener:
         info = np.iinfo(frame.dtype.name) if whole else None
         lowest, highest = (float(info.min), float(info.max)) if info else (-math.inf, math.inf)
         count = _above(
-            frame,
-            masked,
+            *image,
             background,
             whole,
             limits,
@@ -70,7 +68,7 @@ class Flattener:
         )
         if count < 0:
             raise ValueError("the frame holds NaN: mask these pixels or set them to 0")
-        count = _follow(frame, masked, background, whole, self._index, self._value, count)
+        count = _follow(*image, background, whole, self._index, self._value, count)
         return self._index[:count], self._value[:count]
 
     def _allocate(self, rows: int, cols: int) -> None:
@@ -82,7 +80,9 @@ class Flattener:
 
 
 @njit(cache=True, nogil=True)
-def _above(frame, masked, background, whole, limits, lowest, highest, search, index, value):  # type: ignore[no-untyped-def]
+def _above(  # type: ignore[no-untyped-def]
+    frame, bad, least, most, background, whole, limits, lowest, highest, search, index, value
+):
     """List the pixels that are not below `low_at`; see `workers.detect.superlevels.collect`."""
     hits, words, hit_words = search
     rows, cols = frame.shape
@@ -93,7 +93,7 @@ def _above(frame, masked, background, whole, limits, lowest, highest, search, in
         for row in range(first, last):
             line = frame[row]
             for col in range(cols):
-                hits[col] = not (line[col] < limits[col])
+                hits[col] = not ((line[col] < limits[col]) | (line[col] > most))
             n_words = 0
             for word_at in range(words.size):
                 hit_words[n_words] = word_at
@@ -105,7 +105,7 @@ def _above(frame, masked, background, whole, limits, lowest, highest, search, in
                     below = (((word ^ others) - _ONE) & _ONES) * _ONES >> _LAST_BYTE
                     word = others
                     col = 8 * word_at + np.intp(below)
-                    if masked[row, col]:
+                    if unusable(frame, bad, least, most, row, col):
                         continue
                     pixel = float(line[col])
                     if math.isnan(pixel):
@@ -155,7 +155,7 @@ def _limits(background, first, last, whole, limits, lowest, highest):  # type: i
 
 
 @njit(cache=True, nogil=True)
-def _follow(frame, masked, background, whole, index, value, count):  # type: ignore[no-untyped-def]
+def _follow(frame, bad, least, most, background, whole, index, value, count):  # type: ignore[no-untyped-def]
     """Hold the pixels of crowded blocks against their own surroundings; return how many stay."""
     rows, cols = frame.shape
     n_rows, n_cols = (rows + BLOCK - 1) // BLOCK, (cols + BLOCK - 1) // BLOCK
@@ -178,7 +178,7 @@ def _follow(frame, masked, background, whole, index, value, count):  # type: ign
             if structured[max(r - 1, 0) : r + 2, max(c - 1, 0) : c + 2].any():
                 top, left = r * BLOCK, c * BLOCK
                 part = boxes[top : top + BLOCK, left : left + BLOCK]
-                box_means(frame, masked, top, left, part)
+                box_means(frame, bad, least, most, top, left, part)
     means = np.empty((2, DIRECTIONS))
     kept = 0
     for i in range(count):

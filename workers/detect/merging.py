@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from workers.detect.base import Finder, Peaks
+from workers.detect.base import Finder, ImageFinder, Peaks, found_by
+from workers.detect.image import Image
 
 __all__ = ["MergingFinder", "merged"]
 
@@ -17,7 +17,7 @@ _CELL = 8.0
 """Least edge in pixels of the cells in which peaks are looked up: small ones would be many."""
 
 
-class MergingFinder:
+class MergingFinder(ImageFinder):
     """Finds peaks by another finder and keeps the highest of those that stand close together.
 
     Parameters
@@ -34,9 +34,9 @@ class MergingFinder:
         none = np.empty(0, np.int32)
         merged(Peaks(none, none, np.empty(0)), distance)  # compiles: no frame is to wait for it
 
-    def __call__(self, frame: NDArray[Any], masked: NDArray[np.bool_] | None = None) -> Peaks:
-        """Return the peaks of `frame`; see `workers.detect.base.Finder`."""
-        return merged(self._inner(frame, masked), self._distance)
+    def find(self, image: Image) -> Peaks:
+        """Return the peaks of a frame; see `workers.detect.base.ImageFinder`."""
+        return merged(found_by(self._inner, image), self._distance)
 
 
 def merged(peaks: Peaks, distance: float) -> Peaks:

@@ -33,9 +33,10 @@ from streamer.transport.publisher import Publisher
 from streamer.transport.sockets import DETECTORS, GPUS
 from streamer.transport.subscriber import Subscriber
 from workers.detect.adaptive import AdaptivePeaks
-from workers.detect.base import Finder, Peaks
+from workers.detect.base import Finder, Peaks, found_by
 from workers.detect.correction import Correction
 from workers.detect.findings import Findings
+from workers.detect.image import Image, Saturation
 from workers.detect.noise import PHOTON_COUNTER, Detector, full_pixels
 from workers.detect.patches import Patches, cut_patches
 
@@ -47,8 +48,8 @@ _PATCH_BYTES = 256 << 20
 """Patches that one GPU worker may have before it: noise can be thousands of peaks on each frame."""
 
 PeakTable = tuple[NDArray[np.void], Patches]
-Note = Callable[[Peaks, NDArray[np.int32], NDArray[Any], NDArray[np.bool_]], None]
-"""Is told what was found on a frame: peaks, flags, pixels, which of them are masked."""
+Note = Callable[[Peaks, NDArray[np.int32], Image], None]
+"""Is told what was found on a frame: peaks, flags, counts."""
 
 
 def find_in_frame(
@@ -70,20 +71,18 @@ def find_in_frame(
         A table of `streamer.frames.peaks.PEAK` with positions in detector pixels, and the
         patches in the same order.
     """
-    pixels, masked, saturated = correction(frame)
-    found = finder(pixels, masked)
+    image, saturation = correction(frame)
+    found = found_by(finder, image)
     at = found.row, found.col
     if correction.saturation == np.inf and correction.binning == 1:
-        full = full_pixels(pixels, masked, *at)
-        if full < np.inf:
-            saturated = np.asarray(pixels >= full)  # type: ignore[operator]
-    patches = cut_patches(pixels, masked, saturated, *at, patch_size)
+        saturation = Saturation(image.pixels, full_pixels(image, *at))
+    patches = cut_patches(image, saturation, *at, patch_size)
     background = None
     if isinstance(found, AdaptivePeaks):
         background = found.background
-    patches = detector.restored(patches, pixels, masked, correction, *at, background)
+    patches = detector.restored(patches, image, correction, *at, background)
     if note is not None:
-        note(found, patches.flags, pixels, masked)
+        note(found, patches.flags, image)
     peaks = np.empty(len(found.row), PEAK)
     n = correction.binning
     # The middle of a block of n pixels, rounded down to a pixel.

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from workers.detect.background import Background, estimate
 from workers.detect.correction import Correction, binned
+from workers.detect.image import Image, below_zero, unusable
 from workers.detect.patches import Patches, with_noise_of
 from workers.detect.pedestal import subtracted
 
@@ -38,8 +39,7 @@ class Detector:
     def restored(
         self,
         patches: Patches,
-        pixels: NDArray[Any],
-        masked: NDArray[np.bool_],
+        image: Image,
         correction: Correction,
         rows: NDArray[np.int32],
         cols: NDArray[np.int32],
@@ -48,11 +48,11 @@ class Detector:
         """Return patches whose counts are again as noisy as they look.
 
         A dark that was subtracted here is added as its mean, a flat field divided out. What the
-        source subtracted before is seen from the scatter of the background, where `pixels` may be
+        source subtracted before is seen from the scatter of the background, where counts may be
         negative or are no whole numbers, or where `background` is no counter's. Floats that were
         scaled to 1 become photons again.
         """
-        n = len(rows)
+        pixels, n = image.pixels, len(rows)
         if not n or self.gain == 0.0:
             return patches
         shift, scale = np.zeros(n), np.ones(n)
@@ -67,7 +67,7 @@ class Detector:
         if background is None:
             if pixels.dtype.kind == "u":
                 return patches
-            background = estimate(np.ascontiguousarray(pixels), masked)
+            background = estimate(image.astype(pixels.dtype))
         if pixels.dtype.kind == "f" and np.max(pixels[rows, cols]) < 2.0 * self.gain:
             # One photon makes no peak: the counts were divided by something.
             return with_noise_of(patches, shift, scale * self.gain / _photon(background, self.gain))
@@ -77,21 +77,16 @@ class Detector:
         lacking = float(np.median(expected - background.level))
         if abs(lacking) <= _TELLING * abs(float(np.median(expected))):
             return patches
-        if lacking > 0.0 and pixels.dtype.kind != "f" and not np.any(pixels[~masked] < 0):
+        if lacking > 0.0 and pixels.dtype.kind != "f" and not below_zero(*image):
             return patches  # nothing was subtracted: the gain is another than was said
-        lack = subtracted(pixels, masked, rows, cols, self.gain, self.read_noise)
+        lack = subtracted(image, rows, cols, self.gain, self.read_noise)
         return with_noise_of(patches, lack, scale)
 
 
 PHOTON_COUNTER = Detector()
 
 
-def full_pixels(
-    pixels: NDArray[Any],
-    masked: NDArray[np.bool_],
-    rows: NDArray[np.int32],
-    cols: NDArray[np.int32],
-) -> float:
+def full_pixels(image: Image, rows: NDArray[np.int32], cols: NDArray[np.int32]) -> float:
     """Return the counts from which pixels hold all they can, found from peaks; inf where none do.
 
     Parameters
@@ -101,26 +96,26 @@ def full_pixels(
     """
     if not len(rows):
         return np.inf
-    heights = pixels[rows, cols]
+    heights = image.pixels[rows, cols]
     top = heights.max()
     if not np.isfinite(top) or top < _LEAST_FULL:
         return np.inf
     highest = heights == top
     n_full, n_near = _pile(
-        np.ascontiguousarray(pixels), masked, rows[highest], cols[highest], top, _NEAR * float(top)
+        *image.astype(image.pixels.dtype), rows[highest], cols[highest], top, _NEAR * float(top)
     )
     return float(top) if n_full >= _PILE and n_full > n_near else np.inf
 
 
 @njit(cache=True, nogil=True)
-def _pile(pixels, masked, rows, cols, top, near):  # type: ignore[no-untyped-def]
+def _pile(frame, bad, least, most, rows, cols, top, near):  # type: ignore[no-untyped-def]
     n_full = n_near = 0
     for k in range(len(rows)):
-        for r in range(max(rows[k] - 2, 0), min(rows[k] + 3, pixels.shape[0])):
-            for c in range(max(cols[k] - 2, 0), min(cols[k] + 3, pixels.shape[1])):
-                if not masked[r, c]:
-                    n_full += pixels[r, c] == top
-                    n_near += near <= pixels[r, c] < top
+        for r in range(max(rows[k] - 2, 0), min(rows[k] + 3, frame.shape[0])):
+            for c in range(max(cols[k] - 2, 0), min(cols[k] + 3, frame.shape[1])):
+                if not unusable(frame, bad, least, most, r, c):
+                    n_full += frame[r, c] == top
+                    n_near += near <= frame[r, c] < top
     return n_full, n_near
 
 

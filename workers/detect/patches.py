@@ -9,6 +9,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from streamer.frames.flags import EDGE, MASKED, NEIGHBOUR, POOR_FIT, SATURATED
+from workers.detect.image import Image, Saturation, unusable
 
 __all__ = ["Patches", "cut_patches", "with_noise_of"]
 
@@ -32,9 +33,8 @@ class Patches:
 
 
 def cut_patches(
-    frame: NDArray[np.generic],
-    masked: NDArray[np.bool_],
-    saturated: NDArray[np.bool_],
+    image: Image,
+    saturation: Saturation,
     rows: NDArray[np.int32],
     cols: NDArray[np.int32],
     size: int,
@@ -43,10 +43,8 @@ def cut_patches(
 
     Parameters
     ----------
-    frame
-        (rows, cols), counts, not thresholded.
-    masked, saturated
-        (rows, cols), True where a pixel must not be used, and where it holds all it can.
+    image, saturation
+        Counts, not thresholded, and which of them hold all they can.
     rows, cols
         (n,), the pixel that is the middle of each patch.
     size
@@ -54,15 +52,14 @@ def cut_patches(
     """
     n = len(rows)
     patches = Patches(
-        np.zeros((n, size, size), np.float32),
-        np.zeros((n, size, size), np.bool_),
-        np.zeros(n, np.int32),
-        np.zeros(n, np.float64),
+        np.empty((n, size, size), np.float32),
+        np.empty((n, size, size), np.bool_),
+        np.empty(n, np.int32),
+        np.empty(n, np.float64),
     )
     _cut(
-        frame,
-        masked,
-        saturated,
+        *image,
+        saturation,
         rows,
         cols,
         np.argsort(rows, kind="stable"),
@@ -96,10 +93,11 @@ def with_noise_of(
 
 @njit(cache=True, nogil=True)
 def _cut(  # type: ignore[no-untyped-def]
-    frame, masked, saturated, rows, cols, order, counts, valid, flags, intensity
+    frame, bad, least, most, saturation, rows, cols, order, counts, valid, flags, intensity
 ):
     n, size = counts.shape[0], counts.shape[1]
     half = size // 2
+    sent, full, binning = saturation
     height, width = frame.shape
     border = np.empty(4 * size, np.float32)
     for k in range(n):
@@ -109,15 +107,16 @@ def _cut(  # type: ignore[no-untyped-def]
             y = top + i
             for j in range(size):
                 x = left + j
+                counts[k, i, j], valid[k, i, j] = 0.0, False
                 if y < 0 or y >= height or x < 0 or x >= width:
                     flag |= EDGE
                     continue
-                if masked[y, x]:
+                if unusable(frame, bad, least, most, y, x):
                     flag |= MASKED
                     continue
                 value = np.float32(frame[y, x])
                 counts[k, i, j] = value
-                if saturated[y, x]:
+                if _is_full(sent, full, binning, y, x):
                     # Of such a pixel nobody knows more than that it holds at least as much.
                     flag |= SATURATED
                 else:
@@ -140,12 +139,26 @@ def _cut(  # type: ignore[no-untyped-def]
             for j in range(half - 1, half + 2):
                 y, x = top + i, left + j
                 inside = 0 <= y < height and 0 <= x < width
-                if inside and not masked[y, x] and not (i == half and j == half):
+                if (
+                    inside
+                    and not unusable(frame, bad, least, most, y, x)
+                    and not (i == half and j == half)
+                ):
                     beside = max(beside, float(counts[k, i, j]) - floor)
         if beside < _LEAST_SPREAD * (float(counts[k, half, half]) - floor):
             flag |= POOR_FIT
         flags[k] = flag
     _flag_neighbours(rows, cols, order, half, flags)
+
+
+@njit(cache=True, nogil=True, forceinline=True)
+def _is_full(counts, least, n, row, col):  # type: ignore[no-untyped-def]
+    """Tell whether a pixel, or one of those that were summed to it, holds all it can."""
+    for r in range(row * n, row * n + n):
+        for c in range(col * n, col * n + n):
+            if float(counts[r, c]) >= least:
+                return True
+    return False
 
 
 @njit(cache=True, nogil=True)

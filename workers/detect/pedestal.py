@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
+
+from workers.detect.image import Image, unusable
 
 __all__ = ["subtracted"]
 
@@ -20,8 +20,7 @@ _ALIKE = 0.15
 
 
 def subtracted(
-    pixels: NDArray[Any],
-    masked: NDArray[np.bool_],
+    image: Image,
     rows: NDArray[np.int32],
     cols: NDArray[np.int32],
     gain: float,
@@ -37,7 +36,7 @@ def subtracted(
     rows, cols
         (n,), the peaks, at least one.
     """
-    level, spread = _around(pixels, masked, rows, cols)
+    level, spread = _around(*image, rows, cols)
     expected = (spread**2 - read_noise**2) / gain
     lacking = expected - level
     if np.isnan(lacking).all():
@@ -48,7 +47,7 @@ def subtracted(
 
 
 @njit(cache=True, nogil=True)
-def _around(pixels, masked, rows, cols):  # type: ignore[no-untyped-def]
+def _around(frame, bad, least, most, rows, cols):  # type: ignore[no-untyped-def]
     """Return level and standard deviation around each peak, NaN where too few pixels are seen.
 
     Pixels are compared with their neighbours, and a slope makes all of these differ alike.
@@ -59,11 +58,14 @@ def _around(pixels, masked, rows, cols):  # type: ignore[no-untyped-def]
     values, steps = np.empty(size * size), np.empty(size * size)
     for k in range(n):
         used = 0
-        for r in range(max(rows[k] - _REACH, 0), min(rows[k] + _REACH + 1, pixels.shape[0]), 2):
-            for c in range(max(cols[k] - _REACH, 0), min(cols[k] + _REACH, pixels.shape[1] - 1)):
-                if not (masked[r, c] or masked[r, c + 1]):
-                    values[used] = pixels[r, c]
-                    steps[used] = float(pixels[r, c + 1]) - float(pixels[r, c])
+        for r in range(max(rows[k] - _REACH, 0), min(rows[k] + _REACH + 1, frame.shape[0]), 2):
+            for c in range(max(cols[k] - _REACH, 0), min(cols[k] + _REACH, frame.shape[1] - 1)):
+                if not (
+                    unusable(frame, bad, least, most, r, c)
+                    or unusable(frame, bad, least, most, r, c + 1)
+                ):
+                    values[used] = frame[r, c]
+                    steps[used] = float(frame[r, c + 1]) - float(frame[r, c])
                     used += 1
         if used >= _FEWEST:
             level[k] = np.median(values[:used])

@@ -8,6 +8,7 @@ import numpy as np
 from numba import njit
 
 from workers.detect.background import level_at, spread_at
+from workers.detect.image import unusable
 from workers.detect.surroundings import DIRECTIONS, REACH, box_means, local_level
 
 __all__ = ["TESTS", "judge", "significance"]
@@ -45,21 +46,21 @@ def significance(excess, variance, unit):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _stands_out(frame, masked, row, col, level, variance, unsure, unit):  # type: ignore[no-untyped-def]
+def _stands_out(frame, bad, least, most, row, col, level, variance, unsure, unit):  # type: ignore[no-untyped-def]
     """Return the largest significance of the pixel, of 2 x 2 with it and of the 3 x 3 around it."""
     total, used, best = 0.0, 0, -math.inf
     for top in range(row - 1, row + 1):
         for left in range(col - 1, col + 1):
-            four, inside = 0.0, 0
+            four = 0.0
             for r in range(top, top + 2):
                 for c in range(left, left + 2):
-                    if 0 <= r < frame.shape[0] and 0 <= c < frame.shape[1] and not masked[r, c]:
+                    inside = 0 <= r < frame.shape[0] and 0 <= c < frame.shape[1]
+                    if inside and not unusable(frame, bad, least, most, r, c):
                         four += float(frame[r, c]) - level
-                        inside += 1
             best = max(best, four)
     for r in range(max(row - 1, 0), min(row + 2, frame.shape[0])):
         for c in range(max(col - 1, 0), min(col + 2, frame.shape[1])):
-            if not masked[r, c]:
+            if not unusable(frame, bad, least, most, r, c):
                 total += float(frame[r, c]) - level
                 used += 1
     alone = significance(float(frame[row, col]) - level, variance + unsure, unit)
@@ -68,13 +69,16 @@ def _stands_out(frame, masked, row, col, level, variance, unsure, unit):  # type
 
 
 @njit(cache=True, nogil=True)
-def _scatter(frame, masked, row, col, scatters):  # type: ignore[no-untyped-def]
+def _scatter(frame, bad, least, most, row, col, scatters):  # type: ignore[no-untyped-def]
     """Return the variance around a pixel: the middle one of the rows, from differences."""
     seen, cols = 0, frame.shape[1]
     for r in range(max(row - REACH, 0), min(row + REACH + 1, frame.shape[0])):
         total, used = 0.0, 0
         for c in range(max(col - REACH, 0), min(col + REACH - 1, cols - 2)):
-            if not (masked[r, c] or masked[r, c + 2]):
+            if not (
+                unusable(frame, bad, least, most, r, c)
+                or unusable(frame, bad, least, most, r, c + 2)
+            ):
                 total += (float(frame[r, c]) - float(frame[r, c + 2])) ** 2
                 used += 1
         if used >= REACH:
@@ -84,39 +88,39 @@ def _scatter(frame, masked, row, col, scatters):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _mean9(frame, masked, row, col):  # type: ignore[no-untyped-def]
+def _mean9(frame, bad, least, most, row, col):  # type: ignore[no-untyped-def]
     total, used = 0.0, 0
     for r in range(max(row - 1, 0), min(row + 2, frame.shape[0])):
         for c in range(max(col - 1, 0), min(col + 2, frame.shape[1])):
-            if not masked[r, c]:
+            if not unusable(frame, bad, least, most, r, c):
                 total += float(frame[r, c])
                 used += 1
     return total / used if used else math.inf
 
 
 @njit(cache=True, nogil=True)
-def _apart(frame, masked, row, col, other_row, other_col, least):  # type: ignore[no-untyped-def]
-    """Tell whether the counts between a peak and a higher one fall by `least` at least."""
-    own = _mean9(frame, masked, row, col)
+def _apart(frame, bad, least, most, row, col, other_row, other_col, dip):  # type: ignore[no-untyped-def]
+    """Tell whether the counts between a peak and a higher one fall by `dip` at least."""
+    own = _mean9(frame, bad, least, most, row, col)
     steps = max(abs(other_row - row), abs(other_col - col))
     for k in range(1, steps):
         r = row + round((other_row - row) * k / steps)
         c = col + round((other_col - col) * k / steps)
-        if _mean9(frame, masked, r, c) <= own - least:
+        if _mean9(frame, bad, least, most, r, c) <= own - dip:
             return True
     return False
 
 
 @njit(cache=True, nogil=True)
-def judge(frame, masked, background, rows, cols, scores, limit, keep):  # type: ignore[no-untyped-def]
+def judge(frame, bad, least, most, background, rows, cols, scores, limit, keep):  # type: ignore[no-untyped-def]
     """Tell which peaks are none of the noise's.
 
     Parameters
     ----------
-    frame, masked
-        (rows, cols), counts and where they must not be used.
+    frame, bad, least, most
+        The parts of an `Image`.
     background
-        Of the frame.
+        Of it.
     rows, cols, scores
         (n,), highest pixels of peaks, by falling score: by how much they stand above the way to a
         higher one.
@@ -141,9 +145,12 @@ def judge(frame, masked, background, rows, cols, scores, limit, keep):  # type: 
         noise = math.sqrt(variance + background.gain * above)
         if scores[k] < min(above - 1.5 * math.sqrt(variance), _SADDLE * noise):
             continue
-        if _stands_out(frame, masked, row, col, coarse, variance, 0.0, unit) < limit - _MARGIN:
+        if (
+            _stands_out(frame, bad, least, most, row, col, coarse, variance, 0.0, unit)
+            < limit - _MARGIN
+        ):
             continue
-        box_means(frame, masked, row - REACH, col - REACH, boxes)
+        box_means(frame, bad, least, most, row - REACH, col - REACH, boxes)
         level, doubt = local_level(boxes, REACH, REACH, coarse, spread, means)
         if counter:
             # Where counts are rare, more blocks know better than one place.
@@ -152,9 +159,9 @@ def judge(frame, masked, background, rows, cols, scores, limit, keep):  # type: 
         else:
             if doubt > 0.0:
                 variance += background.gain * max(level - coarse, 0.0)
-            variance = max(variance, _scatter(frame, masked, row, col, scatters))
+            variance = max(variance, _scatter(frame, bad, least, most, row, col, scatters))
         unsure = variance * (_LINE if doubt > 0.0 else _AROUND) + max(doubt, 0.0) ** 2
-        if _stands_out(frame, masked, row, col, level, variance, unsure, unit) < limit:
+        if _stands_out(frame, bad, least, most, row, col, level, variance, unsure, unit) < limit:
             continue
         above = max(float(frame[row, col]) - level, 0.0)
         noise = math.sqrt(variance + background.gain * above)
@@ -163,11 +170,11 @@ def judge(frame, masked, background, rows, cols, scores, limit, keep):  # type: 
         if not alone and scores[k] < _SADDLE * noise:
             continue
         if alone or scores[k] < _CLEAR_SADDLE * noise:
-            least = _DIP * noise * math.sqrt(2.0) / 3.0
+            dip = _DIP * noise * math.sqrt(2.0) / 3.0
             single = True
             for i in taken[:n_taken]:
                 near = max(abs(rows[i] - row), abs(cols[i] - col)) <= _NEAR
-                if near and not _apart(frame, masked, row, col, rows[i], cols[i], least):
+                if near and not _apart(frame, bad, least, most, row, col, rows[i], cols[i], dip):
                     single = False
                     break
             if not single:

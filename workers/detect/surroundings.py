@@ -12,6 +12,8 @@ import math
 import numpy as np
 from numba import njit
 
+from workers.detect.image import unusable
+
 __all__ = ["DIRECTIONS", "REACH", "box_means", "local_level"]
 
 DIRECTIONS = 16
@@ -31,32 +33,38 @@ _CREST = 0.15
 
 
 @njit(cache=True, nogil=True)
-def _is_plain(masked, top, left, high, wide):  # type: ignore[no-untyped-def]
+def _is_plain(frame, bad, least, most, top, left, high, wide):  # type: ignore[no-untyped-def]
     """Tell whether a part is inside of the frame and none of its pixels masked."""
-    if top < 0 or left < 0 or top + high > masked.shape[0] or left + wide > masked.shape[1]:
+    rows, cols = frame.shape
+    if top < 0 or left < 0 or top + high > rows or left + wide > cols:
         return False
     for row in range(top, top + high):
         some = False
         for col in range(left, left + wide):
-            some |= masked[row, col]
+            value = frame[row, col]
+            some |= (value < least) | (value > most)
+        if bad.size:
+            for col in range(left, left + wide):
+                some |= bad[row, col]
         if some:
             return False
     return True
 
 
 @njit(cache=True, nogil=True)
-def box_means(frame, masked, first_row, first_col, boxes):  # type: ignore[no-untyped-def]
+def box_means(frame, bad, least, most, first_row, first_col, boxes):  # type: ignore[no-untyped-def]
     """Write the means of the 3 x 3 pixels around pixels, NaN of fewer than five.
 
     `boxes` begins at the row and column given, which may be outside of the frame.
     """
     rows, cols = frame.shape
     high, wide = boxes.shape
-    if _is_plain(masked, first_row - 1, first_col - 1, high + 2, wide + 2):
+    top, left = first_row - 1, first_col - 1
+    if _is_plain(frame, bad, least, most, top, left, high + 2, wide + 2):
         # Sums along rows and then along columns: a third of the additions, and in vectors.
         sums = np.empty((high + 2, wide))
         for i in range(high + 2):
-            line = frame[first_row - 1 + i, first_col - 1 : first_col + wide + 1]
+            line = frame[top + i, left : left + wide + 2]
             for j in range(wide):
                 sums[i, j] = float(line[j]) + float(line[j + 1]) + float(line[j + 2])
         for i in range(high):
@@ -73,7 +81,7 @@ def box_means(frame, masked, first_row, first_col, boxes):  # type: ignore[no-un
             total, used = 0.0, 0
             for r in range(max(row - 1, 0), min(row + 2, rows)):
                 for c in range(max(col - 1, 0), min(col + 2, cols)):
-                    if not masked[r, c]:
+                    if not unusable(frame, bad, least, most, r, c):
                         total += float(frame[r, c])
                         used += 1
             if used >= 5:

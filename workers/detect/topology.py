@@ -15,14 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workers.detect.base import (
+    ImageFinder,
     Peaks,
     check_limits,
     check_numbers,
-    check_shapes,
-    in_one_layout,
     sorted_peaks,
     zeroed,
 )
+from workers.detect.image import Image, image_of, in_one_layout
 from workers.detect.superlevels import collect, merge
 
 __all__ = ["TopologyFinder"]
@@ -43,7 +43,7 @@ _INTEGERS = {
 }
 
 
-class TopologyFinder:
+class TopologyFinder(ImageFinder):
     """Finds exactly the peaks of `FindpeaksFinder`, thousands of times faster.
 
     Working memory stays for the next frame of the same shape, at most 70 bytes for each pixel. An
@@ -70,27 +70,24 @@ class TopologyFinder:
         self.minval, self.minscore = check_limits(minval, minscore)
         self._lowest = max(1, math.ceil(self.minval))
         self._least = max(1, math.ceil(min(self.minscore, 2.0**32)))
-        self._none_masked = in_one_layout(np.zeros((0, 0)), np.dtype(np.bool_))
         self._shape: tuple[int, ...] = ()
 
-    def __call__(self, frame: NDArray[Any], masked: NDArray[np.bool_] | None = None) -> Peaks:
-        """Return the peaks of `frame`; see `Finder`."""
-        check_shapes(frame, masked)
+    def find(self, image: Image) -> Peaks:
+        """Return the peaks of a frame; see `ImageFinder`."""
+        frame = image.pixels
         if frame.shape != self._shape:
             self._allocate(*frame.shape)
         if frame.shape[1] <= 2:
-            return self._narrow(frame, masked)
-        mask = (
-            self._none_masked if masked is None else in_one_layout(masked, self._none_masked.dtype)
-        )
+            return self._narrow(image)
         kind = _INTEGERS.get(frame.dtype.char)
         if kind is None:
-            return self._floats(in_one_layout(frame, np.dtype(np.float64)), mask)
-        read, seen, highest = kind
+            return self._floats(image)
+        read, seen, most = kind
+        highest = min(int(image.highest), most)
         if self._lowest > highest:
             return self._copied(0)
-        pixels = in_one_layout(frame, read).view(seen)
-        count = collect(pixels, self._lowest, highest, mask, self._search, self._kept, self._level)
+        pixels, low = in_one_layout(frame, read).view(seen), self._lowest
+        count = collect(pixels, low, highest, image.bad, self._search, self._kept, self._level)
         return self._copied(self._merge(self._level, count, self._least))
 
     def sparse(
@@ -114,7 +111,7 @@ class TopologyFinder:
         if shape[1] <= 2:
             frame = np.zeros(shape)
             frame.ravel()[index] = value
-            return self._narrow(frame, None)
+            return self._narrow(image_of(frame))
         count = len(index)
         self._kept[:count] = index + 2 * (index // shape[1]) + shape[1] + 3
         if whole:
@@ -125,9 +122,11 @@ class TopologyFinder:
         self._flat[index] = 0.0
         return peaks
 
-    def _floats(self, frame: NDArray[np.float64], mask: NDArray[np.bool_]) -> Peaks:
+    def _floats(self, image: Image) -> Peaks:
+        image = image.astype(np.dtype(np.float64))
+        frame = image.pixels
         lowest = max(self.minval, math.nextafter(0.0, 1.0))
-        count = collect(frame, lowest, math.inf, mask, self._search, self._kept, self._value)
+        count = collect(frame, lowest, math.inf, image.bad, self._search, self._kept, self._value)
         values = self._value[:count]
         check_numbers(values)
         row, col = np.divmod(self._kept[:count].astype(np.int64), frame.shape[1] + 2)
@@ -135,12 +134,12 @@ class TopologyFinder:
         found = self._merge(_ranks(values + noise), count, 1)
         return self._settled(found, frame.ravel())
 
-    def _narrow(self, frame: NDArray[Any], masked: NDArray[np.bool_] | None) -> Peaks:
+    def _narrow(self, image: Image) -> Peaks:
         # The rule for one or two columns can lower a pixel below 0, where findpeaks does not look,
         # and of components that no pixel joins it knows the first alone.
-        flat = zeroed(frame, self.minval, masked).ravel()
+        flat = zeroed(image, self.minval).ravel()
         distinct = _distinct(flat)
-        rows, cols = frame.shape
+        rows, cols = image.pixels.shape
         taking_part = np.flatnonzero(distinct >= 0.0)
         with_margin = np.arange((rows + 2) * (cols + 2)).reshape(rows + 2, cols + 2)
         self._kept[: len(taking_part)] = with_margin[1:-1, 1:-1].ravel()[taking_part]

@@ -13,6 +13,7 @@ from rich.table import Table
 from streamer.config import Config
 from streamer.errors import UserError
 from workers.detect.adaptive import AdaptivePeaks
+from workers.detect.base import found_by
 from workers.detect.choice import finder_of
 from workers.detect.survey import RecordedFootage
 
@@ -43,13 +44,13 @@ def tune(config: Config, recording: str, picture: Path, frames: int, console: Co
     for _, pixels, correction in footage.frames():
         if isinstance(pixels, str):
             continue
-        corrected, masked, _ = correction(pixels)
-        found = adaptive(corrected, masked)
+        image, _ = correction(pixels)
+        found = found_by(adaptive, image)
         if isinstance(found, AdaptivePeaks):
             one = found.thresholds()
             # Of a peak that stands alone the score counts from 0, not from the background.
             told.append((one.minval, max(one.background, 0.0) + one.minscore))
-        kept.append((corrected, masked))
+        kept.append(image)
         counts.append(len(found))
     if not told:
         raise UserError(f"no frame of {recording} can be used")
@@ -62,7 +63,7 @@ def tune(config: Config, recording: str, picture: Path, frames: int, console: Co
     peaks = np.zeros((len(rows), len(cols)))
     for i, row in enumerate(rows):
         finder = finder_of(detect.model_copy(update={"minval": row, "minscore": cols[0]}))
-        scores = [finder(*frame).score for frame in kept]
+        scores = [found_by(finder, image).score for image in kept]
         for j, col in enumerate(cols):
             peaks[i, j] = np.mean([np.count_nonzero(score >= col) for score in scores])
     table = Table(title=f"Peaks a frame, {len(kept)} frames", title_justify="left", box=box.SIMPLE)

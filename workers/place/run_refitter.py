@@ -57,9 +57,9 @@ class RunRefitter:
         masks = [one for one in (mask, self._mask) if one is not None]
         bad = np.logical_or.reduce(masks) if masks else None
         n = self._binning
-        frame, masked, saturated = Correction(bad, self._dark, None, n)(pixels)
+        image, saturation = Correction(bad, self._dark, None, n)(pixels)
         rows, cols = (np.asarray(one, np.int32) // n for one in (rows, cols))
-        patches = cut_patches(frame, masked, saturated, rows, cols, self._fit.patch_size)
+        patches = cut_patches(image, saturation, rows, cols, self._fit.patch_size)
         placed = self._fit.place(patches.counts, patches.valid)
         return Refit(
             counts=patches.counts,

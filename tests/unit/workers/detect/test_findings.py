@@ -5,6 +5,7 @@ import json
 import numpy as np
 
 from workers.detect.findings import Findings
+from workers.detect.image import image_of
 
 
 def test_values_that_look_like_gaps_are_told_of_pixels_that_nothing_masks():
@@ -14,9 +15,9 @@ def test_values_that_look_like_gaps_are_told_of_pixels_that_nothing_masks():
     masked = np.zeros(pixels.shape, bool)
     findings = Findings()
     for frame in range(2):
-        findings.note("s", frame, None, np.zeros(3, np.int32), pixels, masked)
+        findings.note("s", frame, None, np.zeros(3, np.int32), image_of(pixels, masked))
     masked[:, 10:12] = masked[:, 30:32] = True
-    findings.note("marked", 0, None, np.zeros(3, np.int32), pixels, masked)
+    findings.note("marked", 0, None, np.zeros(3, np.int32), image_of(pixels, masked))
     told = {name: json.loads(text) for name, text in findings.info().items()}
     assert told["found/s"]["gaps"] == [[0.0, 128], [4e9, 128]]
     assert told["found/marked"]["gaps"] == []

@@ -10,6 +10,7 @@ from streamer.frames.flags import EDGE, MASKED, NEIGHBOUR, POOR_FIT, SATURATED
 from streamer.frames.peaks import PEAK
 from workers.detect.choice import make_finder
 from workers.detect.correction import Correction, bin_mask, binned
+from workers.detect.image import Saturation, image_of
 from workers.detect.node import find_in_frame
 from workers.detect.patches import cut_patches
 from workers.place.centroid import Centroid
@@ -20,9 +21,9 @@ CLEAR = np.zeros(FRAME.shape, bool)
 
 
 def cut(row, col, masked=CLEAR, frame=FRAME, size=11, saturation=np.inf):
-    saturated = frame >= saturation
     rows, cols = np.atleast_1d(np.int32(row)), np.atleast_1d(np.int32(col))
-    return cut_patches(frame, masked, saturated, rows, cols, size)
+    full = Saturation(frame, saturation)
+    return cut_patches(image_of(frame, masked), full, rows, cols, size)
 
 
 def test_a_patch_is_the_frame_around_its_peak():
@@ -87,16 +88,16 @@ def test_no_peaks_make_no_patches():
 def test_what_detectors_mark_gaps_with_is_masked(dtype, bad):
     frame = np.full((8, 8), 3, dtype)
     frame[2, 5] = bad
-    _, masked, _ = Correction()(frame)
-    assert np.argwhere(masked).tolist() == [[2, 5]]
+    image, _ = Correction()(frame)
+    assert np.argwhere(image.masked).tolist() == [[2, 5]]
 
 
 def test_a_float_is_masked_where_it_is_not_finite_and_not_where_it_is_noise():
     frame = np.zeros((4, 4), np.float32)
     frame[0, 0], frame[1, 1], frame[2, 2] = np.nan, np.inf, -3.0
-    pixels, masked, _ = Correction()(frame)
-    assert np.argwhere(masked).tolist() == [[0, 0], [1, 1]]
-    assert np.isfinite(pixels).all()
+    image, _ = Correction()(frame)
+    assert np.argwhere(image.masked).tolist() == [[0, 0], [1, 1]]
+    assert np.isfinite(image.pixels).all()
 
 
 def test_masks_of_the_source_and_the_user_add_up():
@@ -104,8 +105,8 @@ def test_masks_of_the_source_and_the_user_add_up():
     first[0, 0] = second[3, 3] = True
     series = Series(name="1", pixel_mask=first)
     correction = Correction.for_series(series, second, None, 1, None)
-    _, masked, _ = correction(np.zeros((4, 4), np.uint16))
-    assert np.argwhere(masked).tolist() == [[0, 0], [3, 3]]
+    image, _ = correction(np.zeros((4, 4), np.uint16))
+    assert np.argwhere(image.masked).tolist() == [[0, 0], [3, 3]]
 
 
 def test_a_mask_of_another_shape_is_refused():
@@ -125,8 +126,16 @@ def test_the_users_saturation_wins_over_the_sources():
 
 def test_dark_counts_are_subtracted():
     dark = np.full((4, 4), 2.5, np.float32)
-    pixels, _, _ = Correction(dark=dark)(np.full((4, 4), 2, np.uint16))
-    assert (pixels == -0.5).all()
+    image, _ = Correction(dark=dark)(np.full((4, 4), 2, np.uint16))
+    assert (image.pixels == -0.5).all()
+
+
+def full(correction, frame):
+    """Return which pixels of the corrected frame have a patch of one pixel that is saturated."""
+    image, saturation = correction(frame)
+    rows, cols = (np.int32(each.ravel()) for each in np.indices(image.pixels.shape))
+    flags = cut_patches(image, saturation, rows, cols, 1).flags
+    return (flags & SATURATED > 0).reshape(image.pixels.shape)
 
 
 def test_saturation_is_judged_on_what_the_detector_sent():
@@ -138,14 +147,15 @@ def test_saturation_is_judged_on_what_the_detector_sent():
         Correction(saturation=60_000, dark=dark),
         Correction(saturation=60_000, flatfield=np.full((4, 4), 0.5, np.float32)),
     ):
-        assert np.argwhere(correction(frame)[2]).tolist() == [[1, 1]]
-    assert np.argwhere(Correction(saturation=60_000, binning=2)(frame)[2]).tolist() == [[0, 0]]
+        assert np.argwhere(full(correction, frame)).tolist() == [[1, 1]]
+    binning = Correction(saturation=60_000, binning=2)
+    assert np.argwhere(full(binning, frame)).tolist() == [[0, 0]]
 
 
 def test_a_flat_field_that_the_source_has_not_applied_is():
     flat = np.full((4, 4), 0.5, np.float32)
-    pixels, _, _ = Correction(flatfield=flat, dark=2 * flat)(np.full((4, 4), 5, np.uint16))
-    assert (pixels == 2).all()
+    image, _ = Correction(flatfield=flat, dark=2 * flat)(np.full((4, 4), 5, np.uint16))
+    assert (image.pixels == 2).all()
 
 
 def test_a_frame_smaller_than_a_binned_pixel_is_refused():
@@ -154,8 +164,8 @@ def test_a_frame_smaller_than_a_binned_pixel_is_refused():
 
 
 def test_half_floats_are_widened():
-    pixels, _, _ = Correction()(np.ones((4, 4), np.float16))
-    assert pixels.dtype == np.float32
+    image, _ = Correction()(np.ones((4, 4), np.float16))
+    assert image.pixels.dtype == np.float32
 
 
 def test_binning_sums_pixels_and_masks_blocks():
@@ -198,9 +208,8 @@ def test_bright_binned_pixels_are_found_and_saturated_ones_told():
     frame[10, 11] = 2_000_000_000
     frame[10, 4] = 2**32 - 1
     correction = Correction(saturation=2e9, binning=2)
-    _, masked, saturated = correction(frame)
-    assert np.argwhere(saturated).tolist() == [[5, 2], [5, 5]]
-    assert np.argwhere(masked).tolist() == [[5, 2]]
+    assert np.argwhere(full(correction, frame)).tolist() == [[5, 5]]
+    assert np.argwhere(correction(frame)[0].masked).tolist() == [[5, 2]]
     peaks, patches = find_in_frame(frame, correction, make_finder("topology", 1e9, 1e9), 11)
     assert {(peak["row"], peak["col"]) for peak in peaks} == {(10, 10), (20, 20)}
     assert patches.counts.max() == 6e9
@@ -223,12 +232,10 @@ def test_positions_stay_in_detector_pixels_when_binned(binning):
 
 def test_noise_below_zero_is_no_gap_and_marks_are():
     noise = np.random.default_rng(0).normal(0, 10, (60, 70)).astype(np.int32)
-    _, masked, _ = Correction()(noise)
-    assert not masked.any()
+    assert not Correction()(noise)[0].masked.any()
     marked = np.abs(noise)
     marked[30:34], marked[:, 20] = -1, -2
-    _, masked, _ = Correction()(marked)
-    np.testing.assert_array_equal(masked, marked < 0)
+    np.testing.assert_array_equal(Correction()(marked)[0].masked, marked < 0)
 
 
 def peaked(background, height, limit=np.inf):

@@ -5,6 +5,7 @@ import pytest
 
 from workers.detect.background import estimate
 from workers.detect.correction import Correction
+from workers.detect.image import Saturation, image_of
 from workers.detect.noise import Detector
 from workers.detect.patches import cut_patches
 
@@ -18,10 +19,10 @@ def _shifts(level, dtype):
     """Return what is added to the patches of frames from which their level was subtracted."""
     rng = np.random.default_rng(7)
     frame = (rng.poisson(level) - np.rint(level)).astype(dtype)
-    masked = np.zeros(frame.shape, bool)
-    patches = cut_patches(frame, masked, masked, _ROWS, _COLS, 15)
-    background = estimate(frame, masked)
-    restored = Detector().restored(patches, frame, masked, Correction(), _ROWS, _COLS, background)
+    image = image_of(frame)
+    patches = cut_patches(image, Saturation(frame, np.inf), _ROWS, _COLS, 15)
+    background = estimate(image)
+    restored = Detector().restored(patches, image, Correction(), _ROWS, _COLS, background)
     return (restored.counts - patches.counts)[:, 7, 7]
 
 
