@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -95,32 +96,34 @@ def with_noise_of(
 def _cut(  # type: ignore[no-untyped-def]
     frame, bad, least, most, saturation, rows, cols, order, counts, valid, flags, intensity
 ):
-    n, size = counts.shape[0], counts.shape[1]
+    size = counts.shape[1]
     half = size // 2
     sent, full, binning = saturation
     height, width = frame.shape
     border = np.empty(4 * size, np.float32)
-    for k in range(n):
+    for k in order:
         top, left = rows[k] - half, cols[k] - half
         flag, total, used, on_border = 0, 0.0, 0, 0
-        for i in range(size):
+        first_row, last_row = max(-top, 0), min(height - top, size)
+        first_col, last_col = max(-left, 0), min(width - left, size)
+        if last_row - first_row < size or last_col - first_col < size:
+            flag |= EDGE
+            counts[k], valid[k] = 0.0, False
+        for i in range(first_row, last_row):
             y = top + i
-            for j in range(size):
+            for j in range(first_col, last_col):
                 x = left + j
-                counts[k, i, j], valid[k, i, j] = 0.0, False
-                if y < 0 or y >= height or x < 0 or x >= width:
-                    flag |= EDGE
-                    continue
                 if unusable(frame, bad, least, most, y, x):
                     flag |= MASKED
+                    counts[k, i, j], valid[k, i, j] = 0.0, False
                     continue
                 value = np.float32(frame[y, x])
                 counts[k, i, j] = value
-                if _is_full(sent, full, binning, y, x):
-                    # Of such a pixel nobody knows more than that it holds at least as much.
+                # Of a full pixel nobody knows more than that it holds at least as much.
+                is_full = full < math.inf and _is_full(sent, full, binning, y, x)
+                valid[k, i, j] = not is_full
+                if is_full:
                     flag |= SATURATED
-                else:
-                    valid[k, i, j] = True
                 total += float(value)
                 used += 1
                 if i == 0 or j == 0 or i == size - 1 or j == size - 1:
@@ -154,6 +157,8 @@ def _cut(  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True, forceinline=True)
 def _is_full(counts, least, n, row, col):  # type: ignore[no-untyped-def]
     """Tell whether a pixel, or one of those that were summed to it, holds all it can."""
+    if n == 1:
+        return float(counts[row, col]) >= least
     for r in range(row * n, row * n + n):
         for c in range(col * n, col * n + n):
             if float(counts[r, c]) >= least:
