@@ -14,8 +14,9 @@ from numba import njit
 from numpy.typing import NDArray
 
 from workers.detect.background import BLOCK, Background, level_at, low_at, spread_at
-from workers.detect.image import Image, unusable
+from workers.detect.image import Image
 from workers.detect.surroundings import DIRECTIONS, box_means, local_level
+from workers.detect.usable import unusable
 
 __all__ = ["Flattener", "Pixels"]
 

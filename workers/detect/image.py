@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-__all__ = ["NO_MASK", "Image", "Saturation", "below_zero", "image_of", "in_one_layout", "unusable"]
+__all__ = ["NO_MASK", "Image", "Saturation", "image_of", "in_one_layout"]
 
 
 class Image(NamedTuple):
@@ -98,23 +97,3 @@ def _range(dtype: np.dtype[Any]) -> tuple[np.generic, np.generic]:
         return dtype.type(-np.inf), dtype.type(np.inf)
     info = np.iinfo(dtype.name if dtype.kind != "b" else "u1")
     return dtype.type(info.min), dtype.type(info.max)
-
-
-@njit(cache=True, nogil=True, forceinline=True)
-def unusable(frame, bad, least, most, row, col):  # type: ignore[no-untyped-def]
-    """Tell whether a pixel must not be used.
-
-    It takes the parts of an `Image`: who unpacks it before a loop need not count references in it.
-    """
-    value = frame[row, col]
-    return value < least or value > most or (bad.size > 0 and bad[row, col])
-
-
-@njit(cache=True, nogil=True)
-def below_zero(frame, bad, least, most):  # type: ignore[no-untyped-def]
-    """Tell whether any pixel that may be used is below 0."""
-    for row in range(frame.shape[0]):
-        for col in range(frame.shape[1]):
-            if frame[row, col] < 0 and not unusable(frame, bad, least, most, row, col):
-                return True
-    return False

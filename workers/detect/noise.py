@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from workers.detect.background import Background, estimate
 from workers.detect.correction import Correction, binned
-from workers.detect.image import Image, below_zero, unusable
+from workers.detect.image import Image
 from workers.detect.patches import Patches, with_noise_of
 from workers.detect.pedestal import subtracted
+from workers.detect.usable import below_zero, unusable
 
 __all__ = ["PHOTON_COUNTER", "Detector", "full_pixels"]
 

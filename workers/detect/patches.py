@@ -10,7 +10,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 from streamer.frames.flags import EDGE, MASKED, NEIGHBOUR, POOR_FIT, SATURATED
-from workers.detect.image import Image, Saturation, unusable
+from workers.detect.image import Image, Saturation
+from workers.detect.usable import unusable
 
 __all__ = ["Patches", "cut_patches", "with_noise_of"]
 

@@ -6,7 +6,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from workers.detect.image import Image, unusable
+from workers.detect.image import Image
+from workers.detect.usable import unusable
 
 __all__ = ["subtracted"]
 

@@ -8,8 +8,8 @@ import numpy as np
 from numba import njit
 
 from workers.detect.background import level_at, spread_at
-from workers.detect.image import unusable
 from workers.detect.surroundings import DIRECTIONS, REACH, box_means, local_level
+from workers.detect.usable import unusable
 
 __all__ = ["TESTS", "judge", "significance"]
 

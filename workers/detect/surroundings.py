@@ -12,7 +12,7 @@ import math
 import numpy as np
 from numba import njit
 
-from workers.detect.image import unusable
+from workers.detect.usable import unusable
 
 __all__ = ["DIRECTIONS", "REACH", "box_means", "local_level"]
 
