@@ -19,7 +19,6 @@ from streamer.errors import UserError
 from streamer.results.folder import RunFolder
 from streamer.results.summary import Delivery
 from streamer.run.advice import advice, findings, width_advice
-from streamer.run.motion import motion_advice
 from streamer.run.snapshot import STATES, delivery_of, disagreement
 from streamer.run.supervisor import NodeProcess, Supervisor
 
@@ -80,6 +79,9 @@ def summarise(
             book["merged"] = found.get(name, {}).get("merged", 0)
             if found.get(name, {}).get("masked") is not None:
                 book["masked"] = found[name]["masked"]
+        # Imported where a run has ended: it needs numba, for which no start is to wait.
+        from streamer.run.motion import motion_advice
+
         try:
             config = folder.read_config()
             detect = config.detect

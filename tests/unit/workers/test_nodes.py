@@ -119,7 +119,7 @@ class Method:
 class Second(Method):
     """Says of all that another peak is beside it."""
 
-    def place(self, patches, valid):
+    def place(self, patches, valid, others=None):
         self.batches.append(len(patches))
         row, sigma = np.full(len(patches), 0.25), np.full(len(patches), 0.02)
         flags = np.full(len(patches), NEIGHBOUR, "i4")
@@ -365,7 +365,7 @@ class Middle:
     def __init__(self, patch_size):
         self.patch_size = patch_size
 
-    def place(self, patches, valid, others=None):
+    def place(self, patches, valid):
         middle, sigma = np.zeros(len(patches)), np.full(len(patches), 0.3)
         flags = np.zeros(len(patches), "i4")
         return Placed(middle, middle, sigma, sigma, flags, flags > 0)

@@ -510,10 +510,18 @@ def test_a_recording_is_not_asked_before_worker_and_sink_are_there(context, addr
         one.close()
 
 
-def test_frames_of_a_detector_that_waits_for_nobody_are_counted(make):
+def test_frames_of_a_detector_that_waits_for_nobody_are_counted(context, address, tmp_path):
     source = FakeSource(a_series(3)[:-1], live=True)
-    rig = make(source)
-    rig.worker.close()  # it was not heard of yet
-    rig.ingest.step()
+    ingest = Ingest(
+        context,
+        Config(),
+        source,
+        Metrics(),
+        frames_address=address(),
+        acks_address=address(),
+        out=tmp_path,
+    )
+    ingest.step()
     assert source.exhausted
-    assert rig.ingest.report()[1]["early"] == 3.0
+    assert ingest.report()[1]["early"] == 3.0
+    ingest.close()

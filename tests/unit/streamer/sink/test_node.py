@@ -656,10 +656,10 @@ def test_nothing_is_lost_or_acknowledged_while_the_disk_is_full(rig, monkeypatch
     monkeypatch.setattr("streamer.sink.commit._PAUSE_S", 0.02)
     full = [True]
 
-    def write_table(*words):
+    def write_table(*words, **more):
         if full:
             raise OSError(errno.ENOSPC, "Error writing bytes to file")
-        write(*words)
+        write(*words, **more)
 
     write = pq.write_table
     monkeypatch.setattr("streamer.results.folder.pq.write_table", write_table)

@@ -266,7 +266,8 @@ def test_a_signal_after_openvino_was_used_is_handled():
     script = """
         import faulthandler, os, signal
         from workers.place.network.backends.openvino import OpenVinoBackend
-        from workers.place.network.checkpoints import WEIGHTS, load_network
+        from workers.place.network.architecture import WEIGHTS
+        from workers.place.network.checkpoints import load_network
         faulthandler.enable()
         network, _ = load_network(WEIGHTS / "compact.pt")
         first, second = (OpenVinoBackend(network, 1, sizes=(4,)) for _ in range(2))
