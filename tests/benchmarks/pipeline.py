@@ -48,6 +48,7 @@ def plain_loop(config: Config, path: Path, out: Path, share: int, shares: int, b
     from workers.detect.node import find_in_frame
     from workers.place.fit.methods import PseudoVoigtFit
     from workers.place.methods import make_method
+    from workers.place.neighbours import Neighbours
     from workers.place.node import place_peaks
     from workers.place.refit import doubtful, refit
 
@@ -105,7 +106,8 @@ def plain_loop(config: Config, path: Path, out: Path, share: int, shares: int, b
         placed = method.place(counts, valid)
         if fit is not None:
             sizes = [len(table) for table, _ in found]
-            placed = refit(placed, counts, valid, doubtful(placed, peaks, sizes), fit)
+            near = Neighbours(peaks, sizes)
+            placed = refit(placed, counts, valid, doubtful(placed, peaks, near), fit, near)
         positions = place_peaks(peaks, placed)
         at = 0
         for number, (table, _) in zip(numbers, found, strict=True):
