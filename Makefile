@@ -36,7 +36,7 @@ demo: install
 COVERAGE := --cov --cov-report=
 
 test: install
-	$(BIN)/python -m pytest -n 2 --dist loadgroup $(COVERAGE)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --max-worker-restart 0 $(COVERAGE)
 	@$(if $(COVERAGE),$(BIN)/python -m tests.covered)
 
 # Damaged inputs for every parser, a million for each or so many seconds; `make test` tries a few.
