@@ -31,6 +31,12 @@ _LAST = 0.1
 """Expected gain in twice the log-likelihood of a step, its squared length in standard deviations,
 below which it is the last: another would be a tenth as long."""
 _MOST_STEPS = 8
+_LEAST_SPREAD = 0.08
+"""Share of its height that a peak reaches on a pixel beside its highest: of one 0.45 px wide in the
+middle of a pixel 0.18. Less than with which finding peaks flags them."""
+_ALONE = 30.0
+"""Counts above the background from which a pixel without others beside it is alone, rather than the
+one that happened to get most of few photons."""
 _WORSE = 4.0
 """Ratio of the gains that two steps expect from which they lead away from a maximum."""
 
@@ -60,8 +66,13 @@ def polish_patches(
     """
     n, size, _ = patches.shape
     for i in range(n):
-        m = gather(work, patches[i], valid[i], gain > 0.0 and variance == 0.0)
+        row = table[i]
+        row.n_peaks, row.converged = 1, 0
+        row.row_variance = row.covariance = row.col_variance = math.nan
         level = border_level(patches[i], valid[i])
+        if _is_alone(patches[i], valid[i], level):
+            continue
+        m = gather(work, patches[i], valid[i], gain > 0.0 and variance == 0.0)
         work.ground[0] = LEVEL
         begin_at(work, m, level, places[i, 0], places[i, 1], gain, variance)
         converged = _climb(work, m, size, gain, variance)
@@ -81,12 +92,26 @@ def polish_patches(
                 work.best[:] = work.points.level
                 work.ground[0] = LEVEL
                 settle(work, m, 1, GAUSSIAN, size, gain, variance)
-        row = table[i]
-        row.n_peaks, row.converged = 1, 0
-        row.row_variance = row.covariance = row.col_variance = math.nan
         if converged:
             conclude(work, m, 1, GAUSSIAN, size, gain, variance, row, shape[i])
         _, _, row.excess = goodness(work, m, GAUSSIAN + work.ground[0], gain, variance)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _is_alone(patch: NDArray[np.float32], valid: NDArray[np.bool_], level: float) -> bool:
+    """Whether the middle pixel is no peak but a pixel alone, as hot ones are.
+
+    What finds peaks flags these. Their fits would go on to the narrowest width there is, each step
+    integrated over pixels, and take longer than those of all other peaks together.
+    """
+    half = patch.shape[0] // 2
+    beside = 0.0
+    for i in range(half - 1, half + 2):
+        for j in range(half - 1, half + 2):
+            if valid[i, j] and not (i == half and j == half):
+                beside = max(beside, float(patch[i, j]) - level)
+    height = float(patch[half, half]) - level
+    return valid[half, half] and height > _ALONE and beside < _LEAST_SPREAD * height
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

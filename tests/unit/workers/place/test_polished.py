@@ -99,3 +99,18 @@ def test_the_noise_of_a_detector_that_integrates_is_reckoned_with():
     )
     pull = (placed.row - 0.2) / placed.row_sigma
     assert np.sqrt(np.mean(pull**2)) == pytest.approx(1.0, abs=0.07)
+
+
+def test_a_pixel_alone_is_not_fitted_and_a_narrow_peak_is(method):
+    alone = np.full((1, 11, 11), 10.0, np.float32)
+    alone[0, 5, 5] = 5000.0
+    narrow = 10.0 + 8000.0 * integrated(*np.array([[0.0], [0.0], [0.45], [0.45], [0.0]]))
+    counts = np.concatenate([alone, np.round(narrow).astype(np.float32)])
+    valid = np.ones(counts.shape, np.bool_)
+    placed = method.place(counts, valid)
+    begun = method._method.place(counts, valid)
+    assert placed.unsure[0]
+    assert placed.row[0] == begun.row[0]
+    assert np.isnan(placed.shape[0]).all()
+    assert np.isfinite(placed.shape[1, 0])
+    assert abs(placed.row[1]) < 0.02
