@@ -125,19 +125,15 @@ def plain_loop(config: Config, path: Path, out: Path, share: int, shares: int, b
     seconds[share] = time.perf_counter() - start
 
 
-def _on_one_core(*args):
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[name] = "1"
-    plain_loop(*args)
-
-
 def plain_loops(config: Config, path: Path, out: Path, processes: int) -> float:
     """Return the seconds that so many processes take for all frames."""
+    # Before they are spawned: numpy reads it when it is imported, which they do at once.
+    os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     spawn = multiprocessing.get_context("spawn")
     barrier = spawn.Barrier(processes)
     seconds = spawn.Array("d", processes)
     workers = [
-        spawn.Process(target=_on_one_core, args=(config, path, out, i, processes, barrier, seconds))
+        spawn.Process(target=plain_loop, args=(config, path, out, i, processes, barrier, seconds))
         for i in range(processes)
     ]
     for worker in workers:
