@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from streamer.frames.flags import EDGE, MASKED, NEIGHBOUR, POOR_FIT, SATURATED
 from workers.detect.image import Image, Saturation
+from workers.detect.sorting import sort_few
 from workers.detect.usable import unusable
 
 __all__ = ["Patches", "cut_patches", "with_noise_of"]
@@ -130,7 +131,7 @@ def _cut(  # type: ignore[no-untyped-def]
                 if i == 0 or j == 0 or i == size - 1 or j == size - 1:
                     border[on_border] = value
                     on_border += 1
-        _sort(border, on_border)
+        sort_few(border, on_border)
         background = 0.0
         if on_border:
             low, high = border[(on_border - 1) // 2], border[on_border // 2]
@@ -165,17 +166,6 @@ def _is_full(counts, least, n, row, col):  # type: ignore[no-untyped-def]
             if float(counts[r, c]) >= least:
                 return True
     return False
-
-
-@njit(cache=True, nogil=True)
-def _sort(values, count):  # type: ignore[no-untyped-def]
-    """Sort the first few dozen numbers, for which insertion is fastest."""
-    for i in range(1, count):
-        value, j = values[i], i
-        while j > 0 and values[j - 1] > value:
-            values[j] = values[j - 1]
-            j -= 1
-        values[j] = value
 
 
 @njit(cache=True, nogil=True)

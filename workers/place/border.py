@@ -8,6 +8,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from workers.detect.sorting import sort_few
+
 __all__ = ["border_level"]
 
 
@@ -25,11 +27,5 @@ def border_level(patch: NDArray[np.float32], valid: NDArray[np.bool_]) -> float:
                 count += 1
     if count == 0:
         return math.nan
-    # Forty numbers: insertion sort beats the general median by far.
-    for i in range(1, count):
-        value, j = values[i], i
-        while j > 0 and values[j - 1] > value:
-            values[j] = values[j - 1]
-            j -= 1
-        values[j] = value
+    sort_few(values, count)
     return 0.5 * (float(values[(count - 1) // 2]) + float(values[count // 2]))

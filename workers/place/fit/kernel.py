@@ -142,7 +142,8 @@ def fit_patches(
             )
             if n_peaks > 1:
                 row.excess, row.n_peaks = excess, n_peaks
-                _write(work, m, n_peaks, each, size, gain, variance, single[i], row, shape[i])
+                conclude(work, m, n_peaks, each, size, gain, variance, row, shape[i])
+                _doubt(row, single[i])
                 continue
             single[i] = math.nan
         n_peaks, kind = 1, each
@@ -221,7 +222,8 @@ def fit_patches(
             single[i] = math.nan
         row.excess, row.n_peaks = excess, n_peaks
         if converged:
-            _write(work, m, n_peaks, kind, size, gain, variance, single[i], row, shape[i])
+            conclude(work, m, n_peaks, kind, size, gain, variance, row, shape[i])
+            _doubt(row, single[i])
         if n_peaks == 1:
             single[i] = math.nan
 
@@ -270,19 +272,8 @@ def _fit_known(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _write(
-    work: Workspace,
-    m: int,
-    n_peaks: int,
-    kind: int,
-    size: int,
-    gain: float,
-    variance: float,
-    other: NDArray[np.float64],
-    row: Any,
-    shape: NDArray[np.float64],
-) -> None:
-    """Conclude, with as much doubt as there is about how many peaks there are.
+def _doubt(row: Any, other: NDArray[np.float64]) -> None:
+    """Widen a position's variances by as much doubt as there is about how many peaks there are.
 
     Parameters
     ----------
@@ -290,7 +281,6 @@ def _write(
         Where the other number of peaks has this one, and last the evidence for more; NaN where
         there is no doubt.
     """
-    conclude(work, m, n_peaks, kind, size, gain, variance, row, shape)
     if other[4] > 0.0:
         doubt = _DOUBT * min(1.0, (_EVIDENT / other[4]) ** 2)
         down, right = doubt * (other[0] - row.row), doubt * (other[1] - row.col)
