@@ -47,6 +47,11 @@ class Parcel:
         return self.pool == FAR_END
 
     @property
+    def suspect(self) -> bool:
+        """True where it was lost so often that it may be what kills its workers."""
+        return self.tries > _SUSPECT_TRIES and not self.final
+
+    @property
     def last_sign(self) -> float:
         """When there was last a sign that it is being worked on."""
         return self.sent if self.member is None else max(self.sent, self.member.progress)
@@ -82,7 +87,7 @@ class Parcel:
             if member.parcels.pop(id(self), None) is not None:
                 member.n_bytes -= self.n_bytes
             member.load -= len(self.on_its_way)
-            member.suspects -= self.tries > _SUSPECT_TRIES
+            member.suspects -= self.suspect
 
 
 @dataclass(slots=True, eq=False)
@@ -97,7 +102,7 @@ class Member:
     n_bytes: int = 0
     """Bytes of those parcels."""
     suspects: int = 0
-    """Parcels among them that were sent twice before."""
+    """Parcels among them that were lost twice before; nothing travels with one."""
     progress: float = 0.0
     """When something of what it had last reached the far end."""
     late: bool = False
@@ -116,7 +121,7 @@ class Member:
         self.parcels[id(parcel)] = parcel
         self.load += len(parcel.on_its_way)
         self.n_bytes += parcel.n_bytes
-        self.suspects += parcel.tries > _SUSPECT_TRIES
+        self.suspects += parcel.suspect
 
 
 class Pool:
@@ -183,11 +188,11 @@ class Pool:
         now = self._clock()
         while self.waiting:
             parcel = self.waiting[0]
-            # One suspect to a member, so that its neighbours are not counted as lost with it a
-            # third time.
-            suspect = parcel.tries >= _SUSPECT_TRIES
+            # A suspect has its member for itself: an innocent one beside what kills its worker, or
+            # before it, would be counted as lost a third time.
+            suspect = parcel.tries >= _SUSPECT_TRIES and not parcel.final
             member = min(
-                (m for m in self._members.values() if not (suspect and m.suspects)),
+                (m for m in self._members.values() if not m.suspects and not (suspect and m.load)),
                 key=lambda m: (m.late, m.n_bytes >= self._prefetch_bytes, m.load),
                 default=None,
             )

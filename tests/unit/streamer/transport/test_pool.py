@@ -121,6 +121,29 @@ def test_a_member_has_one_parcel_that_was_lost_twice(pool):
     assert pool.members[0].suspects == 1
 
 
+def test_what_was_lost_twice_travels_with_nothing_else(pool):
+    for name in (b"a", b"b"):
+        pool.join(b"workers/%s/1" % name)
+    first, second, suspect, third = parcel(0), parcel(1), parcel(2, tries=2), parcel(3)
+    put(pool, first, second, suspect, third)
+    assert list(pool.waiting) == [suspect, third]  # both have what may kill them
+    second.arrived(1, 1.0)
+    pool.dispatch()
+    assert suspect.member.name == "b"
+    assert third.member.name == "a"
+    first.arrived(0, 1.0)
+    third.arrived(3, 1.0)
+    later = [parcel(4), parcel(5)]
+    put(pool, *later)
+    assert {one.member.name for one in later} == {"a"}
+
+
+def test_what_goes_to_the_far_end_is_never_suspected(pool, sent):
+    pool.join(b"sink/s/1")
+    put(pool, *(parcel(key, tries=5, pool=FAR_END) for key in range(3)))
+    assert len(sent) == 3
+
+
 def test_what_arrived_at_a_sink_that_is_no_more_is_on_its_way_again(pool):
     pool.join(b"workers/a/1")
     half = parcel(0, 1)
