@@ -26,6 +26,7 @@ from streamer.results.folder import RunFolder, write_atomically
 from streamer.run.best_effort import BestEffort
 from streamer.run.console import View
 from streamer.run.launcher import this_process
+from streamer.run.placement import LocalPlacement
 from streamer.run.private import private_files
 from streamer.run.resume import Earlier
 from streamer.run.snapshot import LIVE_FILE, Snapshot, take_snapshot
@@ -159,8 +160,7 @@ def _process(
                     incarnation=earlier.incarnation if earlier is not None else 0,
                     keys=keys,
                 ),
-                command,
-                runtime=runtime,
+                LocalPlacement(command, runtime),
                 logs=out / "logs",
             )
             with (

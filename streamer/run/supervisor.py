@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,6 +13,7 @@ from pathlib import Path
 import msgspec
 import zmq
 
+from streamer.run.placement import Placed, Placement
 from streamer.run.topology import NodeSpec
 from streamer.transport.messages import MessageError, Status, unpack
 from streamer.transport.sockets import bind_hop, open_sealed
@@ -54,7 +53,7 @@ class NodeProcess:
 
     spec: NodeSpec
     log: Path
-    process: subprocess.Popen[bytes] | None = None
+    process: Placed | None = None
     status: Status | None = None
     restarts: int = 0
     deaths: int = 0
@@ -89,10 +88,8 @@ class Supervisor:
     ----------
     specs
         The nodes; those first that others need, ``ingest`` last.
-    command
-        Returns the command line that runs the node whose spec lies in a file.
-    runtime
-        Folder for the specs.
+    placement
+        Starts them.
     logs
         Folder for what the nodes print, one file each.
     restarts
@@ -105,9 +102,8 @@ class Supervisor:
         self,
         context: zmq.Context[zmq.Socket[bytes]],
         specs: list[NodeSpec],
-        command: Callable[[Path], list[str]],
+        placement: Placement,
         *,
-        runtime: Path,
         logs: Path,
         restarts: int = _RESTARTS,
         clock: Callable[[], float] = time.monotonic,
@@ -122,8 +118,7 @@ class Supervisor:
         self.asked_to_stop = False
         self.killed = False
         """Asked twice."""
-        self._command = command
-        self._runtime = runtime
+        self._placement = placement
         self._restarts = restarts
         self._clock = clock
         self._hurry = 0.0
@@ -242,7 +237,7 @@ class Supervisor:
             return
         now = self._clock()
         if node.process is not None:
-            code = node.process.returncode
+            code, why = node.process.poll(), node.process.why
             node.process = None
             if code == _USER_ERROR:
                 self.mistake = True
@@ -267,7 +262,7 @@ class Supervisor:
             if node.deaths > self._restarts:
                 pause_s = max(pause_s, _PAUSE_S)
             node.due = now + min(pause_s, _LONGEST_PAUSE_S)
-            logger.warning("%s died (%s): starting it again", node.spec.name, _how(code))
+            logger.warning("%s died (%s): starting it again", node.spec.name, why)
         elif now >= node.due:
             node.spec = msgspec.structs.replace(node.spec, incarnation=node.spec.incarnation + 1)
             try:
@@ -282,26 +277,8 @@ class Supervisor:
                 self._signal("ingest", signal.SIGTERM)
 
     def _spawn(self, node: NodeProcess) -> None:
-        path = self._runtime / f"{node.spec.name}.json"
-        node.spec.write(path)
-        # One thread each: the processes are the parallelism, and they share the cores.
-        threads = dict.fromkeys(
-            ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"
-        )
-        # What a frame needed is kept for the next, not given back to the system page by page: a
-        # page costs more to get anew than all that is done with it.
-        memory = {"MALLOC_MMAP_THRESHOLD_": str(1 << 31), "MALLOC_TRIM_THRESHOLD_": str(1 << 32)}
-        with node.log.open("ab") as log:
-            # A session of its own: Ctrl-C is for the supervisor, which stops nodes in order.
-            node.started = self._clock()
-            node.process = subprocess.Popen(
-                self._command(path),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                env={**memory, **os.environ, **threads},
-            )
+        node.started = self._clock()
+        node.process = self._placement.start(node.spec, node.log)
 
     def _signal(self, name: str, number: signal.Signals) -> None:
         process = self.nodes[name].process
@@ -323,10 +300,6 @@ def countable(status: Status) -> Status:
     logger.warning("figures of %s left out: %s", status.node, ", ".join(odd))
     stats = {name: figure for name, figure in status.stats.items() if name not in odd}
     return msgspec.structs.replace(status, stats=stats)
-
-
-def _how(code: int) -> str:
-    return signal.Signals(-code).name if code < 0 else f"exit status {code}"
 
 
 def _last_line(log: Path) -> str:

@@ -1,10 +1,12 @@
 """The order in which a run's processes are ended; the processes are made up."""
 
 import signal
+import sys
 
 import pytest
 import zmq
 
+from streamer.run.placement import start_process
 from streamer.run.snapshot import take_snapshot
 from streamer.run.supervisor import Phase, Supervisor
 from streamer.run.topology import NodeSpec
@@ -14,9 +16,10 @@ from streamer.transport.messages import Status, pack
 class Process:
     """A process that ends when it is told to, unless it is deaf to SIGTERM."""
 
-    def __init__(self, words, env, **_):
-        self.env = env
-        self.pid, self.returncode, self.deaf = hash(words[0]), None, False
+    why = "made up"
+
+    def __init__(self, name):
+        self.pid, self.returncode, self.deaf = hash(name), None, False
 
     def poll(self):
         return self.returncode
@@ -32,15 +35,25 @@ class Process:
             self.returncode = -number
 
 
+class Host:
+    """Starts made-up processes, as long as it has memory."""
+
+    has_memory = True
+
+    def start(self, spec, log):
+        if not self.has_memory:
+            raise OSError(12, "Cannot allocate memory")
+        return Process(spec.name)
+
+
 @pytest.fixture
 def clock():
     return [1000.0]
 
 
 @pytest.fixture
-def supervisor(context, address, tmp_path, monkeypatch, clock):
+def supervisor(context, address, tmp_path, clock):
     """A supervisor of a run whose ingest node has ended, and with it all but the sink."""
-    monkeypatch.setattr("streamer.run.supervisor.subprocess.Popen", Process)
     status = address()
     specs = [
         NodeSpec(
@@ -57,12 +70,12 @@ def supervisor(context, address, tmp_path, monkeypatch, clock):
     made = Supervisor(
         context,
         specs,
-        lambda path: [path.stem],
-        runtime=tmp_path,
+        Host(),
         logs=tmp_path,
         restarts=0,
         clock=lambda: clock[0],
     )
+    made.host = made._placement
     made.start()
     made.nodes["sink"].process.deaf = True
     made.nodes["ingest"].process.returncode = 0
@@ -90,10 +103,12 @@ def test_a_sink_that_gets_no_further_is_ended(supervisor, clock):
     assert "sink was asked to finish and got no further for 300 s" in supervisor.reason
 
 
-def test_nodes_keep_their_memory_for_the_next_frame(supervisor):
-    env = supervisor.nodes["sink"].process.env
-    assert int(env["MALLOC_MMAP_THRESHOLD_"]) > 1 << 30
-    assert int(env["MALLOC_TRIM_THRESHOLD_"]) > 1 << 30
+def test_nodes_keep_their_memory_for_the_next_frame(tmp_path):
+    names = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")
+    script = f"import os; print(*map(os.environ.get, {names}))"
+    process = start_process([sys.executable, "-c", script], tmp_path / "log")
+    assert process.wait() == 0
+    assert all(int(kept) > 1 << 30 for kept in (tmp_path / "log").read_text().split())
 
 
 def test_a_run_is_done_when_its_sink_has_ended(supervisor):
@@ -114,20 +129,17 @@ def test_a_figure_that_cannot_be_counted_is_left_out(supervisor, figure):
     assert (now.frames["done"], now.peaks) == (0, 4)
 
 
-def test_a_node_that_cannot_be_started_again_is_tried_again(supervisor, clock, monkeypatch):
+def test_a_node_that_cannot_be_started_again_is_tried_again(supervisor, clock):
     supervisor.phase, supervisor._restarts = Phase.RUNNING, 1
     gpu = supervisor.nodes["gpu-0"]
     supervisor.nodes["ingest"].process.returncode = None
     supervisor.nodes["detector-0"].process.returncode = None
 
-    def no_memory(words, **_):
-        raise OSError(12, "Cannot allocate memory")
-
-    with monkeypatch.context() as full:
-        full.setattr("streamer.run.supervisor.subprocess.Popen", no_memory)
-        for _ in range(5):
-            supervisor.poll(0)
-            clock[0] += 20.0
+    supervisor.host.has_memory = False
+    for _ in range(5):
+        supervisor.poll(0)
+        clock[0] += 20.0
+    supervisor.host.has_memory = True
     assert not gpu.alive
     supervisor.poll(0)
     assert gpu.alive
