@@ -15,6 +15,7 @@ from streamer.config import Config, PositionsConfig, load_config
 from streamer.run.inputs import CHECKPOINT, kept_file, kept_image
 from streamer.run.topology import NodeSpec
 from streamer.transport.context import RunContext, run_context
+from streamer.transport.directory import Directory
 from streamer.transport.metrics import Metrics
 from streamer.transport.node import Node
 from streamer.transport.readers import PublishKeys
@@ -53,6 +54,8 @@ def run_node(spec: NodeSpec) -> None:
             status_address=spec.endpoints["status"],
             metrics_port=metrics.serve(host, spec.metrics_port, token),
             parent=spec.launcher or None,
+            incarnation=spec.incarnation,
+            host=spec.host,
         )
         runner.run()
 
@@ -67,11 +70,16 @@ def _noticed(build: Callable[[], Any], say: Callable[[str], None]) -> Any:
 
 def _context(spec: NodeSpec, settings: Config) -> AbstractContextManager[RunContext]:
     """Return the context of a node, which knows readers where it is one that publishes."""
+    directory = None
+    if spec.directory:
+        directory = Directory(Path(spec.directory), spec.host or "127.0.0.1")
     folder = settings.publish.keys if spec.role in ("ingest", "sink") else None
     if folder is None:
-        return run_context(spec.keys, insecure=settings.insecure)
+        return run_context(spec.keys, insecure=settings.insecure, directory=directory)
     keys = PublishKeys(folder)
-    return run_context(spec.keys, published=keys.pair, is_reader=keys.is_reader)
+    return run_context(
+        spec.keys, published=keys.pair, is_reader=keys.is_reader, directory=directory
+    )
 
 
 def _role(

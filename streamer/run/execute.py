@@ -35,6 +35,7 @@ from streamer.run.supervisor import Phase, Supervisor
 from streamer.run.targets import Targets
 from streamer.run.topology import Topology
 from streamer.transport.context import run_context
+from streamer.transport.directory import Directory
 from streamer.transport.keys import RunKeys
 from streamer.transport.token import TOKEN_FILE, needs_token, own_token, token_path
 
@@ -145,11 +146,13 @@ def _process(
     try:
         with (
             _cell_log(config.cell, out) as cell,
-            run_context(keys, linger_ms=0) as context,
             _runtime_folder() as runtime,
+            ExitStack() as stack,
         ):
             _tell_cell(cell, tell, beside)
             topology = Topology.plan(config, runtime, cuda_devices)
+            directory = Directory(topology.directory) if topology.directory is not None else None
+            context = stack.enter_context(run_context(keys, directory=directory, linger_ms=0))
             supervisor = Supervisor(
                 context,
                 topology.specs(

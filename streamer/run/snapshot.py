@@ -40,6 +40,8 @@ class NodeView:
     restarts: int
     pid: int
     alive: bool
+    host: str = ""
+    """Where it runs, if that is not where the launcher does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +158,10 @@ def _node_view(node: NodeProcess) -> NodeView:
     else:
         so_far = f"{node.stat('frames'):,.0f} frames, {node.stat('peaks'):,.0f} peaks"
     pid = node.process.pid if node.process else 0
-    return NodeView(node.spec.name, doing, so_far, node.restarts, pid, node.alive)
+    host = ""
+    if status is not None:
+        pid, host = status.pid, status.host
+    return NodeView(node.spec.name, doing, so_far, node.restarts, pid, node.alive, host)
 
 
 def delivery_of(supervisor: Supervisor) -> Delivery:

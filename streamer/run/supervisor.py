@@ -156,7 +156,7 @@ class Supervisor:
             node = self.nodes.get(header.node) if isinstance(header, Status) else None
             # A dead predecessor's last words may still be on their way.
             if node and node.process and isinstance(header, Status):
-                if header.pid == node.process.pid:
+                if header.incarnation == node.spec.incarnation:
                     node.status = countable(header)
                     node.info |= header.info
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import socket
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from streamer.config import Config
+from streamer.transport.directory import SCHEME
 from streamer.transport.keys import RunKeys
 
 __all__ = ["NodeSpec", "Topology", "cuda_devices"]
@@ -25,6 +25,10 @@ class NodeSpec(msgspec.Struct, frozen=True, kw_only=True):
     out: str
     """Run folder; its ``config.yaml`` says the rest."""
     endpoints: dict[str, str]
+    directory: str = ""
+    """Folder that says where those are that have names in place of addresses."""
+    host: str = ""
+    """Address of the node's host, as others reach it; empty where all nodes are on one."""
     detectors: int
     gpus: int
     patch_size: int
@@ -65,6 +69,8 @@ class Topology:
     detectors: int
     gpus: int
     endpoints: dict[str, str]
+    directory: Path | None = None
+    """Folder that says where those are that have names in place of addresses."""
 
     @classmethod
     def plan(cls, config: Config, runtime: Path, cuda_devices: int = 0) -> Topology:
@@ -86,11 +92,12 @@ class Topology:
         names = ["frames", "acks", "status"]
         names += [f"patches-{i}" for i in range(detectors)]
         names += [f"positions-{i}" for i in range(gpus)]
+        directory = None
         if config.transport.scheme == "ipc":
             addresses = [f"ipc://{runtime / name}" for name in names]
         else:
-            addresses = [f"tcp://127.0.0.1:{port}" for port in _free_ports(len(names))]
-        return cls(detectors, gpus, dict(zip(names, addresses, strict=True)))
+            addresses, directory = [f"{SCHEME}{name}" for name in names], runtime / "addresses"
+        return cls(detectors, gpus, dict(zip(names, addresses, strict=True)), directory)
 
     @property
     def nodes(self) -> list[str]:
@@ -123,6 +130,7 @@ class Topology:
                 source=source,
                 out=str(out),
                 endpoints=self.endpoints,
+                directory=str(self.directory or ""),
                 detectors=self.detectors,
                 gpus=self.gpus,
                 patch_size=patch_size,
@@ -142,15 +150,3 @@ def cuda_devices() -> int:
 
 def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
-
-
-def _free_ports(count: int) -> list[int]:
-    """Return ports that are free now; all are held until the last is found, so none repeats."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [int(one.getsockname()[1]) for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()

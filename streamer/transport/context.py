@@ -9,6 +9,7 @@ from typing import Any
 import zmq
 from zmq.auth.thread import ThreadAuthenticator
 
+from streamer.transport.directory import Directory
 from streamer.transport.keys import Pair, RunKeys
 
 __all__ = ["READERS", "RUN", "RunContext", "run_context"]
@@ -27,6 +28,8 @@ class RunContext(zmq.Context[zmq.Socket[bytes]]):
     """With which the run publishes what others may read."""
     insecure = False
     """Others may read it without a key, from wherever they are."""
+    directory: Directory | None = None
+    """Where the run's publishers are that have no fixed address."""
 
 
 class _Known:
@@ -47,13 +50,14 @@ def run_context(
     published: Pair | None = None,
     is_reader: Callable[[str], bool] | None = None,
     insecure: bool = False,
+    directory: Directory | None = None,
     linger_ms: int | None = None,
 ) -> Iterator[RunContext]:
     """Yield a context that lets in who is known, for as long as it is needed.
 
     Parameters
     ----------
-    keys, published, insecure
+    keys, published, insecure, directory
         See `RunContext`.
     is_reader
         Tells whether the holder of a public key may read what is published.
@@ -63,6 +67,7 @@ def run_context(
     # One core encrypts about 2 GB/s.
     context = RunContext(2 if keys is not None and keys.server is not None else 1)
     context.keys, context.published, context.insecure = keys, published, insecure
+    context.directory = directory
     known: dict[str, Any] = {}
     if keys is not None and keys.client is not None:
         known[RUN] = keys.client.public.__eq__

@@ -119,17 +119,24 @@ class Acks(msgspec.Struct, tag="acks", tag_field="kind", frozen=True):
     """Which sink says so; its successor has another name."""
 
 
+State = Literal["starting", "running", "draining", "done"]
+"""How far a node has come."""
+
+
 class Status(msgspec.Struct, tag="status", tag_field="kind", frozen=True):
     """Any node to the supervisor, a few times a second. No buffers."""
 
     node: str
     pid: int
-    state: Literal["starting", "running", "draining", "done"]
+    state: State
     doing: str
     """A few plain words."""
     metrics_port: int
     stats: dict[str, float]
     info: dict[str, str] = {}
+    incarnation: int = 0
+    host: str = ""
+    """Where it runs, if that is not where the launcher does."""
 
 
 Header = Series | Frame | Frames | Gap | SeriesEnd | Patches | Positions | Acks | Status

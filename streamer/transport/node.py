@@ -12,7 +12,7 @@ from typing import Protocol
 
 import zmq
 
-from streamer.transport.messages import Status, pack
+from streamer.transport.messages import State, Status, pack
 from streamer.transport.metrics import Metrics
 from streamer.transport.sockets import connect_hop, seal
 from streamer.transport.watch import Watch
@@ -72,6 +72,8 @@ class Node:
         Where reports go; None reports to nobody.
     parent
         Process without which this one must not live; default: the one that started it.
+    incarnation, host
+        As reports say.
     """
 
     def __init__(
@@ -84,6 +86,8 @@ class Node:
         status_address: str | None = None,
         metrics_port: int = 0,
         parent: int | None = None,
+        incarnation: int = 0,
+        host: str = "",
     ) -> None:
         self.name = name
         self._context = context
@@ -91,6 +95,7 @@ class Node:
         self._metrics = metrics
         self._metrics_port = metrics_port
         self._stop = threading.Event()
+        self._incarnation, self._host = incarnation, host
         self._parent = parent or os.getppid()
         self._status: zmq.Socket[bytes] | None = None
         if status_address is not None:
@@ -114,15 +119,18 @@ class Node:
 
     def say(self, doing: str) -> None:
         """Report what goes on before there is a role."""
-        self._send(Status(self.name, os.getpid(), "starting", doing, self._metrics_port, {}))
+        self._send("starting", doing, {}, {})
 
     def _loop(self, role: Role, watch: Watch) -> bool:
         """Run a role; False if it was left before it had finished."""
         poller, polled = zmq.Poller(), list[zmq.Socket[bytes]]()
-        state, next_report = "running", 0.0
+        state: State = "running"
+        next_report, directory = 0.0, getattr(self._context, "directory", None)
         while not role.finished:
             if watch.is_alone:
                 return False
+            if directory is not None:
+                directory.catch_up()
             pause = role.step()
             now = time.monotonic()
             if self._stop.is_set() and state == "running":
@@ -140,21 +148,24 @@ class Node:
                 poller.poll(round(min(pause, _TICK_S) * 1000))
         return True
 
-    def _report(self, role: Role, state: str) -> None:
-        doing, stats, info = role.report()
-        self._send(
-            Status(
-                self.name,
-                os.getpid(),
-                state,  # type: ignore[arg-type]
-                doing,
-                self._metrics_port,
-                stats,
-                info,
-            )
-        )
+    def _report(self, role: Role, state: State) -> None:
+        self._send(state, *role.report())
 
-    def _send(self, status: Status) -> None:
-        if self._status is not None:
-            with contextlib.suppress(zmq.Again):  # nobody reads: the next report says more
-                self._status.send_multipart(seal(self._status, pack(status)), zmq.NOBLOCK)
+    def _send(
+        self, state: State, doing: str, stats: dict[str, float], info: dict[str, str]
+    ) -> None:
+        if self._status is None:
+            return
+        status = Status(
+            self.name,
+            os.getpid(),
+            state,
+            doing,
+            self._metrics_port,
+            stats,
+            info,
+            self._incarnation,
+            self._host,
+        )
+        with contextlib.suppress(zmq.Again):  # nobody reads: the next report says more
+            self._status.send_multipart(seal(self._status, pack(status)), zmq.NOBLOCK)

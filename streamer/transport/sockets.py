@@ -7,6 +7,7 @@ import zmq
 from streamer.errors import UserError
 from streamer.frames.events import Buffer
 from streamer.transport.context import READERS, RUN, RunContext
+from streamer.transport.directory import SCHEME, Directory
 from streamer.transport.exposure import refuse_exposed
 from streamer.transport.keys import Pair, RunKeys, show_key
 from streamer.transport.messages import MessageError
@@ -73,7 +74,15 @@ def bind(socket: zmq.Socket[bytes], address: str) -> str:
 
 
 def bind_hop(socket: zmq.Socket[bytes], address: str) -> str:
-    """Bind one end of a hop, over tcp for the run's own nodes only; see `bind`."""
+    """Bind one end of a hop, over tcp for the run's own nodes only; see `bind`.
+
+    One that has a name is bound to any port, and the directory is told which.
+    """
+    if address.startswith(SCHEME):
+        directory = _directory_of(socket)
+        bound = bind_hop(socket, f"tcp://{directory.host}:*")
+        directory.tell(address.removeprefix(SCHEME), bound)
+        return bound
     keys = keys_of(socket)
     if keys is not None and keys.server is not None and address.startswith("tcp:"):
         _serve_curve(socket, keys.server, RUN)
@@ -102,12 +111,15 @@ def bind_public(socket: zmq.Socket[bytes], address: str) -> str:
 
 
 def connect_hop(socket: zmq.Socket[bytes], address: str) -> None:
-    """Connect the other end of a hop, as soon as it is there."""
+    """Connect the other end of a hop, as soon as it is there; see `Directory` of one by name."""
     socket.set(zmq.RECONNECT_IVL, _RECONNECT_MS)
     keys = keys_of(socket)
-    if keys is not None and keys.server and keys.client and address.startswith("tcp:"):
+    if keys is not None and keys.server and keys.client and not address.startswith("ipc:"):
         show_key(socket, keys.client, keys.server.public)
-    socket.connect(address)
+    if address.startswith(SCHEME):
+        _directory_of(socket).follow(socket, address.removeprefix(SCHEME))
+    else:
+        socket.connect(address)
 
 
 def _serve_curve(socket: zmq.Socket[bytes], pair: Pair, known: str) -> None:
@@ -118,6 +130,13 @@ def _serve_curve(socket: zmq.Socket[bytes], pair: Pair, known: str) -> None:
     socket.zap_domain = known.encode()
     # Without it all would be let in while nobody is there to say who is known.
     socket.set(zmq.ZAP_ENFORCE_DOMAIN, 1)
+
+
+def _directory_of(socket: zmq.Socket[bytes]) -> Directory:
+    context = socket.context
+    if not isinstance(context, RunContext) or context.directory is None:
+        raise ValueError("a socket without a directory has no names")
+    return context.directory
 
 
 def keys_of(socket: zmq.Socket[bytes]) -> RunKeys | None:

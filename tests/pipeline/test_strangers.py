@@ -14,6 +14,7 @@ import pytest
 import zmq
 
 from streamer.run.topology import Topology
+from streamer.transport.directory import Directory
 from streamer.transport.messages import Acks, Status, pack
 from tests.conftest import ROOT
 from tests.pipeline.conftest import assert_each_frame_once, launch, run
@@ -39,13 +40,14 @@ class Strangers:
         plan = Topology.plan
 
         def planned(*words):
-            self.topology = plan(*words)
-            return self.topology
+            topology = plan(*words)
+            self.directory = Directory(topology.directory)
+            return topology
 
         monkeypatch.setattr(Topology, "plan", planned)
 
     def come(self) -> None:
-        for name, address in self.topology.endpoints.items():
+        for name, address in self.directory.told().items():
             host, port = address.removeprefix("tcp://").split(":")
             for _ in range(20):
                 silent = socket.create_connection((host, int(port)))

@@ -3,6 +3,7 @@
 import signal
 import sys
 
+import msgspec
 import pytest
 import zmq
 
@@ -172,3 +173,14 @@ def test_what_a_node_has_told_once_is_kept(supervisor):
         supervisor.reports.send_multipart(pack(status))
         supervisor.poll(0.05)
     assert sink.info == {"series/1": "c", "series/2": "b", "feed": "x"}
+
+
+def test_last_words_of_a_predecessor_are_not_those_of_the_node(supervisor):
+    sink = supervisor.nodes["sink"]
+    sink.spec = msgspec.structs.replace(sink.spec, incarnation=3)
+    for incarnation in (3, 2):  # both with the number of the process: hosts give them out twice
+        status = Status("sink", 1, "running", "", 0, {"done": 1.0 * incarnation}, {}, incarnation)
+        supervisor.reports.send_multipart(pack(status))
+    for _ in range(20):
+        supervisor.poll(0.05)
+    assert sink.stat("done") == 3
