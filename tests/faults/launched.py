@@ -19,6 +19,7 @@ from tests.faults.schedule import NODES
 __all__ = ["Launched", "OverdueError", "wait_until"]
 
 LAUNCH = Path(__file__).parents[2] / "launch.py"
+NODE = LAUNCH.parent / "braggstream" / "__main__.py"
 QUICK = (
     "positions.method=centroid", "nodes.gpus=1", "nodes.detectors=2", "report.auto=false",
 )  # fmt: skip
@@ -148,7 +149,7 @@ class Launched:
         for pid in pids:
             with contextlib.suppress(OSError):
                 words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
-                if str(LAUNCH) in words:
+                if {str(LAUNCH), str(NODE)} & set(words):
                     os.kill(pid, signal.SIGKILL)
 
     def _start(self, more: Sequence[str]) -> subprocess.Popen[bytes]:

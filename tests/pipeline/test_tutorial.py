@@ -92,7 +92,7 @@ class Reader:
 @pytest.fixture
 def reader(tmp_path: Path) -> Iterator[Reader]:
     """A reader in a folder with all that a checkout has, installed."""
-    for name in ("launch.py", "streamer", "workers"):
+    for name in ("launch.py", "braggstream", "streamer", "workers"):
         (tmp_path / name).symlink_to(ROOT / name)
     # Copies, which nobody changes meanwhile: `make install` must find nothing to do, as what it
     # would do it would do to the environment of these tests.

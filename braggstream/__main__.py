@@ -1,0 +1,12 @@
+"""The program: ``python -m braggstream``, and how it starts itself again."""
+
+import sys
+from pathlib import Path
+
+if not __package__:  # started by its path, so that what is found is what lies beside it
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from braggstream.command_line import main
+
+if __name__ == "__main__":
+    main()

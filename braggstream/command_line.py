@@ -1,0 +1,417 @@
+"""The command line of braggstream."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from streamer.errors import RunError, UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from streamer.config import Config
+    from streamer.run.session import Session
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="braggstream",
+    help="Detector frames in, sub-pixel Bragg-peak positions out, live.",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+)
+
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE.yaml", help="Configuration of the run.")
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY.PATH=VALUE", help="Change one key; may be repeated."),
+]
+Stream = Annotated[str, typer.Argument(help="Live stream, such as dectris://host:31001.")]
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Run folder.")]
+Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Run folder, made by the run.")]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Go on in a run folder whose run did not end.")
+]
+DashboardPort = Annotated[
+    int | None,
+    typer.Option(
+        "--dashboard",
+        metavar="PORT",
+        min=0,
+        max=65535,
+        help="Port of the live page, or the next free one; 0 for none.",
+    ),
+]
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"braggstream {version('braggstream')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    _: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_say_version, is_eager=True, help="Say the version and exit."
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def demo(
+    config: ConfigFile = None,
+    set_: Overrides = None,
+    out: Out = Path("demo"),
+    dashboard: DashboardPort = None,
+) -> None:
+    """Watch a simulated charge cycle: live attach, positions, tracks, error against the truth."""
+    from streamer.report.demo import show_demo
+
+    show_demo(_session(), out, config, set_ or [], {"dashboard.port": dashboard})
+
+
+@app.command()
+def replay(
+    path: Annotated[
+        str, typer.Argument(help="Recording: HDF5, TIFF, CBF, EDF, GE, .npy, ..., folder, glob.")
+    ],
+    out: Out,
+    speed: Annotated[
+        str, typer.Option(help="'max', or a multiple of real time such as 1.0.")
+    ] = "max",
+    frames: Annotated[
+        str | None, typer.Option(metavar="START:STOP:STEP", help="Frames to take; 100:400:2.")
+    ] = None,
+    loop: Annotated[
+        int | None, typer.Option(metavar="N", help="Play it N times; 0 plays it until Ctrl-C.")
+    ] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Play a file that is being written as it grows.")
+    ] = False,
+    resume: Resume = False,
+    dashboard: DashboardPort = None,
+    config: ConfigFile = None,
+    set_: Overrides = None,
+) -> None:
+    """Process a recorded run."""
+    from streamer.config import pace_of
+
+    options = {
+        "source.speed": pace_of(speed, fastest=None),
+        "source.frames": frames,
+        "source.loop": loop,
+        "source.follow": follow or None,
+        "dashboard.port": dashboard,
+    }
+    _session().replay(_settings(config, set_, options), path, out, resume=resume)
+
+
+@app.command()
+def attach(
+    uri: Stream,
+    out: Out,
+    record: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.h5", help="Also keep the stream as it comes, for replay."),
+    ] = None,
+    resume: Resume = False,
+    dashboard: DashboardPort = None,
+    config: ConfigFile = None,
+    set_: Overrides = None,
+) -> None:
+    """Process a live detector stream until its series ends or Ctrl-C is pressed."""
+    settings = _settings(config, set_, {"source.record": record, "dashboard.port": dashboard})
+    _session().attach(settings, uri, out, resume=resume)
+
+
+@app.command()
+def record(
+    uri: Stream,
+    out: Annotated[Path, typer.Option("--out", metavar="FILE.h5", help="File to write.")],
+    config: ConfigFile = None,
+    set_: Overrides = None,
+) -> None:
+    """Keep a live stream as it comes, without processing it, until it ends or Ctrl-C is pressed."""
+    from streamer.run.record import record_source
+
+    record_source(uri, _settings(config, set_), out, Console())
+
+
+@app.command()
+def check(
+    uri: Annotated[str, typer.Argument(help="Live stream or recording.")],
+    seconds: Annotated[float, typer.Option(help="How long to listen at most.")] = 5.0,
+    config: ConfigFile = None,
+    set_: Overrides = None,
+) -> None:
+    """Say what a source gives, and what to do if it is not what it should be."""
+    from streamer.cell.check import check_cell
+    from streamer.sources.check import check_source
+
+    settings, console = _settings(config, set_), Console()
+    is_well = check_source(uri, settings.source, console, seconds)
+    if settings.cell.file is not None:
+        is_well &= check_cell(settings.cell, console)
+    if not is_well:
+        raise typer.Exit(1)
+
+
+@app.command()
+def tune(
+    recording: Annotated[str, typer.Argument(help="Recording, as for replay.")],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE.png", help="Picture to write.")
+    ] = Path("thresholds.png"),
+    frames: Annotated[int, typer.Option(min=1, help="Most frames to look at.")] = 8,
+    config: ConfigFile = None,
+    set_: Overrides = None,
+) -> None:
+    """Show peaks against both thresholds, and say which two numbers to use."""
+    from workers.detect.tune import tune as tune_thresholds
+
+    tune_thresholds(_settings(config, set_), recording, out, frames, Console())
+
+
+@app.command()
+def simulate(
+    out: Annotated[
+        Path | None, typer.Option(metavar="x_master.h5", help="Write a file instead of a stream.")
+    ] = None,
+    truth: Annotated[
+        Path | None, typer.Option(metavar="FILE.parquet", help="Where to write the truth.")
+    ] = None,
+    cell: Annotated[
+        Path | None, typer.Option(metavar="FILE.csv", help="Where the cycler writes meanwhile.")
+    ] = None,
+    bind: Annotated[
+        str, typer.Option(metavar="HOST:PORT", help="Where clients connect; port * = any.")
+    ] = "127.0.0.1:*",
+    rate: Annotated[str | None, typer.Option(metavar="HZ|max", help="Frames a second.")] = None,
+    config: ConfigFile = None,
+    set_: Overrides = None,
+) -> None:
+    """Be a detector: a charge cycle with known truth, as stream v2 or as an Eiger-style file."""
+    from streamer.config import pace_of
+    from streamer.run.signals import stop_event
+    from streamer.simulator.session import simulate as run_detector
+
+    rate_hz = None if rate is None else pace_of(rate, fastest=0.0)
+    settings = _settings(config, set_, {"simulate.rate_hz": rate_hz})
+    run_detector(
+        settings.simulate, Console(), stop_event, address=f"tcp://{bind}",
+        exposed=settings.insecure, out=out, truth=truth, cell=cell,
+    )  # fmt: skip
+
+
+@app.command()
+def train(
+    out: Annotated[Path, typer.Option(metavar="WEIGHTS.pt", help="Weights to write.")],
+    from_: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="RECORDING|DIR",
+            help="Learn from a recording, or from what a run in DIR read, with its settings.",
+        ),
+    ] = None,
+    architecture: Annotated[str | None, typer.Option(help="published or compact.")] = None,
+    patches: Annotated[int | None, typer.Option(help="Patches to learn from.")] = None,
+    config: ConfigFile = None,
+    set_: Overrides = None,
+) -> None:
+    """Train a network on simulated patches, or retrain one on your own peaks.
+
+    It is then used with positions.checkpoint.
+    """
+    from workers.learn.session import learn
+
+    options = {"train.architecture": architecture, "train.patches": patches}
+    learn(from_, out, Console(), config, set_ or [], options)
+
+
+@app.command()
+def evaluate(
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Folder for figures and evaluation.json.")
+    ],
+    recording: Annotated[
+        str | None,
+        typer.Argument(help="Recording, as for replay; without one the simulated charge cycle."),
+    ] = None,
+    peaks: Annotated[int, typer.Option(help="Simulated peaks of each case.")] = 4000,
+    frames: Annotated[int, typer.Option(help="Most frames to take, evenly spread.")] = 120,
+    pair: Annotated[
+        list[str] | None,
+        typer.Option(metavar="MINVAL:MINSCORE", help="Thresholds, repeatable, not those set."),
+    ] = None,
+    config: ConfigFile = None,
+    set_: Overrides = None,
+) -> None:
+    """Compare the position methods: precision and cost on simulated peaks and on a recording."""
+    from workers.compare.comparison import compare_methods
+
+    settings, console = _settings(config, set_), Console()
+    compare_methods(settings, out, recording, console, peaks=peaks, frames=frames, pairs=pair or ())
+
+
+@app.command()
+def status(folder: Folder) -> None:
+    """Say how a run stands, or how it ended."""
+    from streamer.run.status import print_status
+
+    print_status(folder, Console())
+
+
+@app.command()
+def report(
+    folder: Folder,
+    frames: Annotated[
+        str | None, typer.Option(metavar="N,N,...", help="Frames to show; default: evenly spread.")
+    ] = None,
+    tracks: Annotated[int, typer.Option(min=1, max=8, help="Main reflections to draw.")] = 8,
+    movie: Annotated[
+        Path | None, typer.Option(metavar="FILE.mp4|.gif", help="Make a movie of the run too.")
+    ] = None,
+    movie_frames: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Most frames of the movie.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where to; default: report/ in the folder.")
+    ] = None,
+) -> None:
+    """Write a page with the figures of a run, going on or ended: drift, frames, errors, ledger."""
+    from streamer.report.session import report_run
+    from workers.compute import run_refitter
+
+    report_run(
+        folder, Console(), run_refitter,
+        out=out, frames=frames, tracks=tracks, movie=movie, movie_frames=movie_frames,
+    )  # fmt: skip
+
+
+@app.command()
+def export(
+    folder: Folder,
+    format_: Annotated[
+        str, typer.Option("--format", metavar="nexus|csv|flt|parquet", help="What to write.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="Where to; default: export/ in the folder.")
+    ] = None,
+) -> None:
+    """Write a run in a format of other programs: NeXus, CSV, ImageD11's .flt, Parquet."""
+    from streamer.export.formats import export_run
+
+    with Console().status(f"writing {format_}") as shown:
+        written = export_run(folder, format_, out)
+    shown.console.print(f"{format_} {written}", highlight=False, soft_wrap=True)
+
+
+@app.command("dashboard")
+def show_dashboard(
+    folder: Folder,
+    port: Annotated[
+        int | None, typer.Option(metavar="PORT", min=1, max=65535, help="Or the next free one.")
+    ] = None,
+    host: Annotated[str | None, typer.Option(help="Address to serve it on.")] = None,
+    listener: Annotated[int | None, typer.Option(hidden=True)] = None,
+    parent: Annotated[int | None, typer.Option(hidden=True)] = None,
+) -> None:
+    """Show a run, going on or ended, as a web page until Ctrl-C."""
+    from streamer.dashboard.session import show_run
+    from workers.compute import patch_fit
+
+    show_run(folder, Console(), patch_fit, host=host, port=port, listener=listener, parent=parent)
+
+
+@app.command()
+def keys(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the keys.")],
+    name: Annotated[str, typer.Option(metavar="NAME", help="Whom the key is for.")] = "reader",
+) -> None:
+    """Make a key for somebody who is to read what runs publish: peaks feed and frames relay."""
+    from streamer.run.readers import admit_reader
+
+    admit_reader(folder, name, Console())
+
+
+@app.command()
+def node(
+    spec: Annotated[Path, typer.Argument(metavar="SPEC.json", help="As the launcher writes it.")],
+) -> None:
+    """Be one node of a run (started by the other commands)."""
+    from streamer.run.topology import NodeSpec
+    from workers.nodes import run_node
+
+    run_node(NodeSpec.read(spec))
+
+
+def _settings(
+    path: Path | None, overrides: list[str] | None, options: Mapping[str, object] | None = None
+) -> Config:
+    # Whoever asks for help does not wait for what checks configurations.
+    from streamer.config import load_config
+
+    return load_config(path, overrides, options)
+
+
+def _session() -> Session:
+    """Join those who run sources with those who compute and those who report."""
+    from streamer.results.arrow import leave_pandas_out
+    from streamer.run.session import Session
+    from workers import compute
+
+    leave_pandas_out()
+    return Session(compute, _command, _report_at_end, Console())
+
+
+def _report_at_end(folder: Path) -> Path:
+    from streamer.report.session import report_at_end
+    from workers.compute import run_refitter
+
+    return report_at_end(folder, run_refitter)
+
+
+def _command(words: list[str]) -> list[str]:
+    """Return the command line that runs this program with other words."""
+    return [sys.executable, str(Path(__file__).resolve().with_name("__main__.py")), *words]
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one line and exit status 2."""
+    try:
+        status = app(standalone_mode=False)
+    except UserError as error:
+        status = _say(str(error), 2)
+    except typer.TyperException as error:  # wrong words on the command line
+        message = error.format_message() if hasattr(error, "format_message") else str(error)
+        status = _say(f"{message or 'no command given'} (--help says more)", 2)
+    except RunError as error:
+        status = _say(str(error), 1)
+    except (typer.Abort, KeyboardInterrupt):
+        status = _say("interrupted", 130)
+    except BrokenPipeError:
+        # Who read our output is gone; so that the interpreter's last flush has somewhere to go:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 1
+    sys.exit(status or 0)
+
+
+def _say(message: str, status: int) -> int:
+    print(f"error: {message}".replace("\n", " "), file=sys.stderr)  # noqa: T201
+    return status
