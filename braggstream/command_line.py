@@ -202,6 +202,9 @@ def simulate(
         str, typer.Option(metavar="HOST:PORT", help="Where clients connect; port * = any.")
     ] = "127.0.0.1:*",
     rate: Annotated[str | None, typer.Option(metavar="HZ|max", help="Frames a second.")] = None,
+    trigger: Annotated[
+        bool, typer.Option("--trigger", help="Wait for Enter before the first frame.")
+    ] = False,
     config: ConfigFile = None,
     set_: Overrides = None,
 ) -> None:
@@ -209,12 +212,14 @@ def simulate(
     from streamer.config import pace_of
     from streamer.run.signals import stop_event
     from streamer.simulator.session import simulate as run_detector
+    from streamer.simulator.trigger import LineTrigger
 
     rate_hz = None if rate is None else pace_of(rate, fastest=0.0)
     settings = _settings(config, set_, {"simulate.rate_hz": rate_hz})
     run_detector(
         settings.simulate, Console(), stop_event, address=f"tcp://{bind}",
         exposed=settings.insecure, out=out, truth=truth, cell=cell,
+        trigger=LineTrigger(sys.stdin.fileno()) if trigger else None,
     )  # fmt: skip
 
 

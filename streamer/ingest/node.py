@@ -157,6 +157,7 @@ class Ingest:
             "window": self._delivery.window.n_frames,
             "backlog": len(self._backlog),
             "workers": self._delivery.n_workers,
+            "begun": self._delivery.has_begun,
             "early": self._n_early,
             "ignored": sum(ignored.values()),
         }

@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -61,7 +62,7 @@ def _run_demo(
 ) -> None:
     _prepare_folder(out)
     truth, cell = out / "truth.parquet", out / "cell.csv"
-    words = ["simulate", "--truth", str(truth), "--cell", str(cell)]
+    words = ["simulate", "--trigger", "--truth", str(truth), "--cell", str(cell)]
     words += [] if file is None else ["--config", str(file)]
     words += [word for override in overrides for word in ("--set", override)]
     config = config.model_copy(
@@ -70,9 +71,15 @@ def _run_demo(
             "source": config.source.model_copy(update={"record": out / "stream_master.h5"}),
         }
     )
-    with _simulated_detector(session.command(words), out / "simulator.log") as uri:
-        session.console.print(f"simulated detector at {uri}", highlight=False)
-        session.run(config, uri, out / "run", expected=config.simulate.frames)
+    with _simulated_detector(session.command(words), out / "simulator.log") as detector:
+        session.console.print(f"simulated detector at {detector.uri}", highlight=False)
+        session.run(
+            config,
+            detector.uri,
+            out / "run",
+            expected=config.simulate.frames,
+            at_work=detector.trigger,
+        )
     _compare(config, out / "run", truth, session.console, out)
 
 
@@ -95,23 +102,39 @@ def _prepare_folder(out: Path) -> None:
         raise UserError(f"cannot make {out}: {error.strerror}") from None
 
 
+@dataclass(frozen=True, slots=True)
+class _ArmedDetector:
+    """A simulated detector, a process of its own, that sends no frame before it is told to."""
+
+    uri: str
+    process: subprocess.Popen[bytes]
+
+    def trigger(self) -> None:
+        """Have it begin."""
+        if self.process.stdin is not None:
+            with suppress(OSError):  # it is gone, and what the run then says is to the point
+                self.process.stdin.write(b"\n")
+                self.process.stdin.flush()
+
+
 @contextmanager
-def _simulated_detector(command: list[str], log: Path) -> Iterator[str]:
-    """Run a simulated detector as a process of its own and yield its URI."""
+def _simulated_detector(command: list[str], log: Path) -> Iterator[_ArmedDetector]:
+    """Arm a simulated detector; it is gone when the context is left."""
+    pipe = subprocess.PIPE
     with (
         log.open("wb") as errors,
         subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=errors, text=True, start_new_session=True
+            command, stdin=pipe, stdout=pipe, stderr=errors, start_new_session=True
         ) as process,
     ):
         try:
-            line = process.stdout.readline().strip() if process.stdout else ""
-            uri = line.rpartition(" ")[2]
+            line = process.stdout.readline() if process.stdout else b""
+            uri = line.decode(errors="replace").strip().rpartition(" ")[2]
             if not uri.startswith("dectris://"):
                 process.wait()
                 said = log.read_text(encoding="utf-8", errors="replace").strip()
                 raise UserError(said.rpartition("\n")[2].removeprefix("error: "))
-            yield uri
+            yield _ArmedDetector(uri, process)
         finally:
             process.terminate()
 

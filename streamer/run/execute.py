@@ -61,6 +61,7 @@ def execute(
     cuda_devices: int = 0,
     earlier: Earlier | None = None,
     tell: Callable[[str], None] = lambda line: None,
+    at_work: Callable[[], None] | None = None,
 ) -> dict[str, Any]:
     """Process a source into a run folder and return the content of its ``run.json``.
 
@@ -80,6 +81,8 @@ def execute(
         What is known of the run in the folder if that is gone on with.
     tell
         Says a line of what was taken for the run.
+    at_work
+        Called once, when all nodes are at work: what waits for that may come now.
 
     Raises
     ------
@@ -106,6 +109,7 @@ def execute(
                 cuda_devices,
                 earlier,
                 tell,
+                at_work,
             )
         except UserError as error:
             if earlier is not None or not _remove(folder, was_there):
@@ -124,6 +128,7 @@ def _process(
     cuda_devices: int,
     earlier: Earlier | None,
     tell: Callable[[str], None],
+    at_work: Callable[[], None] | None,
 ) -> dict[str, Any]:
     """Have all nodes at work until the run is over; no node is left, however it ends."""
     out, started, beside = folder.path, time.time(), BestEffort()
@@ -185,7 +190,7 @@ def _process(
                     str if cell is None else cell.lost,
                 )
                 note = partial(_note, beside, out, supervisor, cell, targets)
-                _watch(supervisor, out, view, beside, observe, note)
+                _watch(supervisor, out, view, beside, observe, note, at_work)
             if supervisor.mistake:
                 raise UserError(supervisor.reason)
             if supervisor.phase is not Phase.DONE:
@@ -305,6 +310,7 @@ def _watch(
     beside: BestEffort,
     observe: Callable[[], Snapshot],
     note: Callable[[Snapshot], None],
+    at_work: Callable[[], None] | None,
 ) -> None:
     """See to the processes until none is left, showing how the run stands and noting it.
 
@@ -324,6 +330,9 @@ def _watch(
             if _is_gone(out):
                 supervisor.kill()
                 raise RunError(f"{out} was removed while the run went on, and its results with it")
+            if at_work is not None and supervisor.at_work:
+                at_work()
+                at_work = None
             now = observe()
             beside("the run cannot be shown", partial(view.update, now))
             if time.monotonic() >= next_note:

@@ -91,6 +91,7 @@ class Session:
         *,
         expected: int | None = None,
         earlier: Earlier | None = None,
+        at_work: Callable[[], None] | None = None,
     ) -> None:
         """Process a source, with a dashboard beside it; print the summary and write the report.
 
@@ -104,6 +105,8 @@ class Session:
             Number of frames, if known.
         earlier
             What is known of the run if it is gone on with.
+        at_work
+            See `execute`.
 
         Raises
         ------
@@ -127,6 +130,7 @@ class Session:
                 cuda_devices=cuda_devices(),
                 earlier=earlier,
                 tell=partial(self.console.print, highlight=False, soft_wrap=True, markup=False),
+                at_work=at_work,
             )
         try:
             print_summary(self.console, summary)

@@ -133,6 +133,13 @@ class Supervisor:
         """True when no process is left to wait for."""
         return self.phase in (Phase.DONE, Phase.FAILED)
 
+    @property
+    def at_work(self) -> bool:
+        """True when all nodes are, and frames find their way."""
+        said = [node.status for node in self.nodes.values()]
+        has_begun = self.nodes["ingest"].stat("begun") > 0
+        return has_begun and all(one is not None and one.state != "starting" for one in said)
+
     def start(self) -> None:
         """Start all nodes."""
         for node in self.nodes.values():

@@ -16,6 +16,7 @@ from streamer.simulator.cycler import Cycler
 from streamer.simulator.rendering import coded_frames
 from streamer.simulator.scene import Scene
 from streamer.simulator.stream_v2 import SeriesMessages
+from streamer.simulator.trigger import Trigger
 from streamer.simulator.truth import write_truth
 
 __all__ = ["Detector", "Sent"]
@@ -52,7 +53,8 @@ class Sent:
 class Detector:
     """Sends a scene to whoever connects, one series after the other.
 
-    As with the real detector, a client connects before the first start message; two clients get
+    As with the real detector, a client connects before the first start message; the first series
+    is armed with that message and waits for a trigger, if there is one; two clients get
     half of the frames each; and a client that is too slow never holds the detector up: what does
     not fit into its buffer is dropped and counted. Only with `rate_hz` 0 does the detector wait.
 
@@ -66,6 +68,9 @@ class Detector:
         Told of each frame that is sent; None for none.
     address
         Where clients connect; port ``*`` lets the system choose one.
+    trigger
+        What the first frame waits for once a client was told that the detector is armed; None
+        begins at once.
 
     Raises
     ------
@@ -79,10 +84,12 @@ class Detector:
         truth: Path | None = None,
         cycler: Cycler | None = None,
         address: str = "tcp://127.0.0.1:*",
+        trigger: Trigger | None = None,
     ) -> None:
         self._scene = scene
         self._cycler = cycler
         self._truth = truth
+        self._trigger = trigger
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.PUSH)
         # Set from the start: a connection that its client breaks keeps what it has by then.
@@ -132,7 +139,7 @@ class Detector:
         Raises
         ------
         UserError
-            No client connected in time.
+            No client connected in time, or no trigger will come.
         """
         stop = stop or threading.Event()
         scene, config = self._scene, self._scene.config
@@ -160,13 +167,15 @@ class Detector:
                 return 0, 0, False
             messages = SeriesMessages(self._scene, series_id)
             self._offer(messages.start())
+            armed = time.monotonic()
+            is_triggered = self._wait_for_trigger(stop)
             begin = time.monotonic()
-            for index, coded in enumerate(frames):
+            for index, coded in enumerate(frames if is_triggered else ()):
                 if not self._wait_for_turn(index, begin, stop):
                     break
                 if self._cycler is not None:
                     self._cycler.note(index, time.time())
-                if self._offer(messages.image(index, coded, time.monotonic() - begin)):
+                if self._offer(messages.image(index, coded, time.monotonic() - armed)):
                     sent += 1
                 else:
                     dropped += 1
@@ -183,6 +192,15 @@ class Detector:
         except zmq.Again:
             return False
         return True
+
+    def _wait_for_trigger(self, stop: threading.Event) -> bool:
+        """Wait until the detector may begin; False if it was stopped before."""
+        if self._trigger is None:
+            return True
+        while not stop.is_set():
+            if self._trigger.wait(_POLL_MS / 1000):
+                return True
+        return False
 
     def _wait_for_turn(self, index: int, begin: float, stop: threading.Event) -> bool:
         """Wait until a frame is due; False if it must not be sent any more."""

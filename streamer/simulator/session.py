@@ -15,6 +15,7 @@ from streamer.simulator.cycler import Cycler, cell_path_for
 from streamer.simulator.eiger_files import write_recording
 from streamer.simulator.scene import Scene
 from streamer.simulator.sender import Detector
+from streamer.simulator.trigger import Trigger
 from streamer.simulator.truth import truth_path_for, write_truth
 from streamer.transport.exposure import refuse_exposed
 
@@ -31,6 +32,7 @@ def simulate(
     out: Path | None = None,
     truth: Path | None = None,
     cell: Path | None = None,
+    trigger: Trigger | None = None,
 ) -> None:
     """Be a detector until all frames are sent; or write them into a file, as fast as it goes.
 
@@ -51,11 +53,13 @@ def simulate(
     truth, cell
         Where to write the truth and the cycler's file. None writes those of a recording beside it,
         of a stream none.
+    trigger
+        What the first frame of a stream waits for; None: for a client alone.
 
     Raises
     ------
     UserError
-        A file cannot be written, or the address cannot be listened at.
+        A file cannot be written, the address cannot be listened at, or no trigger will come.
     """
     scene = Scene(config)
     if out is not None:
@@ -63,7 +67,7 @@ def simulate(
     else:
         if not exposed:
             refuse_exposed(address, "detectors have none,")
-        _send(scene, console, stopping, truth, cell, address)
+        _send(scene, console, stopping, truth, cell, address, trigger)
 
 
 def _write(scene: Scene, console: Console, out: Path, truth: Path, cell: Path) -> None:
@@ -86,14 +90,17 @@ def _send(
     truth: Path | None,
     cell: Path | None,
     address: str,
+    trigger: Trigger | None,
 ) -> None:
     with (
         stopping() as stop,
         nullcontext() if cell is None else Cycler(scene, cell) as cycler,
-        Detector(scene, truth, cycler, address) as detector,
+        Detector(scene, truth, cycler, address, trigger) as detector,
     ):
         endpoint = detector.endpoint.removeprefix("tcp://")
         console.print(f"detector at dectris://{endpoint}", highlight=False, soft_wrap=True)
+        if trigger is not None:
+            console.print("armed: a line on standard input triggers it", highlight=False)
         console.file.flush()  # who started this waits for the address
         sent = detector.run(stop)
     console.print(

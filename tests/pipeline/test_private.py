@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 from pathlib import Path
@@ -43,9 +44,12 @@ def test_a_recording_of_a_stream_is_its_users_alone(detector, tmp_path):
     assert modes(tmp_path / "kept" / "x.h5") == {0o600}
 
 
-def test_a_demo_is_its_users_alone(tmp_path):
-    sets = [word for setting in QUICK for word in ("--set", setting)]
+def test_a_demo_is_its_users_alone_and_its_detector_waits_for_the_workers(tmp_path):
+    settings = [*QUICK, "simulate.rate_hz=200", "simulate.frames=120"]
+    sets = [word for setting in settings for word in ("--set", setting)]
     out = tmp_path / "demo"
     done = launch("demo", "--out", str(out), "--dashboard", "0", *sets)
     assert done.returncode == 0, done.stderr
     assert modes(out) == {0o700, 0o600}
+    summary = json.loads((out / "run" / "run.json").read_text())
+    assert (summary["frames"]["done"], summary["delivery"]["early"]) == (120, 0)

@@ -22,7 +22,7 @@ TURNS = 4
 
 
 class Supervisor(Nodes):
-    """Is at the end after a few turns; `act` is called in each."""
+    """Is at work in the second and at the end after a few turns; `act` is called in each."""
 
     asked_to_stop = killed = mistake = False
     reason = ""
@@ -35,6 +35,10 @@ class Supervisor(Nodes):
     @property
     def over(self):
         return self.phase is not Phase.RUNNING
+
+    @property
+    def at_work(self):
+        return self.turns >= 2
 
     def start(self):
         pass
@@ -77,9 +81,10 @@ def out(tmp_path):
 
 @pytest.fixture
 def run(out, monkeypatch):
-    def run(view=None, act=None):
+    def run(view=None, act=None, **more):
         monkeypatch.setattr(Supervisor, "act", act)
-        return module.execute(Config(), "x.h5", out, lambda spec: [], view or View(), patch_size=11)
+        view = view or View()
+        return module.execute(Config(), "x.h5", out, lambda spec: [], view, patch_size=11, **more)
 
     monkeypatch.setattr(module, "Supervisor", Supervisor)
     monkeypatch.setattr(module, "_NOTE_S", 0.0)
@@ -103,6 +108,12 @@ def full_disk(monkeypatch):
     monkeypatch.setattr(folder_module, "write_atomically", write)
     monkeypatch.setattr("streamer.run.targets.write_atomically", write)
     return left
+
+
+def test_who_waits_for_the_nodes_is_told_once(run):
+    turns, told = [], []
+    run(act=turns.append, at_work=lambda: told.append(turns[-1]))
+    assert told == [2]
 
 
 def test_a_disk_that_is_full_for_a_while_ends_no_run(run, out, full_disk):

@@ -89,6 +89,21 @@ def supervisor(context, address, tmp_path, clock):
     made.close()
 
 
+def test_nodes_are_at_work_once_none_is_starting_and_frames_find_their_way(supervisor):
+    def say(name, state, **stats):
+        node = supervisor.nodes[name]
+        status = Status(name, node.process.pid, state, "", 0, stats)
+        supervisor.reports.send_multipart(pack(status))
+        while node.status != status:
+            supervisor.poll(0.05)
+        return supervisor.at_work
+
+    assert not any(say(name, "running") for name in ("sink", "gpu-0", "detector-0"))
+    assert not say("ingest", "running", begun=0.0)
+    assert say("ingest", "running", begun=1.0)
+    assert not say("gpu-0", "starting")
+
+
 def test_a_sink_that_gets_no_further_is_ended(supervisor, clock):
     sink = supervisor.nodes["sink"].process
     for done in (1.0, 2.0, 2.0):

@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,6 +23,7 @@ from streamer.simulator import sender
 from streamer.simulator.scene import Scene
 from streamer.simulator.sender import Detector, Sent
 from streamer.simulator.stream_v2 import SeriesMessages, encode_bslz4
+from streamer.simulator.trigger import LineTrigger
 from streamer.simulator.truth import read_truth
 
 CONFIG = SimulateConfig(frames=30, rows=150, cols=170, spots=3, seed=1, rate_hz=0.0)
@@ -222,6 +224,56 @@ def test_a_stopped_detector_sends_its_end_early(scene: Scene, client: Any, backg
     assert rest == list(range(2, result.sent))
     assert result.sent < 30
     assert not result.complete
+
+
+def test_an_armed_detector_sends_no_frame_before_its_trigger(
+    scene: Scene, client: Any, background: Any
+) -> None:
+    trigger = threading.Event()
+    with Detector(slower(scene, series=2), trigger=trigger) as detector:
+        run = background(detector)
+        puller = client()
+        puller.connect(detector.endpoint)
+        assert puller.receive()["type"] == "start"
+        assert not puller.socket.poll(300)
+        trigger.set()
+        frames = list(puller.until_end())
+        assert [frame["image_id"] for frame in frames] == list(range(30))
+        assert puller.receive()["type"] == "start"
+        assert len(list(puller.until_end())) == 30
+        assert run.result().sent == 60
+    # Times count from when the series was armed.
+    assert np.divide(*frames[0]["start_time"]) > 0.3
+
+
+def test_a_detector_that_is_stopped_while_it_is_armed_ends_its_series(
+    scene: Scene, client: Any, background: Any
+) -> None:
+    stop = threading.Event()
+    with Detector(scene, trigger=threading.Event()) as detector:
+        run = background(detector, stop)
+        puller = client()
+        puller.connect(detector.endpoint)
+        assert puller.receive()["type"] == "start"
+        stop.set()
+        assert puller.receive()["type"] == "end"
+        assert not run.result().complete
+
+
+def test_a_line_is_a_trigger() -> None:
+    reads, writes = os.pipe()
+    trigger = LineTrigger(reads)
+    assert not trigger.wait(0.01)
+    os.write(writes, b"go\n")
+    assert trigger.wait(10.0)
+    os.close(writes)
+    assert trigger.wait(0.0)  # once and for all
+    os.close(reads)
+
+
+def test_without_a_line_there_is_no_trigger() -> None:
+    with open(os.devnull, "rb") as nothing, pytest.raises(UserError, match="without a trigger"):
+        LineTrigger(nothing.fileno()).wait(1.0)
 
 
 def test_a_detector_stops_while_it_waits_for_a_client(scene: Scene) -> None:
