@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from streamer.frames.peaks import PEAK, POSITION
 from streamer.results.schema import Columns
 from streamer.tracks.linker import Linked
+from streamer.tracks.multiplicity import PLACE
 from streamer.transport.messages import FramePeaks, Positions
 
 __all__ = [
@@ -96,8 +97,9 @@ def peak_columns(rows: list[Row], names: list[str]) -> Columns:
     results = [row.result for row in done if row.result is not None]
     linked = [row.linked for row in done if row.linked is not None]
     peaks = _columns([result.peaks for result in results], PEAK)
-    positions = _columns([one.positions for one in linked], POSITION)
     counts = [result.head.n_peaks for result in results]
+    positions = _columns([one.found for one in linked], POSITION)
+    _decide(positions, linked, counts)
     columns: Columns = {
         "series": np.repeat(np.array([names.index(row.series) for row in done], np.int32), counts),
         "frame": np.repeat(np.array([row.frame for row in done], np.int64), counts),
@@ -112,6 +114,19 @@ def peak_columns(rows: list[Row], names: list[str]) -> Columns:
     columns["intensity"] = np.where(np.isfinite(fitted), fitted, peaks["intensity"])
     columns["track"] = np.concatenate([np.empty(0, np.int64), *(one.tracks for one in linked)])
     return columns
+
+
+def _decide(positions: Columns, linked: list[Linked], counts: list[int]) -> None:
+    """Put what was decided in place of what came."""
+    starts = [0, *accumulate(counts)]
+    pairs = [(i, one.decided) for i, one in enumerate(linked) if one.decided is not None]
+    if not pairs:
+        return
+    which = np.concatenate([starts[i] + decided.which for i, decided in pairs])
+    places = np.concatenate([decided.places for _, decided in pairs])
+    for name, column in zip(PLACE, places.T, strict=True):
+        positions[name][which] = column
+    positions["flags"][which] = np.concatenate([decided.flags for _, decided in pairs])
 
 
 def _columns(records: list[NDArray[np.void]], kind: np.dtype[np.void]) -> Columns:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 
+from streamer.frames.peaks import PEAK, POSITION
 from streamer.results.schema import Columns
 from streamer.tracks.catalogue import TrackCatalogue
+from streamer.tracks.linker import Linker
 from streamer.tracks.motion import CommonMotion
-from streamer.tracks.tracker import Tracker
 
 __all__ = ["compile_tracks"]
 
 
 def compile_tracks() -> None:
     """Compile what a sink uses; the result is kept beside the code."""
-    Tracker(1.0, 0).link(0, np.zeros((1, 2)))
+    found = np.zeros(1, PEAK), np.zeros(1, POSITION)
+    for records in found:
+        records.flags.writeable = False  # as those of messages, for which other code is made
+    Linker(1.0, 0, confirm=1).link(0, *found)
     whole, figures = ("series", "frame", "time_ns", "flags", "track"), ("row", "col", "score")
     peaks: Columns = {name: np.zeros(1, np.int64) for name in whole}
     peaks |= {name: np.zeros(1) for name in (*figures, "row_sigma", "col_sigma")}

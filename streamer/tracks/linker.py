@@ -5,15 +5,15 @@ Tracks of frames that are not on disk yet are noted in the part that they will b
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from streamer.frames.flags import POOR_FIT
-from streamer.tracks.multiplicity import Multiplicity
+from streamer.tracks.multiplicity import POOR, Decided, Multiplicity, look
 from streamer.tracks.tracker import Tracker
 
 __all__ = ["Linked", "Linker", "News", "anchors"]
@@ -24,8 +24,15 @@ class Linked(NamedTuple):
 
     tracks: NDArray[np.int64]
     """(n,), -1 for none."""
-    positions: NDArray[np.void]
-    """POSITION[n], as decided between one peak and two."""
+    found: NDArray[np.void]
+    """POSITION[n], as they came."""
+    decided: Decided | None = None
+    """What is otherwise, by which is decided between one peak and two."""
+
+    @property
+    def positions(self) -> NDArray[np.void]:
+        """POSITION[n], as decided."""
+        return self.found if self.decided is None else self.decided.applied(self.found)
 
 
 class News(NamedTuple):
@@ -69,28 +76,29 @@ class Linker:
         peaks, positions
             PEAK[n] and POSITION[n] of the frame.
         """
-        born, decided = self.tracker.next_track, positions
+        born, decided = self.tracker.next_track, None
 
         def settle(tracks: NDArray[np.int64]) -> NDArray[np.float64]:
             nonlocal decided
-            decided = self._multiplicity.decide(place, tracks, born, peaks["flags"], positions)
-            return where if decided is positions else anchors(decided, *pixels)[0]
+            decided = self._multiplicity.decide(place, tracks, born, kinds, peaks, positions)
+            where[decided.which] = decided.places[:, :2]
+            return where
 
-        pixels = peaks["row"], peaks["col"]
-        where, flagged = anchors(positions, *pixels)
-        tracks = self.tracker.link(place, where, flagged, settle)
+        where, kinds = look(peaks, positions)
+        tracks = self.tracker.link(place, where, kinds == POOR, settle)
         self._news.parents.update(self.tracker.parents)
         self._news.merged.update(self.tracker.merged)
         self._news.steps.update(self._multiplicity.steps)
         self._multiplicity.steps.clear()
         self._newest = place
-        return Linked(tracks, decided)
+        return Linked(tracks, positions, decided)
 
     def leave_alone(self, peaks: NDArray[np.void], positions: NDArray[np.void]) -> Linked:
         """Return the same of a frame that comes too late to be in any track."""
         tracks = np.full(len(peaks), -1, np.int64)
-        decided = self._multiplicity.decide(-1, tracks, 0, peaks["flags"], positions)
-        return Linked(tracks, decided)
+        _, kinds = look(peaks, positions)
+        decided = self._multiplicity.decide(-1, tracks, 0, kinds, peaks, positions)
+        return Linked(tracks, positions, decided)
 
     def note(self) -> str:
         """Return what a part must say of its tracks beside their peaks."""
@@ -98,7 +106,8 @@ class Linker:
         said: dict[str, list[Any]] = {
             name: list(pairs.items()) for name, pairs in self._news._asdict().items()
         }
-        return json.dumps(said | {"multiplicity": self._multiplicity.state()})
+        said["multiplicity"] = self._multiplicity.state()
+        return msgspec.json.encode(said).decode()
 
     def take_news(self) -> News:
         """Return what is new of tracks since the last time."""
@@ -109,7 +118,7 @@ class Linker:
         """Go on from what parts say, and return what was new of their tracks."""
         news = News.none()
         for note in notes:
-            said = json.loads(note or "{}")
+            said = msgspec.json.decode(note or "{}")
             news.parents.update(said.get("parents", ()))
             news.merged.update(said.get("merged", ()))
             news.steps.update(said.get("steps", ()))

@@ -2,21 +2,42 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
-from dataclasses import astuple, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from streamer.frames.flags import NEIGHBOUR, POOR_FIT
 
-__all__ = ["Multiplicity"]
+__all__ = ["PLACE", "POOR", "Decided", "Multiplicity", "look"]
 
+Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Kinds = NDArray[np.uint8]
 
-_PLACE = ("row", "col", "row_sigma", "col_sigma")
+PLACE = ("row", "col", "row_sigma", "col_sigma")
+"""What is decided of a position beside its flags."""
+POOR, _DOUBTFUL = 1, 2
+"""Kinds of peaks: what does not look like one, and what may be two."""
+_KNOWN = np.dtype(
+    [
+        ("track", "i8"),
+        ("gathered", "f8"),
+        ("two", "?"),
+        ("seen", "i8"),
+        ("first", "?"),
+        ("mean", "f8"),
+        ("stepped", "?"),
+        ("row2", "f8"),
+        ("col2", "f8"),
+    ]
+)
+"""What is known of a track that was in doubt: twice the logarithm of the odds for two peaks,
+whether two it is, the newest frame, whether two it was at first, mean evidence of the newest frames
+in doubt, whether its drift is told to hold a change of the answer, and mean square of how far both
+answers are apart on the newest frames that had both."""
 _COST = 14.4
 """What evidence of a frame counts from: 3 parameters more for 121 pixels, 3 ln 121 (Bayesian
 information criterion; Schwarz, Ann. Stat. 6, 461, 1978)."""
@@ -38,45 +59,27 @@ _CLEAR = 100.0
 """Mean evidence from which on a second peak has come, rather than another answer been chosen."""
 _MOST = 50.0
 """Most that is gathered either way, so that what changes is noticed."""
+_GONE = -2
+"""In place of the number of a track that nothing speaks for two of any more."""
 
 
-@dataclass(slots=True)
-class _Known:
-    """What is known of a track that was in doubt."""
+class Decided(NamedTuple):
+    """Peaks of a frame that stand elsewhere, or less surely, than they came."""
 
-    gathered: float
-    """Twice the logarithm of the odds for two peaks."""
-    two: bool
-    """Whether two it is."""
-    seen: int
-    """The newest frame."""
-    first: bool
-    """Whether two it was at first."""
-    mean: float = 0.0
-    """Evidence of the newest frames in doubt."""
-    stepped: bool = False
-    """Whether its drift is told to hold a change of the answer."""
-    row2: float = 0.0
-    """Mean square of how far both answers are apart on the newest frames that had both."""
-    col2: float = 0.0
+    which: Ints
+    """(k,), which of its peaks."""
+    places: Floats
+    """(k, 4), row, column and their standard deviations."""
+    flags: NDArray[np.int32]
+    """(k,)"""
 
-    def gather(self, told: float, frame: int) -> None:
-        """Add what a frame tells."""
-        self.seen = frame
-        self.gathered = max(-_MOST, min(_KEPT * self.gathered + told, _MOST))
-        self.two = self.gathered > (-_SWITCH if self.two else _SWITCH)
-
-    @property
-    def steps(self) -> bool:
-        """Whether it stands elsewhere for no other reason than that another answer is likely."""
-        return (self.gathered > 0.0) != self.first and self.mean < _CLEAR
-
-    def part(self, evidence: float, row: float, col: float) -> None:
-        """Learn how far apart the answers of a frame are."""
-        learns = 1.0 if self.row2 + self.col2 == 0.0 else _LEARNS
-        self.mean += learns * (evidence - self.mean)
-        self.row2 += learns * (row * row - self.row2)
-        self.col2 += learns * (col * col - self.col2)
+    def applied(self, positions: NDArray[np.void]) -> NDArray[np.void]:
+        """Return the positions of the frame as they are decided."""
+        decided = positions.copy()
+        for name, column in zip(PLACE, self.places.T, strict=True):
+            decided[name][self.which] = column
+        decided["flags"][self.which] = self.flags
+        return decided
 
 
 class Multiplicity:
@@ -90,28 +93,39 @@ class Multiplicity:
     """
 
     def __init__(self) -> None:
-        self._tracks: dict[int, _Known] = {}
+        self._rows = np.zeros(64, _KNOWN)
         """Of tracks that are missing nothing speaks for two."""
+        self._n = 0
         self.steps: dict[int, tuple[float, float]] = {}
         """Variances along rows and columns that drifts of tracks hold from now on, because another
         answer is likely than at first; to be emptied by who takes them."""
 
     def state(self) -> list[tuple[int | float, ...]]:
         """Return what `restore` takes."""
-        return [(track, *astuple(known)) for track, known in self._tracks.items()]
+        known: list[tuple[int | float, ...]] = self._rows[: self._n].tolist()
+        return known
 
     def restore(self, state: Iterable[Any]) -> None:
         """Go on from what `state` returned."""
-        self._tracks = {track: _Known(*known) for track, *known in state}
+        self._rows = np.array([tuple(known) for known in state], _KNOWN)
+        self._n = len(self._rows)
 
     def forget(self, before: int) -> None:
         """Let go of tracks that were seen last before a frame."""
-        self._tracks = {track: one for track, one in self._tracks.items() if one.seen >= before}
+        known = self._rows[: self._n]
+        self._rows = known[known["seen"] >= before]
+        self._n = len(self._rows)
 
     def decide(
-        self, frame: int, tracks: Ints, born: int, found: NDArray[Any], positions: NDArray[np.void]
-    ) -> NDArray[np.void]:
-        """Return the positions of a frame as they are decided, frames being given in order.
+        self,
+        frame: int,
+        tracks: Ints,
+        born: int,
+        kinds: Kinds,
+        peaks: NDArray[np.void],
+        positions: NDArray[np.void],
+    ) -> Decided:
+        """Return what of a frame is decided otherwise than it came, frames being given in order.
 
         Parameters
         ----------
@@ -121,98 +135,191 @@ class Multiplicity:
             (n,), track of each peak; -1 for one whose frame alone decides.
         born
             Number of the first track that begins with this frame.
-        found
-            (n,), flags by which finding the peak says what else is in its patch.
+        kinds
+            (n,), as of `look`.
+        peaks
+            PEAK[n], whose flags say by finding what else is in their patches.
         positions
             POSITION[n], where there is doubt with the answer of two peaks.
         """
-        is_peak = (positions["flags"] & POOR_FIT) == 0
-        doubtful = np.isfinite(positions["single"]["evidence"]) & is_peak
-        chosen = np.flatnonzero(doubtful)
-        decided = positions
-        if self._tracks:
-            others = ~doubtful & is_peak & ((positions["flags"] & NEIGHBOUR) == 0)
-            decided = self._widened(frame, tracks, np.flatnonzero(others), decided)
-        if len(chosen):
-            gathered, two = self._weigh(frame, tracks[chosen], born, positions[chosen])
-            decided = _answered(decided, chosen, found, gathered, two)
-        return decided
-
-    def _weigh(
-        self, frame: int, tracks: Ints, born: int, positions: NDArray[np.void]
-    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """Return, for doubtful peaks, twice the logarithm of the odds for two, and whether to."""
-        single = positions["single"]
-        gathered, two = np.empty(len(tracks)), np.empty(len(tracks), np.bool_)
-        told = (single["evidence"] - _COST).tolist()
-        apart = [(positions[axis] - single[axis]).tolist() for axis in ("row", "col")]
-        for i, (track, one, row, col) in enumerate(zip(tracks.tolist(), told, *apart, strict=True)):
-            known = self._tracks.get(track)
-            if known is None and 0 <= track < born:
-                known = _Known(-_MOST, False, frame, False)
-            if known is None:
-                known = _Known(min(one, _MOST), one >= _BORN, frame, one >= _BORN)
-            else:
-                known.gather(one, frame)
-            known.part(one + _COST, row, col)
-            if track >= 0:
-                self._tracks[track] = known
-                self._note(track, known)
-            gathered[i], two[i] = known.gathered, known.two
-            if one > 0.0 and not known.two:
-                gathered[i] = max(known.gathered, one)  # what appears at once is not overlooked
-        return gathered, two
-
-    def _note(self, track: int, known: _Known) -> None:
-        """Say so when a drift begins, or ends, to hold a change of the answer."""
-        if known.steps != known.stepped:
-            known.stepped = known.steps
-            self.steps[track] = (known.row2, known.col2) if known.steps else (0.0, 0.0)
-
-    def _widened(
-        self, frame: int, tracks: Ints, alone: NDArray[np.intp], positions: NDArray[np.void]
-    ) -> NDArray[np.void]:
-        """Return positions, less sure where peaks that are said to be alone may be two."""
-        decided = positions
-        for i, track in zip(alone.tolist(), tracks[alone].tolist(), strict=True):
-            known = self._tracks.get(track)
-            if known is None:
-                continue
-            known.gather(_UNDOUBTED - _COST, frame)
-            self._note(track, known)
-            if known.gathered < -_SWITCH and not known.two:
-                del self._tracks[track]
-                continue
-            if decided is positions:
-                decided = positions.copy()
-            likely = 1.0 / (1.0 + math.exp(-0.5 * known.gathered))
-            for name, square in (("row_sigma", known.row2), ("col_sigma", known.col2)):
-                decided[name][i] = math.sqrt(decided[name][i] ** 2 + likely * square)
-        return decided
+        n_doubtful = int(np.count_nonzero(kinds == _DOUBTFUL))
+        room = self._n + n_doubtful + 1
+        if len(self._rows) < room:
+            self._rows = np.concatenate([self._rows[: self._n], np.zeros(2 * room, _KNOWN)])
+        self._n, which, places, flags, changed, steps = _decide(
+            self._rows, self._n, n_doubtful, frame, tracks, born, kinds, peaks, positions
+        )
+        for track, step in zip(changed.tolist(), steps.tolist(), strict=True):
+            self.steps[track] = (step[0], step[1])
+        return Decided(which, places, flags)
 
 
-def _answered(
+@njit(cache=True, nogil=True, error_model="numpy")
+def look(peaks: NDArray[np.void], positions: NDArray[np.void]) -> tuple[Floats, Kinds]:
+    """Return where the peaks of a frame are linked, (n, 2) in pixels, and their kinds, (n,).
+
+    Of what does not look like a peak the position is worth little: its highest pixel is taken.
+    """
+    where, kinds = np.empty((len(peaks), 2)), np.zeros(len(peaks), np.uint8)
+    for i in range(len(peaks)):
+        if positions[i].flags & POOR_FIT:
+            kinds[i] = POOR
+            where[i, 0], where[i, 1] = peaks[i].row, peaks[i].col
+        else:
+            if np.isfinite(positions[i].single.evidence):
+                kinds[i] = _DOUBTFUL
+            where[i, 0], where[i, 1] = positions[i].row, positions[i].col
+    return where, kinds
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _decide(
+    rows: NDArray[np.void],
+    n: int,
+    n_doubtful: int,
+    frame: int,
+    tracks: Ints,
+    born: int,
+    kinds: Kinds,
+    peaks: NDArray[np.void],
     positions: NDArray[np.void],
-    chosen: NDArray[np.intp],
-    found: NDArray[Any],
-    gathered: NDArray[np.float64],
-    two: NDArray[np.bool_],
-) -> NDArray[np.void]:
-    """Return positions of which some are by the answer of their track, as sure as that is.
+) -> tuple[int, Ints, Floats, NDArray[np.int32], Ints, Floats]:
+    """Decide as `Multiplicity.decide` does.
+
+    Parameters
+    ----------
+    rows
+        What is known of tracks, `n` of them, with room for as many more as are in doubt and one.
+
+    Returns
+    -------
+    n
+        How many tracks are known now.
+    which, places, flags
+        As of `Decided`.
+    changed, steps
+        Tracks whose drift holds another step from now on, and these, (tracks, 2).
+    """
+    most = len(tracks) if n + n_doubtful else 0
+    which, places = np.empty(most, np.int64), np.empty((most, 4))
+    flags = np.empty(most, np.int32)
+    changed, steps = np.empty(most, np.int64), np.empty((most, 2))
+    if not most:
+        return n, which, places, flags, changed, steps
+    slots = _index(rows[:n], n + n_doubtful)
+    found = n_changed = n_gone = 0
+    for i in range(most):
+        if kinds[i] == POOR:
+            continue
+        here, track = positions[i], tracks[i]
+        at = _slot(rows, slots, track)
+        is_doubtful = kinds[i] == _DOUBTFUL
+        if not is_doubtful and (slots[at] < 0 or here.flags & NEIGHBOUR):
+            continue
+        known = rows[slots[at] if slots[at] >= 0 else n]
+        told = here.single.evidence - _COST if is_doubtful else _UNDOUBTED - _COST
+        is_new = slots[at] < 0
+        if is_new:
+            known.track, known.mean, known.row2, known.col2 = track, 0.0, 0.0, 0.0
+            known.seen, known.stepped = frame, False
+            known.gathered, known.two = min(told, _MOST), told >= _BORN
+            known.first = known.two
+        if is_new and 0 <= track < born:  # nothing spoke for two so far
+            known.gathered, known.two, known.first = -_MOST, False, False
+        if not is_new or 0 <= track < born:
+            known.seen = frame
+            known.gathered = max(-_MOST, min(_KEPT * known.gathered + told, _MOST))
+            known.two = known.gathered > (-_SWITCH if known.two else _SWITCH)
+        down, right = here.row - here.single.row, here.col - here.single.col
+        if is_doubtful and np.isfinite(down + right):  # how far the answers are apart
+            learns = 1.0 if known.row2 + known.col2 == 0.0 else _LEARNS
+            known.mean += learns * (here.single.evidence - known.mean)
+            known.row2 += learns * (down * down - known.row2)
+            known.col2 += learns * (right * right - known.col2)
+        if track >= 0:
+            if is_new:
+                slots[at] = n
+                n += 1
+            # It stands elsewhere for no other reason than that another answer is likely.
+            holds = (known.gathered > 0.0) != known.first and known.mean < _CLEAR
+            if holds != known.stepped:
+                known.stepped = holds
+                changed[n_changed] = track
+                steps[n_changed, 0] = known.row2 if holds else 0.0
+                steps[n_changed, 1] = known.col2 if holds else 0.0
+                n_changed += 1
+        if is_doubtful:
+            odds = known.gathered
+            if told > 0.0 and not known.two:
+                odds = max(odds, told)  # what appears at once is not overlooked
+            flags[found] = _answer(here, peaks[i].flags, odds, known.two, places[found])
+        elif known.gathered < -_SWITCH and not known.two:
+            known.track = _GONE
+            n_gone += 1
+            continue
+        else:
+            likely = 1.0 / (1.0 + np.exp(-0.5 * known.gathered))
+            places[found, 0], places[found, 1] = here.row, here.col
+            places[found, 2] = np.sqrt(here.row_sigma**2 + likely * known.row2)
+            places[found, 3] = np.sqrt(here.col_sigma**2 + likely * known.col2)
+            flags[found] = here.flags
+        which[found] = i
+        found += 1
+    if n_gone:
+        n = _keep(rows, n)
+    return n, which[:found], places[:found], flags[:found], changed[:n_changed], steps[:n_changed]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _answer(here: Any, said: int, odds: float, two: bool, place: Floats) -> int:
+    """Fill in where a doubtful peak stands by the answer of its track; return its flags.
 
     The variance about one of two answers is that of their mixture (Buckland, Burnham and Augustin,
     Biometrics 53, 603, 1997).
     """
-    decided = positions.copy()
-    joint, alone = (
-        np.array([of[name][chosen] for name in _PLACE]) for of in (positions, positions["single"])
-    )
-    here, there = np.where(two, (joint, alone), (alone, joint))
-    likely = 1.0 / (1.0 + np.exp(np.where(two, -0.5, 0.5) * gathered))
-    apart = there[2:] ** 2 + (here[:2] - there[:2]) ** 2
-    here[2:] = np.sqrt(likely * here[2:] ** 2 + (1.0 - likely) * apart)
-    for name, column in zip(_PLACE, here, strict=True):
-        decided[name][chosen] = column
-    rest = positions["flags"][chosen] & ~NEIGHBOUR
-    decided["flags"][chosen] = rest | np.where(two, NEIGHBOUR, found[chosen] & NEIGHBOUR)
-    return decided
+    alone = here.single
+    likely = 1.0 / (1.0 + np.exp((-0.5 if two else 0.5) * odds))
+    down, right = (here.row - alone.row) ** 2, (here.col - alone.col) ** 2
+    row2, col2 = here.row_sigma**2, here.col_sigma**2
+    alone_row2, alone_col2 = alone.row_sigma**2, alone.col_sigma**2
+    if two:
+        place[0], place[1] = here.row, here.col
+        place[2] = np.sqrt(likely * row2 + (1.0 - likely) * (alone_row2 + down))
+        place[3] = np.sqrt(likely * col2 + (1.0 - likely) * (alone_col2 + right))
+        return int(here.flags | NEIGHBOUR)
+    place[0], place[1] = alone.row, alone.col
+    place[2] = np.sqrt(likely * alone_row2 + (1.0 - likely) * (row2 + down))
+    place[3] = np.sqrt(likely * alone_col2 + (1.0 - likely) * (col2 + right))
+    return int((here.flags & ~NEIGHBOUR) | (said & NEIGHBOUR))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _index(rows: NDArray[np.void], most: int) -> NDArray[np.int32]:
+    """Return where in a table of slots, half of them free, that of each track is; see `_slot`."""
+    size = 8
+    while size < 2 * most:
+        size *= 2
+    slots = np.full(size, -1, np.int32)
+    for r in range(len(rows)):
+        slots[_slot(rows, slots, rows[r].track)] = r
+    return slots
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _slot(rows: NDArray[np.void], slots: NDArray[np.int32], track: int) -> int:
+    """Return the slot that holds the row of a track, or the free one that it would have."""
+    at = track & (len(slots) - 1)
+    while slots[at] >= 0 and rows[slots[at]].track != track:
+        at = (at + 1) & (len(slots) - 1)
+    return at
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _keep(rows: NDArray[np.void], n: int) -> int:
+    """Move up what is not gone; return how much that is."""
+    kept = 0
+    for r in range(n):
+        if rows[r].track != _GONE:
+            rows[kept] = rows[r]
+            kept += 1
+    return kept

@@ -41,14 +41,16 @@ from streamer.frames.peaks import PEAK, POSITION
 from streamer.results.folder import RunFolder
 from streamer.sink.commit import Committer
 from streamer.sink.tables import Result, Row
-from streamer.tracks import averages, booking, course, following, grid, motion, similarity
+from streamer.tracks import (
+    averages, booking, course, following, grid, motion, multiplicity, similarity,
+)
 from streamer.tracks.kernels import compile_tracks
 from streamer.tracks.linking import Tracking
 from streamer.transport.messages import FramePeaks
 
 kernels = [
     kernel
-    for module in (averages, booking, course, following, grid, motion, similarity)
+    for module in (averages, booking, course, following, grid, motion, multiplicity, similarity)
     for kernel in vars(module).values()
     if hasattr(kernel, "signatures")
 ]

@@ -8,7 +8,7 @@ import pytest
 from streamer.frames.flags import NEIGHBOUR, POOR_FIT
 from streamer.frames.peaks import PEAK, POSITION
 from streamer.tracks.linker import Linker
-from streamer.tracks.multiplicity import Multiplicity
+from streamer.tracks.multiplicity import Multiplicity, look
 
 ALONE, BESIDE = 50.0, 50.6
 """Where a spot stands as the only one, and beside another."""
@@ -26,14 +26,20 @@ def doubtful(evidence, flags=NEIGHBOUR):
     return position
 
 
+def decide(multiplicity, frame, position, said=0):
+    """Decide for the one track of a frame."""
+    peak = np.zeros(1, PEAK)
+    peak["flags"] = said
+    _, kinds = look(peak, position)
+    track = np.zeros(1, np.int64)
+    return multiplicity.decide(frame, track, min(frame, 1), kinds, peak, position).applied(position)
+
+
 def decided(evidence, multiplicity=None, first=0):
     """Decide for the one track of frames that follow each other."""
     multiplicity = multiplicity or Multiplicity()
     frames = [
-        multiplicity.decide(
-            frame, np.zeros(1, np.int64), min(frame, 1), np.zeros(1, np.int32), doubtful(one)
-        )
-        for frame, one in enumerate(evidence, first)
+        decide(multiplicity, frame, doubtful(one)) for frame, one in enumerate(evidence, first)
     ]
     return np.concatenate(frames)
 
@@ -106,11 +112,10 @@ def test_where_two_are_likely_a_frame_with_no_other_answer_than_one_is_unsure():
 
 def test_what_the_finder_sees_stays_flagged_and_what_is_no_peak_is_left():
     multiplicity = Multiplicity()
-    track = np.zeros(1, np.int64)
-    said = multiplicity.decide(0, track, 0, np.array([NEIGHBOUR]), doubtful(2.0))
+    said = decide(multiplicity, 0, doubtful(2.0), NEIGHBOUR)
     assert (said["row"][0], said["flags"][0]) == (ALONE, NEIGHBOUR)
     poor = doubtful(2.0, flags=POOR_FIT)
-    assert multiplicity.decide(1, track, 1, np.array([0]), poor)["row"][0] == BESIDE
+    assert decide(multiplicity, 1, poor)["row"][0] == BESIDE
 
 
 @pytest.mark.parametrize(
