@@ -1,0 +1,231 @@
+"""What a frame costs the sink, by how many tracks there are, part after part of its work.
+
+``python -m tests.benchmarks.tracks [tracks ...]``, or with ``150@100000`` for 150 peaks a frame
+beside as many tracks as that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from streamer.config import load_config
+from streamer.frames.peaks import PEAK, POSITION, SHAPE
+from streamer.results.folder import RunFolder
+from streamer.sink import commit
+from streamer.tracks.kernels import compile_tracks
+from streamer.transport.messages import FramePeaks, Positions, pack
+from tests.benchmarks.long_runs import open_sink
+
+CASES = ("10", "30", "100", "150", "1000", "10000", "150@100000")
+PARTS = ("take", "link", "book", "follow", "angles", "columns", "write", "feed", "note")
+_PEAKS, _LEAST = 400_000, 48
+"""Peaks that go through a sink, and the fewest frames."""
+_MESSAGE = 16
+_DOUBTFUL = 0.03
+"""Share of the spots that may be two."""
+_GEOMETRY = (
+    "geometry.distance_m=0.5", "geometry.beam_row=1000", "geometry.beam_col=1000",
+    "geometry.pixel_m=75e-6", "geometry.wavelength_a=0.5",
+)  # fmt: skip
+
+
+def main(cases: tuple[str, ...] = CASES) -> None:
+    """Print the tables."""
+    costs = Table(title="A frame in the sink, µs of CPU", title_justify="left")
+    whole = Table(title="Beside the frames", title_justify="left")
+    for column in ("tracks", *PARTS, "all", "with threads", "frames/s"):
+        costs.add_column(column, justify="right")
+    for column in ("tracks", "tracks table, ms", "checkpoint, ms", "report, ms", "longest step, ms",
+                   "commit p99, ms", "MiB"):  # fmt: skip
+        whole.add_column(column, justify="right")
+    for case in cases:
+        words = [sys.executable, "-m", "tests.benchmarks.tracks", "one", case]
+        found = json.loads(subprocess.run(words, check=True, stdout=subprocess.PIPE).stdout)
+        parts = (f"{found[part]:.0f}" for part in (*PARTS, "all", "with threads"))
+        costs.add_row(case, *parts, f"{1e6 / found['all']:,.0f}")
+        names = ("tracks table", "checkpoint", "report", "longest", "p99")
+        whole.add_row(case, *(f"{found[name]:.1f}" for name in names), f"{found['MiB']:.0f}")
+    console = Console(width=None if sys.stdout.isatty() else 130)
+    console.print(costs)
+    console.print(whole)
+
+
+def one(case: str) -> dict[str, float]:
+    """Return what a frame of a case costs."""
+    n_peaks, _, n_tracks = case.partition("@")
+    scene = Scene(int(n_peaks), int(n_tracks or n_peaks))
+    compile_tracks()
+    with tempfile.TemporaryDirectory() as name:
+        folder = RunFolder.create(Path(name) / "run")
+        sink = open_sink(folder, load_config(None, list(_GEOMETRY)))
+        n_frames = max(_LEAST, min(_PEAKS // scene.n_peaks, 6000))
+        clock = Clock()
+        _watch(clock, sink)
+        seq = 0
+        for parts in scene.begin():  # all tracks are known before it counts
+            sink._take(parts)
+            seq += _MESSAGE
+            sink.step()
+        sink._committer.hurry()
+        sink.step()
+        clock.seconds.clear()
+        steps, latencies, used, threads = [], [], 0.0, 0.0
+        frames = 0
+        while frames < n_frames:
+            parts = scene.message()
+            began, then, threads_then = time.perf_counter(), time.thread_time(), time.process_time()
+            with clock.timed("take"):
+                sink._take(parts)
+            before = sink._committer.newest
+            sink.step()
+            used += time.thread_time() - then
+            threads += time.process_time() - threads_then
+            steps.append(time.perf_counter() - began)
+            if sink._committer.newest != before:
+                latencies.append(sink._committer.latency_ms)
+            frames += _MESSAGE
+        sink._committer.hurry()
+        then, threads_then = time.thread_time(), time.process_time()
+        sink.step()
+        used, threads = (
+            used + time.thread_time() - then,
+            threads + time.process_time() - threads_then,
+        )
+        found = {part: 1e6 * clock.seconds[part] / frames for part in PARTS}
+        found |= {"all": 1e6 * used / frames, "with threads": 1e6 * threads / frames}
+        found["longest"] = 1e3 * max(steps)
+        found["p99"] = float(np.quantile(latencies, 0.99)) if latencies else float("nan")
+        found["tracks table"] = 1e3 * _least(lambda: sink._tracking.write(now=True))
+        kept = sink._checkpoint
+        found["checkpoint"] = 1e3 * _least(
+            lambda: kept.write(0, 0, {"tracking": sink._tracking.state()})
+        )
+        found["report"] = 1e3 * _least(sink.report)
+        found["MiB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        sink.close()
+    return found
+
+
+def _least(work: Callable[[], object]) -> float:
+    """Return the seconds that something takes."""
+    took = []
+    for _ in range(3):
+        began = time.perf_counter()
+        work()
+        took.append(time.perf_counter() - began)
+    return min(took)
+
+
+class Clock:
+    """Adds up what parts take."""
+
+    def __init__(self) -> None:
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+
+    @contextlib.contextmanager
+    def timed(self, part: str) -> Iterator[None]:
+        """Add what a block takes, of CPU of this thread."""
+        began = time.thread_time()
+        yield
+        self.seconds[part] += time.thread_time() - began
+
+    def watch(self, owner: object, name: str, part: str) -> None:
+        """Add what calls of a function take."""
+        work = getattr(owner, name)
+
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            with self.timed(part):
+                return work(*args, **kwargs)
+
+        setattr(owner, name, timed)
+
+
+def _watch(clock: Clock, sink: Any) -> None:
+    tracking = sink._tracking
+    for name, part in (
+        ("link", "link"), ("commit", "book"), ("follow", "follow"), ("locate", "angles"),
+        ("note", "note"),
+    ):  # fmt: skip
+        clock.watch(tracking, name, part)
+    for name in ("frame_columns", "peak_columns", "motion_columns", "as_table"):
+        clock.watch(commit, name, "columns")
+    clock.watch(sink._committer._folder, "write_part", "write")
+    clock.watch(sink.feed, "publish", "feed")
+
+
+class Scene:
+    """Messages of GPU workers about spots that drift, of which so many are on each frame."""
+
+    def __init__(self, n_peaks: int, n_tracks: int) -> None:
+        self.n_peaks = n_peaks
+        self._rng = np.random.default_rng(1)
+        self._seq = 0
+        side = int(np.ceil(np.sqrt(n_tracks)))
+        pitch = 4000.0 / side
+        grid = np.stack(np.meshgrid(*2 * [np.arange(side)]), -1).reshape(-1, 2)
+        shift = self._rng.uniform(-0.2, 0.2, (side * side, 2))
+        self._spots = self._rng.permutation((grid + shift) * pitch)[:n_tracks]
+        self._doubtful = self._rng.random(n_tracks) < _DOUBTFUL
+        self._velocity = self._rng.normal(0.0, 2e-4, (n_tracks, 2)) + 1e-3
+
+    def begin(self) -> Iterator[list[Any]]:
+        """Yield messages that show each track often enough."""
+        for start in range(0, len(self._spots), self.n_peaks):
+            for _ in range(1 if self.n_peaks < len(self._spots) else 2):
+                yield self.message(start)
+
+    def message(self, start: int = 0) -> list[Any]:
+        """Return a message of `_MESSAGE` frames, as the sink gets it."""
+        n, heads = self.n_peaks, []
+        chosen = slice(start, start + n)
+        spots, velocity = self._spots[chosen], self._velocity[chosen]
+        n = len(spots)
+        peaks, positions = np.zeros(_MESSAGE * n, PEAK), np.zeros(_MESSAGE * n, POSITION)
+        now = time.time_ns()
+        where = []
+        for _ in range(_MESSAGE):
+            where.append(spots + velocity * self._seq + self._rng.normal(0.0, 0.03, spots.shape))
+            heads.append(FramePeaks(self._seq, "x", self._seq, now, now, n))
+            self._seq += 1
+        places = np.concatenate(where)
+        m = len(places)
+        positions["row"], positions["col"] = places.T
+        peaks["row"], peaks["col"] = np.rint(places).T
+        peaks["score"] = self._rng.uniform(20.0, 2000.0, m)
+        for name in ("row_sigma", "col_sigma"):
+            positions[name] = self._rng.uniform(0.02, 0.04, m)
+        for name in SHAPE:
+            positions[name] = self._rng.uniform(1.0, 2.0, m)
+            positions[f"{name}_sigma"] = self._rng.uniform(0.1, 0.2, m)
+        single = positions["single"]
+        for name in single.dtype.names:
+            single[name] = np.nan
+        doubtful = np.tile(self._doubtful[chosen], _MESSAGE) & (self._rng.random(m) < 0.8)
+        for name in ("row", "col", "row_sigma", "col_sigma"):
+            single[name][doubtful] = positions[name][doubtful] + 0.01
+        single["evidence"][doubtful] = self._rng.uniform(0.0, 40.0, doubtful.sum())
+        header = Positions(heads)
+        return [
+            bytes(part) for part in pack(header, peaks.data.cast("B"), positions.data.cast("B"))
+        ]
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["one"]:
+        print(json.dumps(one(sys.argv[2])))
+    else:
+        main(tuple(sys.argv[1:]) or CASES)
