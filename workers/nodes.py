@@ -16,6 +16,7 @@ from streamer.run.inputs import CHECKPOINT, kept_file, kept_image
 from streamer.run.topology import NodeSpec
 from streamer.transport.context import RunContext, run_context
 from streamer.transport.directory import Directory
+from streamer.transport.lease import Lease
 from streamer.transport.metrics import Metrics
 from streamer.transport.node import Node
 from streamer.transport.readers import PublishKeys
@@ -56,6 +57,7 @@ def run_node(spec: NodeSpec) -> None:
             parent=spec.launcher or None,
             incarnation=spec.incarnation,
             host=spec.host,
+            lease=Lease(Path(spec.lease)) if spec.lease else None,
         )
         runner.run()
 
@@ -164,7 +166,7 @@ def _role(
         positions = settings.positions
         is_network = METHODS.configure(positions.method, positions.methods).is_network
         if is_network:
-            positions = _on_own_device(positions, spec.index)
+            positions = _on_own_device(positions, spec.index if spec.slot is None else spec.slot)
         if positions.checkpoint is not None:
             checkpoint = kept_file(out, CHECKPOINT, positions.checkpoint)
             positions = positions.model_copy(update={"checkpoint": checkpoint})

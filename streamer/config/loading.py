@@ -14,6 +14,7 @@ from streamer.config.running import (
     DashboardConfig,
     MetricsConfig,
     NodesConfig,
+    PlacementConfig,
     PublishConfig,
     ReportConfig,
     TransportConfig,
@@ -42,6 +43,7 @@ class Config(Section):
     overload: Literal["auto", "wait", "spool", "newest"] = "auto"
     """When frames come faster than they can be worked on: `wait` holds the source back, `spool`
     keeps them on disk, `newest` sheds the oldest. `auto` waits for recordings, spools live ones."""
+    placement: PlacementConfig = PlacementConfig()
     transport: TransportConfig = TransportConfig()
     geometry: GeometryConfig = GeometryConfig()
     lattice: LatticeConfig = LatticeConfig()
@@ -62,6 +64,18 @@ class Config(Section):
     insecure: bool = False
     """True on a network where nobody else is: sockets that others can reach need no keys, page and
     metrics no token, and hops over `tcp` are not encrypted."""
+
+    @property
+    def uses_ipc(self) -> bool:
+        """Whether the run's nodes reach each other through files."""
+        return self.placement.engine == "local" and self.transport.scheme == "ipc"
+
+    @property
+    def encrypts(self) -> bool:
+        """Whether hops are encrypted."""
+        if self.placement.engine == "dask":
+            return self.placement.curve
+        return not self.uses_ipc and not self.insecure
 
     def to_yaml(self) -> str:
         """Return the configuration as YAML that `load_config` reads back to an equal one."""

@@ -13,6 +13,7 @@ __all__ = [
     "DashboardConfig",
     "MetricsConfig",
     "NodesConfig",
+    "PlacementConfig",
     "PublishConfig",
     "ReportConfig",
     "TransportConfig",
@@ -28,11 +29,34 @@ class NodesConfig(Section):
     """GPU workers; default: one for each CUDA device, or one for each core without CUDA."""
 
 
+class PlacementConfig(Section):
+    """Which hosts the nodes of a run are on."""
+
+    engine: Literal["local", "dask"] = "local"
+    """`local`: all on this host; `dask`: on the hosts of a Dask cluster (extra `cluster`)."""
+    scheduler: str | None = None
+    """Address of Dask's scheduler, `tls://HOST:8786` or `tcp://HOST:8786`; `local:3` starts one on
+    this host, with three workers, to try things out."""
+    pin: dict[str, list[str]] = Field(default_factory=dict)
+    """Hosts for a node or a role, as in `{sink: [10.0.0.1], ingest: [10.0.0.1]}`; default: any."""
+    host: str | None = None
+    """Address of the launcher's host, as others reach it; default: that towards the scheduler."""
+    curve: bool = True
+    """Encrypt what goes from host to host, with keys made for each run."""
+    lease_s: float = Field(default=12.0, ge=2.0)
+    """A node that has not heard of the scheduler for so long ends: it is cut off, and another may
+    be started in its place."""
+    insecure: bool = False
+    """True on a network where nobody else is: a scheduler without `tls://`, which runs any program
+    for whoever reaches it, and hops without encryption are not refused."""
+
+
 class TransportConfig(Section):
     """Sockets between the nodes."""
 
     scheme: Literal["ipc", "tcp"] = "ipc"
-    """`ipc` through files in `/tmp`; `tcp` through the loopback interface."""
+    """`ipc` through files in `/tmp`; `tcp` through the loopback interface. With several hosts it is
+    `tcp` between them."""
     window_frames: int = Field(default=4096, ge=1)
     """Frames that may be on their way at once, from the source to the disk."""
     window_mib: int = Field(default=1024, ge=1)

@@ -25,8 +25,8 @@ from streamer.results.derived import write_derived
 from streamer.results.folder import RunFolder, write_atomically
 from streamer.run.best_effort import BestEffort
 from streamer.run.console import View
+from streamer.run.engine import open_placement
 from streamer.run.launcher import this_process
-from streamer.run.placement import LocalPlacement
 from streamer.run.private import private_files
 from streamer.run.resume import Earlier
 from streamer.run.snapshot import LIVE_FILE, Snapshot, take_snapshot
@@ -35,7 +35,6 @@ from streamer.run.supervisor import Phase, Supervisor
 from streamer.run.targets import Targets
 from streamer.run.topology import Topology
 from streamer.transport.context import run_context
-from streamer.transport.directory import Directory
 from streamer.transport.keys import RunKeys
 from streamer.transport.token import TOKEN_FILE, needs_token, own_token, token_path
 
@@ -144,7 +143,7 @@ def _process(
         folder.write_summary(begun | {"launcher": this_process()})
     except OSError as error:
         raise RunError(f"cannot write to {out}: {error.strerror}") from None
-    keys = RunKeys.make(curve=config.transport.scheme == "tcp" and not config.insecure)
+    keys = RunKeys.make(curve=config.encrypts)
     supervisor: Supervisor | None = None
     ended: dict[str, Any] = {}
     cell: CellLog | None = None
@@ -152,12 +151,13 @@ def _process(
         with (
             _cell_log(config.cell, out) as cell,
             _runtime_folder() as runtime,
-            ExitStack() as stack,
+            closing(open_placement(config, command, runtime, out, cuda_devices)) as placement,
+            run_context(keys, directory=placement.directory, linger_ms=0) as context,
         ):
             _tell_cell(cell, tell, beside)
-            topology = Topology.plan(config, runtime, cuda_devices)
-            directory = Directory(topology.directory) if topology.directory is not None else None
-            context = stack.enter_context(run_context(keys, directory=directory, linger_ms=0))
+            if needs_token(placement.host, config):
+                own_token(token_path(config, out))
+            topology = Topology.plan(config, runtime, placement.cuda_devices, placement.cores)
             supervisor = Supervisor(
                 context,
                 topology.specs(
@@ -167,8 +167,9 @@ def _process(
                     config.metrics.base_port,
                     incarnation=earlier.incarnation if earlier is not None else 0,
                     keys=keys,
+                    directory=str(placement.directory.folder if placement.directory else ""),
                 ),
-                LocalPlacement(command, runtime),
+                placement,
                 logs=out / "logs",
             )
             with (

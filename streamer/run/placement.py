@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from streamer.run.topology import NodeSpec
+from streamer.transport.directory import Directory
 
 __all__ = ["LocalPlacement", "Placed", "Placement", "end_of", "start_process"]
 
@@ -46,6 +47,26 @@ class Placed(Protocol):
 
 class Placement(Protocol):
     """Starts nodes. One that ended, however that came, is not started again but by who asked."""
+
+    @property
+    def host(self) -> str:
+        """Address of the launcher's host, as the nodes reach it."""
+        ...
+
+    @property
+    def directory(self) -> Directory | None:
+        """Where nodes say where they publish; None where all addresses are known before."""
+        ...
+
+    @property
+    def cores(self) -> int:
+        """Of all hosts together."""
+        ...
+
+    @property
+    def cuda_devices(self) -> int:
+        """GPUs of all hosts together."""
+        ...
 
     def start(self, spec: NodeSpec, log: Path) -> Placed:
         """Start a node.
@@ -84,9 +105,24 @@ class LocalPlacement:
         Returns the command line that runs the node whose spec lies in a file.
     runtime
         Folder for the specs.
+    directory
+        See `Placement`.
+    cuda_devices
+        GPUs that the GPU workers may use.
     """
 
-    def __init__(self, command: Callable[[Path], list[str]], runtime: Path) -> None:
+    host = "127.0.0.1"
+
+    def __init__(
+        self,
+        command: Callable[[Path], list[str]],
+        runtime: Path,
+        directory: Directory | None = None,
+        cuda_devices: int = 0,
+    ) -> None:
+        self.directory = directory
+        self.cores = os.cpu_count() or 1
+        self.cuda_devices = cuda_devices
         self._command = command
         self._runtime = runtime
 
@@ -100,8 +136,22 @@ class LocalPlacement:
         """Do nothing: there is nothing but the nodes."""
 
 
-def start_process(words: list[str], log: Path) -> _Process:
+def start_process(
+    words: list[str],
+    log: Path,
+    *,
+    folder: str | None = None,
+    umask: int = -1,
+    without: Sequence[str] = (),
+) -> _Process:
     """Start a node's command on this host.
+
+    Parameters
+    ----------
+    folder, umask
+        Its working folder and the modes of files that it makes; default: as of this process.
+    without
+        Names in this process' environment that are not for it.
 
     Raises
     ------
@@ -115,6 +165,7 @@ def start_process(words: list[str], log: Path) -> _Process:
     # What a frame needed is kept for the next, not given back to the system page by page: a
     # page costs more to get anew than all that is done with it.
     memory = {"MALLOC_MMAP_THRESHOLD_": str(1 << 31), "MALLOC_TRIM_THRESHOLD_": str(1 << 32)}
+    own = {name: value for name, value in os.environ.items() if name not in without}
     with log.open("ab") as file:
         # A session of its own: Ctrl-C is for the launcher, which stops nodes in order.
         return _Process(
@@ -123,7 +174,9 @@ def start_process(words: list[str], log: Path) -> _Process:
             stdout=file,
             stderr=file,
             start_new_session=True,
-            env={**memory, **os.environ, **threads},
+            cwd=folder,
+            umask=umask,
+            env={**memory, **own, **threads},
         )
 
 

@@ -19,6 +19,7 @@ from streamer.errors import RunError
 from streamer.frames.geometry import Geometry
 from streamer.ingest.recorder import check_path
 from streamer.run.console import print_summary, view_for
+from streamer.run.engine import check_placement
 from streamer.run.execute import execute
 from streamer.run.inputs import as_kept
 from streamer.run.private import private_files
@@ -151,6 +152,7 @@ class Session:
         patch_size
             See `Compute.patch_size`.
         """
+        check_placement(config)
         self._check_published(config)
         Geometry.from_config(config.geometry)
         if config.detect.mask is not None:

@@ -26,7 +26,7 @@ class NodeSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Run folder; its ``config.yaml`` says the rest."""
     endpoints: dict[str, str]
     directory: str = ""
-    """Folder that says where those are that have names in place of addresses."""
+    """Folder that says where those are that have names in place of addresses; empty: none has."""
     host: str = ""
     """Address of the node's host, as others reach it; empty where all nodes are on one."""
     detectors: int
@@ -38,6 +38,10 @@ class NodeSpec(msgspec.Struct, frozen=True, kw_only=True):
     metrics_port: int = 0
     launcher: int = 0
     """Process that looks after the node; 0 for the one that starts it."""
+    lease: str = ""
+    """File that says how long the node may go on; empty: as long as that process is there."""
+    slot: int | None = None
+    """Which of the GPU workers on its host it is; None where it is its number."""
     keys: RunKeys | None = None
     """By which the nodes of the run know each other."""
 
@@ -69,11 +73,15 @@ class Topology:
     detectors: int
     gpus: int
     endpoints: dict[str, str]
-    directory: Path | None = None
-    """Folder that says where those are that have names in place of addresses."""
 
     @classmethod
-    def plan(cls, config: Config, runtime: Path, cuda_devices: int = 0) -> Topology:
+    def plan(
+        cls,
+        config: Config,
+        runtime: Path,
+        cuda_devices: int = 0,
+        cores: int | None = None,
+    ) -> Topology:
         """Decide how many nodes there are and where they publish.
 
         Parameters
@@ -84,20 +92,18 @@ class Topology:
             A short-lived folder for the sockets of this run.
         cuda_devices
             GPUs that the GPU workers may use.
+        cores
+            Of all hosts; default: those of this one.
         """
-        cores = os.cpu_count() or 1
+        cores = cores or os.cpu_count() or 1
         on_cuda = cuda_devices > 0 and config.positions.device != "cpu"
         detectors = config.nodes.detectors or max(1, cores // 2)
         gpus = config.nodes.gpus or (cuda_devices if on_cuda else cores)
         names = ["frames", "acks", "status"]
         names += [f"patches-{i}" for i in range(detectors)]
         names += [f"positions-{i}" for i in range(gpus)]
-        directory = None
-        if config.transport.scheme == "ipc":
-            addresses = [f"ipc://{runtime / name}" for name in names]
-        else:
-            addresses, directory = [f"{SCHEME}{name}" for name in names], runtime / "addresses"
-        return cls(detectors, gpus, dict(zip(names, addresses, strict=True)), directory)
+        at = f"ipc://{runtime}/" if config.uses_ipc else SCHEME
+        return cls(detectors, gpus, {name: f"{at}{name}" for name in names})
 
     @property
     def nodes(self) -> list[str]:
@@ -114,12 +120,13 @@ class Topology:
         *,
         incarnation: int = 0,
         keys: RunKeys | None = None,
+        directory: str = "",
     ) -> list[NodeSpec]:
         """Return what each of the nodes is told; this process is the one that looks after them.
 
         Parameters
         ----------
-        source, out, patch_size, incarnation, keys
+        source, out, patch_size, incarnation, keys, directory
             As in `NodeSpec`.
         base_port
             Port of the first node's metrics, those of the others follow; 0 lets each choose one.
@@ -130,7 +137,7 @@ class Topology:
                 source=source,
                 out=str(out),
                 endpoints=self.endpoints,
-                directory=str(self.directory or ""),
+                directory=directory,
                 detectors=self.detectors,
                 gpus=self.gpus,
                 patch_size=patch_size,

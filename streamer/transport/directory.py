@@ -42,7 +42,7 @@ class Directory:
     ) -> None:
         folder.mkdir(mode=0o700, exist_ok=True)
         self.host = host
-        self._folder = folder
+        self.folder = folder
         self._clock = clock
         self._followed: list[tuple[zmq.Socket[bytes], str, str]] = []
         """Sockets, the name that each follows and the address to which it is connected."""
@@ -52,20 +52,20 @@ class Directory:
     def tell(self, name: str, address: str) -> None:
         """Say where a publisher is."""
         # What begins with a dot has no name yet.
-        partial = self._folder / f".{name}.{os.getpid()}"
+        partial = self.folder / f".{name}.{os.getpid()}"
         partial.write_text(address, encoding="ascii")
-        partial.replace(self._folder / name)
+        partial.replace(self.folder / name)
 
     def find(self, name: str) -> str:
         """Return where a publisher is; empty while that is not known."""
         try:
-            return (self._folder / name).read_text(encoding="ascii")
+            return (self.folder / name).read_text(encoding="ascii")
         except OSError:
             return ""
 
     def told(self) -> dict[str, str]:
         """Return where each publisher is that is known."""
-        names = sorted(name for name in os.listdir(self._folder) if not name.startswith("."))
+        names = sorted(name for name in os.listdir(self.folder) if not name.startswith("."))
         return {name: self.find(name) for name in names}
 
     def follow(self, socket: zmq.Socket[bytes], name: str) -> None:
@@ -82,7 +82,7 @@ class Directory:
         if now < self._next_look:
             return
         self._next_look = now + _LOOK_S
-        changed = os.stat(self._folder).st_mtime_ns
+        changed = os.stat(self.folder).st_mtime_ns
         # Of two changes in a tick of the clock the second shows no other time.
         if changed != self._seen or time.time_ns() - changed < _TICK_NS:
             self._seen = changed

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import zmq
 
+from streamer.transport.lease import Lease
 from streamer.transport.messages import State, Status, pack
 from streamer.transport.metrics import Metrics
 from streamer.transport.sockets import connect_hop, seal
@@ -74,6 +75,8 @@ class Node:
         Process without which this one must not live; default: the one that started it.
     incarnation, host
         As reports say.
+    lease
+        How long it may go on; None: as long as that process is there.
     """
 
     def __init__(
@@ -88,6 +91,7 @@ class Node:
         parent: int | None = None,
         incarnation: int = 0,
         host: str = "",
+        lease: Lease | None = None,
     ) -> None:
         self.name = name
         self._context = context
@@ -96,6 +100,7 @@ class Node:
         self._metrics_port = metrics_port
         self._stop = threading.Event()
         self._incarnation, self._host = incarnation, host
+        self._lease = lease
         self._parent = parent or os.getppid()
         self._status: zmq.Socket[bytes] | None = None
         if status_address is not None:
@@ -106,7 +111,7 @@ class Node:
 
     def run(self) -> None:
         """Run the role to its end; signals are handled when called in the main thread."""
-        with Watch(self._stop, self._parent) as watch:
+        with Watch(self._stop, self._parent, self._lease) as watch:
             self.say("starting")
             role = self._make_role()
             try:

@@ -13,11 +13,14 @@ import time
 from types import FrameType, TracebackType
 from typing import Any, Self
 
+from streamer.transport.lease import Lease
+
 __all__ = ["Watch"]
 
 _CLOSE_S = 4.0
 """For a node whose launcher is gone to come to look about, and to close its files."""
 _LOOK_S = 0.25
+_CUT_OFF = os.EX_TEMPFAIL
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 logger = logging.getLogger(__name__)
@@ -27,7 +30,8 @@ class Watch:
     """A thread beside a node, so that one that does not come to look about still ends.
 
     The first SIGTERM or SIGINT sets `stop`, a second one ends the process. When its parent is gone
-    the node is alone, and is ended if it does not end by itself within a few seconds. Signals are
+    the node is alone, and is ended if it does not end by itself within a few seconds; one whose
+    lease has run out is ended at once. Signals are
     only heard when entered in the main thread.
 
     Parameters
@@ -36,13 +40,16 @@ class Watch:
         Set when the node is to finish.
     parent
         Process without which this one must not live.
+    lease
+        Ends the process when it has run out; None: nothing does.
     """
 
-    def __init__(self, stop: threading.Event, parent: int) -> None:
+    def __init__(self, stop: threading.Event, parent: int, lease: Lease | None = None) -> None:
         self.is_alone = False
         """Whether the parent is gone."""
         self._stop = stop
         self._parent = parent
+        self._lease = lease
         self._end_by = 0.0
         self._before: dict[signal.Signals, Any] = {}
         self._ear, self._mouth = socket.socketpair()
@@ -90,6 +97,10 @@ class Watch:
 
     def _look(self) -> None:
         now = time.monotonic()
+        if self._lease is not None and self._lease.left_s <= 0:
+            # Another may have been started in its place: it must not touch a thing.
+            logger.error("this node is cut off: ending it")
+            os._exit(_CUT_OFF)
         if not self.is_alone and os.getppid() != self._parent:
             logger.warning("the process that started this one is gone: ending")
             self._end_by = now + _CLOSE_S

@@ -1,0 +1,343 @@
+"""Nodes placed by Dask."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import dask
+import msgspec
+from dask.utils import parse_timedelta
+from distributed import Client, Future, LocalCluster
+from distributed.comm import get_address_host_port
+
+from streamer.config import PlacementConfig
+from streamer.errors import RunError, UserError
+from streamer.run.cluster.board import UNREACHED, Board, Mirror
+from streamer.run.cluster.hosts import Host, choose, describe, wanted_hosts
+from streamer.run.cluster.keeper import Errand, NodeEnded, keep
+from streamer.run.topology import NodeSpec
+from streamer.transport.directory import Directory
+
+__all__ = ["DaskPlacement"]
+
+logger = logging.getLogger(__name__)
+
+_CONNECT_S = 10.0
+_WORKERS_S = 30.0
+_EXCHANGE_S = 0.1
+_KILL_S = 3.0
+_CLOSE_S = 10.0
+_LOCAL = "local:"
+
+
+class _Kept:
+    """A node that a task of Dask keeps."""
+
+    pid = 0
+
+    def __init__(self, future: Future, board: Board, spec: NodeSpec, address: str) -> None:
+        self.address = address
+        """Of Dask's worker."""
+        self.name = spec.name
+        self._future = future
+        self._board = board
+        self._incarnation = spec.incarnation
+        self._killed = 0.0
+
+    @property
+    def is_lost(self) -> bool:
+        """True when nobody can say what became of it, as the scheduler is gone."""
+        return not self._killed and self._future.status in ("cancelled", "lost")
+
+    @property
+    def why(self) -> str:
+        """How it ended, in a few words."""
+        return self._end()[1]
+
+    def poll(self) -> int | None:
+        """Return its exit status; None before."""
+        return None if self._future.status == "pending" else self._end()[0]
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Have its process get a signal, if it is still there."""
+        try:
+            value = (self._incarnation, int(number))
+            self._board.put("signals", self.name, value=value)
+        except UNREACHED as error:
+            logger.warning("%s cannot be told to end: %s", self.name, error)
+
+    def kill(self) -> None:
+        """End it at once."""
+        if self.poll() is None:
+            self._killed = time.monotonic()
+            self.send_signal(signal.SIGKILL)
+
+    def wait(self) -> None:
+        """Wait for its end, but not for long: its host may be gone."""
+        while self.poll() is None and time.monotonic() < self._killed + _KILL_S:
+            time.sleep(0.02)
+        self._future.release()
+
+    def _end(self) -> tuple[int, str]:
+        if self._future.status == "finished":
+            return 0, "exit status 0"
+        if self._future.status == "error":
+            error = self._future.exception()
+            if isinstance(error, NodeEnded):
+                return error.code, error.why
+            return 1, f"Dask gave it up: {error}"
+        return 1, "the connection to Dask's scheduler is lost"
+
+
+class DaskPlacement:
+    """Asks a Dask cluster to run nodes.
+
+    Parameters
+    ----------
+    config
+        Which cluster, and what goes where.
+    command
+        Returns the command line that runs the node whose spec lies in a file.
+    directory
+        Folder for that of this host.
+    out
+        Run folder, which the hosts have to see.
+
+    Raises
+    ------
+    UserError
+        The cluster cannot be used: the message says why.
+    """
+
+    def __init__(
+        self,
+        config: PlacementConfig,
+        command: Callable[[Path], list[str]],
+        directory: Path,
+        out: Path,
+    ) -> None:
+        self._config = config
+        self._command = command(Path())[:-1]
+        self._out = out.resolve()
+        self._kept: list[_Kept] = []
+        self._hosts: dict[str, Host] = {}
+        self._over = threading.Event()
+        self._umask = os.umask(0o077)
+        os.umask(self._umask)
+        self._cluster, address = _cluster_of(config.scheduler or "")
+        self._client = _connect(address)
+        self._address = address
+        self._run = f"braggstream-{secrets.token_hex(8)}"
+        self._board = Board(partial(_ask, self._client), self._run)
+        self._mirror: threading.Thread | None = None
+        try:
+            self._check_patience()
+            self._survey(at_least=1)
+            self._check_pins()
+            # The address under which this host reaches the scheduler is one that others reach.
+            self.host = config.host or _own_host(address)
+            self.directory = Directory(directory, self.host)
+            self._mirror = threading.Thread(
+                target=_keep_up, args=(Mirror(self.directory, self._board, 0), self._over),
+                name="directory", daemon=True,
+            )  # fmt: skip
+            self._mirror.start()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def cores(self) -> int:
+        """Of all hosts."""
+        return sum(host.cores for host in self._by_host().values())
+
+    @property
+    def cuda_devices(self) -> int:
+        """Of all hosts."""
+        return sum(host.gpus for host in self._by_host().values())
+
+    def start(self, spec: NodeSpec, log: Path) -> _Kept:
+        """Start a node; see `Placement`.
+
+        Raises
+        ------
+        RunError
+            The scheduler is gone, and with it all nodes.
+        OSError
+            No host can have it now.
+        """
+        if any(kept.is_lost for kept in self._kept):
+            raise RunError(
+                f"the Dask scheduler {self._address} is gone, and with it all nodes: --resume goes "
+                "on with the run when there is one again"
+            )
+        self._kept = [kept for kept in self._kept if kept.poll() is None]
+        log.touch()
+        try:
+            self._survey()
+            # From here on who kept the node before is to end it, if that is still alive.
+            self._board.put("current", spec.name, value=spec.incarnation)
+        except UNREACHED as error:
+            raise OSError(f"the Dask scheduler does not answer: {error}") from None
+        busy: dict[str, list[str]] = {}
+        for kept in self._kept:
+            busy.setdefault(kept.address, []).append(kept.name)
+        pins = self._config.pin
+        host = choose(self._hosts.values(), spec.name, busy, pins)
+        if host is None:
+            raise OSError(f"none of the hosts that {spec.name} is pinned to is there")
+        errand = Errand(
+            run=self._run,
+            spec=spec,
+            command=self._command,
+            log=str(log.resolve()),
+            folder=str(Path.cwd()),
+            umask=self._umask,
+            lease_s=self._config.lease_s,
+        )
+        future = self._client.submit(
+            keep,
+            msgspec.msgpack.encode(errand),
+            key=f"{self._run}-{spec.name}-{spec.incarnation}",
+            workers=[host.address],
+            allow_other_workers=not wanted_hosts(pins, spec.name),
+            retries=0,
+            pure=False,
+        )
+        kept = _Kept(future, self._board, spec, host.address)
+        self._kept.append(kept)
+        return kept
+
+    def close(self) -> None:
+        """Free what is Dask's."""
+        self._over.set()
+        if self._mirror is not None:
+            self._mirror.join()
+        for free in (
+            self._board.clear,
+            partial(self._client.close, timeout=_CLOSE_S),
+            partial(self._cluster.close, timeout=_CLOSE_S) if self._cluster is not None else int,
+        ):
+            try:
+                free()
+            except UNREACHED as error:
+                logger.debug("the scheduler does not answer: %s", error)
+
+    def _by_host(self) -> dict[str, Host]:
+        """Return one of Dask's workers for each host: a host may have several."""
+        return {host.names[0] + host.names[1]: host for host in self._hosts.values()}
+
+    def _check_patience(self) -> None:
+        def patience() -> float:
+            return float(parse_timedelta(dask.config.get("distributed.comm.timeouts.tcp"), "s"))
+
+        limit = self._client.run_on_scheduler(patience)
+        if self._config.lease_s > 0.6 * limit:
+            raise UserError(
+                f"placement.lease_s = {self._config.lease_s:g} is too long: Dask's scheduler takes "
+                f"a host for dead after about {limit:g} s, and by then the lease must have run out "
+                f"for long; choose {0.5 * limit:g} or less"
+            )
+
+    def _survey(self, at_least: int = 0) -> None:
+        """Learn which hosts there are."""
+        try:
+            if at_least:
+                self._client.wait_for_workers(at_least, timeout=_WORKERS_S)
+            there = set(self._client.nthreads())
+            new = sorted(there - self._hosts.keys())
+            said = self._client.run(describe, str(self._out), workers=new) if new else {}
+        except TimeoutError:
+            raise UserError(
+                f"the Dask scheduler {self._address} has no workers: start 'dask worker "
+                f"{self._address}' on each host"
+            ) from None
+        except ImportError as error:
+            raise UserError(
+                f"Dask's workers cannot run nodes ({error}): install braggstream[cluster] for them "
+                "as here"
+            ) from None
+        self._hosts = {address: self._hosts[address] for address in there & self._hosts.keys()}
+        own, refused = _version(), dict[str, str]()
+        for address, says in said.items():
+            ip = get_address_host_port(address)[0]
+            if says["version"] != own:
+                refused[address] = f"has braggstream {says['version']}, not {own}"
+            elif not says["is_seen"]:
+                refused[address] = f"does not see {self._out}"
+            else:
+                names = (ip, says["host"], says["name"])
+                self._hosts[address] = Host(address, names, says["cores"], says["gpus"])
+        for address, why in refused.items():
+            logger.warning("no node is placed on %s, which %s", address, why)
+        if at_least and not self._hosts:
+            address, why = next(iter(refused.items()))
+            raise UserError(f"no host of the cluster can be used: {address} {why}")
+
+    def _check_pins(self) -> None:
+        known = {name for host in self._hosts.values() for name in host.names}
+        for node, hosts in self._config.pin.items():
+            if not known & set(hosts):
+                raise UserError(
+                    f"placement.pin.{node} names no host that is there: there are "
+                    f"{', '.join(sorted({host.names[0] for host in self._hosts.values()}))}"
+                )
+
+
+def _cluster_of(where: str) -> tuple[LocalCluster | None, str]:
+    """Return the address of the scheduler, and the cluster if it was started here."""
+    if not where.startswith(_LOCAL):
+        return None, where
+    cluster = LocalCluster(
+        n_workers=int(where.removeprefix(_LOCAL)),
+        threads_per_worker=1,
+        dashboard_address=None,
+        memory_limit=0,
+        silence_logs=logging.CRITICAL,
+    )
+    return cluster, cluster.scheduler_address
+
+
+def _connect(address: str) -> Client:
+    try:
+        return Client(address, name="braggstream", set_as_default=False, timeout=_CONNECT_S)
+    except (TimeoutError, OSError, ValueError, TypeError) as error:
+        why = str(error).partition("\n")[0] or type(error).__name__
+        raise UserError(f"no Dask scheduler answers at {address}: {why}") from None
+
+
+def _own_host(scheduler: str) -> str:
+    """Return the address of this host on the way to the scheduler."""
+    host, port = get_address_host_port(scheduler)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        probe.connect((host, port))
+        return str(probe.getsockname()[0])
+
+
+def _keep_up(mirror: Mirror, over: threading.Event) -> None:
+    while not over.wait(_EXCHANGE_S):
+        try:
+            mirror.exchange()
+        except UNREACHED as error:
+            logger.debug("the scheduler does not answer: %s", error)
+
+
+def _ask(client: Client, method: str, **words: Any) -> Any:
+    return client.sync(getattr(client.scheduler, method), **words)
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("braggstream")
