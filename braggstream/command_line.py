@@ -77,12 +77,21 @@ def demo(
     config: ConfigFile = None,
     set_: Overrides = None,
     out: Out = Path("demo"),
+    rate: Annotated[
+        str | None, typer.Option(metavar="HZ|max", help="Frames a second; default: 12, to watch.")
+    ] = None,
     dashboard: DashboardPort = None,
 ) -> None:
-    """Watch a simulated charge cycle: live attach, positions, tracks, error against the truth."""
+    """Watch a simulated charge cycle: live attach, positions, tracks, error against the truth.
+
+    In a terminal the page stays until Ctrl-C.
+    """
+    from streamer.config import pace_of
     from streamer.report.demo import show_demo
 
-    show_demo(_session(), out, config, set_ or [], {"dashboard.port": dashboard})
+    rate_hz = None if rate is None else pace_of(rate, fastest=0.0)
+    options = {"dashboard.port": dashboard, "simulate.rate_hz": rate_hz}
+    show_demo(_session(), out, config, set_ or [], options)
 
 
 @app.command()
@@ -336,12 +345,16 @@ def show_dashboard(
     host: Annotated[str | None, typer.Option(help="Address to serve it on.")] = None,
     listener: Annotated[int | None, typer.Option(hidden=True)] = None,
     parent: Annotated[int | None, typer.Option(hidden=True)] = None,
+    lasting: Annotated[bool, typer.Option("--lasting", hidden=True)] = False,
 ) -> None:
     """Show a run, going on or ended, as a web page until Ctrl-C."""
     from streamer.dashboard.session import show_run
     from workers.compute import patch_fit
 
-    show_run(folder, Console(), patch_fit, host=host, port=port, listener=listener, parent=parent)
+    show_run(
+        folder, Console(), patch_fit,
+        host=host, port=port, listener=listener, parent=parent, lasting=lasting,
+    )  # fmt: skip
 
 
 @app.command()

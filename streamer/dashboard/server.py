@@ -47,6 +47,7 @@ def serve(
     *,
     fit: Fit | None = None,
     parent: int | None = None,
+    lasting: bool = False,
     token: str | None = None,
     host: str = "",
 ) -> None:
@@ -62,6 +63,8 @@ def serve(
         Fits patches.
     parent
         Process with which this one ends, as with the run, shortly after that has ended.
+    lasting
+        It does not end with the run.
     token, host
         See `Guard`.
     """
@@ -69,7 +72,7 @@ def serve(
 
     async def watch_over() -> None:
         if parent is not None:
-            await _end_with(hub, view, parent, server)
+            await _end_with(hub, view, parent, server, lasting=lasting)
 
     server = web_server(
         Guard(application(hub, watch_over), token, host),
@@ -113,9 +116,11 @@ def application(
     return Starlette(routes=routes, lifespan=lifespan)
 
 
-async def _end_with(hub: Hub, view: RunView, parent: int, server: uvicorn.Server) -> None:
+async def _end_with(
+    hub: Hub, view: RunView, parent: int, server: uvicorn.Server, *, lasting: bool
+) -> None:
     """End the server with the process that started it, or when the run is over."""
-    while os.getppid() == parent and view.state.live:
+    while os.getppid() == parent and (lasting or view.state.live):
         await asyncio.sleep(0.1)
     if not view.state.live:
         await hub.tell_the_end()

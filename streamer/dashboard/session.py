@@ -29,6 +29,7 @@ def show_run(
     port: int | None = None,
     listener: int | None = None,
     parent: int | None = None,
+    lasting: bool = False,
 ) -> None:
     """Serve the page of a run, going on or ended, until SIGTERM or Ctrl-C.
 
@@ -44,7 +45,7 @@ def show_run(
         Where to serve it, the next free port if need be; None takes what the run was given.
     listener
         Number of the socket that is inherited from a run, which this stands beside.
-    parent
+    parent, lasting
         See `serve`.
 
     Raises
@@ -72,4 +73,4 @@ def show_run(
     with opened:
         fit = make_fit(view.config.positions)
         named = host or view.config.dashboard.host
-        serve(view, opened, fit=fit, parent=parent, token=token, host=named)
+        serve(view, opened, fit=fit, parent=parent, lasting=lasting, token=token, host=named)

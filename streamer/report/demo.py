@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+import sys
+import webbrowser
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -20,11 +23,14 @@ from streamer.report.truth_figure import draw_drift
 from streamer.results.folder import RunFolder
 from streamer.run.private import private_files
 from streamer.run.session import Session
+from streamer.run.signals import stop_event
 from streamer.simulator.truth import read_truth
 
 __all__ = ["show_demo"]
 
 _MARK = "made-by-demo"
+_RATE_HZ = 12.0
+"""Frames a second that a person can follow, where the configuration says nothing."""
 
 
 def show_demo(
@@ -35,6 +41,8 @@ def show_demo(
     options: Mapping[str, object],
 ) -> None:
     """Run a simulated charge cycle and show how far its positions are from the truth.
+
+    Its page is there until Ctrl-C where somebody sits at a terminal.
 
     Parameters
     ----------
@@ -65,22 +73,48 @@ def _run_demo(
     words = ["simulate", "--trigger", "--truth", str(truth), "--cell", str(cell)]
     words += [] if file is None else ["--config", str(file)]
     words += [word for override in overrides for word in ("--set", override)]
+    simulate = config.simulate
+    if "rate_hz" not in simulate.model_fields_set:
+        simulate = simulate.model_copy(update={"rate_hz": _RATE_HZ})
+    words += ["--rate", str(simulate.rate_hz or "max")]
+    page = config.dashboard
     config = config.model_copy(
         update={
+            "dashboard": page.model_copy(update={"port": 0}),  # which here outlasts the run
+            "simulate": simulate,
             "cell": config.cell.model_copy(update={"file": str(cell)}),
             "source": config.source.model_copy(update={"record": out / "stream_master.h5"}),
         }
     )
-    with _simulated_detector(session.command(words), out / "simulator.log") as detector:
-        session.console.print(f"simulated detector at {detector.uri}", highlight=False)
-        session.run(
-            config,
-            detector.uri,
-            out / "run",
-            expected=config.simulate.frames,
-            at_work=detector.trigger,
-        )
-    _compare(config, out / "run", truth, session.console, out)
+    run = out / "run"
+    is_attended = session.console.is_terminal and sys.stdin.isatty()
+    with session.page(
+        config.model_copy(update={"dashboard": page}),
+        run,
+        lasting=True,
+        announced=_open if is_attended else lambda url: None,
+    ):
+        with _simulated_detector(session.command(words), out / "simulator.log") as detector:
+            session.console.print(f"simulated detector at {detector.uri}", highlight=False)
+            session.run(
+                config,
+                detector.uri,
+                run,
+                expected=simulate.frames,
+                at_work=detector.trigger,
+            )
+        _compare(config, run, truth, session.console, out)
+        if page.port and is_attended:
+            with stop_event() as stop:
+                session.console.print("the page stays until Ctrl-C")
+                stop.wait()
+
+
+def _open(url: str) -> None:
+    """Show a page, where there is a screen to show it on."""
+    if sys.platform == "darwin" or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY"))):
+        with suppress(webbrowser.Error):  # the address has been printed
+            webbrowser.open(url)
 
 
 def _prepare_folder(out: Path) -> None:

@@ -119,7 +119,7 @@ class Session:
         if earlier is None:
             refuse_unfinished(out, source)
         patch_size = self._checked(config if earlier is None else as_kept(config, out))
-        with self._dashboard(config, out, is_ours=earlier is not None):
+        with self.page(config, out, is_ours=earlier is not None):
             summary = execute(
                 config,
                 source,
@@ -143,6 +143,46 @@ class Session:
             with private_files(config):
                 self._report(out)
         _raise_for_lost(summary["frames"], out)
+
+    def page(
+        self,
+        config: Config,
+        out: Path,
+        *,
+        is_ours: bool = False,
+        lasting: bool = False,
+        announced: Callable[[str], None] = lambda url: None,
+    ) -> AbstractContextManager[None]:
+        """Have a dashboard beside a run, if one is wanted and the folder is not another run's.
+
+        Parameters
+        ----------
+        out
+            Run folder.
+        is_ours
+            What is in the folder belongs to the run.
+        lasting
+            See `sidecar`.
+        announced
+            Called with the address when it was printed.
+        """
+        page = config.dashboard
+        if not page.port or ((out / "run.json").exists() and not is_ours):
+            return nullcontext()
+        words = ["dashboard", str(out), "--parent", str(os.getpid())]
+        words += ["--lasting"] if lasting else []
+        listener = listen(page.host, page.port)
+
+        def announce(url: str) -> None:
+            token = token_of(listener, config, out)
+            where = url if token is None else f"{url}?token={token}"
+            self.console.print(f"dashboard {where}", highlight=False, soft_wrap=True)
+            announced(where)
+
+        def command(number: int) -> list[str]:
+            return self.command([*words, "--listener", str(number)])
+
+        return sidecar(listener, out, command, announce, lasting=lasting)
 
     def _checked(self, config: Config) -> int:
         """Read what the nodes will read, so that a mistake shows before anything is started.
@@ -176,23 +216,6 @@ class Session:
                 f"nothing to resume: the run in {out} is done", highlight=False, soft_wrap=True
             )
         return earlier
-
-    def _dashboard(
-        self, config: Config, out: Path, *, is_ours: bool
-    ) -> AbstractContextManager[None]:
-        """Have a dashboard beside a run, if one is wanted and the folder is not another run's."""
-        page = config.dashboard
-        if not page.port or ((out / "run.json").exists() and not is_ours):
-            return nullcontext()
-        words = ["dashboard", str(out), "--parent", str(os.getpid()), "--listener"]
-        listener = listen(page.host, page.port)
-
-        def announce(url: str) -> None:
-            token = token_of(listener, config, out)
-            where = url if token is None else f"{url}?token={token}"
-            self.console.print(f"dashboard {where}", highlight=False, soft_wrap=True)
-
-        return sidecar(listener, out, lambda number: self.command([*words, str(number)]), announce)
 
     def _report(self, out: Path) -> None:
         """Have the report written; whatever goes wrong, the run has not failed."""

@@ -89,11 +89,13 @@ def sidecar(
     folder: Path,
     command: Callable[[int], list[str]],
     announce: Callable[[str], None],
+    *,
+    lasting: bool = False,
 ) -> Iterator[None]:
     """Have a dashboard while a run goes on.
 
     Its process is started when somebody first asks for the page, and again when it died, a few
-    times: nobody looking costs the run nothing. It ends with the run.
+    times: nobody looking costs the run nothing.
 
     Parameters
     ----------
@@ -105,10 +107,14 @@ def sidecar(
         Returns the command line of the process, given the number of the listener.
     announce
         Told the address when the run has begun.
+    lasting
+        Its process does not end by itself with the run, but when the context is left.
     """
     over = threading.Event()
     thread = threading.Thread(
-        target=_look_after, args=(listener, folder, command, announce, over), name="dashboard"
+        target=_look_after,
+        args=(listener, folder, command, announce, over, lasting),
+        name="dashboard",
     )
     thread.start()
     try:
@@ -125,6 +131,7 @@ def _look_after(
     command: Callable[[int], list[str]],
     announce: Callable[[str], None],
     over: threading.Event,
+    lasting: bool,
 ) -> None:
     while not (folder / "run.json").exists():
         if over.wait(_POLL_S):
@@ -148,7 +155,7 @@ def _look_after(
         while process.poll() is None and not over.wait(_POLL_S):
             pass
         if over.is_set():
-            _end(process)
+            _end(process, at_once=lasting)
             return
         logger.warning(
             "the dashboard died (exit status %d)%s: see %s",
@@ -175,9 +182,9 @@ def _start(
         )
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Let it tell the pages how the run ended, which it ends with by itself."""
-    for number in (None, signal.SIGTERM, signal.SIGKILL):
+def _end(process: subprocess.Popen[bytes], *, at_once: bool) -> None:
+    """End it, but first let it tell the pages how the run ended, if it ends with that."""
+    for number in ([] if at_once else [None]) + [signal.SIGTERM, signal.SIGKILL]:
         if number is not None:
             process.send_signal(number)
         with contextlib.suppress(subprocess.TimeoutExpired):

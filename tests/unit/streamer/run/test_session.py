@@ -189,7 +189,7 @@ def test_a_dashboard_stands_beside_a_run_unless_the_folder_is_another_runs(
 ):
     beside = []
 
-    def sidecar(listener, folder, command, announce):
+    def sidecar(listener, folder, command, announce, *, lasting):
         listener.close()
         beside.append(command(7))
         return module.nullcontext()
