@@ -211,7 +211,7 @@ class Geometry:
         """
         y = (np.asarray(row, np.float64) + 0.5) * self.pixel1_m - self.poni1_m
         x = (np.asarray(col, np.float64) + 0.5) * self.pixel2_m - self.poni2_m
-        turn = self._rotation
+        turn = self.rotation
         t1, t2, t3 = (
             turn[i, 0] * y + turn[i, 1] * x + turn[i, 2] * self.distance_m for i in range(3)
         )
@@ -258,7 +258,7 @@ class Geometry:
         """
         y = (np.asarray(row, np.float64) + 0.5) * self.pixel1_m - self.poni1_m
         x = (np.asarray(col, np.float64) + 0.5) * self.pixel2_m - self.poni2_m
-        turn = self._rotation
+        turn = self.rotation
         t1, t2, t3 = (
             turn[i, 0] * y + turn[i, 1] * x + turn[i, 2] * self.distance_m for i in range(3)
         )
@@ -299,7 +299,7 @@ class Geometry:
         return directions
 
     @property
-    def _rotation(self) -> Floats:
+    def rotation(self) -> Floats:
         """(3, 3), from (axis 1, axis 2, normal) of the detector to those of the laboratory."""
         c1, c2, c3 = math.cos(self.rot1), math.cos(self.rot2), math.cos(self.rot3)
         s1, s2, s3 = math.sin(self.rot1), math.sin(self.rot2), math.sin(self.rot3)
@@ -314,7 +314,7 @@ class Geometry:
     @property
     def _foot(self) -> tuple[float, float]:
         """Where the beam meets the plane, in metres from the point of normal incidence."""
-        y, x, z = self._rotation[2]
+        y, x, z = self.rotation[2]
         if abs(z) < 1e-9:
             return math.nan, math.nan
         return float(self.distance_m * y / z), float(self.distance_m * x / z)

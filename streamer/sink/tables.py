@@ -12,6 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from streamer.frames.peaks import PEAK, POSITION
+from streamer.results.records import taken_apart
 from streamer.results.schema import Columns
 from streamer.tracks.linker import Linked
 from streamer.tracks.multiplicity import PLACE
@@ -26,9 +27,6 @@ __all__ = [
     "peak_columns",
     "read_results",
 ]
-
-_AT_ONCE = 2048
-"""Records that are taken apart at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,24 +94,16 @@ def peak_columns(rows: list[Row], names: list[str]) -> Columns:
     done = [row for row in rows if row.result is not None and row.linked is not None]
     results = [row.result for row in done if row.result is not None]
     linked = [row.linked for row in done if row.linked is not None]
-    peaks = _columns([result.peaks for result in results], PEAK)
     counts = [result.head.n_peaks for result in results]
-    positions = _columns([one.found for one in linked], POSITION)
-    _decide(positions, linked, counts)
-    columns: Columns = {
+    measured = taken_apart([result.peaks for result in results], [one.found for one in linked])
+    _decide(measured, linked, counts)
+    return {
         "series": np.repeat(np.array([names.index(row.series) for row in done], np.int32), counts),
         "frame": np.repeat(np.array([row.frame for row in done], np.int64), counts),
         "time_ns": np.repeat(np.array([row.time_ns for row in done], np.int64), counts),
-        "peak_row": peaks["row"],
-        "peak_col": peaks["col"],
-        "score": peaks["score"],
+        **measured,
+        "track": np.concatenate([np.empty(0, np.int64), *(one.tracks for one in linked)]),
     }
-    columns |= positions
-    # Where no shape was fitted there is the sum over the patch, of which no error is known.
-    fitted = positions["intensity"]
-    columns["intensity"] = np.where(np.isfinite(fitted), fitted, peaks["intensity"])
-    columns["track"] = np.concatenate([np.empty(0, np.int64), *(one.tracks for one in linked)])
-    return columns
 
 
 def _decide(positions: Columns, linked: list[Linked], counts: list[int]) -> None:
@@ -127,23 +117,6 @@ def _decide(positions: Columns, linked: list[Linked], counts: list[int]) -> None
     for name, column in zip(PLACE, places.T, strict=True):
         positions[name][which] = column
     positions["flags"][which] = np.concatenate([decided.flags for _, decided in pairs])
-
-
-def _columns(records: list[NDArray[np.void]], kind: np.dtype[np.void]) -> Columns:
-    """Return the plain columns of records that follow each other.
-
-    They are taken apart while they are in the cache; numpy would compare the names of the columns
-    of each array with all others'.
-    """
-    whole = np.frombuffer(b"".join(one.data for one in records), kind)
-    names = [name for name in kind.names or () if kind[name].names is None]
-    columns = {name: np.empty(len(whole), kind[name]) for name in names}
-    for start in range(0, len(whole), _AT_ONCE):
-        rows = slice(start, start + _AT_ONCE)
-        block = whole[rows]
-        for name, column in columns.items():
-            column[rows] = block[name]
-    return columns
 
 
 def motion_columns(n_peaks: NDArray[np.int32], motion: Columns) -> Columns:

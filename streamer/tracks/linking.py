@@ -22,6 +22,7 @@ from streamer.frames.lattice import Lattice
 from streamer.results.folder import RunFolder, may_pass
 from streamer.results.motion import still
 from streamer.results.schema import Columns
+from streamer.tracks.angles import ANGLES, angles
 from streamer.tracks.catalogue import TrackCatalogue
 from streamer.tracks.linker import Linked, Linker, News, anchors
 from streamer.tracks.motion import CommonMotion
@@ -40,8 +41,6 @@ _BOOKED = (
     "row", "col", "row_sigma", "col_sigma", "flags", "track",
 )  # fmt: skip
 _SHAPED = tuple(f"{name}{more}" for name in SHAPES for more in ("", "_sigma"))
-_LOCATED = ("two_theta", "chi", "q", "d", "d_sigma")
-_WIDTHS = ("fwhm_radial", "fwhm_radial_sigma", "fwhm_azimuthal", "fwhm_azimuthal_sigma")
 
 
 class Tracking:
@@ -115,15 +114,8 @@ class Tracking:
     def locate(self, peaks: Columns) -> Columns:
         """Return what angles, spacings and widths peaks have, NaN without a geometry."""
         if self._geometry is None:
-            return {name: np.full(len(peaks["row"]), np.nan) for name in (*_LOCATED, *_WIDTHS)}
-        row, col = peaks["row"], peaks["col"]
-        location = self._geometry.locate(row, col, peaks["row_sigma"], peaks["col_sigma"])
-        axes = (
-            (peaks[one], peaks[f"{one}_sigma"]) for one in ("fwhm_major", "fwhm_minor", "angle")
-        )
-        widths = self._geometry.widths(row, col, *axes)
-        found = {name: getattr(location, name) for name in _LOCATED}
-        return found | dict(zip(_WIDTHS, widths, strict=True))
+            return {name: np.full(len(peaks["row"]), np.nan) for name in ANGLES}
+        return angles(self._geometry, peaks)
 
     def follow(self, peaks: Columns) -> Columns:
         """Return what all spots did together on the frame of each peak, as columns `MOTION`."""

@@ -36,13 +36,14 @@ TRACKS = """
 import sys
 from pathlib import Path
 import numpy as np
-from streamer.config import Config
+from streamer.config import load_config
 from streamer.frames.peaks import PEAK, POSITION
+from streamer.results import records
 from streamer.results.folder import RunFolder
 from streamer.sink.commit import Committer
 from streamer.sink.tables import Result, Row
 from streamer.tracks import (
-    averages, booking, course, following, grid, motion, multiplicity, similarity,
+    angles, averages, booking, course, following, grid, motion, multiplicity, similarity,
 )
 from streamer.tracks.kernels import compile_tracks
 from streamer.tracks.linking import Tracking
@@ -50,7 +51,10 @@ from streamer.transport.messages import FramePeaks
 
 kernels = [
     kernel
-    for module in (averages, booking, course, following, grid, motion, multiplicity, similarity)
+    for module in (
+        angles, averages, booking, course, following, grid, motion, multiplicity, records,
+        similarity,
+    )
     for kernel in vars(module).values()
     if hasattr(kernel, "signatures")
 ]
@@ -58,7 +62,9 @@ compile_tracks()
 made = [len(kernel.signatures) for kernel in kernels]
 assert any(made), made
 folder = RunFolder.create(Path(sys.argv[1]))
-first, second = (Tracking(Config(), folder) for _ in range(2))
+given = ("distance_m=1", "beam_row=9", "beam_col=9", "pixel_m=1e-4")
+config = load_config(None, [f"geometry.{one}" for one in given])
+first, second = (Tracking(config, folder) for _ in range(2))
 first._linker.tracker.hide(np.zeros((64, 64), np.bool_))
 committer = Committer(folder, first, first=0, upto=0, most_rows=3, commit_s=1.0)
 for place in range(9):
