@@ -22,6 +22,9 @@ logger = logging.getLogger(__name__)
 
 COMMIT_S = 0.5
 """Longest time in seconds that a row waits before it is on disk."""
+_MOST_PEAKS = 1 << 16
+"""Peaks that make a part, however few frames they are of: what is written at once is in memory
+several times."""
 _PAUSE_S = 1.0
 """From one attempt to write to a disk that failed to the next."""
 
@@ -84,6 +87,7 @@ class Committer:
         self._most_rows = most_rows
         self._clock = clock
         self._rows: list[Row] = []
+        self._n_peaks = 0
         self._due, self._again = math.inf, -math.inf
         self._first_ns = self._last_ns = 0
 
@@ -99,7 +103,7 @@ class Committer:
     @property
     def full(self) -> bool:
         """True when there are enough rows for a part."""
-        return len(self._rows) >= self._most_rows
+        return len(self._rows) >= self._most_rows or self._n_peaks >= _MOST_PEAKS
 
     @property
     def due(self) -> float:
@@ -121,6 +125,7 @@ class Committer:
         if not self._rows:
             self._due = self._clock() + self._commit_s
         self._rows.append(row)
+        self._n_peaks += row.result.head.n_peaks if row.result else 0
 
     def hurry(self) -> None:
         """Let the rows wait for no others."""
@@ -165,7 +170,7 @@ class Committer:
                 raise
             self._wait(os.strerror(error.errno or 0))
             return None
-        self._rows, self._due, self.trouble = [], math.inf, ""
+        self._rows, self._n_peaks, self._due, self.trouble = [], 0, math.inf, ""
         self._tracking.commit(series, peaks)
         self._next += 1
         self.upto = upto

@@ -37,7 +37,8 @@ __all__ = ["Sink"]
 
 logger = logging.getLogger(__name__)
 
-_AT_ONCE = 256
+_AT_ONCE, _PEAKS_AT_ONCE = 256, 1 << 15
+"""Messages, and peaks in them, that are taken in before what is due is written."""
 
 
 class Sink:
@@ -105,7 +106,7 @@ class Sink:
     def step(self) -> float:
         """Take in results, commit when due, acknowledge."""
         self.feed.listen()
-        taken = self._take_in()
+        is_more = self._take_in()
         self._enter_in_turn()
         self._provisional.publish()
         now = time.monotonic()
@@ -122,8 +123,8 @@ class Sink:
         if now >= self._acks.due:
             self._acks.publish(now)
         self._tracking.write()
-        if taken == _AT_ONCE:
-            return 0.0  # more is waiting
+        if is_more:
+            return 0.0
         return max(0.0, min(self._committer.due, self._acks.due) - time.monotonic())
 
     def stop(self) -> None:
@@ -193,27 +194,34 @@ class Sink:
             state=known and known["tracking"],
         )
 
-    def _take_in(self) -> int:
-        """Take in what is there, up to a bound, and return how many messages that was."""
-        for count in range(_AT_ONCE):
+    def _take_in(self) -> bool:
+        """Take in what is there, up to a bound, and tell whether more may be waiting."""
+        n_peaks = 0
+        for _ in range(_AT_ONCE):
             parts = self._subscriber.receive()
             if parts is None:
-                return count
-            self._take(parts)
-        return _AT_ONCE
+                return False
+            n_peaks += self._take(parts)
+            if n_peaks >= _PEAKS_AT_ONCE:
+                break
+        return True
 
-    def _take(self, parts: list[Any]) -> None:
+    def _take(self, parts: list[Any]) -> int:
+        """Take in a message, and return how many peaks are in it."""
+        n_peaks = 0
         with self._counts.refusing():
             header, buffers = unpack(parts)
             if isinstance(header, Positions):
                 for result in read_results(header, buffers):
                     self._arrive(result.head.seq, result, result.head.reason)
+                    n_peaks += result.head.n_peaks
             elif isinstance(header, Gap | SeriesEnd):
                 self._arrive(header.seq, header)
             elif isinstance(header, Series):
                 self._tracking.begin_series(header)
             else:
                 raise MessageError(f"no use for {type(header).__name__}")
+        return n_peaks
 
     def _arrive(self, seq: int, item: Result | Gap | SeriesEnd, reason: str = "") -> None:
         span = item.numbers if isinstance(item, Gap) else 1

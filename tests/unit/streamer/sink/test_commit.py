@@ -13,7 +13,7 @@ from streamer.errors import RunError
 from streamer.frames.peaks import PEAK, POSITION
 from streamer.results.folder import RunFolder
 from streamer.sink.commit import Committer
-from streamer.sink.tables import Row, read_results
+from streamer.sink.tables import Result, Row, read_results
 from streamer.tracks.linking import Tracking
 from streamer.transport.messages import FramePeaks, Positions
 
@@ -172,3 +172,20 @@ def test_a_disk_that_will_not_do_better_is_no_disk_to_wait_for(committer, full):
     full.append(errno.EACCES)
     with pytest.raises(PermissionError):
         committer.write(upto=1)
+
+
+def test_few_frames_with_many_peaks_make_a_part(folder, tracking, clock, monkeypatch):
+    monkeypatch.setattr("streamer.sink.commit._MOST_PEAKS", 5)
+    committer = Committer(
+        folder, tracking, first=0, upto=0, commit_s=2.0, most_rows=99, clock=clock
+    )
+    for frame in range(2):
+        head = FramePeaks(frame, "1", frame, 1, 1, 3)
+        result = Result(head, np.zeros(3, PEAK), np.zeros(3, POSITION))
+        row = Row.of(result)
+        row.linked = tracking.link(frame, result.peaks, result.positions)
+        assert not committer.full
+        committer.add(row)
+    assert committer.full
+    committer.write(upto=2)
+    assert not committer.full
