@@ -284,11 +284,20 @@ def evaluate(
 
 
 @app.command()
-def status(folder: Folder) -> None:
+def status(
+    folder: Folder,
+    json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
     """Say how a run stands, or how it ended."""
-    from streamer.run.status import print_status
+    from streamer.run.status import print_status, status_json
 
-    print_status(folder, Console())
+    if not json:
+        print_status(folder, Console())
+        return
+    text, is_well = status_json(folder)
+    typer.echo(text)
+    if not is_well:
+        raise typer.Exit(1)
 
 
 @app.command()

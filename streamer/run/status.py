@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from rich.console import Console
@@ -16,7 +17,7 @@ from streamer.run.console import print_summary
 from streamer.run.launcher import has_died
 from streamer.run.snapshot import LIVE_FILE, Snapshot
 
-__all__ = ["print_status"]
+__all__ = ["print_status", "status_json"]
 
 _STALE_S = 10.0
 
@@ -47,6 +48,28 @@ def print_status(path: Path, console: Console) -> None:
         raise RunError(f"the launcher died; what is in {path} is whole")
     if age > _STALE_S:
         console.print(f"[yellow]no word from this run for {age:,.0f} s")
+
+
+def status_json(path: Path) -> tuple[str, bool]:
+    """Return the state of a run as JSON for programs, and whether all is well with it.
+
+    It is the content of ``run.json``, and beside it as ``live`` what the run last said, or null; as
+    ``heard_s_ago`` how long ago that was. A run whose launcher died is in the state ``died``.
+
+    Raises
+    ------
+    UserError
+        `path` is not a run folder.
+    """
+    summary = read_summary(summary_path(path))
+    said: dict[str, Any] = {**summary, "live": None, "heard_s_ago": None}
+    if summary["state"] == "running":
+        age, now = _last_word(path)
+        said |= {"live": now and msgspec.to_builtins(now), "heard_s_ago": age}
+        if has_died(summary, age):
+            said["state"] = "died"
+    text = msgspec.json.format(msgspec.json.encode(said), indent=2).decode()
+    return text, said["state"] not in ("failed", "died")
 
 
 def _last_word(path: Path) -> tuple[float, Snapshot | None]:

@@ -14,7 +14,7 @@ from streamer.results.folder import RunFolder
 from streamer.results.summary import Delivery
 from streamer.run.launcher import this_process
 from streamer.run.snapshot import LIVE_FILE, take_snapshot
-from streamer.run.status import print_status
+from streamer.run.status import print_status, status_json
 from streamer.run.supervisor import Phase
 from streamer.run.topology import NodeSpec
 from streamer.transport.messages import Status
@@ -100,6 +100,26 @@ def test_status_tells_a_run_whose_launcher_died_from_one_that_goes_on(tmp_path, 
     with pytest.raises(RunError, match=r"^the launcher died; what is in .*run is whole$"):
         print_status(run.path, Console(file=said, width=200))
     assert ("Run when last heard of" in said.getvalue()) == is_written
+
+
+def test_programs_read_how_a_run_stands(tmp_path):
+    run = RunFolder.create(tmp_path / "run")
+    running = {"state": "running", "started": "then", "launcher": this_process()}
+    run.write_summary(running)
+    now = take_snapshot(Supervisor(), "x.h5", 0.0, 480)
+    (run.path / LIVE_FILE).write_text(json.dumps(asdict(now)))
+    text, is_well = status_json(run.path)
+    said = json.loads(text)
+    assert (said["state"], said["live"]["expected"], is_well) == ("running", 480, True)
+    assert said["heard_s_ago"] >= 0
+    running["launcher"]["start"] -= 1
+    run.write_summary(running)
+    text, is_well = status_json(run.path)
+    assert (json.loads(text)["state"], is_well) == ("died", False)
+    run.write_summary({"state": "done", "peaks": 7})
+    text, is_well = status_json(run.path)
+    said = json.loads(text)
+    assert (said["state"], said["peaks"], said["live"], is_well) == ("done", 7, None, True)
 
 
 def test_who_asks_how_a_run_stands_waits_for_nothing_heavy():
