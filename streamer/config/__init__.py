@@ -4,6 +4,7 @@ from streamer.config.loading import Config, load_config, pace_of
 from streamer.config.peaks import DetectConfig, PositionsConfig, TracksConfig, TrainConfig
 from streamer.config.running import (
     DashboardConfig,
+    MetaConfig,
     MetricsConfig,
     NodesConfig,
     PlacementConfig,
@@ -26,6 +27,7 @@ __all__ = [
     "DetectConfig",
     "GeometryConfig",
     "LatticeConfig",
+    "MetaConfig",
     "MetricsConfig",
     "NodesConfig",
     "PlacementConfig",

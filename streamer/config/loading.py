@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from streamer.config.peaks import DetectConfig, PositionsConfig, TracksConfig, TrainConfig
 from streamer.config.running import (
     DashboardConfig,
+    MetaConfig,
     MetricsConfig,
     NodesConfig,
     PlacementConfig,
@@ -55,6 +56,7 @@ class Config(Section):
     report: ReportConfig = ReportConfig()
     simulate: SimulateConfig = SimulateConfig()
     train: TrainConfig = TrainConfig()
+    meta: MetaConfig = MetaConfig()
     token_file: Path | None = None
     """File with the token that page and metrics ask for where others reach them, made if it is not
     there; default: `token` in the run folder, made for each run."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from streamer.config.section import Section
 
 __all__ = [
     "DashboardConfig",
+    "MetaConfig",
     "MetricsConfig",
     "NodesConfig",
     "PlacementConfig",
@@ -18,6 +19,27 @@ __all__ = [
     "ReportConfig",
     "TransportConfig",
 ]
+
+
+class MetaConfig(Section):
+    """What the run is of: kept with it and in its exports. Any other key can stand here too."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, coerce_numbers_to_str=True)
+    __pydantic_extra__: dict[str, str | int | float | bool] = Field(init=False)
+
+    sample: str = ""
+    """What is in the beam."""
+    proposal: str = ""
+    """Number or name of the proposal, as the facility writes it."""
+    user: str = ""
+    """Who measures; several names are parted by commas."""
+    comment: str = ""
+    """Anything worth knowing of the run."""
+
+    @property
+    def said(self) -> dict[str, str | int | float | bool]:
+        """What was given, by key."""
+        return {key: value for key, value in self.model_dump().items() if value != ""}
 
 
 class NodesConfig(Section):

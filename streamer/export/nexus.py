@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from streamer.config import MetaConfig
 from streamer.frames.geometry import Geometry
 from streamer.frames.nexus import put_field, put_group
 from streamer.results.curves import QUANTITIES, Quantity, displaced, references
@@ -68,15 +69,19 @@ _FIELDS: dict[str, tuple[str, str, str]] = {
     "score": ("score", "f8", ""),
     "quality": ("flags", "i4", f"{FLAGS}; these are not DIALS flags"),
 }
-"""By name: our column, type and description, where it is not our own. Those that the class does not
-know are described as all others."""
+"""By name: our column, type and description, where it is not our own."""
+_KNOWN = (
+    "observed_px_x", "observed_px_y", "observed_frame", "int_sum", "background_mean", "polar_angle",
+    "azimuthal_angle", "d",
+)  # fmt: skip
+"""Those of them that NXreflections knows; each may have errors. All others lie beside it."""
 
 
 def write_nexus(folder: RunFolder, out: Path) -> None:
     """Write a NeXus file whose default plot is the drift of the main tracks.
 
     Peaks are an NXreflections of what is known; indices and predictions, which the class wants too,
-    are not. It is written batch by batch.
+    are not. What it has no name for is beside it, in the same order. It is written batch by batch.
     """
     tracks, geometry = folder.read_tracks(), folder.read_geometry()
     summary = folder.read_summary()
@@ -106,11 +111,30 @@ def _head(entry: h5py.Group, folder: RunFolder, summary: Mapping[str, Any]) -> N
     settings = folder.path / "config.yaml"
     if settings.exists():
         entry["program_name"].attrs["configuration"] = settings.read_text(encoding="utf-8")
+        _meta(entry, folder.read_config().meta)
+
+
+def _meta(entry: h5py.Group, meta: MetaConfig) -> None:
+    """Write what was said of sample, proposal and users where NeXus has a place for it."""
+    said = dict(meta.said)
+    if sample := said.pop("sample", ""):
+        put_field(put_group(entry, "sample", "NXsample"), "name", sample)
+    if users := str(said.pop("user", "")):
+        for number, user in enumerate(users.split(",")):
+            group = put_group(entry, f"user_{number}" if number else "user", "NXuser")
+            put_field(group, "name", user.strip())
+    for key, name in (("proposal", "experiment_identifier"), ("comment", "experiment_description")):
+        if key in said:
+            put_field(entry, name, said.pop(key))
+    if said:
+        more = put_group(entry, "meta", "NXcollection")
+        for key, value in said.items():
+            put_field(more, key.replace("/", "_"), value)
 
 
 def _geometry(instrument: h5py.Group, geometry: Geometry) -> None:
     detector = put_group(instrument, "detector", "NXdetector")
-    detector.attrs["source"] = geometry.source
+    put_field(detector, "description", f"place of the detector from {geometry.source}")
     row, col = geometry.beam
     _put(detector, "distance", geometry.distance_m, "m", "sample to the point of normal incidence")
     _put(detector, "x_pixel_size", abs(geometry.pixel2_m), "m", "width of a pixel")
@@ -133,18 +157,25 @@ def _geometry(instrument: h5py.Group, geometry: Geometry) -> None:
 def _write_peaks(entry: h5py.Group, folder: RunFolder) -> int:
     """Write all peaks and return the time of the first frame."""
     n = count_rows(folder, "peaks")
-    peaks = put_group(entry, "peaks", "NXreflections")
-    peaks.attrs["description"] = (
+    # An entry may have no NXreflections of its own, but any in a collection.
+    peaks = put_group(entry, "peaks", "NXcollection")
+    reflections = put_group(peaks, "reflections", "NXreflections")
+    reflections.attrs["description"] = (
         "peaks found on each frame; without indexing, so that indices and predicted fields of the "
         "class are not there"
     )
+    peaks.attrs["description"] = "what is known of the peaks in reflections beside, in their order"
+    within = {
+        name: reflections if name.removesuffix("_errors") in _KNOWN else peaks for name in _FIELDS
+    }
     more = {"chunks": (min(n, _CHUNK),), **_PACKED} if n else {}
     for name, (column, dtype, description) in _FIELDS.items():
-        field = peaks.create_dataset(name, (n,), dtype, **more)
+        field = within[name].create_dataset(name, (n,), dtype, **more)
         field.attrs["description"] = description or _PEAKS[column].meaning
         if units := "s" if name == "timestamp" else _units(_PEAKS, column):
             field.attrs["units"] = units
-    number = peaks.create_dataset("id", (n,), "i4", **more)
+    reflections["observed_frame"].attrs["units"] = ""
+    number = reflections.create_dataset("id", (n,), "i4", **more)
     number.attrs["description"] = "series of the peak: its place in experiments"
     names: list[str] = []
     start = 0
@@ -154,14 +185,14 @@ def _write_peaks(entry: h5py.Group, folder: RunFolder) -> int:
             values = table[column].to_numpy()
             if name == "timestamp":
                 values = values * 1e-9
-            peaks[name][start:stop] = values.astype(dtype, copy=False)
+            within[name][name][start:stop] = values.astype(dtype, copy=False)
         series = table["series"].combine_chunks().dictionary_encode()
         names += [one for one in series.dictionary.to_pylist() if one not in names]
         places = np.array([names.index(one) for one in series.dictionary.to_pylist()], np.int32)
         number[start:stop] = places[series.indices.to_numpy()]
         start = stop
-    peaks["experiments"] = np.array(names, h5py.string_dtype())
-    peaks["experiments"].attrs["description"] = "names of the series"
+    reflections["experiments"] = np.array(names, h5py.string_dtype())
+    reflections["experiments"].attrs["description"] = "names of the series"
     for table in batches(folder, "frames", ["time_ns"], rows=1):
         return int(table["time_ns"][0].as_py())
     return 0
@@ -180,7 +211,7 @@ def _write_cell(entry: h5py.Group, cell: pa.Table) -> None:
         _put_time(log, times, int(times[0]))
     half = put_group(group, "half_cycle", "NXlog")
     half["value"] = cell["half_cycle"].to_numpy()
-    half["value"].attrs["description"] = TABLES["cell"]["half_cycle"].meaning
+    half["value"].attrs.update(description=TABLES["cell"]["half_cycle"].meaning, units="")
     _put_time(half, times, int(times[0]))
 
 

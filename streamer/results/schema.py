@@ -24,6 +24,7 @@ __all__ = [
     "SHAPES",
     "TABLES",
     "TRACKS",
+    "UNIX_TIME",
     "Column",
     "Columns",
     "Table",
@@ -41,13 +42,13 @@ FLAGS = (
 
 
 _TEXT, _INT32, _INT64, _FLOAT64 = pa.string(), pa.int32(), pa.int64(), pa.float64()
-_NS = "Unix time (UTC)"
+UNIX_TIME = "Unix time (UTC)"
 _NEWEST = "weighted mean over the newest observations"
 _REFERENCE = "weighted mean over the first observations, or around the chosen frame"
 
 _SERIES = Column("series", _TEXT, "", "name of the series")
 _FRAME = Column("frame", _INT64, "", "number of the frame in its series, from 0")
-_TIME = Column("time_ns", _INT64, "ns", f"start of the exposure, {_NS}; 0 where not known")
+_TIME = Column("time_ns", _INT64, "ns", f"start of the exposure, {UNIX_TIME}; 0 where not known")
 _ALL = "all spots together, counted from where each was first; NaN where fewer than 3 tell"
 _ABOUT = (
     "the pattern turns and grows about: the direct beam, or the middle of the first spots where no "
@@ -191,8 +192,8 @@ TABLES: dict[str, Table] = {
             Column("merged_into", _INT64, "", "track that this one ended beside, -1 for none"),
             Column("first_frame", _INT64, "", "first frame of the track"),
             Column("last_frame", _INT64, "", "last frame of the track"),
-            Column("first_time_ns", _INT64, "ns", f"{_NS} of the first frame"),
-            Column("last_time_ns", _INT64, "ns", f"{_NS} of the last frame"),
+            Column("first_time_ns", _INT64, "ns", f"{UNIX_TIME} of the first frame"),
+            Column("last_time_ns", _INT64, "ns", f"{UNIX_TIME} of the last frame"),
             Column("n_frames", _INT64, "", "frames the track was seen on"),
             *with_sigmas(
                 ("row", "px", f"sub-pixel row; {PIXELS}; {_NEWEST}"),
@@ -331,7 +332,7 @@ TABLES: dict[str, Table] = {
     "cell": Table(
         "reading of the cell, where `cell.file` is given",
         (
-            Column("time_ns", _INT64, "ns", f"time of the reading, {_NS}"),
+            Column("time_ns", _INT64, "ns", f"time of the reading, {UNIX_TIME}"),
             Column("voltage_v", _FLOAT64, "V", "between the cell's terminals"),
             Column("current_a", _FLOAT64, "A", "through the cell, positive while charging"),
             Column("capacity_ah", _FLOAT64, "Ah", "as the cycler counts it"),

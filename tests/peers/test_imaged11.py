@@ -5,23 +5,27 @@ import subprocess
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from streamer.export.formats import export_run
+from streamer.frames.geometry import Geometry
 from tests.unit.runs import GEOMETRY, make_run
 
 READER = Path(__file__).parent / "readers" / "columnfile.py"
 
 
-def test_imaged11_reads_the_peaks_and_finds_them_where_they_are(tmp_path, sender_python):
-    run = make_run(tmp_path / "today")
-    row, col = GEOMETRY.beam
-    # Its z is up, along our rows, and its y to the left, against our columns, as it is by default.
-    detector = {
-        **{"z_center": row, "z_size": GEOMETRY.pixel1_m, "y_center": col},
-        **{"y_size": GEOMETRY.pixel2_m, "distance": GEOMETRY.distance_m},
-    }
+GEOMETRIES = {
+    "straight": GEOMETRY,
+    "turned": Geometry(0.09, 0.002, 0.0025, 0.21, -0.13, 0.4, 75e-6, 90e-6, 0.62),
+    "flipped": Geometry(0.09, 0.002, -0.0025, -0.2, 0.1, -2.5, 75e-6, -75e-6, 0.62),
+}
+
+
+@pytest.mark.parametrize("geometry", GEOMETRIES.values(), ids=GEOMETRIES)
+def test_imaged11_reads_the_peaks_and_finds_them_where_they_are(tmp_path, sender_python, geometry):
+    run = make_run(tmp_path / "today", place=geometry)
     done = subprocess.run(
-        [sender_python("imaged11"), READER, export_run(run.path, "flt"), json.dumps(detector)],
+        [sender_python("imaged11"), READER, export_run(run.path, "flt")],
         check=True,
         stdout=subprocess.PIPE,
         timeout=60,

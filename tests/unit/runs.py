@@ -24,19 +24,19 @@ SPOTS = np.array([[8.0, 9.0], [30.0, 12.0], [40.0, 44.0], [12.0, 50.0], [25.0, 3
 
 def make_run(
     path: Path, *, geometry: bool = True, cell: bool = True, source: str = "gone.npy",
-    timed: bool = True,
+    timed: bool = True, place: Geometry = GEOMETRY,
 ) -> RunFolder:  # fmt: skip
     """Make a run of two series in four parts, with one frame missing and one failed."""
     folder = RunFolder.create(path)
     rng = np.random.default_rng(7)
     book = TrackCatalogue(reference_frames=3)
-    place = GEOMETRY if geometry else None
+    known = place if geometry else None
     part = 0
     for s, series in enumerate(("first", "second")):
         for half in range(2):
             numbers = np.arange(half * 15, half * 15 + 15)
             done = numbers[(numbers != 7) & (numbers != 20)]
-            peaks = _peaks(series, s, done, rng, place)
+            peaks = _peaks(series, s, done, rng, known)
             times = _times(s, numbers)
             if not timed:
                 peaks = peaks.set_column(
@@ -64,9 +64,9 @@ def make_run(
             columns["series"] = np.zeros(len(peaks), np.int64)
             book.extend([series], columns)
             part += 1
-    folder.write_tracks(book.measure(place))
-    if place is not None:
-        folder.write_geometry(place)
+    folder.write_tracks(book.measure(known))
+    if known is not None:
+        folder.write_geometry(known)
     if cell:
         folder.write_cell(_cell())
     book_of = {

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import re
 
 import h5py
@@ -8,8 +9,10 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from streamer.config import Config
 from streamer.errors import UserError
 from streamer.export.formats import FORMATS, export_run
+from streamer.frames.geometry import Geometry
 from streamer.results import open_run, rows
 from streamer.results.curves import displaced, references
 from streamer.results.derived import DERIVED
@@ -90,17 +93,40 @@ def test_csv_reads_back_equal_to_the_last_digit(run, tmp_path):
     out = export_run(run.path, "csv", tmp_path / "tables")
     for name, schema in SCHEMAS.items():
         read = pd.read_csv(out / f"{name}.csv")
-        assert list(read.columns) == schema.names
         wanted = table(run, name).to_pandas()
         for column in schema.names:
-            if wanted[column].dtype.kind in "if":
+            if column.endswith("time_ns"):
+                since = read[column.replace("time_ns", "elapsed_s")]
+                np.testing.assert_array_equal((since * 1e9).round() + BEGIN, wanted[column])
+            elif wanted[column].dtype.kind in "if":
                 np.testing.assert_array_equal(read[column], wanted[column])
             else:
                 assert read[column].fillna("").tolist() == wanted[column].tolist()
     assert "nan" not in (out / "peaks.csv").read_text().lower()
     legend = (out / "README.txt").read_text()
     assert re.search(r"^d_sigma +angstrom +standard deviation of d$", legend, re.MULTILINE)
+    assert re.search(r"^last_time +- +UTC of the last frame$", legend, re.MULTILINE)
     assert "begun 2023-11-14" in legend
+    assert f"since {BEGIN} ns after 1970" in legend
+
+
+def test_spreadsheets_read_all_numbers_and_times_of_a_csv(run):
+    out = export_run(run.path, "csv")
+    for path in out.glob("*.csv"):
+        titles, *rows = path.read_text().splitlines()
+        assert "_ns" not in titles
+        # They keep 15 digits of a number, and round what has more in front of the point.
+        assert not re.search(r"(?<![\d.])\d{16,}", "".join(rows)), path
+    frames = pd.read_csv(out / "frames.csv", parse_dates=["time"])
+    assert frames["time"].iloc[0] == pd.Timestamp("2023-11-14 22:13:20.123")
+    assert '"2023-11-14 22:13:20.123",0,"done"' in (out / "frames.csv").read_text()
+    assert frames["elapsed_s"].iloc[1] == 0.02
+
+
+def test_a_frame_without_a_time_has_none_in_a_csv(tmp_path):
+    run = make_run(tmp_path / "today", timed=False, cell=False)
+    frames = pd.read_csv(export_run(run.path, "csv") / "frames.csv")
+    assert frames[["time", "elapsed_s"]].isna().all(axis=None)
 
 
 def test_flt_has_the_peaks_in_the_terms_of_imaged11(run):
@@ -125,24 +151,55 @@ def test_flt_has_the_peaks_in_the_terms_of_imaged11(run):
     np.testing.assert_allclose(columns["eta"], eta, atol=1e-9)
 
 
+def test_where_the_detector_is_lies_beside_a_flt(run, tmp_path):
+    out = export_run(run.path, "flt")
+    read = Geometry.from_poni(out.with_suffix(".poni"))
+    assert read.wavelength_a == pytest.approx(0.62, rel=1e-12)
+    same = {"source": GEOMETRY.source, "wavelength_a": 0.62}
+    assert dataclasses.replace(read, **same) == GEOMETRY
+    says = dict(line.split() for line in out.with_suffix(".par").read_text().splitlines())
+    assert float(says["distance"]) == pytest.approx(90_000.0)  # µm
+    assert (float(says["z_center"]), float(says["y_center"])) == pytest.approx((20.0, 24.0))
+    assert float(says["wavelength"]) == 0.62
+    (out.parent / "again.par").write_text("mine")
+    with pytest.raises(UserError, match=r"again\.par is there already"):
+        export_run(run.path, "flt", out.parent / "again.flt")
+    blind = make_run(tmp_path / "blind", geometry=False)
+    assert list(export_run(blind.path, "flt").parent.iterdir()) == [
+        blind.path / "export" / "blind.flt"
+    ]
+
+
+def test_no_poni_is_written_that_would_need_the_size_of_the_detector(tmp_path):
+    flipped = Geometry(0.09, 0.002, -0.0025, pixel1_m=75e-6, pixel2_m=-75e-6)
+    out = export_run(make_run(tmp_path / "today", place=flipped).path, "flt")
+    assert out.with_suffix(".par").exists()
+    assert not out.with_suffix(".poni").exists()
+
+
 def test_nexus_holds_peaks_drifts_cell_and_geometry(run):
     peaks, tracks = run.read("peaks").to_pandas(), run.read_tracks().to_pandas()
     with h5py.File(export_run(run.path, "nexus")) as file:
-        group = file["entry/peaks"]
+        group = file["entry/peaks/reflections"]
         assert group.attrs["NX_class"] == "NXreflections"
+        beside = file["entry/peaks"]
         for theirs, ours in (
             ("observed_px_x", "col"), ("observed_px_y", "row"), ("d_errors", "d_sigma"),
             ("observed_px_x_errors", "col_sigma"), ("observed_px_y_errors", "row_sigma"),
             ("observed_frame", "frame"), ("int_sum", "intensity"), ("polar_angle", "two_theta"),
-            ("azimuthal_angle", "chi"), ("d", "d"), ("time_ns", "time_ns"), ("track", "track"),
-            ("quality", "flags"), ("score", "score"),
+            ("azimuthal_angle", "chi"), ("d", "d"),
         ):  # fmt: skip
             np.testing.assert_array_equal(group[theirs], peaks[ours], err_msg=theirs)
+        for theirs, ours in (
+            ("time_ns", "time_ns"), ("track", "track"), ("quality", "flags"), ("score", "score"),
+        ):  # fmt: skip
+            np.testing.assert_array_equal(beside[theirs], peaks[ours], err_msg=theirs)
         assert all(group[name].attrs["description"] for name in group)
         assert "centre of a pixel" in group["observed_px_x"].attrs["description"]
         assert "flags" not in group
-        units = {name: group[name].attrs.get("units") for name in ("observed_px_y", "q", "track")}
-        assert units == {"observed_px_y": "pixels", "q": "1/angstrom", "track": None}
+        assert group["observed_px_y"].attrs["units"] == "pixels"
+        units = {name: beside[name].attrs.get("units") for name in ("q", "track")}
+        assert units == {"q": "1/angstrom", "track": None}
         names = group["experiments"].asstr()[()]
         assert names[group["id"][()]].tolist() == peaks["series"].tolist()
         table = file["entry/tracks/table"]
@@ -184,7 +241,7 @@ def test_the_drift_in_a_nexus_file_is_that_of_each_sighting(run):
 def test_shapes_are_in_a_nexus_file_with_units_and_errors(run):
     peaks = run.read("peaks").to_pandas()
     with h5py.File(export_run(run.path, "nexus")) as file:
-        group = file["entry/peaks"]
+        beside = file["entry/peaks"]
         for field, column, units in (
             ("int_sum", "intensity", "counts"), ("background_mean", "background", "counts/pixel"),
             ("centre_px_x", "centre_col", "pixels"), ("centre_px_y", "centre_row", "pixels"),
@@ -192,6 +249,7 @@ def test_shapes_are_in_a_nexus_file_with_units_and_errors(run):
             ("angle", "angle", "deg"), ("eta", "eta", None), ("asymmetry", "asymmetry", None),
             ("fwhm_radial", "fwhm_radial", "deg"), ("fwhm_azimuthal", "fwhm_azimuthal", "deg"),
         ):  # fmt: skip
+            group = beside["reflections"] if field in beside["reflections"] else beside
             for name, ours in ((field, column), (f"{field}_errors", f"{column}_sigma")):
                 np.testing.assert_array_equal(group[name], peaks[ours], err_msg=name)
                 assert group[name].attrs.get("units") == units
@@ -266,6 +324,21 @@ def test_without_times_a_nexus_file_is_plotted_against_frames(tmp_path):
             np.testing.assert_array_equal(whole[np.isfinite(whole)], own["drift"])
 
 
+def test_sample_users_and_proposal_stand_where_nexus_has_them(run):
+    meta = {"sample": "NMC811", "user": "Ada L., Max", "proposal": 20261234, "crate": 7}
+    (run.path / "config.yaml").write_text(
+        Config.model_validate({"meta": {**meta, "comment": "second cell", "dry": True}}).to_yaml()
+    )
+    with h5py.File(export_run(run.path, "nexus")) as file:
+        entry = file["entry"]
+        assert entry["sample"].attrs["NX_class"] == "NXsample"
+        texts = ("sample/name", "user/name", "user_1/name", "experiment_identifier")
+        found = [entry[name].asstr()[()] for name in (*texts, "experiment_description")]
+        assert found == ["NMC811", "Ada L.", "Max", "20261234", "second cell"]
+        assert (entry["meta/crate"][()], entry["meta/dry"][()]) == (7, True)
+        assert entry["user_1"].attrs["NX_class"] == "NXuser"
+
+
 def test_silx_plots_it(run):
     pytest.importorskip("silx", reason="silx is not installed")
     from silx.io import nxdata
@@ -299,7 +372,8 @@ def test_what_is_there_is_not_overwritten(run, format_):
     out = export_run(run.path, format_)
     with pytest.raises(UserError, match=r"is there already: choose another --out"):
         export_run(run.path, format_)
-    assert [path.name for path in out.parent.iterdir()] == [out.name]
+    names = {path.name for path in out.parent.iterdir()}
+    assert names - {"today.par", "today.poni"} == {out.name}
 
 
 def test_mistakes_are_one_line_and_leave_nothing(run, tmp_path):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from streamer.errors import UserError
+from streamer.export.calibration import poni_text
 from streamer.frames.detectors import known_detector
 from streamer.frames.geometry import Geometry
 from streamer.frames.header_geometry import read_geometry
@@ -65,6 +66,19 @@ def is_known(name):
 
 
 EVEN = sorted({cls.__name__ for cls in detectors.ALL_DETECTORS.values() if is_known(cls.__name__)})
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_pyfai_reads_the_calibration_file_that_is_written(seed, tmp_path):
+    rng = np.random.default_rng(seed)
+    theirs = a_geometry(rng, detectors.Detector(75e-6, 172e-6))
+    theirs.save(str(tmp_path / "a.poni"))
+    mine = Geometry.from_poni(tmp_path / "a.poni")
+    (tmp_path / "b.poni").write_text(poni_text(mine))
+    read = AzimuthalIntegrator()
+    read.load(str(tmp_path / "b.poni"))
+    assert_same(mine, read, rng)
+    assert read.wavelength == pytest.approx(theirs.wavelength, rel=1e-12)
 
 
 def test_many_detectors_are_known_by_their_names():
