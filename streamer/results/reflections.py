@@ -45,15 +45,10 @@ def reflections(tracks: pa.Table, geometry: Geometry | None = None) -> Ints:
     number, parent, merged = (
         tracks[name].to_numpy() for name in ("track", "parent", "merged_into")
     )
-    nodes = np.unique(np.concatenate([number, parent[parent >= 0], merged[merged >= 0]]))
-    own = np.searchsorted(nodes, number)
-    one, other = (
-        np.concatenate([ends[kin >= 0] for ends, kin in pairs])
-        for pairs in (
-            ((own, parent), (own, merged)),
-            ((np.searchsorted(nodes, kin), kin) for kin in (parent, merged)),
-        )
-    )
+    child = np.concatenate([number[kin >= 0] for kin in (parent, merged)])
+    into = np.concatenate([kin[kin >= 0] for kin in (parent, merged)])
+    nodes = np.unique(np.concatenate([child, into]))
+    one, other = np.searchsorted(nodes, child), np.searchsorted(nodes, into)
     lowest = np.arange(len(nodes))
     while True:  # each round halves the longest way to the lowest
         before = lowest
@@ -65,9 +60,12 @@ def reflections(tracks: pa.Table, geometry: Geometry | None = None) -> Ints:
         lowest = lowest[lowest]
         if (lowest == before).all():
             break
+    found: Ints = number.copy()
+    related = np.isin(number, nodes)
+    own = lowest[np.searchsorted(nodes, number[related])]
     named = np.full(len(nodes), np.iinfo(np.int64).max)
-    np.minimum.at(named, lowest[own], number)
-    found: Ints = named[lowest[own]]
+    np.minimum.at(named, own, number[related])
+    found[related] = named[own]
     return found
 
 

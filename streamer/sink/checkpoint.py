@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
-import io
 import logging
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgpack
 import numpy as np
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from streamer.config import Config
-from streamer.results.folder import RunFolder, write_atomically
-from streamer.results.parts import committed
+from streamer.results.folder import RunFolder
+from streamer.results.parts import committed, discard
 
 __all__ = ["EVERY", "Checkpoint"]
 
@@ -23,11 +25,11 @@ logger = logging.getLogger(__name__)
 
 EVERY = 64
 """Parts from one checkpoint to the next; they end where files end that are merged."""
-_VERSION = 4
+_VERSION = 5
 _SHARE = 0.05
 """Largest share of the sink's time that writing takes."""
 _ARRAY = 1
-_HASH_BYTES = 32
+_HASH_BYTES, _LENGTH_BYTES = 32, 8
 
 
 class Checkpoint:
@@ -48,10 +50,21 @@ class Checkpoint:
         self._depends = config.tracks.model_dump_json() + repr(config.source.chosen.step)
         self._next_write = 0.0
         self._failed = False
+        self._thread = ThreadPoolExecutor(1, "checkpoint")
+        self._job: Future[None] | None = None
 
     def is_due(self, part: int) -> bool:
         """Tell whether the state after a part is to be written."""
-        return (part + 1) % EVERY == 0 and time.monotonic() >= self._next_write
+        is_free = self._job is None or self._job.done()
+        return (part + 1) % EVERY == 0 and is_free and time.monotonic() >= self._next_write
+
+    def begin(self, part: int, upto: int, state: dict[str, Any]) -> None:
+        """Write the state after a part while the sink goes on, as `write` does."""
+        self._job = self._thread.submit(self.write, part, upto, copy.deepcopy(state))
+
+    def close(self) -> None:
+        """Wait for what was begun."""
+        self._thread.shutdown()
 
     def write(self, part: int, upto: int, state: dict[str, Any]) -> None:
         """Write the state after a part, if it can be.
@@ -65,10 +78,22 @@ class Checkpoint:
         """
         started = time.monotonic()
         says = {"version": _VERSION, "depends": self._depends, "part": part, "upto": upto}
-        packed = msgpack.packb(says | {"state": state}, default=_pack_array)
+        arrays: list[NDArray[Any]] = []
+        packed = msgpack.packb(says | {"state": state}, default=_Kept(arrays))
+        partial = self._path.with_name(f".{self._path.name}.partial")
         try:
-            write_atomically(self._path, hashlib.sha256(packed).digest() + packed)
+            with partial.open("wb") as file:
+                file.write(bytes(_HASH_BYTES))
+                hashed = _Hashed(file)
+                hashed.write(len(packed).to_bytes(_LENGTH_BYTES, "little"))
+                hashed.write(packed)
+                for array in arrays:
+                    np.save(hashed, array, allow_pickle=False)
+                file.seek(0)
+                file.write(hashed.digest)
+            partial.rename(self._path)
         except OSError as error:
+            discard(partial)
             if not self._failed:
                 logger.warning("no checkpoint can be written: %s", error.strerror)
             self._failed = True
@@ -77,20 +102,21 @@ class Checkpoint:
     def read(self) -> tuple[int, dict[str, Any]] | None:
         """Return a part and the state after it; None when there is none that fits."""
         try:
-            content = self._path.read_bytes()
+            with self._path.open("rb") as file:
+                said = file.read(_HASH_BYTES)
+                if hashlib.file_digest(file, "sha256").digest() != said:
+                    why = "is damaged"
+                else:
+                    file.seek(_HASH_BYTES)
+                    says = _unpacked(file)
+                    if (says["version"], says["depends"]) != (_VERSION, self._depends):
+                        why = "was made by another version or with another configuration"
+                    elif _upto(self._folder.path, says["part"]) != says["upto"]:
+                        why = "does not fit the parts"
+                    else:
+                        return says["part"], says["state"]
         except OSError:
             return None
-        packed = content[_HASH_BYTES:]
-        if hashlib.sha256(packed).digest() != content[:_HASH_BYTES]:
-            why = "is damaged"
-        else:
-            says = msgpack.unpackb(packed, ext_hook=_unpack_array, strict_map_key=False)
-            if (says["version"], says["depends"]) != (_VERSION, self._depends):
-                why = "was made by another version or with another configuration"
-            elif _upto(self._folder.path, says["part"]) != says["upto"]:
-                why = "does not fit the parts"
-            else:
-                return says["part"], says["state"]
         logger.warning("the checkpoint %s: reading all parts in its place", why)
         return None
 
@@ -103,15 +129,45 @@ def _upto(run: Path, part: int) -> int | None:
     return None
 
 
-def _pack_array(item: Any) -> msgpack.ExtType:
-    if not isinstance(item, np.ndarray):
-        raise TypeError(f"no state holds a {type(item).__name__}")
-    buffer = io.BytesIO()
-    np.save(buffer, item, allow_pickle=False)
-    return msgpack.ExtType(_ARRAY, buffer.getvalue())
+class _Hashed:
+    """Writes to a file, and takes the hash of what it writes."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._hash = hashlib.sha256()
+
+    @property
+    def digest(self) -> bytes:
+        """The hash of all that was written."""
+        return self._hash.digest()
+
+    def write(self, content: bytes) -> None:
+        """Write more."""
+        self._file.write(content)
+        self._hash.update(content)
 
 
-def _unpack_array(code: int, content: bytes) -> Any:
-    if code != _ARRAY:
-        raise ValueError(f"no array but {code}")
-    return np.load(io.BytesIO(content), allow_pickle=False)
+class _Kept:
+    """Puts numbers in place of arrays, which follow behind what is packed."""
+
+    def __init__(self, arrays: list[NDArray[Any]]) -> None:
+        self._arrays = arrays
+
+    def __call__(self, item: Any) -> msgpack.ExtType:
+        if not isinstance(item, np.ndarray):
+            raise TypeError(f"no state holds a {type(item).__name__}")
+        self._arrays.append(item)
+        return msgpack.ExtType(_ARRAY, len(self._arrays).to_bytes(_LENGTH_BYTES, "little"))
+
+
+def _unpacked(file: BinaryIO) -> dict[str, Any]:
+    """Return what was packed, with its arrays, which come in their order."""
+
+    def next_array(code: int, content: bytes) -> Any:
+        if code != _ARRAY:
+            raise ValueError(f"no array but {code}")
+        return np.load(file, allow_pickle=False)
+
+    packed = file.read(int.from_bytes(file.read(_LENGTH_BYTES), "little"))
+    says: dict[str, Any] = msgpack.unpackb(packed, ext_hook=next_array, strict_map_key=False)
+    return says

@@ -123,7 +123,7 @@ class Sink:
         if now >= self._acks.due:
             self._acks.publish(now)
         self._tracking.write()
-        if is_more:
+        if is_more or self._tracking.writing:
             return 0.0
         return max(0.0, min(self._committer.due, self._acks.due) - time.monotonic())
 
@@ -161,8 +161,9 @@ class Sink:
         return doing, stats, {"feed": self.feed.address}
 
     def close(self) -> None:
-        """Release the sockets, and finish what is being merged."""
+        """Release the sockets, and finish what is being merged or written."""
         self._merging.close()
+        self._checkpoint.close()
         self._subscriber.close()
         self._acks.close()
         self.feed.close()
@@ -320,4 +321,4 @@ class Sink:
                 "peaks": self._counts.peaks,
                 "tracking": self._tracking.state(),
             }
-            self._checkpoint.write(part, upto, state)
+            self._checkpoint.begin(part, upto, state)

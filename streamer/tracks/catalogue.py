@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from streamer.frames.geometry import Geometry
 from streamer.frames.lattice import Lattice
 from streamer.results.schema import TRACKS, Columns
 from streamer.tracks.booking import Tracks, enter, find
-from streamer.tracks.measures import measured
+from streamer.tracks.measures import AT_ONCE, measured, together
 from streamer.tracks.shapes import sightings
 
 __all__ = ["TrackCatalogue"]
@@ -26,6 +26,8 @@ _PLACES = ("row", "col", "row_sigma", "col_sigma", "score")
 _FORGET = 2000
 """Frames with peaks after which a track that was seen too rarely will not come back."""
 _ROOM = 256
+_RANKED = 100
+"""Drifts that are kept as the most significant ones."""
 
 
 class TrackCatalogue:
@@ -69,7 +71,7 @@ class TrackCatalogue:
         """Tracks with which to look for what can be forgotten."""
         self._frames = 0
         self._names: list[str] = []
-        self._table = TRACKS.empty_table()
+        self._ranked: list[tuple[int, float, float, float]] = []
 
     @property
     def n_confirmed(self) -> int:
@@ -128,29 +130,41 @@ class TrackCatalogue:
         length of the drift; `rate` is along the same line, and so is `rate_per_frame`, which stands
         for it where frames have no times. Reflections have the indices that they have in `crystal`.
         """
-        tracks = self._tracks.rows(self._confirmed())
-        columns = measured(tracks, geometry, self._instrument_fwhm_deg, chosen=self._stop >= 0)
-        hkl = np.zeros((len(tracks.number), 3), np.int32)
-        if crystal is not None:  # as its first spot has them
-            first = np.searchsorted(columns["track"], columns["reflection"])
-            hkl[:] = crystal.index(columns["ref_d"]).hkl[first]
-        columns |= dict(zip("hkl", hkl.T, strict=True))
-        columns["series"] = np.array(self._names, np.object_)[tracks.account["series"]]
-        self._table = pa.table({name: pa.array(columns[name]) for name in TRACKS.names}, TRACKS)
-        return self._table
+        *_, table = self.measuring(geometry, crystal)
+        return table
+
+    def measuring(
+        self, geometry: Geometry | None, crystal: Lattice | None = None
+    ) -> Iterator[pa.Table | None]:
+        """Yield None while there is more to do, and in the end what `measure` returns.
+
+        Peaks may be taken in meanwhile, a part at a time: each track is as it was at some moment.
+        """
+        pieces: list[Columns] = []
+        start = 0
+        while not pieces or start < self._n:
+            some = self._tracks.rows(slice(start, min(start + AT_ONCE, self._n)))
+            last = int(some.number[-1]) if len(some.number) else -1
+            some = some.rows(some.account["n_frames"] >= self._confirm)
+            pieces.append(
+                measured(some, geometry, self._instrument_fwhm_deg, chosen=self._stop >= 0)
+            )
+            yield None
+            # Some may have been forgotten meanwhile.
+            start = int(np.searchsorted(self._tracks.number[: self._n], last, "right"))
+        columns = together(pieces, geometry, crystal)
+        yield None
+        columns["series"] = np.array(self._names, np.object_)[columns["series"]]
+        table = pa.table({name: pa.array(columns[name]) for name in TRACKS.names}, TRACKS)
+        self._ranked = _ranked(table)
+        yield table
 
     def top(self, n: int) -> list[tuple[int, float, float, float]]:
         """Return rank (from 1), drift, its sigma and the strain of the most significant drifts.
 
         They are those of the last call of `measure`; tracks of what is no peak are left out.
         """
-        significance = self._table["significance"].to_numpy()
-        is_peak = (self._table["flags"].to_numpy() & POOR_FIT) == 0
-        rows = np.flatnonzero(np.isfinite(significance) & is_peak)
-        rows = rows[np.argsort(-significance[rows], kind="stable")][:n]
-        names = ("drift", "drift_sigma", "strain")
-        columns = [self._table[name].to_numpy()[rows].tolist() for name in names]
-        return list(zip(range(1, len(rows) + 1), *columns, strict=True))
+        return self._ranked[:n]
 
     def _confirmed(self) -> NDArray[np.bool_]:
         """Tell which tracks were seen often enough."""
@@ -203,3 +217,14 @@ class TrackCatalogue:
             self._tracks = self._tracks.rows(keep)
             self._n = len(self._tracks.number)
         self._check = max(_ROOM, self._n + self._n // 4)
+
+
+def _ranked(table: pa.Table) -> list[tuple[int, float, float, float]]:
+    """Return what `TrackCatalogue.top` does, of a table."""
+    significance = table["significance"].to_numpy()
+    is_peak = (table["flags"].to_numpy() & POOR_FIT) == 0
+    rows = np.flatnonzero(np.isfinite(significance) & is_peak)
+    rows = rows[np.argsort(-significance[rows], kind="stable")][:_RANKED]
+    names = ("drift", "drift_sigma", "strain")
+    columns = [table[name].to_numpy()[rows].tolist() for name in names]
+    return list(zip(range(1, len(rows) + 1), *columns, strict=True))

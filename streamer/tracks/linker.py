@@ -106,7 +106,7 @@ class Linker:
         said: dict[str, list[Any]] = {
             name: list(pairs.items()) for name, pairs in self._news._asdict().items()
         }
-        said["multiplicity"] = self._multiplicity.state()
+        said["multiplicity"] = self._multiplicity.state().tolist()
         return msgspec.json.encode(said).decode()
 
     def take_news(self) -> News:

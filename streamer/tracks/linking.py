@@ -6,11 +6,12 @@ import itertools
 import logging
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from streamer.config import Config, GeometryConfig
@@ -74,6 +75,9 @@ class Tracking:
         self._removes = tracks.common_motion == "remove"
         self._followed: Columns = {}
         self._changed = False
+        self._table: Iterator[pa.Table | None] | None = None
+        """What is being made, as of `TrackCatalogue.measuring`."""
+        self._spent = 0.0
         self._next_write = 0.0
         if self._geometry is not None:
             self._place(self._geometry)
@@ -140,28 +144,38 @@ class Tracking:
         self.catalogue.extend(series, peaks, news.parents, news.merged, news.steps)
 
     @property
+    def writing(self) -> bool:
+        """True while the table of tracks is being made, a piece at each call of `write`."""
+        return self._table is not None
+
+    @property
     def unwritten(self) -> bool:
         """True while there is news that could not be written yet."""
-        return self._changed or self._new_geometry
+        return self._changed or self._new_geometry or self.writing
 
     def write(self, *, now: bool = False) -> None:
         """Write the tracks and the geometry if there is news and it is time, or `now`.
 
+        Else what there is to do for all tracks is done in pieces, so that nothing waits for it.
         What cannot be written is tried again when it is time, if there is hope.
         """
         started = time.monotonic()
-        if not now and not (self.unwritten and started >= self._next_write):
+        if now or (self.unwritten and not self.writing and started >= self._next_write):
+            if self._new_geometry and self._geometry is not None:
+                self._place(self._geometry)
+            if self._changed or self.writing or now:
+                self._table = self.catalogue.measuring(self._geometry, self._lattice)
+            self._changed, self._spent = False, 0.0
+        if self._table is None:
             return
-        if self._new_geometry and self._geometry is not None:
-            self._place(self._geometry)
-        if self._changed or now:
-            self._changed = self._attempt(
-                lambda: self._folder.write_tracks(
-                    self.catalogue.measure(self._geometry, self._lattice)
-                )
-            )
-        took = time.monotonic() - started
-        self._next_write = started + max(_WRITE_S, took / _WRITE_SHARE)
+        table = next(self._table)
+        while now and table is None:
+            table = next(self._table)
+        if table is not None:
+            self._table = None
+            self._changed |= self._attempt(lambda: self._folder.write_tracks(table))
+        self._spent += time.monotonic() - started
+        self._next_write = started + max(_WRITE_S, self._spent / _WRITE_SHARE)
 
     def _place(self, geometry: Geometry) -> None:
         """Take a geometry, and write it at once: peaks that are on disk were located with it."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from streamer.frames.geometry import Geometry
+from streamer.frames.lattice import Lattice
 from streamer.results.reflections import KIN, reflections
 from streamer.results.schema import Columns
 from streamer.tracks import estimates as drifts
@@ -14,12 +17,14 @@ from streamer.tracks import shapes
 from streamer.tracks.booking import FLAG_BITS, OBSERVATION, Tracks
 from streamer.tracks.shapes import Windows
 
-__all__ = ["measured"]
+__all__ = ["AT_ONCE", "measured", "together"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
+AT_ONCE = 2048
+"""Tracks that are measured at once, and what that takes stays in the cache."""
 _COPIED = (
     "parent", "merged_into", "first_frame", "last_frame", "n_frames",
     "first_time_ns", "last_time_ns",
@@ -33,7 +38,7 @@ def measured(
     *,
     chosen: bool = False,
 ) -> Columns:
-    """Return the columns of the tracks table but for the names of series.
+    """Return the columns of the tracks table that tracks have by themselves.
 
     Parameters
     ----------
@@ -71,6 +76,7 @@ def measured(
     often = 2 * account["flags"] > account["n_frames"][:, None]
     columns: Columns = {
         "track": tracks.number,
+        "series": account["series"],
         **{name: account[name] for name in _COPIED},
         **_rows_and_cols("", now),
         **_rows_and_cols("ref_", ref),
@@ -95,9 +101,21 @@ def measured(
         "flags": often @ (1 << np.arange(FLAG_BITS)),
         **shapes.means(peaks, windows),
     }
+    return columns | shapes.crystals(columns, geometry, instrument_fwhm_deg)
+
+
+def together(
+    pieces: Sequence[Columns], geometry: Geometry | None, crystal: Lattice | None
+) -> Columns:
+    """Return all columns but the names of series, of tracks that follow each other."""
+    columns = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
     kin = pa.table({name: columns[name] for name in KIN})
     columns["reflection"] = reflections(kin, geometry)
-    return columns | shapes.crystals(columns, geometry, instrument_fwhm_deg)
+    hkl = np.zeros((len(kin), 3), np.int32)
+    if crystal is not None:  # as its first spot has them
+        first = np.searchsorted(columns["track"], columns["reflection"])
+        hkl[:] = crystal.index(columns["ref_d"]).hkl[first]
+    return columns | dict(zip("hkl", hkl.T, strict=True))
 
 
 def _farthest(account: NDArray[np.void], now: drifts.Estimate) -> tuple[drifts.Estimate, Bools]:

@@ -100,10 +100,9 @@ class Multiplicity:
         """Variances along rows and columns that drifts of tracks hold from now on, because another
         answer is likely than at first; to be emptied by who takes them."""
 
-    def state(self) -> list[tuple[int | float, ...]]:
-        """Return what `restore` takes."""
-        known: list[tuple[int | float, ...]] = self._rows[: self._n].tolist()
-        return known
+    def state(self) -> NDArray[np.void]:
+        """Return what `restore` takes; it takes a list of it, too."""
+        return self._rows[: self._n]
 
     def restore(self, state: Iterable[Any]) -> None:
         """Go on from what `state` returned."""

@@ -77,3 +77,16 @@ def test_a_state_is_written_at_times_and_nothing_ends_where_it_cannot_be(folder,
         checkpoint.write(1, 10, STATE)
     assert caplog.text.count("no checkpoint can be written") == 1
     assert not list(folder.path.glob(".*"))
+
+
+def test_what_is_written_beside_the_work_is_the_state_at_its_beginning(folder):
+    checkpoint = Checkpoint(folder, Config())
+    array = np.arange(1000)
+    state = {"a": array, "b": [1]}
+    checkpoint.begin(1, 10, state)
+    array += 1
+    state["b"].append(2)
+    checkpoint.close()
+    _, kept = Checkpoint(folder, Config()).read()
+    assert kept["b"] == [1]
+    np.testing.assert_array_equal(kept["a"], np.arange(1000))

@@ -257,6 +257,27 @@ def test_tracks_that_are_too_short_have_no_row_and_are_forgotten():
     assert catalogue._n < 5000
 
 
+def test_tracks_are_measured_in_pieces_while_others_come_and_go(monkeypatch):
+    monkeypatch.setattr("streamer.tracks.catalogue.AT_ONCE", 100)
+    catalogue = TrackCatalogue(confirm_frames=3)
+    catalogue._check = 10**6  # nothing is forgotten before this is measured
+    long = np.arange(1000, 1050)
+    for track in range(900):  # most are seen once
+        frames = long if track % 10 == 0 else long[:1]
+        catalogue.extend(["a"], observations(track, frames - 1000 + 50 * track, 9.0, 9.0))
+    pieces = catalogue.measuring(None)
+    for n in range(3):
+        assert next(pieces) is None
+        known = catalogue._n
+        catalogue.extend(["a"], observations(900 + n, 10**6 + long, 9.0, 9.0))
+    catalogue._check = 0
+    catalogue.extend(["a"], observations(903, 10**7 + long, 9.0, 9.0))
+    assert catalogue._n < known
+    *_, table = pieces
+    assert table["track"].to_pylist() == [*range(0, 900, 10), 900, 901, 902, 903]
+    assert set(table["n_frames"].to_pylist()) == {50}
+
+
 def test_the_most_significant_drifts_come_first():
     catalogue = TrackCatalogue()
     frames = np.arange(40)
