@@ -59,6 +59,8 @@ class PlacementConfig(Section):
     scheduler: str | None = None
     """Address of Dask's scheduler, `tls://HOST:8786` or `tcp://HOST:8786`; `local:3` starts one on
     this host, with three workers, to try things out."""
+    hosts: int = Field(default=1, ge=1)
+    """Workers of Dask to wait for before nodes are placed, one on each host."""
     pin: dict[str, list[str]] = Field(default_factory=dict)
     """Hosts for a node or a role, as in `{sink: [10.0.0.1], ingest: [10.0.0.1]}`; default: any."""
     host: str | None = None

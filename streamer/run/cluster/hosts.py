@@ -11,9 +11,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from distributed.comm import get_address_host
+
 from streamer.run.topology import cuda_devices
 
-__all__ = ["Host", "choose", "describe", "wanted_hosts"]
+__all__ = ["Host", "choose", "describe", "names_of", "wanted_hosts"]
 
 _PATIENCE_S = 3.0
 """For a shared file system to show what was just made."""
@@ -44,13 +46,17 @@ def describe(folder: str, dask_worker: Any) -> dict[str, Any]:
         time.sleep(0.1)
     declared = dask_worker.state.total_resources.get("GPU")
     return {
-        "host": socket.gethostname(),
-        "name": str(dask_worker.name),
+        "names": names_of(dask_worker),
         "version": version("braggstream"),
         "cores": len(os.sched_getaffinity(0)),
         "gpus": cuda_devices() if declared is None else int(declared),
         "is_seen": is_seen,
     }
+
+
+def names_of(worker: Any) -> tuple[str, ...]:
+    """Return what a user may call the host of one of Dask's workers."""
+    return get_address_host(worker.address), socket.gethostname(), str(worker.name)
 
 
 def wanted_hosts(pins: Mapping[str, Sequence[str]], node: str) -> Sequence[str]:

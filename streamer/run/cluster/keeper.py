@@ -21,6 +21,7 @@ from distributed.utils import sync
 from distributed.worker import secede
 
 from streamer.run.cluster.board import UNREACHED, Board, Mirror
+from streamer.run.cluster.hosts import names_of
 from streamer.run.placement import start_process
 from streamer.run.topology import NodeSpec
 from streamer.transport.directory import Directory
@@ -61,6 +62,8 @@ class Errand(msgspec.Struct, frozen=True):
     """In which the launcher works: what the user gave may be relative to it."""
     umask: int
     lease_s: float
+    wanted: list[str]
+    """Names of hosts that may have the node; empty: any may."""
 
 
 def keep(packed: bytes) -> None:
@@ -89,6 +92,8 @@ def keep(packed: bytes) -> None:
     begun = board.read().get("begun", {})
     if key in begun:
         raise NodeEnded(-signal.SIGKILL, f"its host {begun[key]} is gone")
+    if errand.wanted and not set(errand.wanted) & set(names_of(worker)):
+        raise NodeEnded(-signal.SIGKILL, "the host that it was to be on is gone")
     board.put("begun", key, value=host)
     with tempfile.TemporaryDirectory(prefix="bragg-", dir="/tmp") as name, _slot(spec) as slot:
         runtime = Path(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import secrets
 import signal
@@ -35,6 +36,7 @@ logger = logging.getLogger(__name__)
 _CONNECT_S = 10.0
 _WORKERS_S = 30.0
 _EXCHANGE_S = 0.1
+_LOOK_S = 5.0
 _KILL_S = 3.0
 _CLOSE_S = 10.0
 _LOCAL = "local:"
@@ -52,12 +54,15 @@ class _Kept:
         self._future = future
         self._board = board
         self._incarnation = spec.incarnation
-        self._killed = 0.0
+        self._has_begun = False
+        self._next_look = time.monotonic() + _LOOK_S
+        self._given_up = math.inf
+        """When it counts as ended although nobody has said so: its host may be gone."""
 
     @property
     def is_lost(self) -> bool:
         """True when nobody can say what became of it, as the scheduler is gone."""
-        return not self._killed and self._future.status in ("cancelled", "lost")
+        return math.isinf(self._given_up) and self._future.status in ("cancelled", "lost")
 
     @property
     def why(self) -> str:
@@ -66,27 +71,48 @@ class _Kept:
 
     def poll(self) -> int | None:
         """Return its exit status; None before."""
-        return None if self._future.status == "pending" else self._end()[0]
+        if self._future.status != "pending":
+            return self._end()[0]
+        now = time.monotonic()
+        if not self._has_begun and now >= self._next_look:
+            self._next_look = now + _LOOK_S
+            self._look()
+        return None if now < self._given_up else self._end()[0]
 
     def send_signal(self, number: signal.Signals) -> None:
         """Have its process get a signal, if it is still there."""
+        if number == signal.SIGKILL:
+            self._given_up = min(self._given_up, time.monotonic() + _KILL_S)
         try:
             value = (self._incarnation, int(number))
             self._board.put("signals", self.name, value=value)
+            if not self._has_begun and not self._look():
+                self._given_up = 0.0  # it is to end before it was there
+                self._future.cancel()
         except UNREACHED as error:
             logger.warning("%s cannot be told to end: %s", self.name, error)
 
     def kill(self) -> None:
         """End it at once."""
         if self.poll() is None:
-            self._killed = time.monotonic()
             self.send_signal(signal.SIGKILL)
 
     def wait(self) -> None:
         """Wait for its end, but not for long: its host may be gone."""
-        while self.poll() is None and time.monotonic() < self._killed + _KILL_S:
+        while self.poll() is None:
             time.sleep(0.02)
         self._future.release()
+
+    def _look(self) -> bool:
+        """Tell whether somebody keeps it; give it up if nobody is there who could."""
+        try:
+            self._has_begun = self._future.key in self._board.read().get("begun", {})
+            if not self._has_begun and self.address not in self._future.client.nthreads():
+                self._given_up = 0.0
+                self._future.cancel()
+        except UNREACHED as error:
+            logger.debug("the scheduler does not answer: %s", error)
+        return self._has_begun
 
     def _end(self) -> tuple[int, str]:
         if self._future.status == "finished":
@@ -96,6 +122,8 @@ class _Kept:
             if isinstance(error, NodeEnded):
                 return error.code, error.why
             return 1, f"Dask gave it up: {error}"
+        if self._given_up < math.inf:
+            return -signal.SIGKILL, "its host is gone"
         return 1, "the connection to Dask's scheduler is lost"
 
 
@@ -142,7 +170,7 @@ class DaskPlacement:
         self._mirror: threading.Thread | None = None
         try:
             self._check_patience()
-            self._survey(at_least=1)
+            self._survey(at_least=config.hosts)
             self._check_pins()
             # The address under which this host reaches the scheduler is one that others reach.
             self.host = config.host or _own_host(address)
@@ -204,13 +232,14 @@ class DaskPlacement:
             folder=str(Path.cwd()),
             umask=self._umask,
             lease_s=self._config.lease_s,
+            wanted=list(wanted_hosts(pins, spec.name)),
         )
         future = self._client.submit(
             keep,
             msgspec.msgpack.encode(errand),
             key=f"{self._run}-{spec.name}-{spec.incarnation}",
             workers=[host.address],
-            allow_other_workers=not wanted_hosts(pins, spec.name),
+            allow_other_workers=True,  # there it is said that this one is gone
             retries=0,
             pure=False,
         )
@@ -258,9 +287,10 @@ class DaskPlacement:
             new = sorted(there - self._hosts.keys())
             said = self._client.run(describe, str(self._out), workers=new) if new else {}
         except TimeoutError:
+            count = len(self._client.nthreads())
             raise UserError(
-                f"the Dask scheduler {self._address} has no workers: start 'dask worker "
-                f"{self._address}' on each host"
+                f"the Dask scheduler {self._address} has {count} of {at_least} workers: start "
+                f"'dask worker {self._address}' on each host, or see placement.hosts"
             ) from None
         except ImportError as error:
             raise UserError(
@@ -270,13 +300,12 @@ class DaskPlacement:
         self._hosts = {address: self._hosts[address] for address in there & self._hosts.keys()}
         own, refused = _version(), dict[str, str]()
         for address, says in said.items():
-            ip = get_address_host_port(address)[0]
             if says["version"] != own:
                 refused[address] = f"has braggstream {says['version']}, not {own}"
             elif not says["is_seen"]:
                 refused[address] = f"does not see {self._out}"
             else:
-                names = (ip, says["host"], says["name"])
+                names = tuple(says["names"])
                 self._hosts[address] = Host(address, names, says["cores"], says["gpus"])
         for address, why in refused.items():
             logger.warning("no node is placed on %s, which %s", address, why)
