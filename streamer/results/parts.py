@@ -12,6 +12,7 @@ import contextlib
 import math
 import os
 import re
+import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -30,7 +31,9 @@ __all__ = ["Parts", "Rest", "Span", "committed", "discard", "publish", "readable
 _TABLES = ("peaks", "frames")
 """In the order in which their files appear."""
 _NAME = re.compile(r"part-(\d{8,})(?:-(\d{8,}))?\.parquet")
-_CLAIM = ".claim"
+_CLAIM, _ASIDE, _PARTIAL = ".claim", ".aside", ".partial"
+_OWN = secrets.token_hex(4)
+"""Hosts that share a folder may give one number to two processes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +209,9 @@ def committed(run: Path) -> list[Span]:
 def publish(run: Path, span: Span, write: Callable[[str, Path], None]) -> None:
     """Have a file of each table appear whole.
 
+    Of two sinks that both take themselves for the run's, as one does that was cut off, one is
+    refused, and both files are the other's.
+
     Parameters
     ----------
     write
@@ -222,7 +228,7 @@ def publish(run: Path, span: Span, write: Callable[[str, Path], None]) -> None:
     try:
         for name in _TABLES:
             target = run / name / span.name
-            partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+            partial = target.with_name(f".{target.name}.{os.getpid()}-{_OWN}{_PARTIAL}")
             staged.append((partial, target))
             write(name, partial)
             _flush(partial)
@@ -230,21 +236,39 @@ def publish(run: Path, span: Span, write: Callable[[str, Path], None]) -> None:
         if any(one != span and span.first in one and span.last in one for one in there):
             raise FileExistsError(span.name)
         if span not in there:
-            # Peaks without their frames are what a sink leaves that died in between.
-            (run / "peaks" / span.name).unlink(missing_ok=True)
+            _take_away(run, span)
         for partial, target in staged:
             _link(partial, target)
+        # Before the frames were there, another may have taken the peaks for those of a dead one.
+        partial, target = staged[0]
+        with contextlib.suppress(FileNotFoundError):
+            if partial.exists() and not (target.exists() and target.samefile(partial)):
+                partial.replace(target)
     finally:
         for partial, _ in staged:
             discard(partial)
 
 
 def tidy(run: Path) -> None:
-    """Remove what a sink that died has left and what was merged; no sink may be at work."""
-    keep = {span.name for span in committed(run)}
+    """Remove what a sink that died has left and what was merged; no sink may be at work.
+
+    One that is cut off, and takes itself for the run's, is refused with what it was writing.
+    """
+    for name in reversed(_TABLES):  # without frames that it could publish it is
+        for partial in (run / name).glob(f".part-*{_PARTIAL}"):
+            partial.unlink(missing_ok=True)
+    keep = committed(run)
+    for aside in (run / "peaks").glob(f"*{_ASIDE}"):
+        _put_back(run, aside)
+    for span in _spans(run / "peaks") - _spans(run / "frames"):
+        with contextlib.suppress(FileExistsError):
+            _take_away(run, span)
+    names = {span.name for span in keep}
     for name in _TABLES:
         for path in (run / name).glob("*part-*.parquet*"):
-            if path.name not in keep:
+            span = Span.of(path.name)
+            # What has come since is of another sink, or of what this one was cut off from.
+            if path.name not in names and (span is None or any(_is_in(span, one) for one in keep)):
                 path.unlink(missing_ok=True)
 
 
@@ -261,6 +285,38 @@ def _spans(folder: Path) -> set[Span]:
     except FileNotFoundError:
         return set()
     return {span for name in names if (span := Span.of(name)) is not None}
+
+
+def _is_in(span: Span, other: Span) -> bool:
+    return span.first in other and span.last in other
+
+
+def _take_away(run: Path, span: Span) -> None:
+    """Remove peaks whose frames are missing, as a sink leaves them that died in between.
+
+    Raises
+    ------
+    FileExistsError
+        It lives, and has got further meanwhile.
+    """
+    path = run / "peaks" / span.name
+    aside = path.with_name(f".{span.name}.{os.getpid()}-{_OWN}{_ASIDE}")
+    try:
+        path.rename(aside)
+    except FileNotFoundError:
+        return
+    if _put_back(run, aside):
+        raise FileExistsError(span.name)
+
+
+def _put_back(run: Path, aside: Path) -> bool:
+    """Let peaks have their name again if their frames are there; else they are gone."""
+    name = aside.name.removeprefix(".").partition(".parquet.")[0] + ".parquet"
+    is_whole = (run / "frames" / name).exists()
+    if is_whole and not aside.with_name(name).exists():
+        _link(aside, aside.with_name(name))
+    discard(aside)
+    return is_whole
 
 
 def _flush(path: Path) -> None:

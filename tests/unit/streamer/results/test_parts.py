@@ -4,6 +4,7 @@ import os
 import shutil
 import threading
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -133,7 +134,8 @@ class Life:
 
     def __init__(self, monkeypatch):
         self.left = None
-        for where, name in ((os, "link"), (os, "fsync"), (Path, "unlink")):
+        acts = ((os, "link"), (os, "fsync"), (Path, "unlink"), (Path, "rename"), (Path, "replace"))
+        for where, name in acts:
             monkeypatch.setattr(where, name, self._mortal(getattr(where, name)))
 
     def _mortal(self, act):
@@ -308,3 +310,93 @@ def test_there_are_never_many_files(tmp_path, monkeypatch):
         most = max(most, len(files(folder)))
     assert most <= 2 * 64
     assert count_rows(folder, "frames") == count_rows(folder, "peaks") == 5000
+
+
+class Turns:
+    """Two threads that act on files in turn, as a schedule says."""
+
+    ACTS = (
+        (os, "link"), (os, "listdir"), (Path, "unlink"), (Path, "rename"), (Path, "replace"),
+        (Path, "exists"), (Path, "samefile"),
+    )  # fmt: skip
+
+    def __init__(self, monkeypatch, schedule):
+        self.schedule = list(schedule)
+        self.turn = threading.Condition()
+        self.present = set()
+        for where, name in self.ACTS:
+            monkeypatch.setattr(where, name, self._in_turn(getattr(where, name)))
+
+    def _in_turn(self, act):
+        def do(*args, **kwargs):
+            me = threading.current_thread().name
+            with self.turn:
+                if me in self.present:
+                    self.turn.wait_for(lambda: self._is_my_turn(me))
+                try:
+                    return act(*args, **kwargs)
+                finally:
+                    if me in self.present and self.schedule:
+                        self.schedule.pop(0)
+                    self.turn.notify_all()
+
+        return do
+
+    def _is_my_turn(self, me):
+        while self.schedule and self.schedule[0] not in self.present:
+            self.schedule.pop(0)
+        return not self.schedule or self.schedule[0] == me
+
+    def run(self, jobs):
+        def to_its_end(job):
+            try:
+                job()
+            finally:
+                with self.turn:
+                    self.present.discard(threading.current_thread().name)
+                    self.turn.notify_all()
+
+        threads = [threading.Thread(target=to_its_end, args=(job,), name=n) for n, job in jobs]
+        self.present = {thread.name for thread in threads}
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    schedule=st.lists(st.sampled_from(("one", "two")), min_size=12, max_size=40),
+    is_left=st.booleans(),
+    tidies=st.booleans(),
+)
+def test_of_two_sinks_that_write_a_part_at_once_one_is_refused_and_all_of_it_is_the_others(
+    tmp_path_factory, schedule, is_left, tidies
+):
+    path = tmp_path_factory.mktemp("two") / "run"
+    RunFolder.create(path)
+    if is_left:  # by a third that died in between
+        (path / "peaks" / "part-00000000.parquet").touch()
+    refused = []
+
+    def sink(name, count):
+        try:
+            if tidies and name == "two":
+                RunFolder(path).tidy()
+            write(RunFolder(path), 0, 10 * count, [1] * count)
+        except (RunError, FileNotFoundError):  # the other one has cleared up after it
+            refused.append(name)
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        # What tells processes apart tells threads apart here.
+        own = {"one": 1, "two": 2}
+        real = os.getpid()
+        monkeypatch.setattr(os, "getpid", lambda: own.get(threading.current_thread().name, real))
+        turns = Turns(monkeypatch, schedule)
+        turns.run([(name, partial(sink, name, count)) for name, count in own.items()])
+    (winner,) = set(own) - set(refused)
+    RunFolder(path).tidy()
+    expected = [10 * own[winner] + n for n in range(own[winner])]
+    for name in ("frames", "peaks"):
+        assert RunFolder(path).read(name, ["frame"])["frame"].to_pylist() == expected
+    assert not list(path.rglob(".*"))
