@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from streamer.dashboard.archive import Archive
 from streamer.dashboard.gallery import Gallery, Key
 from streamer.dashboard.messages import encode
+from streamer.dashboard.provisional import ProvisionalPeaks
 from streamer.dashboard.requests import PatchOf
 from streamer.dashboard.state import RunState
 from streamer.frames.display import Display, Patch
@@ -46,19 +47,26 @@ class ShownFrames:
         Whether the run goes on, and where its newest frames are published.
     gallery
         The frames' pixels.
+    provisional
+        Peaks that are not on disk yet.
     """
 
-    def __init__(self, archive: Archive, state: RunState, gallery: Gallery) -> None:
+    def __init__(
+        self, archive: Archive, state: RunState, gallery: Gallery, provisional: ProvisionalPeaks
+    ) -> None:
         self._archive = archive
+        self._provisional = provisional
         self._state = state
         self._gallery = gallery
         self._relayed = gallery.relayed
         self._shown: Key | None = None
 
-    def refresh(self) -> None:
-        """Take in frames that are new."""
+    def refresh(self, *, watched: bool) -> None:
+        """Take in frames that are new; where nobody watches, the sink need not say its peaks."""
         self._relayed.listen(self._state.relay)
         self._relayed.take()
+        self._provisional.listen(self._state.feed if watched else "")
+        self._provisional.take()
 
     def newest(self) -> Key | None:
         """Return the frame to show to who wants the newest; None when there is none.
@@ -73,7 +81,7 @@ class ShownFrames:
             (
                 n
                 for n, key in enumerate(keys[: -_RAW_PICTURES - 1 : -1])
-                if key and self._is_settled(key)
+                if key and self._has_peaks(key)
             ),
             None,
         )
@@ -94,18 +102,18 @@ class ShownFrames:
 
     def is_known(self, key: Key) -> bool:
         """Tell whether there is anything to show of a frame."""
-        return self._is_settled(key) or key in self._relayed.frames
+        return self._has_peaks(key) or key in self._relayed.frames
 
     def image_version(self, key: Key) -> Hashable:
         """Return what changes when a frame has to be sent anew."""
-        return key, self._is_settled(key)
+        return key, 2 if self._is_settled(key) else int(self._has_peaks(key))
 
     def image(self, key: Key, *, newest: bool) -> bytes:
         """Show a frame with its peaks."""
         row = self._archive.find(*key)
         time_ns = self._time_ns(row)
         shown = self._gallery.display(key, time_ns)
-        peaks = self._peaks_of(row)
+        peaks = self._peaks_of(key, row)
         arrays: dict[str, NDArray[Any]] = {
             name: peaks[name].astype({"flags": np.int32, "track": np.float64}.get(name, np.float32))
             for name in _PEAK_ARRAYS
@@ -116,6 +124,7 @@ class ShownFrames:
             "frame": key[1],
             "time_ns": picture.time_ns if time_ns is None and picture is not None else time_ns,
             "settled": row is not None,
+            "provisional": row is None and key in self._provisional.frames,
             "newest": newest and self._state.live,
             "shape": list(self._shape(key[0])),
             "has_pixels": isinstance(shown, Display),
@@ -138,8 +147,8 @@ class ShownFrames:
             **{"track": -1, "origin": None, "placed": None, "sigma": None, "fit": None, "why": ""},
         }
         row = self._archive.find(*key)
-        if row is not None:
-            near = self._peaks_of(row)
+        if self._has_peaks(key):
+            near = self._peaks_of(key, row)
             distance = np.hypot(near["row"] - wanted.row, near["col"] - wanted.col)
             if len(distance) and distance.min() <= _SAME_PEAK_PX:
                 at = int(distance.argmin())
@@ -172,6 +181,7 @@ class ShownFrames:
     def close(self) -> None:
         """Release files and sockets."""
         self._gallery.close()
+        self._provisional.close()
 
     def _last(self) -> Key | None:
         """Return the last frame with a result."""
@@ -188,8 +198,10 @@ class ShownFrames:
             stop = start
         return None
 
-    def _peaks_of(self, row: int | None) -> Mapping[str, NDArray[Any]]:
-        """Return the columns of the peaks of a frame, given by its row."""
+    def _peaks_of(self, key: Key, row: int | None) -> Mapping[str, NDArray[Any]]:
+        """Return the columns of the peaks of a frame and its row, if it has one."""
+        if row is None and key in self._provisional.frames:
+            return self._provisional.frames[key]
         end = len(self._archive.peaks)
         return self._archive.peaks_in(
             slice(end, end) if row is None else self._archive.peaks_of(row)
@@ -197,6 +209,9 @@ class ShownFrames:
 
     def _time_ns(self, row: int | None) -> int | None:
         return None if row is None else int(self._archive.frames["time_ns"][row])
+
+    def _has_peaks(self, key: Key) -> bool:
+        return key in self._provisional.frames or self._is_settled(key)
 
     def _is_settled(self, key: Key) -> bool:
         return self._archive.find(*key) is not None

@@ -166,7 +166,7 @@ class Hub:
             # All is there, and may be the last that is shown.
             if was_live and not view.state.live:
                 self._next.tables = self._next.drift = 0.0
-        view.refresh()
+        view.refresh(watched=bool(viewers))
         if now >= self._next.tables:
             self._next.tables = now + _TABLES_S
             view.refresh_tables()

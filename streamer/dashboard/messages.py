@@ -22,15 +22,17 @@ starts in the run. With one series both are the same.
     other messages), shape ([rows, cols] or null). Sent again when anything but n_frames has
     changed.
 ``health``
-    phase, frames_in_hz, frames_out_hz, latency_ms, backlog, lost (plain words, empty when nothing
-    is lost or late and there is no advice), frames {done, failed, missing, shed}, peaks,
-    disagreement_px, viewers, dropped (messages this viewer was too slow for), elapsed_s, stale_s
-    (seconds since the run said anything), live, n_frames. Rates, latency and disagreement are null
-    where not known.
+    phase, frames_in_hz, frames_out_hz, latency_ms (of frames, until they are on disk), seen_ms
+    (until their positions are known; null where nothing says so), backlog, lost (plain words, empty
+    when nothing is lost or late and there is no advice), frames {done, failed, missing, shed},
+    peaks, disagreement_px, viewers, dropped (messages this viewer was too slow for), elapsed_s,
+    stale_s (seconds since the run said anything), live, n_frames. Rates, latency and
+    disagreement are null where not known.
 ``image``
     series, frame, time_ns, shape [rows, cols], binning (detector pixels per image pixel), low, high
     (counts at levels 1 and 255), knee (counts above low up to which levels are about linear),
-    newest (true while live), settled (false: its peaks are not there yet), has_pixels, why (no
+    newest (true while live), settled (true: its peaks are on disk), provisional (true: its peaks
+    are those that reached the sink, and may differ in the end), has_pixels, why (no
     pixels, when there are none). Arrays: pixels u1 [h, w] (0 masked, 1..255 logarithmic in counts:
     ``low + knee * ((1 + (high - low) / knee) ** ((level - 1) / 254) - 1)``), and of each peak row,
     col, row_sigma, col_sigma, score (f4), flags (i4), track (f8).

@@ -6,9 +6,9 @@ import logging
 from collections import OrderedDict
 
 import numpy as np
-import zmq
 from numpy.typing import NDArray
 
+from streamer.dashboard.listening import Listener
 from streamer.frames.events import Frame, Series
 from streamer.transport.messages import MessageError, unpack
 from streamer.transport.readers import ReaderKey
@@ -39,36 +39,16 @@ class Relayed:
         self.masks: dict[str, NDArray[np.bool_]] = {}
         """Pixel mask by series, of the newest."""
         self._n_bytes = 0
-        self._address = ""
-        self._key = key
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._socket: zmq.Socket[bytes] | None = None
+        self._listener = Listener("newest", "series", key=key)
 
     def listen(self, address: str) -> None:
         """Subscribe to another relay, if it is another one."""
-        if address == self._address or not address:
-            return
-        if self._socket is not None:
-            self._socket.close(linger=0)
-        self._address = address
-        self._socket = self._context.socket(zmq.SUB)
-        self._socket.set(zmq.RCVHWM, 16)
-        if self._key is not None:
-            self._key.prepare(self._socket)
-        for topic in (b"newest", b"series"):
-            self._socket.subscribe(topic)
-        try:
-            self._socket.connect(address.replace("//0.0.0.0:", "//127.0.0.1:"))
-        except zmq.ZMQError as error:
-            logger.warning("no images: %s: %s", address, error)
+        if address:  # at the end of a run there is none, and may be more to take
+            self._listener.listen(address)
 
     def take(self) -> None:
         """Take in what has come."""
-        while self._socket is not None:
-            try:
-                parts = self._socket.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
-                return
+        while (parts := self._listener.receive()) is not None:
             try:
                 self._read(parts)
             except MessageError as error:
@@ -76,7 +56,7 @@ class Relayed:
 
     def close(self) -> None:
         """Close the socket."""
-        self._context.destroy(linger=0)
+        self._listener.close()
 
     def _read(self, parts: list[bytes]) -> None:
         record, _ = unpack(parts[1:])

@@ -56,6 +56,11 @@ class RunState:
         return str(self.now.get("relay", "")) if self.live else ""
 
     @property
+    def feed(self) -> str:
+        """Address of the peaks as they are found; empty when there is none."""
+        return str(self.now.get("feed", "")) if self.live else ""
+
+    @property
     def stale_s(self) -> float:
         """Seconds since the run said anything; 0 when it is over."""
         return max(0.0, time.time() - self._heard_s) if self.live else 0.0

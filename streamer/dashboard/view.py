@@ -18,6 +18,7 @@ from streamer.dashboard.drifts import Drifts, Plot, XAxis
 from streamer.dashboard.frames import ShownFrames
 from streamer.dashboard.gallery import Gallery
 from streamer.dashboard.messages import Lines, encode
+from streamer.dashboard.provisional import ProvisionalPeaks
 from streamer.dashboard.requests import Watch
 from streamer.dashboard.shared import SharedWatch
 from streamer.dashboard.state import RunState
@@ -62,13 +63,15 @@ class RunView:
         self._removes = self.config.tracks.common_motion == "remove"
         self.archive = Archive(folder, exact_motion=self._removes)
         self.tables = RunTables(opened)
+        key = _key_of(self.config)
         gallery = Gallery(
             str(self.state.summary.get("source", "")),
             self.config.source,
             _mask_of(self.config),
-            _key_of(self.config),
+            key,
         )
-        self.frames = ShownFrames(self.archive, self.state, gallery)
+        self._provisional = ProvisionalPeaks(key)
+        self.frames = ShownFrames(self.archive, self.state, gallery, self._provisional)
         self._drifts, self._common = Drifts(self.archive), CommonMotion(self.archive)
         self._shared = SharedWatch(self.config.tracks)
         self._measured: list[Shape] = []
@@ -79,9 +82,9 @@ class RunView:
         """Changes when drifts have to be sent anew."""
         return len(self.archive.peaks), self.tables.tracks_version, self.archive.starts.tobytes()
 
-    def refresh(self) -> None:
-        """Take in frames and parts that are new."""
-        self.frames.refresh()
+    def refresh(self, *, watched: bool = True) -> None:
+        """Take in frames and parts that are new; the newest only while they are `watched`."""
+        self.frames.refresh(watched=watched)
         self._is_behind = self.archive.refresh(_READ_S)
 
     def refresh_tables(self) -> None:
@@ -94,7 +97,8 @@ class RunView:
 
     def health(self) -> dict[str, Any]:
         """Say how the run stands: the content of ``health``."""
-        return self.state.health(self.archive, *self._shared.words)
+        health = self.state.health(self.archive, *self._shared.words)
+        return health | {"seen_ms": self._provisional.latency_ms if self.state.live else None}
 
     def hello(self) -> dict[str, Any]:
         """Say what there is: the content of ``hello``."""

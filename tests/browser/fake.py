@@ -170,8 +170,9 @@ class FakeRun:
     def health(self, **changes: Any) -> bytes:
         about = {
             "live": True, "phase": "running", "frames_in_hz": 100.2, "frames_out_hz": 99.8,
-            "latency_ms": 41.3, "backlog": 7, "lost": "", "frames": {"done": self.n_known,
-            "failed": 0, "missing": 0, "shed": 0}, "peaks": 12345, "disagreement_px": 0.021,
+            "latency_ms": 41.3, "seen_ms": 7.0, "backlog": 7, "lost": "",
+            "frames": {"done": self.n_known, "failed": 0, "missing": 0, "shed": 0},
+            "peaks": 12345, "disagreement_px": 0.021,
             "viewers": 1, "dropped": 0, "elapsed_s": 754.0, "stale_s": 0.2,
         }  # fmt: skip
         return wire.encode("health", about | changes)

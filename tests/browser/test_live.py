@@ -136,6 +136,9 @@ def test_live_run_is_watched(live, look, keep, tmp_path):
     page.locator("#state-words", has_text=re.compile("^live$")).wait_for()
     assert page.locator("#lost-words").inner_text() == "nothing lost"
     until(page, "view.cell.voltage.length > 5")
+    # The newest peaks are shown before they are on disk, and say so; the curves wait for that.
+    until(page, "view.image.provisional")
+    until(page, "Number(document.querySelector('#seen').textContent) > 0")
     # The drifts came in parts, and are what the run wrote.
     until(page, "view.drift.base > 5 && view.drift.lines[0].x.length > 20", 60)
     lines = shown(page)["drift"]["lines"]
@@ -148,6 +151,7 @@ def test_live_run_is_watched(live, look, keep, tmp_path):
         assert line["sigma"] == pytest.approx(mine.row_sigma.tolist(), rel=1e-5, nan_ok=True)
     # Paused, it stays where it is while the run goes on; live, it follows again.
     page.keyboard.press("Space")
+    until(page, "view.image.settled && !view.image.provisional")
     frame = shown(page)["frame"]
     until(page, f"Number(document.querySelector('#scroll').max) > {frame} + 10")
     assert shown(page)["image"]["frame"] == frame

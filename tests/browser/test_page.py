@@ -31,8 +31,8 @@ def test_each_type_of_message_is_drawn(page, server, run, keep):
     assert state["connected"]
     assert (text(page, "state-words"), text(page, "lost-words")) == ("live", "nothing lost")
     assert "cycle-17" in text(page, "run-words")
-    assert [text(page, name) for name in ("in", "out", "latency", "backlog")] == [
-        "100", "100", "41", "7",
+    assert [text(page, name) for name in ("in", "out", "seen", "latency", "backlog")] == [
+        "100", "100", "7", "41", "7",
     ]  # fmt: skip
     assert text(page, "disagreement") == "0.021"
     assert text(page, "elapsed") == "12 min 34 s"
@@ -53,6 +53,15 @@ def test_each_type_of_message_is_drawn(page, server, run, keep):
     assert report["drawn"] >= 1
     assert report["latency_ms"]["p95"] >= report["latency_ms"]["p50"] > 0
     keep(page)
+
+
+def test_what_is_not_on_disk_yet_is_said_to_be_provisional(page, server, run):
+    assert text(page, "badge") == "newest"
+    server.send(run.image(settled=False, provisional=True))
+    page.locator("#badge", has_text="newest, provisional").wait_for()
+    assert text(page, "peak-count") == str(run.spots)
+    server.send(run.image(settled=True, provisional=False))
+    until(page, "document.querySelector('#badge').textContent === 'newest'")
 
 
 def test_pixels_have_the_colours_of_their_counts(page, run):

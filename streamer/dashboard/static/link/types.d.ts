@@ -37,6 +37,7 @@ export interface Health extends Header {
   frames_in_hz: number | null;
   frames_out_hz: number | null;
   latency_ms: number | null;
+  seen_ms?: number | null;
   backlog: number;
   lost: string;
   frames?: { [state: string]: number };
@@ -57,6 +58,7 @@ export interface ImageHeader extends Header {
   high: number;
   knee: number;
   has_pixels: boolean;
+  provisional?: boolean;
   why?: string;
 }
 

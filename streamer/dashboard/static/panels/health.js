@@ -24,7 +24,20 @@ const SLOW = ["failed", "missing", "shed"];
 const FIGURES = [
   { name: "in", words: "frames in", unit: "/s", text: (health) => rate(health.frames_in_hz) },
   { name: "out", words: "frames out", unit: "/s", text: (health) => rate(health.frames_out_hz) },
-  { name: "latency", words: "latency", unit: "ms", text: (health) => fixed(health.latency_ms, 0) },
+  {
+    name: "seen",
+    words: "to positions",
+    unit: "ms",
+    title: "From a frame's arrival to its peaks' positions: provisional, before they are on disk",
+    text: (health) => fixed(health.seen_ms, 0),
+  },
+  {
+    name: "latency",
+    words: "to disk",
+    unit: "ms",
+    title: "From a frame's arrival until its peaks are on disk, as they stay",
+    text: (health) => fixed(health.latency_ms, 0),
+  },
   { name: "backlog", words: "backlog", unit: "frames", text: (health) => whole(health.backlog) },
   { name: "disagreement", words: "model to fit", unit: "px", text: (health) => fixed(health.disagreement_px, 3) },
   { name: "done", words: "frames done", text: (health) => whole(health.frames?.done) },

@@ -1,6 +1,7 @@
 // The peaks of the shown frame: marks over the image, and which one is pointed at.
 
 import { part, pen } from "../dom.js";
+import { whole } from "../numbers.js";
 import { KINDS, kindOf, lineStyle } from "../plot/colours.js";
 
 /** @import { ImageHeader, Peak, PeakArrays, Place, Theme } from "../link/types" */
@@ -139,6 +140,7 @@ export class Peaks {
   draw() {
     if (!this.dirty) return;
     this.dirty = false;
+    part("peak-count").textContent = whole(this.count);
     const { canvas, context, image } = this;
     if (canvas.width !== image.canvas.width || canvas.height !== image.canvas.height)
       [canvas.width, canvas.height] = [image.canvas.width, image.canvas.height];

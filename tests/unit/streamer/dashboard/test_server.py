@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import zmq
 
 from streamer.config import Config
 from streamer.dashboard import panels
@@ -30,6 +31,7 @@ from streamer.results.merging import merge_next
 from streamer.results.schema import CELL, FRAMES, MOTION, PEAKS
 from streamer.run.launcher import this_process
 from streamer.run.sidecar import address_of, listen
+from streamer.sink.feed import Feed
 from streamer.transport.guard import is_own_name, is_own_origin
 
 TIME_NS = 1_790_000_000_000_000_000
@@ -558,6 +560,47 @@ def test_the_newest_images_are_shown_in_turn_when_their_peaks_are_there(view):
     assert len(arrays["row"]) == 0
     relay(range(1000, 1300))
     assert len(view.frames._relayed.frames) == 200
+
+
+def test_peaks_that_are_not_on_disk_yet_are_shown_and_told_to_be_provisional(view):
+    view.state.summary["state"] = "running"
+    with zmq.Context() as context:
+        feed = Feed(context, "tcp://127.0.0.1:*")
+        view.state.now["feed"] = feed.address
+
+        def heard(frames, *, watched=True):
+            """Say peaks of frames until they, or nothing, are known of."""
+            n = len(frames)
+            columns = {name: np.full(n, 3.5) for name in ("row", "col", "row_sigma", "col_sigma",
+                                                          "score", "latency_ms")}  # fmt: skip
+            columns |= {name: np.zeros(n, np.int64) for name in ("series", "track", "flags")}
+            columns |= {"frame": np.array(frames)}
+            while feed.wants("provisional") != watched:
+                view.refresh(watched=watched)
+                feed.listen()
+            feed.publish("provisional", ["a"], columns)
+            while watched and ("a", frames[-1]) not in view._provisional.frames:
+                view.refresh(watched=watched)
+
+        heard([19, 50, 50, 51])
+        for frame in (19, 49, 50, 51, 52):
+            pixels = np.full((60, 100), frame, np.uint16)
+            view.frames._relayed._keep(
+                Frame(series="a", frame=frame, time_ns=0, shape=(60, 100), dtype="<u2",
+                      encoding="raw", data=pixels.tobytes())
+            )  # fmt: skip
+        assert [view.frames.newest()[1] for _ in range(4)] == [19, 49, 50, 51]
+        header, arrays = decode(view.frames.image(("a", 50), newest=True))
+        assert (header["settled"], header["provisional"]) == (False, True)
+        assert arrays["row"].tolist() == [3.5, 3.5]
+        assert view.frames.patch(PatchOf(frame=50, row=3, col=4)).header["placed"] == [3.5, 3.5]
+        # What is on disk stands above it.
+        header, arrays = decode(view.frames.image(("a", 19), newest=True))
+        assert (header["settled"], header["provisional"]) == (True, False)
+        assert arrays["row"] == pytest.approx([30.19])
+        assert view.health()["seen_ms"] == 3.5
+        heard([60], watched=False)  # nobody looks: the sink need not say
+        feed.close()
 
 
 @pytest.fixture
