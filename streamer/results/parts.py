@@ -254,9 +254,12 @@ def tidy(run: Path) -> None:
 
     One that is cut off, and takes itself for the run's, is refused with what it was writing.
     """
-    for name in reversed(_TABLES):  # without frames that it could publish it is
-        for partial in (run / name).glob(f".part-*{_PARTIAL}"):
-            partial.unlink(missing_ok=True)
+    # Peaks before frames, and both before anything else: who has written both of them and loses the
+    # first is to lose the second too. What another sink begins from here on stays.
+    for name in _TABLES:
+        for ending in (_PARTIAL, _CLAIM):
+            for left in (run / name).glob(f".part-*{ending}"):
+                left.unlink(missing_ok=True)
     keep = committed(run)
     for aside in (run / "peaks").glob(f"*{_ASIDE}"):
         _put_back(run, aside)
@@ -265,10 +268,12 @@ def tidy(run: Path) -> None:
             _take_away(run, span)
     names = {span.name for span in keep}
     for name in _TABLES:
-        for path in (run / name).glob("*part-*.parquet*"):
+        for path in (run / name).glob("part-*.parquet"):
             span = Span.of(path.name)
+            if span is None or span.name in names:
+                continue
             # What has come since is of another sink, or of what this one was cut off from.
-            if path.name not in names and (span is None or any(_is_in(span, one) for one in keep)):
+            if any(_is_in(span, one) for one in keep):
                 path.unlink(missing_ok=True)
 
 

@@ -370,7 +370,7 @@ class Turns:
     is_left=st.booleans(),
     tidies=st.booleans(),
 )
-def test_of_two_sinks_that_write_a_part_at_once_one_is_refused_and_all_of_it_is_the_others(
+def test_of_two_sinks_that_write_a_part_at_once_all_of_it_is_of_one_and_the_other_is_refused(
     tmp_path_factory, schedule, is_left, tidies
 ):
     path = tmp_path_factory.mktemp("two") / "run"
@@ -394,9 +394,11 @@ def test_of_two_sinks_that_write_a_part_at_once_one_is_refused_and_all_of_it_is_
         monkeypatch.setattr(os, "getpid", lambda: own.get(threading.current_thread().name, real))
         turns = Turns(monkeypatch, schedule)
         turns.run([(name, partial(sink, name, count)) for name, count in own.items()])
-    (winner,) = set(own) - set(refused)
+    winners = set(own) - set(refused)
+    # What one wrote may have been tidied away just when the other met it: both are started again.
+    assert len(winners) == 1 or (tidies and not winners)
     RunFolder(path).tidy()
-    expected = [10 * own[winner] + n for n in range(own[winner])]
+    expected = [10 * own[winner] + n for winner in winners for n in range(own[winner])]
     for name in ("frames", "peaks"):
         assert RunFolder(path).read(name, ["frame"])["frame"].to_pylist() == expected
     assert not list(path.rglob(".*"))
