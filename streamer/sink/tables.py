@@ -120,13 +120,11 @@ def _decide(positions: Columns, linked: list[Linked], counts: list[int]) -> None
 
 
 def motion_columns(n_peaks: NDArray[np.int32], motion: Columns) -> Columns:
-    """Return columns of a frames part from those of its peaks that are the same for a frame."""
-    has_peaks = n_peaks > 0
-    first = (np.cumsum(n_peaks) - n_peaks)[has_peaks]
+    """Return columns of a frames part from those of its frames that have peaks."""
     columns = {}
     for name, column in motion.items():
         columns[name] = np.full(len(n_peaks), np.nan)
-        columns[name][has_peaks] = column[first]
+        columns[name][n_peaks > 0] = column
     return columns
 
 

@@ -87,13 +87,13 @@ def average(
     for w in range(value.shape[0]):
         for i in range(value.shape[1]):
             known &= not taken[w, i] or (np.isfinite(sigma[w, i]) and sigma[w, i] > 0)
-    own = np.ones_like(value)
+    own, weight = np.ones_like(value), np.empty_like(value)
     if known:
         for w in range(value.shape[0]):
             for i in range(value.shape[1]):
                 own[w, i] = sigma[w, i] ** 2
     lacking = 0.0
-    chi2, falls, freedom = _fit(value, own, lacking, hours, taken, together, mean, variance)
+    chi2, falls, freedom = _fit(value, own, lacking, hours, taken, together, weight, mean, variance)
     if not known:
         for w in range(value.shape[0]):
             variance[w] *= chi2 / freedom if freedom > 0 else np.nan
@@ -103,7 +103,9 @@ def average(
     for _ in range(_ROUNDS):
         # Newton's method for the inverse of chi-squared, which is nearly a straight line.
         lacking += chi2 * (chi2 / freedom - 1.0) / falls
-        chi2, falls, freedom = _fit(value, own, lacking, hours, taken, together, mean, variance)
+        chi2, falls, freedom = _fit(
+            value, own, lacking, hours, taken, together, weight, mean, variance
+        )
         if not chi2 > (1.0 + _CLOSE) * freedom:
             return
 
@@ -116,10 +118,16 @@ def _fit(
     hours: Floats,
     taken: Bools,
     together: bool,
+    weight: Floats,
     mean: Floats,
     variance: Floats,
 ) -> tuple[float, float, float]:
     """Draw straight lines through observations, one in each window or one in all.
+
+    Parameters
+    ----------
+    weight
+        (windows, size), which are overwritten: to divide takes longer than all else.
 
     Returns
     -------
@@ -139,31 +147,30 @@ def _fit(
         own_mass = own_x = 0.0
         for i in range(value.shape[1]):
             if taken[w, i]:
-                weight = 1.0 / max(own[w, i] + lacking, _LEAST)
+                weight[w, i] = 1.0 / max(own[w, i] + lacking, _LEAST)
                 n += 1
-                own_mass += weight
-                own_x += weight * value[w, i]
-                t += weight * hours[w, i]
+                own_mass += weight[w, i]
+                own_x += weight[w, i] * value[w, i]
+                t += weight[w, i] * hours[w, i]
         mass, x = mass + own_mass, x + own_x
         mean[w] = own_x / own_mass if own_mass > 0 else np.nan
         variance[w] = 1.0 / own_mass if own_mass > 0 else np.nan
         if n == 0 or (together and w < value.shape[0] - 1):
             continue
         tt = tx = 0.0
+        middle, then = x / mass, t / mass
         for v in range(begin, w + 1):
             for i in range(value.shape[1]):
                 if taken[v, i]:
-                    weight = 1.0 / max(own[v, i] + lacking, _LEAST)
-                    dt = hours[v, i] - t / mass
-                    tt += weight * dt * dt
-                    tx += weight * dt * (value[v, i] - x / mass)
+                    dt = hours[v, i] - then
+                    tt += weight[v, i] * dt * dt
+                    tx += weight[v, i] * dt * (value[v, i] - middle)
         rise = tx / tt if tt > 0 else 0.0
         for v in range(begin, w + 1):
             for i in range(value.shape[1]):
                 if taken[v, i]:
-                    weight = 1.0 / max(own[v, i] + lacking, _LEAST)
-                    off = value[v, i] - x / mass - rise * (hours[v, i] - t / mass)
-                    chi2 += weight * off * off
-                    falls += weight * weight * off * off
+                    off = value[v, i] - middle - rise * (hours[v, i] - then)
+                    chi2 += weight[v, i] * off * off
+                    falls += weight[v, i] * weight[v, i] * off * off
         freedom += max(n - 1 - (tt > 0), 0)
     return chi2, falls, freedom

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -13,7 +13,7 @@ from streamer.tracks.averages import average
 from streamer.tracks.estimates import SHARED
 from streamer.tracks.shapes import SHAPES
 
-__all__ = ["FLAG_BITS", "OBSERVATION", "Tracks", "enter", "find"]
+__all__ = ["FLAG_BITS", "OBSERVATION", "Tracks", "enter", "find", "readable"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -75,6 +75,13 @@ class Tracks(NamedTuple):
         return Tracks._make(np.concatenate([getattr(self, x), getattr(more, x)]) for x in names)
 
 
+def readable(column: NDArray[Any]) -> NDArray[Any]:
+    """Return a column to be read: kernels are made for one kind of arrays, and files give these."""
+    column = np.ascontiguousarray(column).view()
+    column.flags.writeable = False
+    return column
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
 def find(number: Ints, tracks: Ints) -> Ints:
     """Return where tracks are in the sorted numbers of those that are known, -1 for not at all."""
@@ -97,8 +104,8 @@ def find(number: Ints, tracks: Ints) -> Ints:
 def enter(
     tracks: Tracks,
     slot: Ints,
-    facts: Ints,
-    places: Floats,
+    facts: tuple[Ints, ...],
+    places: tuple[Floats, ...],
     shapes: NDArray[np.float32],
     frames: int,
     stop: int,
@@ -110,11 +117,11 @@ def enter(
     slot
         (n,), where in `tracks` that of each peak is; -1 for none.
     facts
-        (4, n): series, frame, time in nanoseconds and flags.
+        Series, frame, time in nanoseconds and flags, (n,) each.
     places
-        (5, n): row, column, their standard deviations and the score.
+        Row, column, their standard deviations and the score, (n,) each.
     shapes
-        (2 * quantities, n)
+        (2 * quantities, n), of `SHAPES`, each followed by its sigma.
     frames
         How many there have been before.
     stop
@@ -125,19 +132,21 @@ def enter(
     size = newest.shape[1]
     value, sigma, hours = np.empty((2, 1, size)), np.empty((2, 1, size)), np.empty((1, size))
     whole, found = np.ones((1, size), np.bool_), np.empty((2, 2, 1))
+    row, col, row_sigma, col_sigma, score = places
+    here = np.empty(4)
     before = -1
     for i in range(len(slot)):
         s = slot[i]
         if s < 0:
             continue
-        series, frame, time_ns, flags = facts[0, i], facts[1, i], facts[2, i], facts[3, i]
-        if before < 0 or frame != facts[1, before] or series != facts[0, before]:
+        series, frame, time_ns, flags = facts[0][i], facts[1][i], facts[2][i], facts[3][i]
+        if before < 0 or frame != facts[1][before] or series != facts[0][before]:
             frames += 1
         before = i
         track = account[s]
         track.last_frame, track.last_time_ns, track.last_seen = frame, time_ns, frames - 1
         track.n_frames += 1
-        track.score += places[4, i]
+        track.score += score[i]
         for bit in range(FLAG_BITS):
             track.flags[bit] += (flags >> bit) & 1
         if not flags & POOR_FIT:
@@ -148,14 +157,15 @@ def enter(
             track.n_good += 1
         elif track.n_good > 0:
             continue
-        if not (np.isfinite(places[0, i]) and np.isfinite(places[1, i])):
+        if not (np.isfinite(row[i]) and np.isfinite(col[i])):
             continue
         is_timed = time_ns != 0 and track.first_time_ns != 0
         # Frames without times are told apart by their numbers.
         t = (time_ns - track.first_time_ns) / _HOUR_NS if is_timed else frame - track.first_frame
         at = track.n_newest % size
+        here[0], here[1], here[2], here[3] = row[i], col[i], row_sigma[i], col_sigma[i]
         for k in range(4):
-            newest[s, at, k] = places[k, i]
+            newest[s, at, k] = here[k]
         newest[s, at, 4] = t
         for k in range(len(shapes)):
             newest_shape[s, at, k] = shapes[k, i]
@@ -166,7 +176,7 @@ def enter(
             track.n_first += 1
         track.n_newest += 1
         for axis in range(2):  # what `estimates.slope` draws a line with
-            x, own = places[axis, i] - track.origin[axis], places[2 + axis, i]
+            x, own = here[axis] - track.origin[axis], here[2 + axis]
             known = np.isfinite(own) and own > 0
             w = 1.0 / own**2 if known else 1.0
             track.line[axis, 0] += w

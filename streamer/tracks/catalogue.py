@@ -13,12 +13,13 @@ from streamer.frames.flags import POOR_FIT
 from streamer.frames.geometry import Geometry
 from streamer.frames.lattice import Lattice
 from streamer.results.schema import TRACKS, Columns
-from streamer.tracks.booking import Tracks, enter, find
+from streamer.tracks.booking import Tracks, enter, find, readable
 from streamer.tracks.measures import AT_ONCE, measured, together
 from streamer.tracks.shapes import sightings
 
 __all__ = ["TrackCatalogue"]
 
+Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 _FACTS = ("series", "frame", "time_ns", "flags")
@@ -177,17 +178,25 @@ class TrackCatalogue:
         for name in series:
             names.setdefault(name, len(names))
         self._names = list(names)
-        facts = np.stack([peaks[name] for name in _FACTS]).astype(np.int64)
-        facts[0] = np.array([names[name] for name in series], np.int64)[facts[0]]
-        places = np.stack([peaks[name] for name in _PLACES]).astype(np.float64)
+        number = np.array([names[name] for name in series], np.int64)
+        facts = [np.asarray(peaks[name], np.int64) for name in _FACTS]
+        facts[0] = number[facts[0]] if len(number) > 1 or number.any() else facts[0]
+        places = [np.asarray(peaks[name], np.float64) for name in _PLACES]
         track = np.array(peaks["track"], np.int64)
         slot = self._find(track)
         if self._begin(np.flatnonzero((slot < 0) & (track >= 0)), track, facts, places):
             slot = self._find(track)
-        shapes = sightings(peaks)
-        self._frames = enter(self._tracks, slot, facts, places, shapes, self._frames, self._stop)
+        self._frames = enter(
+            self._tracks,
+            slot,
+            tuple(map(readable, facts)),
+            tuple(map(readable, places)),
+            sightings(peaks),
+            self._frames,
+            self._stop,
+        )
 
-    def _begin(self, peaks: Ints, track: Ints, facts: Ints, places: NDArray[np.float64]) -> bool:
+    def _begin(self, peaks: Ints, track: Ints, facts: list[Ints], places: list[Floats]) -> bool:
         """Make room for the tracks of some peaks, if any, whose numbers are higher than all."""
         if not len(peaks):
             return False
@@ -201,7 +210,9 @@ class TrackCatalogue:
         born.number[:], born.account["parent"], born.account["merged_into"] = number, -1, -1
         for name, column in zip(("series", "first_frame", "first_time_ns"), facts, strict=False):
             born.account[name] = column[peak]
-        born.account["origin"] = np.nan_to_num(places[:2, peak].T)
+        born.account["origin"] = np.nan_to_num(
+            np.stack([column[peak] for column in places[:2]], axis=1)
+        )
         return True
 
     def _find(self, tracks: Ints) -> Ints:

@@ -122,7 +122,7 @@ class Tracking:
         return angles(self._geometry, peaks)
 
     def follow(self, peaks: Columns) -> Columns:
-        """Return what all spots did together on the frame of each peak, as columns `MOTION`."""
+        """Return what all spots did together, columns `MOTION` of each frame that has peaks."""
         beam = None if self._geometry is None else self._geometry.beam
         self._followed = self._motion.measure(peaks, beam)
         return self._followed
@@ -140,7 +140,8 @@ class Tracking:
         """Enter peaks that were followed."""
         self._motion.commit()
         if self._removes:
-            peaks = peaks | still(peaks, self._followed)
+            each = {name: column[self._motion.frame] for name, column in self._followed.items()}
+            peaks = peaks | still(peaks, each)
         self.catalogue.extend(series, peaks, news.parents, news.merged, news.steps)
 
     @property

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from streamer.frames.flags import POOR_FIT
 from streamer.results.schema import Columns
-from streamer.tracks.booking import find
+from streamer.tracks.booking import find, readable
 from streamer.tracks.similarity import FEWEST, Similarity, fit_frame
 
 __all__ = ["CommonMotion"]
@@ -20,6 +20,7 @@ Ints = NDArray[np.int64]
 
 _FORGET = 2000
 """Frames with peaks after which a track will not come back."""
+_PLACED = ("row", "col", "row_sigma", "col_sigma")
 _SPOT = np.dtype(
     [
         *((name, "i8") for name in ("track", "seen", "last_seen")),
@@ -52,6 +53,8 @@ class CommonMotion:
         self._about = np.full(2, np.nan)
         self._newest = np.zeros(4)
         """Shift and turn that were told last."""
+        self.frame = np.empty(0, np.int64)
+        """(n,), which of the frames that were measured last, counted from 0, each peak is on."""
         self._next: tuple[NDArray[np.void], int, Floats, Floats] | None = None
 
     def state(self) -> dict[str, Any]:
@@ -76,7 +79,7 @@ class CommonMotion:
             self._next = None
 
     def measure(self, peaks: Columns, beam: tuple[float, float] | None = None) -> Columns:
-        """Return the columns `MOTION` for each peak, of the frame that it is on.
+        """Return the columns `MOTION` of each frame that has peaks; `frame` tells which is whose.
 
         Parameters
         ----------
@@ -85,27 +88,19 @@ class CommonMotion:
         beam
             Row and column that the pattern turns and grows about, where known.
         """
-        n = len(peaks["frame"])
-        changes = (np.diff(peaks["frame"]) != 0) | (np.diff(peaks["series"]) != 0)
-        frame = np.concatenate([[0], np.cumsum(changes)])[:n]
-        n_frames = int(frame[-1]) + 1 if n else 0
-        where = np.stack([peaks["row"], peaks["col"]], axis=1, dtype=np.float64)
-        used = np.flatnonzero(
-            (peaks["track"] >= 0)
-            & ((peaks["flags"] & POOR_FIT) == 0)
-            & np.isfinite(where).all(axis=1)
+        whole = (
+            np.asarray(peaks[name], np.int64) for name in ("series", "frame", "track", "flags")
         )
-        sigma = np.sqrt(0.5 * (peaks["row_sigma"][used] ** 2 + peaks["col_sigma"][used] ** 2))
-        sigma = np.where(sigma > 0, sigma, np.nan)
-        spots, slot = self._known(np.array(peaks["track"][used], np.int64))
+        places = (np.asarray(peaks[name], np.float64) for name in _PLACED)
+        self.frame, bounds, tracks, where, sigma = _usable(*map(readable, (*whole, *places)))
+        spots, slot = self._known(tracks)
         about, newest = self._centred(beam)
-        bounds = np.searchsorted(frame[used], np.arange(n_frames + 1))
-        told = _go_through(spots, slot, where[used], sigma, bounds, about, newest, self._stages)
-        spots["last_seen"][slot] = self._frames + frame[used]  # of several the last stays
-        frames = self._frames + n_frames
+        told = _go_through(spots, slot, where, sigma, bounds, about, newest, self._stages)
+        seen = self._frames + np.repeat(np.arange(len(told)), np.diff(bounds))
+        spots["last_seen"][slot] = seen  # of several the last stays
+        frames = self._frames + len(told)
         self._next = spots[spots["last_seen"] > frames - _FORGET], frames, about, newest
-        motion = Similarity(about, *np.split(told, 4, axis=1))
-        return {name: column[frame] for name, column in motion.columns().items()}
+        return Similarity(about, *np.split(told, 4, axis=1)).columns()
 
     def _known(self, tracks: Ints) -> tuple[NDArray[np.void], Ints]:
         """Return what is known of spots, sorted by track, with new ones, and where tracks are."""
@@ -130,6 +125,46 @@ class CommonMotion:
             lever, (a, b) = about - self._about, newest[2:]
             newest[:2] += a * lever + b * lever[::-1] * [1.0, -1.0]
         return about, newest
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _usable(
+    series: Ints,
+    frames: Ints,
+    tracks: Ints,
+    flags: Ints,
+    row: Floats,
+    col: Floats,
+    row_sigma: Floats,
+    col_sigma: Floats,
+) -> tuple[Ints, Ints, Ints, Floats, Floats]:
+    """Pick the peaks that can tell of a motion.
+
+    Returns
+    -------
+    frame
+        (n,), that of each peak, counted from 0.
+    bounds
+        (frames + 1,), which of those that were picked are on each.
+    track, where, sigma
+        Of these: tracks, places (m, 2) and standard deviations along an axis, NaN where unknown.
+    """
+    n = len(frames)
+    frame, bounds = np.empty(n, np.int64), np.zeros(n + 1, np.int64)
+    track, where, sigma = np.empty(n, np.int64), np.empty((n, 2)), np.empty(n)
+    at, m = -1, 0
+    for i in range(n):
+        if i == 0 or frames[i] != frames[i - 1] or series[i] != series[i - 1]:
+            at += 1
+        frame[i] = at
+        is_placed = np.isfinite(row[i]) and np.isfinite(col[i])
+        if tracks[i] >= 0 and not flags[i] & POOR_FIT and is_placed:
+            track[m], where[m, 0], where[m, 1] = tracks[i], row[i], col[i]
+            variance = 0.5 * (row_sigma[i] ** 2 + col_sigma[i] ** 2)
+            sigma[m] = np.sqrt(variance) if variance > 0 else np.nan
+            m += 1
+        bounds[at + 1] = m
+    return frame, bounds[: at + 2], track[:m], where[:m], sigma[:m]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -115,68 +115,67 @@ def fit_frame(places: Floats, now: Floats, sigma: Floats, about: Floats, told: F
     is_known = False
     for i in range(len(sigma)):
         is_known |= np.isfinite(sigma[i]) and sigma[i] > 0
-    unsure, kept = np.ones(len(sigma)), np.empty(len(sigma), np.int64)
+    m = len(sigma)
+    # What is used of the spots, one after the other: places, how they moved, and one over sigma.
+    at_row, at_col, by_row, by_col = np.empty(m), np.empty(m), np.empty(m), np.empty(m)
+    sure = np.empty(m)
     n = 0
-    for i in range(len(sigma)):
-        if np.isfinite(sigma[i]) and sigma[i] > 0:
-            unsure[n], kept[n] = sigma[i], i
-            n += 1
-        elif not is_known:
-            kept[n] = i
+    for i in range(m):
+        has_sigma = np.isfinite(sigma[i]) and sigma[i] > 0
+        if has_sigma or not is_known:
+            at_row[n], at_col[n] = places[i, 0], places[i, 1]
+            by_row[n], by_col[n] = now[i, 0] - places[i, 0], now[i, 1] - places[i, 1]
+            sure[n] = 1.0 / sigma[i] if has_sigma else 1.0
             n += 1
     if n < FEWEST:
         return
-    weight, left = np.ones(n), np.empty(n)
+    weight, share, left = np.ones(n), np.empty(n), np.empty(n)
     scatter = a = b = 0.0
     row = col = down = right = 0.0
     for turn in range(2 * _ROUNDS + 1):
         mass = row = col = down = right = 0.0
         for k in range(n):
-            i = kept[k]
-            w = weight[k] / unsure[k] ** 2
+            w = share[k] = weight[k] * sure[k] * sure[k]
             mass += w
-            row += w * places[i, 0]
-            col += w * places[i, 1]
-            down += w * (now[i, 0] - places[i, 0])
-            right += w * (now[i, 1] - places[i, 1])
+            row += w * at_row[k]
+            col += w * at_col[k]
+            down += w * by_row[k]
+            right += w * by_col[k]
         row, col, down, right = row / mass, col / mass, down / mass, right / mass
         spread = a = b = 0.0
         for k in range(n):
-            i = kept[k]
-            w = weight[k] / unsure[k] ** 2
-            dr, dc = places[i, 0] - row, places[i, 1] - col
-            yr, yc = now[i, 0] - places[i, 0] - down, now[i, 1] - places[i, 1] - right
+            w = share[k]
+            dr, dc = at_row[k] - row, at_col[k] - col
+            yr, yc = by_row[k] - down, by_col[k] - right
             spread += w * (dr * dr + dc * dc)
             a += w * (dr * yr + dc * yc)
             b += w * (dc * yr - dr * yc)
         a, b = a / spread, b / spread
         for k in range(n):
-            i = kept[k]
-            dr, dc = places[i, 0] - row, places[i, 1] - col
-            yr, yc = now[i, 0] - places[i, 0] - down, now[i, 1] - places[i, 1] - right
-            yr, yc = yr - a * dr - b * dc, yc - a * dc + b * dr
-            left[k] = np.sqrt(yr * yr + yc * yc) / unsure[k]
+            dr, dc = at_row[k] - row, at_col[k] - col
+            yr, yc = by_row[k] - down - a * dr - b * dc, by_col[k] - right - a * dc + b * dr
+            left[k] = np.sqrt(yr * yr + yc * yc) * sure[k]
         if turn <= _ROUNDS:
             scatter = np.median(left) / _MEDIAN * np.sqrt(n / max(n - 2.0, 0.5))
             scatter = max(scatter, 1.0) if is_known else scatter
         if turn == 2 * _ROUNDS:
             break
+        each = 1.0 / scatter if scatter > 0 else 0.0
         for k in range(n):
-            far = left[k] / scatter if scatter > 0 else 0.0
+            far = left[k] * each
             if turn < _ROUNDS:
-                weight[k] = min(1.0, _HUBER / max(far, _HUBER))
+                weight[k] = _HUBER / max(far, _HUBER)
             else:
                 weight[k] = max(0.0, 1.0 - (far / _TUKEY) ** 2) ** 2
     # Huber's covariance of an M-estimate, for lengths in two dimensions.
     slope = factor = mass = spread = 0.0
     for k in range(n):
-        i = kept[k]
         far = left[k] / scatter if scatter > 0 else 0.0
         if far < _TUKEY:
             slope += weight[k] - 2.0 * (far / _TUKEY) ** 2 * np.sqrt(weight[k])
         factor += (weight[k] * left[k]) ** 2
-        mass += 1.0 / unsure[k] ** 2
-        spread += ((places[i, 0] - row) ** 2 + (places[i, 1] - col) ** 2) / unsure[k] ** 2
+        mass += sure[k] * sure[k]
+        spread += ((at_row[k] - row) ** 2 + (at_col[k] - col) ** 2) * sure[k] * sure[k]
     factor /= (2.0 * n - 4.0) * max(slope / n, 0.2) ** 2
     factor = max(factor, 1.0) if is_known else factor
     # The spread is one in pixels squared.

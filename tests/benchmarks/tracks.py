@@ -34,7 +34,10 @@ CASES = ("10", "30", "100", "150", "1000", "10000", "150@100000")
 PARTS = ("take", "link", "book", "follow", "angles", "columns", "write", "feed", "note")
 _PEAKS, _LEAST = 400_000, 48
 """Peaks that go through a sink, and the fewest frames."""
-_MESSAGE = 16
+_MESSAGE = 16, 10_000
+"""Most frames in a message, and peaks from which on there are no more."""
+_SEEN = 16
+"""Frames on which each track is seen before it counts."""
 _DOUBTFUL = 0.03
 """Share of the spots that may be two."""
 _GEOMETRY = (
@@ -77,10 +80,8 @@ def one(case: str) -> dict[str, float]:
         n_frames = max(_LEAST, min(_PEAKS // scene.n_peaks, 6000))
         clock = Clock()
         _watch(clock, sink)
-        seq = 0
         for parts in scene.begin():  # all tracks are known before it counts
             sink._take(parts)
-            seq += _MESSAGE
             sink.step()
         sink._committer.hurry()
         sink.step()
@@ -99,7 +100,7 @@ def one(case: str) -> dict[str, float]:
             steps.append(time.perf_counter() - began)
             if sink._committer.newest != before:
                 latencies.append(sink._committer.latency_ms)
-            frames += _MESSAGE
+            frames += scene.n_frames
         sink._committer.hurry()
         then, threads_then = time.thread_time(), time.process_time()
         sink.step()
@@ -186,6 +187,7 @@ class Scene:
         self.n_peaks = n_peaks
         self._rng = np.random.default_rng(1)
         self._seq = 0
+        self.n_frames = max(1, min(_MESSAGE[0], _MESSAGE[1] // n_peaks))
         side = int(np.ceil(np.sqrt(n_tracks)))
         pitch = 4000.0 / side
         grid = np.stack(np.meshgrid(*2 * [np.arange(side)]), -1).reshape(-1, 2)
@@ -197,19 +199,19 @@ class Scene:
     def begin(self) -> Iterator[list[Any]]:
         """Yield messages that show each track often enough."""
         for start in range(0, len(self._spots), self.n_peaks):
-            for _ in range(1 if self.n_peaks < len(self._spots) else 2):
+            for _ in range(-(-_SEEN // self.n_frames)):
                 yield self.message(start)
 
     def message(self, start: int = 0) -> list[Any]:
-        """Return a message of `_MESSAGE` frames, as the sink gets it."""
+        """Return a message of `n_frames` frames, as the sink gets it."""
         n, heads = self.n_peaks, []
         chosen = slice(start, start + n)
         spots, velocity = self._spots[chosen], self._velocity[chosen]
         n = len(spots)
-        peaks, positions = np.zeros(_MESSAGE * n, PEAK), np.zeros(_MESSAGE * n, POSITION)
+        peaks, positions = np.zeros(self.n_frames * n, PEAK), np.zeros(self.n_frames * n, POSITION)
         now = time.time_ns()
         where = []
-        for _ in range(_MESSAGE):
+        for _ in range(self.n_frames):
             where.append(spots + velocity * self._seq + self._rng.normal(0.0, 0.03, spots.shape))
             heads.append(FramePeaks(self._seq, "x", self._seq, now, now, n))
             self._seq += 1
@@ -226,7 +228,7 @@ class Scene:
         single = positions["single"]
         for name in single.dtype.names:
             single[name] = np.nan
-        doubtful = np.tile(self._doubtful[chosen], _MESSAGE) & (self._rng.random(m) < 0.8)
+        doubtful = np.tile(self._doubtful[chosen], self.n_frames) & (self._rng.random(m) < 0.8)
         for name in ("row", "col", "row_sigma", "col_sigma"):
             single[name][doubtful] = positions[name][doubtful] + 0.01
         single["evidence"][doubtful] = self._rng.uniform(0.0, 40.0, doubtful.sum())

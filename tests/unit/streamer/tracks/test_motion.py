@@ -44,12 +44,6 @@ def a_scene(places, shifts, rng, *, sigma=SIGMA, born=None):
     }  # fmt: skip
 
 
-def of_frames(motion, peaks):
-    """Return the columns for each frame that has peaks."""
-    first = np.unique(peaks["frame"], return_index=True)[1]
-    return {name: column[first] for name, column in motion.items()}
-
-
 def plainly(places, now, sigma):
     """Return shift about `ABOUT` and turn of a frame, by least squares with weights that change."""
     known = sigma > 0
@@ -149,7 +143,7 @@ def test_spots_that_come_later_are_told_from_where_they_were_before_the_motion()
     places = rng.uniform(20, 236, (16, 2))
     shifts = np.linspace(0, 4.0, 200)[:, None] * [1.0, -0.5]
     peaks = a_scene(places, shifts, rng, born=np.where(np.arange(16) < 6, 0, 12 * np.arange(16)))
-    motion = of_frames(CommonMotion().measure(peaks, tuple(ABOUT)), peaks)
+    motion = CommonMotion().measure(peaks, tuple(ABOUT))
     assert np.isnan(motion["motion_row"][:3]).all()
     assert np.isfinite(motion["motion_row"][3:]).all()
     error = motion["motion_row"] - shifts[:, 0] + shifts[:3, 0].mean()
