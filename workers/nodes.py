@@ -16,10 +16,11 @@ from streamer.run.inputs import CHECKPOINT, kept_file, kept_image
 from streamer.run.topology import NodeSpec
 from streamer.transport.context import RunContext, run_context
 from streamer.transport.directory import Directory
+from streamer.transport.exposure import served_at
 from streamer.transport.lease import Lease
 from streamer.transport.metrics import Metrics
 from streamer.transport.node import Node
-from streamer.transport.readers import PublishKeys
+from streamer.transport.readers import PublishKeys, publish_keys
 from streamer.transport.token import needs_token, own_token, token_path
 from streamer.transport.web import allow_connections
 from workers.place.network.sight import cuda_in_sight
@@ -27,6 +28,8 @@ from workers.place.network.sight import cuda_in_sight
 __all__ = ["run_node"]
 
 logger = logging.getLogger(__name__)
+
+_PUBLISHED = ("peaks", "frames")
 
 
 def run_node(spec: NodeSpec) -> None:
@@ -41,7 +44,10 @@ def run_node(spec: NodeSpec) -> None:
         level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
     )
     settings = load_config(Path(spec.out) / "config.yaml")
-    metrics, host = Metrics(), settings.metrics.host
+    metrics, host = Metrics(), served_at(settings.metrics.host, spec.host)
+    at = {name: served_at(getattr(settings.publish, name), spec.host) for name in _PUBLISHED}
+    publish = settings.publish.model_copy(update=at)
+    settings = settings.model_copy(update={"publish": publish})
     needs = needs_token(host, settings)
     token = own_token(token_path(settings, Path(spec.out))) if needs else None
     allow_connections()
@@ -75,7 +81,7 @@ def _context(spec: NodeSpec, settings: Config) -> AbstractContextManager[RunCont
     directory = None
     if spec.directory:
         directory = Directory(Path(spec.directory), spec.host or "127.0.0.1")
-    folder = settings.publish.keys if spec.role in ("ingest", "sink") else None
+    folder = publish_keys(settings, Path(spec.out)) if spec.role in ("ingest", "sink") else None
     if folder is None:
         return run_context(spec.keys, insecure=settings.insecure, directory=directory)
     keys = PublishKeys(folder)

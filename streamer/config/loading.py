@@ -73,6 +73,12 @@ class Config(Section):
         return self.placement.engine == "local" and self.transport.scheme == "ipc"
 
     @property
+    def spans_hosts(self) -> bool:
+        """Whether the run's nodes may be on several hosts."""
+        placement = self.placement
+        return placement.engine == "dask" and not (placement.scheduler or "").startswith("local:")
+
+    @property
     def encrypts(self) -> bool:
         """Whether hops are encrypted."""
         if self.placement.engine == "dask":

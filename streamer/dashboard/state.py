@@ -114,6 +114,7 @@ class RunState:
                 "frames_out_hz": rate_out,
                 "latency_ms": self.now.get("latency_ms"),
                 "backlog": waiting.get("backlog", 0) + waiting.get("window", 0),
+                "hosts": _by_host(self.now.get("nodes", [])),
             }
         rates = self.summary.get("rates", {})
         state = str(self.summary.get("state", ""))
@@ -183,3 +184,12 @@ def _mtime(path: Path) -> float:
         return path.stat().st_mtime
     except OSError:
         return 0.0
+
+
+def _by_host(nodes: list[dict[str, Any]]) -> str:
+    """Say which host does what, a line for each; empty where all are on that of the launcher."""
+    hosts: dict[str, list[str]] = {}
+    for node in nodes:
+        if host := node.get("host"):
+            hosts.setdefault(host, []).append(node["name"])
+    return "\n".join(f"{host}: {', '.join(names)}" for host, names in sorted(hosts.items()))

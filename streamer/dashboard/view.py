@@ -28,7 +28,7 @@ from streamer.results.curves import QUANTITIES, available
 from streamer.results.folder import RunFolder
 from streamer.results.shapes import MEASURED, Shape, measured
 from streamer.sources.images import load_mask
-from streamer.transport.readers import PAGE_KEY, ReaderKey
+from streamer.transport.readers import PAGE_KEY, ReaderKey, publish_keys
 
 __all__ = ["RunView"]
 
@@ -63,7 +63,7 @@ class RunView:
         self._removes = self.config.tracks.common_motion == "remove"
         self.archive = Archive(folder, exact_motion=self._removes)
         self.tables = RunTables(opened)
-        key = _key_of(self.config)
+        key = _key_of(publish_keys(self.config, opened.path))
         gallery = Gallery(
             str(self.state.summary.get("source", "")),
             self.config.source,
@@ -170,11 +170,11 @@ def _mask_of(config: Config) -> Mask | None:
         return None
 
 
-def _key_of(config: Config) -> ReaderKey | None:
-    if config.publish.keys is None:
+def _key_of(folder: Path | None) -> ReaderKey | None:
+    if folder is None:
         return None
     try:
-        return ReaderKey.read(config.publish.keys / PAGE_KEY)
+        return ReaderKey.read(folder / PAGE_KEY)
     except UserError as error:
         logger.warning("no newest frames: %s", error)
         return None

@@ -115,7 +115,7 @@ class LiveView:
                 Text(node.name, style="" if node.alive else "red"),
                 Text(node.doing),
                 node.rate,
-                str(node.pid or ""),
+                f"{node.host} {node.pid or ''}".strip(),
                 Text(str(node.restarts), style="yellow" if node.restarts else "dim"),
             )
         self._live.update(

@@ -36,6 +36,7 @@ from streamer.run.targets import Targets
 from streamer.run.topology import Topology
 from streamer.transport.context import run_context
 from streamer.transport.keys import RunKeys
+from streamer.transport.readers import make_reader_key, publish_keys
 from streamer.transport.token import TOKEN_FILE, needs_token, own_token, token_path
 
 __all__ = ["execute"]
@@ -131,12 +132,15 @@ def _process(
 ) -> dict[str, Any]:
     """Have all nodes at work until the run is over; no node is left, however it ends."""
     out, started, beside = folder.path, time.time(), BestEffort()
+    own_keys = publish_keys(config, out) if config.publish.keys is None else None
     resumed: dict[str, Any] = {}
     if earlier is not None:
         resumed = {"resumed": [*earlier.resumed, utc(started)]}
         started = earlier.started
     if any(needs_token(host, config) for host in (config.metrics.host, config.dashboard.host)):
         own_token(token_path(config, out))
+    if own_keys is not None:
+        make_reader_key(own_keys, "page")
     try:
         write_atomically(out / "config.yaml", config.to_yaml())
         begun = summarise(folder, source, started, None, None, "running") | resumed
@@ -214,6 +218,8 @@ def _process(
                 beside("run.json cannot be written", lambda: ended.update(conclude()))
             forget = partial((out / TOKEN_FILE).unlink, missing_ok=True)
             beside("the token cannot be removed", forget)
+            if own_keys is not None and own_keys.exists():
+                beside("the keys cannot be removed", partial(shutil.rmtree, own_keys))
     if not ended:
         raise RunError(f"run.json in {out} does not say how the run ended: it cannot be written")
     return ended

@@ -18,6 +18,7 @@ from streamer.errors import UserError
 from streamer.results.folder import RunFolder
 from streamer.run.launcher import has_died
 from streamer.run.snapshot import LIVE_FILE
+from streamer.transport.exposure import is_loopback
 from streamer.transport.messages import EPOCH
 
 __all__ = ["Earlier", "refuse_unfinished", "take_up"]
@@ -63,8 +64,8 @@ def take_up(out: Path, source: str, given: Config) -> Earlier | None:
         raise UserError(f"the run in {out} goes on: there is nothing to resume")
     if not _is_same(summary["source"], source):
         raise UserError(f"the run in {out} is one of {summary['source']}, not of {source}")
-    _await_nodes(out)
     config = folder.read_config()
+    _await_nodes(out, config.placement.lease_s)
     for key, wanted, has in _differences(given, config):
         raise UserError(
             f"{key} is {has} in the run in {out}, not {wanted}: it goes on as it began, leave"
@@ -105,24 +106,37 @@ def _goes_on(folder: RunFolder, summary: dict[str, Any]) -> bool:
     return summary["state"] == "running" and not has_died(summary, time.time() - heard)
 
 
-def _await_nodes(out: Path) -> None:
+def _await_nodes(out: Path, lease_s: float) -> None:
     """Wait until the nodes of a launcher that is gone have ended: they might still write."""
     deadline = time.monotonic() + _PATIENCE_S
-    while left := _nodes(out):
+    nodes = _last_nodes(out)
+    while left := _alive([node for node in nodes if _is_here(node)]):
         if time.monotonic() > deadline:
             raise UserError(f"{left} of the run in {out} still work: end them first")
         time.sleep(0.05)
+    if not all(map(_is_here, nodes)):
+        # They have ended as well, or their leases run out: nobody renews them.
+        heard_s = time.time() - (out / LIVE_FILE).stat().st_mtime
+        time.sleep(min(lease_s, max(0.0, lease_s - heard_s)))
 
 
-def _nodes(out: Path) -> str:
-    """Return which nodes of a run are there, as it last said."""
+def _last_nodes(out: Path) -> list[tuple[str, int, str]]:
+    """Return name, process and host of the nodes of a run, as it last said."""
     try:
         said = json.loads((out / LIVE_FILE).read_text(encoding="utf-8"))["nodes"]
-        nodes = {str(node["name"]): int(node["pid"]) for node in said}
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
+        return [(str(one["name"]), int(one["pid"]), str(one.get("host", ""))) for one in said]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return []
+
+
+def _is_here(node: tuple[str, int, str]) -> bool:
+    return not node[2] or is_loopback(node[2])
+
+
+def _alive(nodes: list[tuple[str, int, str]]) -> str:
+    """Return which of this host's nodes are there."""
     words = []
-    for name, pid in nodes.items():
+    for name, pid, _ in nodes:
         try:
             command = Path(f"/proc/{pid}/cmdline").read_bytes()
         except OSError:

@@ -204,7 +204,7 @@ class Session:
     def _check_published(self, config: Config) -> None:
         if config.publish.keys is not None:
             PublishKeys(config.publish.keys)
-        elif not config.insecure:
+        elif not config.insecure and not config.spans_hosts:
             for address in filter(None, (config.publish.peaks, config.publish.frames)):
                 refuse_exposed(address)
 

@@ -107,5 +107,6 @@ def _print_live(console: Console, now: Snapshot, phase: str) -> None:
     table.add_row("frames relay", Text(now.relay))
     for node in now.nodes:
         state = "" if node.alive else "(dead) "
-        table.add_row(Text(f"  {node.name}"), Text(f"{state}{node.doing}; {node.rate}"))
+        where = f" on {node.host}" if node.host else ""
+        table.add_row(Text(f"  {node.name}{where}"), Text(f"{state}{node.doing}; {node.rate}"))
     console.print(table)

@@ -31,7 +31,7 @@ class Targets:
     Parameters
     ----------
     config
-        Host of the nodes, and the folder for the lists of all runs, if there is one.
+        Host of the nodes that say none, and the folder for the lists of all runs, if there is one.
     folder
         Run folder; its name is the run's.
 
@@ -44,6 +44,7 @@ class Targets:
     def __init__(self, config: MetricsConfig, folder: Path) -> None:
         # What listens on all addresses is reached on this one.
         self._host = "127.0.0.1" if config.host in ("0.0.0.0", "::") else config.host
+        self._hosts: dict[str, str] = {}
         self._run = folder.resolve().name
         self._paths = [folder / TARGETS_FILE]
         self._ports: dict[str, int] = {}
@@ -83,6 +84,7 @@ class Targets:
             if status is not None and status.metrics_port:
                 if status.state != "starting" or name not in self._ports:
                     self._ports[name] = status.metrics_port
+                    self._hosts[name] = status.host or self._host
             ended = node.process is not None and node.process.poll() == 0
             if name in self._ports and not ended:
                 # With an instance that is the node, and not its port, a node that was started
@@ -93,7 +95,7 @@ class Targets:
                     "role": node.spec.role,
                     "run": self._run,
                 }
-                address = f"{self._host}:{self._ports[name]}"
+                address = f"{self._hosts[name]}:{self._ports[name]}"
                 entries.append({"targets": [address], "labels": labels})
         text = json.dumps(entries, indent=2) + "\n"
         if text != self._text:

@@ -6,7 +6,7 @@ import ipaddress
 
 from streamer.errors import UserError
 
-__all__ = ["is_loopback", "refuse_exposed"]
+__all__ = ["is_loopback", "refuse_exposed", "served_at"]
 
 
 def is_loopback(host: str) -> bool:
@@ -15,6 +15,23 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return host.lower() == "localhost"
+
+
+def served_at(address: str, own: str) -> str:
+    """Return where a node serves what it would serve to its own machine alone.
+
+    Parameters
+    ----------
+    address
+        A host, or an address of ZeroMQ.
+    own
+        Address of the node's host, as the other hosts of the run reach it; empty: there is one.
+    """
+    scheme, separator, rest = address.rpartition("://")
+    host, colon, port = rest.rpartition(":") if separator else (rest, "", "")
+    if own and is_loopback(host):
+        return f"{scheme}{separator}{own}{colon}{port}"
+    return address
 
 
 _MAKE_KEYS = "make some with 'launch.py keys DIR' and set publish.keys=DIR, or"

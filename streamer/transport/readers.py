@@ -20,14 +20,16 @@ from typing import TypeVar
 import msgspec
 import zmq
 
+from streamer.config import Config
 from streamer.errors import UserError
 from streamer.transport.keys import Pair, show_key
 
-__all__ = ["PAGE_KEY", "PublishKeys", "ReaderKey", "make_reader_key"]
+__all__ = ["PAGE_KEY", "PublishKeys", "ReaderKey", "make_reader_key", "publish_keys"]
 
 PAGE_KEY = "page.key"
 _PIPELINE = "pipeline.json"
 _READERS = "readers"
+_OWN = "keys"
 _Z85 = r"[0-9a-zA-Z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}"
 
 _T = TypeVar("_T", bound="Pair | ReaderKey")
@@ -78,8 +80,21 @@ class PublishKeys:
         return False
 
 
+def publish_keys(config: Config, out: Path) -> Path | None:
+    """Return the folder of the keys of those who may read what a run publishes; None without keys.
+
+    What a run publishes on several hosts is encrypted, whether or not anybody but its page is to
+    read it: it then has keys of its own in its folder, while it goes on.
+    """
+    if config.publish.keys is not None or config.insecure or not config.spans_hosts:
+        return config.publish.keys
+    return out / _OWN
+
+
 def make_reader_key(folder: Path, name: str) -> Path:
     """Make a key for a reader, and what else a folder of keys needs; return the reader's file.
+
+    The page of a run is a reader that may have its key already.
 
     Raises
     ------
@@ -95,9 +110,10 @@ def make_reader_key(folder: Path, name: str) -> Path:
         if not pipeline.exists():
             _write(pipeline, msgspec.json.encode(Pair.make()))
         pair = _read(pipeline, Pair)
-        if not (folder / PAGE_KEY).exists():
+        page = folder / PAGE_KEY
+        if not page.exists():
             _write_key(folder, "page", pair)
-        return _write_key(folder, name, pair)
+        return page if name == "page" else _write_key(folder, name, pair)
     except FileExistsError as error:
         raise UserError(
             f"{error.filename} is there already: choose another --name, or remove it first"

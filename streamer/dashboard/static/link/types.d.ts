@@ -46,6 +46,7 @@ export interface Health extends Header {
   elapsed_s: number;
   stale_s: number;
   n_frames?: number;
+  hosts?: string;
 }
 
 export interface ImageHeader extends Header {

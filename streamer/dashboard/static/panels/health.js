@@ -122,7 +122,7 @@ export class Health {
     const [level, words] = this.state();
     this.write("state-words", words);
     part("state").dataset.level = level;
-    part("state").title = this.health?.phase ?? "";
+    part("state").title = [this.health?.phase, this.health?.hosts].filter(Boolean).join("\n");
     const { health } = this;
     if (!health) return;
     const known = this.socket.open;

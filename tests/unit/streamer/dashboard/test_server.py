@@ -455,10 +455,13 @@ def test_a_run_whose_launcher_died_is_over(tmp_path):
     folder.write_summary(folder.read_summary() | {"launcher": launcher})
     now = {"phase": "running", "elapsed_s": 3.0, "received": 9, "frames": {"done": 7}}
     now["waiting"] = {"late": "2 announced and not come (1: 7 to 8)"}
+    hosts = {"sink": "10.0.0.2", "gpu-0": "10.0.0.1", "ingest": "10.0.0.2"}
+    now["nodes"] = [{"name": name, "host": host} for name, host in hosts.items()]
     (folder.path / "live.json").write_text(json.dumps(now))
     state, archive = RunState(folder.path), Archive(folder.path)
     assert state.live
     assert state.health(archive)["lost"] == "2 announced and not come (1: 7 to 8)"
+    assert state.health(archive)["hosts"] == "10.0.0.1: gpu-0\n10.0.0.2: sink, ingest"
     launcher["start"] -= 1  # a process of that number that is not there any more
     folder.write_summary(folder.read_summary() | {"launcher": launcher})
     for _ in range(2):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -96,6 +98,19 @@ def test_nodes_that_still_work_are_not_joined_by_others(make, monkeypatch, tmp_p
             take_up(out, "x.h5", load_config())
         process.stdin.write(b"\n")
     assert take_up(out, "x.h5", load_config()) is not None
+
+
+def test_nodes_of_other_hosts_are_waited_for_as_long_as_their_leases_may_last(make, monkeypatch):
+    out = make(settings=["placement.lease_s=7"])
+    nodes = [{"name": "sink", "pid": 1, "host": "10.0.0.2"}]
+    (out / LIVE_FILE).write_text(json.dumps({"nodes": nodes}))
+    waited = []
+    monkeypatch.setattr("streamer.run.resume.time.sleep", waited.append)
+    for age, least, most in ((0, 5, 7), (60, 0, 0)):
+        then = time.time() - age
+        os.utime(out / LIVE_FILE, (then, then))
+        take_up(out, "x.h5", load_config())
+        assert least <= waited.pop() <= most
 
 
 def test_a_taken_folder_says_how_to_go_on_only_if_that_would_work(make):

@@ -247,9 +247,9 @@ class FakeProcess:
         return self.code
 
 
-def a_node(name: str, tmp_path, port: int, state: str = "running") -> NodeProcess:
+def a_node(name: str, tmp_path, port: int, state: str = "running", host: str = "") -> NodeProcess:
     spec = NodeSpec(name=name, source="", out="", endpoints={}, detectors=1, gpus=1, patch_size=11)
-    status = Status(name, 1, state, "", port, {})
+    status = Status(name, 1, state, "", port, {}, host=host)
     return NodeProcess(spec, tmp_path / "log", FakeProcess(), status)
 
 
@@ -271,6 +271,14 @@ def test_the_target_list_names_each_node_once_and_for_all(tmp_path):
         }
     ]
     assert not (run / TARGETS_FILE).exists()
+
+
+def test_nodes_are_listed_at_their_hosts_and_those_that_moved_at_the_new_one(tmp_path):
+    with Targets(MetricsConfig(), tmp_path) as targets:
+        for host in ("10.0.0.1", "10.0.0.2"):
+            targets.update([a_node("sink", tmp_path, 81, host=host), a_node("gpu-0", tmp_path, 82)])
+            addresses = {"sink": f"{host}:81", "gpu-0": "127.0.0.1:82"}
+            assert listed(tmp_path / TARGETS_FILE) == addresses
 
 
 def test_a_dead_node_stays_listed_until_its_successor_works(tmp_path):

@@ -16,7 +16,13 @@ from streamer.sink.feed import Feed
 from streamer.sources import check_reachable, open_source
 from streamer.transport.context import run_context
 from streamer.transport.exposure import is_loopback, refuse_exposed
-from streamer.transport.readers import PAGE_KEY, PublishKeys, ReaderKey, make_reader_key
+from streamer.transport.readers import (
+    PAGE_KEY,
+    PublishKeys,
+    ReaderKey,
+    make_reader_key,
+    publish_keys,
+)
 from tests.unit.streamer.transport.test_security import TCP, turned_away
 
 
@@ -146,3 +152,27 @@ def test_they_are_taken_with_keys_or_where_one_says_so(run):
     ):
         assert feed.address.startswith("tcp://0.0.0.0:")
     assert load_config().insecure is False
+
+
+@pytest.mark.parametrize(
+    ("settings", "own"),
+    [
+        ([], False),
+        (["placement.engine=dask", "placement.scheduler=local:3"], False),
+        (["placement.engine=dask", "placement.scheduler=tls://h:1"], True),
+        (["placement.engine=dask", "placement.scheduler=tls://h:1", "insecure=true"], False),
+    ],
+)
+def test_what_is_published_on_several_hosts_has_keys_of_its_own(tmp_path, settings, own):
+    folder = publish_keys(load_config(None, settings), tmp_path)
+    assert folder == (tmp_path / "keys" if own else None)
+    given = load_config(None, [*settings, f"publish.keys={tmp_path / 'given'}"])
+    assert publish_keys(given, tmp_path) == tmp_path / "given"
+
+
+def test_the_page_has_one_key(tmp_path):
+    keys = {make_reader_key(tmp_path / "keys", "page").read_bytes() for _ in range(2)}
+    assert len(keys) == 1
+    assert PublishKeys(tmp_path / "keys").is_reader(
+        ReaderKey.read(tmp_path / "keys/page.key").public
+    )
