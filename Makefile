@@ -8,7 +8,7 @@ TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 GPU := $(shell command -v nvidia-smi 2>/dev/null)
 PLAIN_TORCH := $(GPU)$(filter Darwin,$(shell uname -s))
 
-.PHONY: install torch demo test fuzz faults peers bench audit docs lint style types layers script page format clean
+.PHONY: install torch demo test fuzz faults cluster peers bench audit docs lint style types layers script page format clean
 
 install: .venv/installed
 
@@ -50,6 +50,10 @@ SCHEDULES ?= 200
 
 faults: install
 	$(BIN)/python -m tests.faults $(SCHEDULES)
+
+# Hosts killed, cut off and connected again, as network namespaces of this machine: for root, on Linux.
+cluster: install
+	$(BIN)/python -m pytest tests/cluster
 
 # Senders and readers that other people wrote, each with its packages in an environment of its own.
 PEERS := $(patsubst tests/peers/requirements/%.txt,.peers/%/installed,$(wildcard tests/peers/requirements/*.txt))

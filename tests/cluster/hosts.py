@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
@@ -54,8 +54,8 @@ class Hosts:
     ) -> None:
         self.names = "abcdef"[:count]
         self.scheduler = f"{scheme}://{self.address('a')}:{_PORT}"
-        self._folder = folder
-        self._env = {**os.environ, **(env or {})}
+        self.folder = folder
+        self.env = {**os.environ, **(env or {})}
         self._tag = f"bragg{os.getpid()}"
         self._logs: list[IO[bytes]] = []
         self._started: list[subprocess.Popen[bytes]] = []
@@ -89,6 +89,10 @@ class Hosts:
             with contextlib.suppress(subprocess.CalledProcessError):
                 _ip("netns", "del", self._space(name))
 
+    def name_of(self, address: str) -> str:
+        """Return which host has an address."""
+        return next(name for name in self.names if self.address(name) == address)
+
     def address(self, name: str) -> str:
         """Return the address of a host."""
         return f"{_NET}.{self.names.index(name) + 1}"
@@ -97,15 +101,19 @@ class Hosts:
         self, name: str, words: Sequence[str], log: str, **more: object
     ) -> subprocess.Popen[bytes]:
         """Start a program on a host; what it prints goes to a file of that name."""
-        file = (self._folder / log).open("ab")
+        file = (self.folder / log).open("ab")
         self._logs.append(file)
         process = subprocess.Popen(
             ["ip", "netns", "exec", self._space(name), *words],
             stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True,
-            env=self._env, **more,
+            env=self.env, **more,
         )  # fmt: skip
         self._started.append(process)
         return process
+
+    def forget_environment(self, *names: str) -> None:
+        """Let what is started from now on not know of what it was told."""
+        self.env = {name: it for name, it in self.env.items() if name not in names}
 
     def start_scheduler(self) -> None:
         """Start Dask's scheduler on the first host."""
@@ -124,7 +132,7 @@ class Hosts:
         words = [
             self.scheduler, "--host", f"{scheme}://{self.address(name)}", "--nworkers", "1",
             "--nthreads", "1", "--memory-limit", "0", "--no-dashboard",
-            "--local-directory", str(self._folder / f"dask-{name}"),
+            "--local-directory", str(self.folder / f"dask-{name}"),
         ]  # fmt: skip
         self.run(name, [*_DASK, "worker", *words], f"worker-{name}.log")
 
@@ -171,12 +179,3 @@ _DASK = [sys.executable, "-m", "dask"]
 
 def _ip(*words: str) -> None:
     subprocess.run(["ip", *words], check=True, capture_output=True)
-
-
-def several(folder: Path, count: int = 3) -> Iterator[Hosts]:
-    """Yield hosts with a cluster on them."""
-    with Hosts(folder, count) as hosts:
-        hosts.start_scheduler()
-        for name in hosts.names:
-            hosts.start_worker(name)
-        yield hosts

@@ -1,0 +1,156 @@
+"""What may happen to the hosts of a run, and how long it takes until frames get on disk again."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.cluster.conftest import LAUNCH, Run, words_of
+from tests.cluster.hosts import Hosts
+from tests.pipeline.conftest import SCENE, frames_of
+
+__all__ = ["FAULTS", "Fault", "Outcome", "suffer"]
+
+SETTINGS = ("placement.insecure=true", "placement.hosts=3")
+WORKERS = "bcd"
+"""Hosts with a worker of Dask; launcher, scheduler and detector are on the first one."""
+PINS = {"sink": "bd", "ingest": "bd", "detector": "cd", "gpu": "cd"}
+"""What is on the second host and the third alone is on the last one when they are gone."""
+_BEFORE = 300
+"""Frames on disk before anything happens."""
+_HEALED_S = 8.0
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something that happens to a run."""
+
+    name: str
+    strike: Callable[[Hosts, Run, set[str]], None]
+    nodes: Sequence[str] = ()
+    """Those whose hosts it happens to."""
+    live: bool = False
+    resumed: bool = False
+    """Whether the run ends with it, and is gone on with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a run."""
+
+    rows: list[tuple[int, str]]
+    """Number and state of each frame."""
+    silent_s: float
+    """Until frames got on disk again, or all nodes had ended."""
+    redelivered: int
+
+
+def _kill(hosts: Hosts, run: Run, struck: set[str]) -> None:
+    for name in struck:
+        hosts.kill(name)
+
+
+def _cut(hosts: Hosts, run: Run, struck: set[str]) -> None:
+    for name in struck:
+        hosts.cut(name)
+
+
+def _cut_and_heal(hosts: Hosts, run: Run, struck: set[str]) -> None:
+    _cut(hosts, run, struck)
+    time.sleep(_HEALED_S)  # as long as the cable is out
+    for name in struck:
+        hosts.heal(name)
+
+
+def _kill_launcher(hosts: Hosts, run: Run, struck: set[str]) -> None:
+    os.killpg(run.process.pid, signal.SIGKILL)
+
+
+def _kill_scheduler(hosts: Hosts, run: Run, struck: set[str]) -> None:
+    assert hosts.scheduler_process is not None
+    os.killpg(hosts.scheduler_process.pid, signal.SIGKILL)
+
+
+FAULTS = (
+    Fault("host of a detector worker killed", _kill, ("detector-0",)),
+    Fault("hosts of sink and ingest killed", _kill, ("sink", "ingest")),
+    Fault("host of the sink cut off for good", _cut, ("sink",)),
+    Fault("host of the sink cut off for 8 s", _cut_and_heal, ("sink",)),
+    Fault("launcher killed", _kill_launcher, resumed=True),
+    Fault("scheduler killed", _kill_scheduler, resumed=True),
+    Fault("live: host of a detector worker cut off", _cut, ("detector-0",), live=True),
+    Fault("live: host of ingest killed", _kill, ("ingest",), live=True),
+)
+
+
+def suffer(fault: Fault, recording: Path, folder: Path, frames: int) -> Outcome:
+    """Have a run suffer a fault and come to its end."""
+    with Hosts(folder, 4, {"PYTHONPATH": str(Path(LAUNCH).parent)}) as hosts:
+        hosts.start_scheduler()
+        for name in WORKERS:
+            hosts.start_worker(name)
+        source = _detector(hosts, frames) if fault.live else str(recording)
+        pins = {node: [hosts.address(name) for name in may] for node, may in PINS.items()}
+        settings = (
+            *SETTINGS,
+            f"placement.scheduler={hosts.scheduler}",
+            f"placement.pin={json.dumps(pins)}",
+            "source.speed=0.5",
+        )
+
+        def start(words: list[str]) -> subprocess.Popen[bytes]:
+            return hosts.run("a", words, "launcher.log")
+
+        run = Run(start, source, folder / "run", settings)
+        run.await_frames(_BEFORE)
+        struck = {hosts.name_of(run.nodes()[node]["host"]) for node in fault.nodes}
+        fault.strike(hosts, run, struck)
+        before, since = run.settled, time.monotonic()
+        if fault.resumed:
+            _await(lambda: not hosts.nodes())
+            silent_s = time.monotonic() - since
+            run.process.wait(60)
+            _start_again(hosts)
+            assert run.resume() == 0
+        else:
+            run.wait_until(lambda: run.settled > before + 1)
+            silent_s = time.monotonic() - since
+            code = run.end()
+            assert code == 0 or (fault.live and code == 1)
+        redelivered = run.summary["delivery"]["redelivered"]
+        return Outcome(frames_of(run.out), silent_s, redelivered)
+
+
+def _start_again(hosts: Hosts) -> None:
+    """Have a cluster, whatever is left of the one before."""
+    for name in WORKERS:
+        hosts.kill(name)
+    hosts.kill("a")
+    hosts.start_scheduler()
+    for name in WORKERS:
+        hosts.start_worker(name)
+
+
+def _detector(hosts: Hosts, frames: int) -> str:
+    """Start a simulated detector and return its URI."""
+    address = f"{hosts.address('a')}:31001"
+    settings = words_of([*SCENE, f"simulate.frames={frames}", "insecure=true"])
+    words = [sys.executable, LAUNCH, "simulate", "--bind", address, "--rate", "50", *settings]
+    detector: subprocess.Popen[bytes] = hosts.run("a", words, "detector.log")
+    _await(lambda: "dectris://" in (hosts.folder / "detector.log").read_text())
+    assert detector.poll() is None
+    return f"dectris://{address}"
+
+
+def _await(condition: Callable[[], object], seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
