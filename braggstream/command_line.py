@@ -347,7 +347,7 @@ def export(
 
 @app.command("dashboard")
 def show_dashboard(
-    folder: Folder,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Run folder, or folder of runs.")],
     port: Annotated[
         int | None, typer.Option(metavar="PORT", min=1, max=65535, help="Or the next free one.")
     ] = None,
@@ -356,7 +356,7 @@ def show_dashboard(
     parent: Annotated[int | None, typer.Option(hidden=True)] = None,
     lasting: Annotated[bool, typer.Option("--lasting", hidden=True)] = False,
 ) -> None:
-    """Show a run, going on or ended, as a web page until Ctrl-C."""
+    """Show a run, going on or ended, as a web page until Ctrl-C; or all runs of a folder."""
     from streamer.dashboard.session import show_run
     from workers.compute import patch_fit
 

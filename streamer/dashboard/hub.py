@@ -68,12 +68,20 @@ class Hub:
         Fits patches.
     panels
         What all are told alike.
+    listed
+        The run is one of a list that the page can be asked for.
     """
 
     def __init__(
-        self, view: RunView, fit: Fit | None = None, panels: Sequence[Panel] = PANELS
+        self,
+        view: RunView,
+        fit: Fit | None = None,
+        panels: Sequence[Panel] = PANELS,
+        *,
+        listed: bool = False,
     ) -> None:
         self._view = view
+        self._listed = listed
         self._fitter = None if fit is None else PatchFitter(fit)
         self._panels = panels
         self._versions: dict[str, Hashable] = {}
@@ -88,6 +96,11 @@ class Hub:
         self._drift_version: Hashable = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._turns = 0
+
+    @property
+    def n_viewers(self) -> int:
+        """How many look."""
+        return len(self._viewers)
 
     async def run(self) -> None:
         """Go round until cancelled."""
@@ -181,7 +194,7 @@ class Hub:
         if now >= self._next.image:
             self._newest = view.frames.newest()
             self._next.image = now + _IMAGE_S
-        hello = view.hello()
+        hello = view.hello() | {"listed": self._listed}
         known = str(hello | {"n_frames": 0})  # which alone is no news: other messages have it
         health = self._health | {"viewers": len(viewers)}
         for viewer in viewers:

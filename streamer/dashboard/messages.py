@@ -12,8 +12,9 @@ the other in the order in which they began, so that it is the number in the seri
 starts in the run. With one series both are the same.
 
 ``hello``
-    run, source, live, state, started (UTC), software, series (list of names), starts (list of the
-    run frames at which these start), quantities (list of what can be drawn: ``radial``, ``row``,
+    run, source, live, state, started (UTC; with the name it tells a run from others), listed (there
+    is a list of runs), software, series (list of names), starts (list of the run frames
+    at which these start), quantities (list of what can be drawn: ``radial``, ``row``,
     ``col``, ``d``, ``strain`` where the geometry is known, else ``distance``, ``row``, ``col``;
     behind these what is known of shapes, named as columns of the table of peaks: ``intensity``,
     ``fwhm_radial``, ``fwhm_azimuthal`` or ``fwhm_major``, ``fwhm_minor``, ``background``,
@@ -91,7 +92,9 @@ of one sends its ``watch`` again, with another `request`.
 
 The page is served at ``/`` with its files
 beside it (``/page.js``, ``/style.css``, ...), the WebSocket is at ``/ws``. It is closed with code
-1012 when the server ends, as it does a second after the run that it belongs to.
+1012 when the server ends, as it does a second after the run that it belongs to. Of a folder of runs
+the newest is there, and the WebSocket is closed with code 4000 when another one is; each run is
+at ``/runs/NAME/``, its WebSocket at ``/runs/NAME/ws``, and ``/runs/runs.json`` lists all.
 """
 
 from __future__ import annotations

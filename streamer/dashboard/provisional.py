@@ -10,8 +10,7 @@ import numpy as np
 
 from streamer.dashboard.listening import Listener
 from streamer.results.schema import Columns
-from streamer.sink.feed import read_message
-from streamer.sink.provisional import PROVISIONAL
+from streamer.sink.feed import PROVISIONAL, read_message
 from streamer.transport.messages import MessageError
 from streamer.transport.readers import ReaderKey
 

@@ -13,16 +13,17 @@ from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
-from starlette.routing import Mount, WebSocketRoute
+from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 
 from streamer.dashboard.fitter import Fit
 from streamer.dashboard.hub import Hub
+from streamer.dashboard.hubs import Hubs
 from streamer.dashboard.view import RunView
 from streamer.transport.guard import Guard
 from streamer.transport.web import web_server
 
-__all__ = ["STATIC", "application", "serve"]
+__all__ = ["STATIC", "application", "application_of_runs", "serve", "serve_runs"]
 
 logger = logging.getLogger(__name__)
 
@@ -74,15 +75,35 @@ def serve(
         if parent is not None:
             await _end_with(hub, view, parent, server, lasting=lasting)
 
-    server = web_server(
-        Guard(application(hub, watch_over), token, host),
+    server = _server(application(hub, watch_over), token, host)
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run(sockets=[listener])
+
+
+def serve_runs(hubs: Hubs, listener: socket.socket, *, token: str | None, host: str) -> None:
+    """Serve the page of a folder of runs until SIGTERM or Ctrl-C.
+
+    Parameters
+    ----------
+    hubs
+        The runs.
+    listener
+        Bound socket.
+    token, host
+        See `Guard`.
+    """
+    with contextlib.suppress(KeyboardInterrupt):
+        _server(application_of_runs(hubs), token, host).run(sockets=[listener])
+
+
+def _server(app: Starlette, token: str | None, host: str) -> uvicorn.Server:
+    return web_server(
+        Guard(app, token, host),
         ws="websockets-sansio",
         ws_per_message_deflate=False,
         ws_max_size=_MOST_BYTES,
         headers=_HEADERS,
     )
-    with contextlib.suppress(KeyboardInterrupt):
-        server.run(sockets=[listener])
 
 
 def application(
@@ -99,20 +120,45 @@ def application(
     static
         Folder of the page.
     """
-
-    @contextlib.asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        tasks = [asyncio.create_task(go_on()) for go_on in (hub.run, *beside)]
-        yield
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        hub.close()
-
     routes = [
         WebSocketRoute("/ws", hub.attend),
         Mount("/", StaticFiles(directory=static, html=True)),
     ]
+    return _application(routes, hub.run, *beside, closing=hub.close)
+
+
+def application_of_runs(hubs: Hubs, *, static: Path = STATIC) -> Starlette:
+    """Return what is served of a folder of runs.
+
+    At ``/`` is the newest, at ``/runs/NAME/`` each, at ``/runs/`` the list of all.
+    """
+    page = StaticFiles(directory=static, html=True)
+    routes = [
+        WebSocketRoute("/ws", hubs.attend_newest),
+        WebSocketRoute("/runs/{name}/ws", hubs.attend_named),
+        Route("/runs/runs.json", hubs.listed),
+        Mount("/runs/{name}", page),
+        Mount("/", page),
+    ]
+    return _application(routes, hubs.run)
+
+
+def _application(
+    routes: list[BaseRoute],
+    *lasting: Callable[[], Coroutine[Any, Any, None]],
+    closing: Callable[[], None] = lambda: None,
+) -> Starlette:
+    """Return an application beside which something goes on as long as it lives."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        tasks = [asyncio.create_task(go_on()) for go_on in lasting]
+        yield
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        closing()
+
     return Starlette(routes=routes, lifespan=lifespan)
 
 

@@ -1,4 +1,4 @@
-"""A run's page from its address to its end: beside a run, or by itself."""
+"""A page from its address to its end: beside a run, or by itself, of a run or a folder of runs."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from streamer.config import DashboardConfig, PositionsConfig
+from streamer.config import Config, DashboardConfig, PositionsConfig
 from streamer.dashboard.fitter import Fit
-from streamer.dashboard.server import serve
+from streamer.dashboard.hub import Hub
+from streamer.dashboard.hubs import Hubs
+from streamer.dashboard.server import serve, serve_runs
 from streamer.dashboard.view import RunView
+from streamer.errors import UserError
 from streamer.run.sidecar import address_of, listen, step_back, token_of
 from streamer.transport.web import allow_connections
 
@@ -31,12 +34,12 @@ def show_run(
     parent: int | None = None,
     lasting: bool = False,
 ) -> None:
-    """Serve the page of a run, going on or ended, until SIGTERM or Ctrl-C.
+    """Serve the page of a run, going on or ended, or of many, until SIGTERM or Ctrl-C.
 
     Parameters
     ----------
     folder
-        Run folder.
+        Run folder, or a folder of such, also of those that are still to come.
     console
         Told the address, except beside a run, which tells it itself.
     make_fit
@@ -51,12 +54,15 @@ def show_run(
     Raises
     ------
     UserError
-        It is no run folder, or there is no such address.
+        There is no such folder, or no such address.
     """
     logging.basicConfig(
         level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
     )
     allow_connections()
+    if listener is None and not (folder / "run.json").exists():
+        _show_runs(folder, console, make_fit, host, port)
+        return
     view = RunView(folder)
     if listener is not None:
         step_back()  # the run comes first
@@ -74,3 +80,33 @@ def show_run(
         fit = make_fit(view.config.positions)
         named = host or view.config.dashboard.host
         serve(view, opened, fit=fit, parent=parent, lasting=lasting, token=token, host=named)
+
+
+def _show_runs(
+    folder: Path,
+    console: Console,
+    make_fit: Callable[[PositionsConfig], Fit],
+    host: str | None,
+    port: int | None,
+) -> None:
+    if not folder.is_dir():
+        raise UserError(f"{folder} is no folder of a run, nor of runs: there is none")
+    default = DashboardConfig()
+    opened = listen(host or default.host, port or default.port)
+    token = token_of(opened, Config(), folder)
+
+    def make_hub(run: Path) -> Hub:
+        view = RunView(run)
+        return Hub(view, make_fit(view.config.positions), listed=True)
+
+    hubs = Hubs(folder, make_hub)
+    query = "" if token is None else f"?token={token}"
+    console.print(f"dashboard {address_of(opened)}{query}", highlight=False, soft_wrap=True)
+    n = len(hubs.runs.rows())
+    console.print(
+        f"{n:,} {'run' if n == 1 else 'runs'} in {folder}; new ones are shown as they come",
+        highlight=False,
+        soft_wrap=True,
+    )
+    with opened:
+        serve_runs(hubs, opened, token=token, host=host or default.host)

@@ -83,6 +83,20 @@ class RunState:
         if has_died(self.summary, time.time() - self._heard_s):
             self.summary = self.summary | {"state": _DIED}
 
+    def row(self) -> dict[str, Any]:
+        """Return what a list of runs says of this one."""
+        counted = self._counted
+        state = str(self.summary.get("state", ""))
+        return {
+            "state": self.now.get("phase", "starting") if self.live else _PHASES.get(state, state),
+            "live": self.live,
+            "started": self.summary.get("started", ""),
+            "elapsed_s": counted.get("elapsed_s", 0.0),
+            "frames": _frames(counted),
+            "peaks": counted.get("peaks", 0),
+            "source": str(self.summary.get("source", "")),
+        }
+
     def health(self, archive: Archive, *more: str) -> dict[str, Any]:
         """Return the content of a ``health`` message, but for what concerns one viewer.
 
@@ -91,9 +105,8 @@ class RunState:
         more
             Advice beside that of the run.
         """
-        counted = self.summary if self._ended else self.now or self.summary
-        states, waiting = counted.get("frames", {}), counted.get("waiting", {})
-        frames = {state: states.get(state, 0) for state in ("done", "failed", "missing", "shed")}
+        counted = self._counted
+        frames, waiting = _frames(counted), counted.get("waiting", {})
         lost, cell = lost_words(frames, archive), _of_cell(counted)
         told = (lost, waiting.get("late"), cell, *counted.get("advice", []), *more)
         content: dict[str, Any] = {
@@ -125,6 +138,11 @@ class RunState:
             "latency_ms": rates.get("latency_ms_median"),
             "backlog": 0,
         }
+
+    @property
+    def _counted(self) -> dict[str, Any]:
+        """What holds the newest figures."""
+        return self.summary if self._ended else self.now or self.summary
 
     @property
     def _ended(self) -> bool:
@@ -163,6 +181,13 @@ def lost_words(frames: dict[str, int], archive: Archive) -> str:
         where = f" ({'; '.join(places)})" if places else ""
         words.append(f"{count:,} {'frame' if count == 1 else 'frames'} {state}{where}")
     return ", ".join(words)
+
+
+def _frames(counted: Mapping[str, Any]) -> dict[str, int]:
+    """Return frames by state."""
+    states = counted.get("frames")
+    states = states if isinstance(states, dict) else {}
+    return {state: states.get(state, 0) for state in ("done", "failed", "missing", "shed")}
 
 
 def _of_cell(counted: Mapping[str, Any]) -> str:

@@ -107,6 +107,7 @@ class RunView:
         shape = self.frames.shape()
         return {
             "run": self.name,
+            "started": summary.get("started", ""),
             "source": summary.get("source", ""),
             "live": self.state.live,
             "state": summary.get("state", ""),

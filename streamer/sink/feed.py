@@ -22,10 +22,11 @@ from streamer.results.schema import Columns
 from streamer.transport.messages import MessageError
 from streamer.transport.sockets import bind_public
 
-__all__ = ["Feed", "read_message"]
+__all__ = ["PROVISIONAL", "Feed", "read_message"]
 
-
-_ON_DEMAND = (b"provisional",)
+PROVISIONAL = "provisional"
+"""Topic of what is not on disk yet."""
+_ON_DEMAND = (PROVISIONAL.encode(),)
 _AT_ONCE = 64
 
 

@@ -6,14 +6,11 @@ import time
 
 import numpy as np
 
-from streamer.sink.feed import Feed
+from streamer.sink.feed import PROVISIONAL, Feed
 from streamer.sink.tables import Result, Row, peak_columns
 from streamer.tracks.linker import Linked
 
-__all__ = ["PROVISIONAL", "Provisional"]
-
-PROVISIONAL = "provisional"
-"""Topic of the feed."""
+__all__ = ["Provisional"]
 
 
 class Provisional:

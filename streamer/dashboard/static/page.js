@@ -119,6 +119,11 @@ function receive(type, { buffer, at }) {
  */
 const wired = {
   hello(header) {
+    if (view.settle(`${header.run} ${header.started ?? ""}`) && hello) {
+      view.write();
+      location.reload(); // nothing of the other run is to be left
+      return;
+    }
     hello = header;
     series.greet(header);
     frames.greet(header);

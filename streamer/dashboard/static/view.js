@@ -22,6 +22,7 @@
  * @property {boolean} long
  * @property {string} sort
  * @property {Theme | null} theme
+ * @property {string | null} run
  */
 
 /** @typedef {(names: Set<string>) => void} Listener told what has changed */
@@ -46,7 +47,11 @@ const DEFAULTS = {
   long: false, // only tracks that are long
   sort: "-n_frames",
   theme: null, // null: what the system prefers
+  run: null, // which run the following were chosen in; null: not known
 };
+
+// What means something else in another run.
+const OF_A_RUN = /** @type {const} */ (["tracks", "span", "from", "to", "frame", "series", "low", "high", "zoom", "row", "col"]);
 
 const NUMBERS = ["span", "from", "to", "frame", "low", "high", "zoom", "row", "col"];
 export const MOST_LINES = 24; // reflections that are told apart by their looks
@@ -91,6 +96,17 @@ export class View {
     // Browsers refuse more than about a hundred changes of the address in half a minute.
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.write(), 300);
+  }
+
+  /**
+   * Know which run is shown; what was chosen in another is chosen no more. True where there was another.
+   *
+   * @param {string} run
+   */
+  settle(run) {
+    const isOther = this.state.run !== null && this.state.run !== run;
+    this.set(isOther ? { ...Object.fromEntries(OF_A_RUN.map((name) => [name, DEFAULTS[name]])), run } : { run });
+    return isOther;
   }
 
   /** @param {Listener} listener */
@@ -168,7 +184,9 @@ export class View {
 
   write() {
     const query = new URLSearchParams();
+    const isBound = OF_A_RUN.some((name) => this.state[name] !== DEFAULTS[name]);
     for (const [name, value] of Object.entries(this.state)) {
+      if (name === "run" && !isBound) continue;
       const usual = DEFAULTS[/** @type {keyof ViewState} */ (name)];
       if (value === usual || value === null) continue;
       if (Array.isArray(value)) query.set(name, value.join("."));

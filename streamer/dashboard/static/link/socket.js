@@ -7,6 +7,7 @@
 
 const FIRST_WAIT_S = 0.5;
 const LONGEST_WAIT_S = 10;
+const MOVED = 4000; // there is a newer run to be shown: who asks again gets it
 
 export class Socket {
   /**
@@ -42,11 +43,12 @@ export class Socket {
       this.onchange();
     };
     socket.onmessage = (event) => this.store(event.data);
-    socket.onclose = () => {
+    socket.onclose = ({ code }) => {
       this.open = false;
+      if (code === MOVED) this.wait = 0;
       this.retryAt = performance.now() + this.wait * 1000;
       this.timer = setTimeout(() => this.connect(), this.wait * 1000);
-      this.wait = Math.min(2 * this.wait, LONGEST_WAIT_S);
+      this.wait = Math.min(Math.max(2 * this.wait, FIRST_WAIT_S), LONGEST_WAIT_S);
       this.onchange();
     };
     return socket;

@@ -20,6 +20,8 @@ export interface Header {
 
 export interface Hello extends Header {
   run: string;
+  started?: string;
+  listed?: boolean;
   source?: string;
   live: boolean;
   state: string;

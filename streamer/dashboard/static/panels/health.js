@@ -84,6 +84,9 @@ export class Health {
     const series = hello.series?.length > 1 ? ` · ${hello.series.length} series` : "";
     part("run-words").textContent = `${hello.run}${series} · ${hello.source ?? ""}`;
     part("run-words").title = `${hello.run}: ${hello.source ?? ""} (${hello.software ?? ""})`;
+    const list = part("runs", HTMLAnchorElement);
+    list.hidden = !hello.listed;
+    list.href = /\/runs\/[^/]+\/$/.test(location.pathname) ? "../" : "runs/";
     document.title = `${hello.run} · braggstream`;
     this.dirty = true;
   }
