@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -31,6 +32,8 @@ __all__ = ["CellLog", "open_cell"]
 logger = logging.getLogger(__name__)
 
 _WRITE_S = 2.0
+_QUIET_S, _QUIET_STEPS, _LATELY = 20.0, 5.0, 100
+"""A channel is silent after so long and so many times what is between the newest readings."""
 _MOST_SAID = 100
 """Different things that are logged of what could not be done."""
 _NOT_READ = {
@@ -109,6 +112,7 @@ class CellLog:
             self._readings = _readings(self._folder.read_cell(), self._offset_ns)
         self._n_written = len(self._readings)
         self._next_s = clock()
+        self._grown_s: float | None = None  # when it last had something new, once it grows
         self._trouble: dict[str, str] = {}
         """Why what cannot be done cannot be."""
         self._said: set[tuple[str, str]] = set()
@@ -119,6 +123,7 @@ class CellLog:
             raise
         except Exception as error:
             self._note("read", error)
+        self._grown_s = None
         self._attempt("written", self.write)
 
     def poll(self) -> None:
@@ -167,6 +172,18 @@ class CellLog:
         words += [f"the cell cannot be {what}: {why}" for what, why in self._trouble.items()]
         return ", ".join(words)
 
+    def missed(self) -> str:
+        """Return what could not be read, and whether a channel that grew does no more, in words."""
+        quiet_s = 0.0 if self._grown_s is None else self._clock() - self._grown_s
+        silent = f"cell silent for {quiet_s:.0f} s" if quiet_s > self._patience_s else ""
+        return ", ".join(filter(None, (self.lost(), silent)))
+
+    @property
+    def _patience_s(self) -> float:
+        """So long a channel may be quiet: several times what it was lately."""
+        steps = np.diff(np.sort(self._readings.time_ns[-_LATELY:])) / 1e9
+        return max(_QUIET_S, _QUIET_STEPS * float(np.median(steps))) if len(steps) else math.inf
+
     def close(self) -> None:
         """Take and write the last readings. Raises nothing."""
         self._attempt("read", self._take)
@@ -175,7 +192,9 @@ class CellLog:
 
     def _take(self) -> None:
         while len(new := self._source.poll()):  # a large file comes in portions
-            self._readings = self._readings.then(new.without(self._readings))
+            news = new.without(self._readings)
+            self._grown_s = self._clock() if len(news) else self._grown_s
+            self._readings = self._readings.then(news)
 
     def _attempt(self, what: str, do: Callable[[], None]) -> None:
         try:

@@ -76,23 +76,19 @@ class ShownFrames:
         """
         if not (self._state.live and self._relayed.frames):
             return self._last()
-        keys: list[Key | None] = list(self._relayed.frames)
-        behind = next(
-            (
-                n
-                for n, key in enumerate(keys[: -_RAW_PICTURES - 1 : -1])
-                if key and self._has_peaks(key)
-            ),
-            None,
-        )
+        keys = list(self._relayed.frames)
+        near = enumerate(keys[: -_RAW_PICTURES - 1 : -1])
+        behind = next((n for n, key in near if self._has_peaks(key)), None)
         if behind is None:
             if len(keys) >= _RAW_PICTURES:
                 self._shown = keys[-1]
             return self._shown
         newest = len(keys) - 1 - behind
-        shown = keys.index(self._shown) if self._shown in keys else -1
+        shown = keys.index(self._shown) if self._shown and self._shown in keys else -1
         if shown < newest:
-            self._shown = keys[max(shown + 1, newest - _QUEUE)]
+            # What comes as it is found needs no queue, which would only make it late.
+            queue = _QUEUE if self._is_settled(keys[newest]) else 1
+            self._shown = keys[max(shown + 1, newest - queue)]
         return self._shown
 
     def key_of(self, series: str | None, frame: int) -> Key:

@@ -25,11 +25,12 @@ starts in the run. With one series both are the same.
 ``health``
     phase, frames_in_hz, frames_out_hz, latency_ms (of frames, until they are on disk), seen_ms
     (until their positions are known; null where nothing says so), backlog, lost (plain words, empty
-    when nothing is lost or late and there is no advice), frames {done, failed, missing, shed},
-    peaks, disagreement_px, viewers, dropped (messages this viewer was too slow for), elapsed_s,
-    stale_s (seconds since the run said anything), live, n_frames, hosts (while live, a line for
-    each host and what it does; empty where there is one alone). Rates, latency and disagreement are
-    null where not known.
+    when nothing is lost or late and there is no advice), alarm (true: of what it says something
+    has to be looked after at once), frames {done, failed, missing, shed}, peaks,
+    disagreement_px, viewers, dropped (messages this viewer was too slow for), elapsed_s, stale_s
+    (seconds since the run said anything), live, n_frames, hosts (while live, a line for each host
+    and what it does; empty where there is one alone). Rates, latency and disagreement are null
+    where not known.
 ``image``
     series, frame, time_ns, shape [rows, cols], binning (detector pixels per image pixel), low, high
     (counts at levels 1 and 255), knee (counts above low up to which levels are about linear),

@@ -18,6 +18,7 @@ _RATE_SPAN_S = 5.0
 _RANGES = 3
 _LIVE = "live.json"
 _DIED = "died"
+_ALARMS = ("disk", "gone", "late")
 _PHASES = {
     "done": "done",
     "stopped": "stopped by the user",
@@ -108,7 +109,10 @@ class RunState:
         counted = self._counted
         frames, waiting = _frames(counted), counted.get("waiting", {})
         lost, cell = lost_words(frames, archive), _of_cell(counted)
-        told = (lost, waiting.get("late"), cell, *counted.get("advice", []), *more)
+        alarms = (
+            [*(str(waiting.get(name) or "") for name in _ALARMS), cell] if self.live else [cell]
+        )
+        told = (lost, *alarms, *counted.get("advice", []), *more)
         content: dict[str, Any] = {
             "live": self.live,
             "frames": frames,
@@ -118,6 +122,7 @@ class RunState:
             "elapsed_s": counted.get("elapsed_s", 0.0),
             "stale_s": self.stale_s,
             "lost": ", ".join(filter(None, told)),
+            "alarm": any(alarms),
         }
         if self.live:
             rate_in, rate_out = self._rates()

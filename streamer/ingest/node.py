@@ -17,7 +17,7 @@ from streamer.ingest.backlog import make_backlog
 from streamer.ingest.delivery import Delivery
 from streamer.ingest.failed import FailedFrames
 from streamer.ingest.open_series import Numbers, OpenSeries
-from streamer.sources.base import Hasty, Source
+from streamer.sources.base import Hasty, Joined, Source
 from streamer.transport.messages import EPOCH
 from streamer.transport.metrics import Metrics
 
@@ -172,7 +172,7 @@ class Ingest:
         is_late = self._source.live and self._silent_s > self._patience_s
         late = self._accounts.awaited() if is_late else ""
         books = {f"series/{name}": json.dumps(book) for name, book in series.items()}
-        info = {"ignored": words, "late": late, **books, **self._info}
+        info = {"ignored": words, "gone": self._gone(), "late": late, **books, **self._info}
         return self._doing(), {name: float(figure) for name, figure in stats.items()}, info
 
     def close(self) -> None:
@@ -182,6 +182,15 @@ class Ingest:
         self._source.close()
         self._backlog.close()
         self._delivery.close()
+
+    def _gone(self) -> str:
+        """Say that the sender went away while there may be more to come; empty if it did not."""
+        if self._stopping or self._source.exhausted or not isinstance(self._source, Joined):
+            return ""
+        if not (gone_s := self._source.gone_s):
+            return ""
+        since = time.strftime("%H:%M:%S", time.localtime(time.time() - gone_s))
+        return f"detector gone since {since}, trying again"
 
     def _doing(self) -> str:
         window = self._delivery.window

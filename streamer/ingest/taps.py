@@ -11,7 +11,7 @@ import zmq
 
 from streamer.errors import as_line
 from streamer.frames.events import Event
-from streamer.sources.base import Hasty, Opening, Resumable, Source
+from streamer.sources.base import Hasty, Joined, Opening, Resumable, Source
 
 __all__ = ["Tap", "TeeSource"]
 
@@ -97,6 +97,11 @@ class TeeSource:
         """Have the source do so, if it has a pace."""
         if isinstance(self._source, Hasty):
             self._source.hurry(count)
+
+    @property
+    def gone_s(self) -> float:
+        """That of the source, if it knows."""
+        return self._source.gone_s if isinstance(self._source, Joined) else 0.0
 
     def close(self) -> None:
         """Close the source and the taps."""

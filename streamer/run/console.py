@@ -200,8 +200,7 @@ def _trouble(now: Snapshot) -> str:
     words = [f"{count:,} {what}" for count, what in facts if count]
     if delivery.ignored:
         words.append(f"messages of the source not used: {delivery.ignored}")
-    if now.waiting.late:
-        words.append(now.waiting.late)
+    words += filter(None, (now.waiting.disk, now.waiting.gone, now.waiting.late))
     if now.cell:
         words.append(now.cell)
     words += [f"{trouble} ({count:,} times)" for trouble, count in now.troubles.items()]

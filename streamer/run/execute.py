@@ -192,7 +192,7 @@ def _process(
                     started,
                     expected,
                     beside.troubles,
-                    str if cell is None else cell.lost,
+                    str if cell is None else cell.missed,
                 )
                 note = partial(_note, beside, out, supervisor, cell, targets)
                 _watch(supervisor, out, view, beside, observe, note, at_work)

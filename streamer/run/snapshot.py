@@ -54,6 +54,10 @@ class Waiting:
     """Those that came and wait for a place among these."""
     late: str
     """Those that were announced and do not come, in words, while a live source is silent."""
+    gone: str = ""
+    """That the detector went away, in words."""
+    disk: str = ""
+    """Why the disk takes no results, in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +133,8 @@ def take_snapshot(
             int(ingest.stat("window")),
             int(ingest.stat("backlog")),
             ingest.status.info.get("late", "") if ingest.status else "",
+            ingest.status.info.get("gone", "") if ingest.status else "",
+            sink.status.info.get("disk", "") if sink.status else "",
         ),
         delivery=delivery_of(supervisor),
         disagreement_px=disagreement(supervisor),

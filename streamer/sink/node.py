@@ -158,7 +158,7 @@ class Sink:
         doing = "putting results on disk" if not held else f"{held} results wait for an earlier one"
         if trouble := self._committer.trouble or self._tracking.trouble:
             doing = f"waiting for the disk to take results: {trouble}"
-        return doing, stats, {"feed": self.feed.address}
+        return doing, stats, {"feed": self.feed.address, "disk": doing if trouble else ""}
 
     def close(self) -> None:
         """Release the sockets, and finish what is being merged or written."""

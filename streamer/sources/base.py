@@ -12,7 +12,7 @@ from streamer.config import SourceConfig
 from streamer.frames.events import Event
 from streamer.plugins import Plugin
 
-__all__ = ["Dealt", "Hasty", "Opening", "ProtocolPlugin", "Resumable", "Source"]
+__all__ = ["Dealt", "Hasty", "Joined", "Opening", "ProtocolPlugin", "Resumable", "Source"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +63,16 @@ class Hasty(Protocol):
 
     def hurry(self, count: int) -> None:
         """Give so many of the next frames, gaps and ends at once; the pace begins anew there."""
+        ...
+
+
+@runtime_checkable
+class Joined(Protocol):
+    """A source that knows whether its sender is there."""
+
+    @property
+    def gone_s(self) -> float:
+        """Seconds since the sender, which was there, went away; 0 while it is there."""
         ...
 
 

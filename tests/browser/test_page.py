@@ -55,6 +55,14 @@ def test_each_type_of_message_is_drawn(page, server, run, keep):
     keep(page)
 
 
+def test_what_has_to_be_looked_after_at_once_is_red(page, server, run):
+    words = "detector gone since 14:05:05, trying again"
+    server.send(run.health(lost=words, alarm=False))
+    page.locator("#lost[data-level=warn]", has_text=words).wait_for()
+    server.send(run.health(lost=words, alarm=True))
+    page.locator("#lost[data-level=bad]", has_text=words).wait_for()
+
+
 def test_what_is_not_on_disk_yet_is_said_to_be_provisional(page, server, run):
     assert text(page, "badge") == "newest"
     server.send(run.image(settled=False, provisional=True))

@@ -126,6 +126,7 @@ class LiveSource:
             zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_SUCCEEDED
         )
         self._is_joined = False
+        self._left_s: float | None = None
         self._has_said = False
         self._retry_s = math.inf
         self._clock = clock
@@ -217,6 +218,11 @@ class LiveSource:
             self._keep(parts)
 
     @property
+    def gone_s(self) -> float:
+        """See `streamer.sources.base.Joined`."""
+        return 0.0 if self._left_s is None else self._clock() - self._left_s
+
+    @property
     def _n_counted(self) -> int:
         return sum(self.counters.values())
 
@@ -233,11 +239,12 @@ class LiveSource:
         while int(self._monitor.get(zmq.EVENTS)) & zmq.POLLIN:
             event = parse_monitor_message(self._monitor.recv_multipart())["event"]
             if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
-                self._is_joined = True
+                self._is_joined, self._left_s = True, None
                 continue
             lost = True
             if self._is_joined:
                 self.counters["disconnects"] += 1
+                self._left_s = self._clock()
             else:
                 self._refuse()
             self._is_joined = False

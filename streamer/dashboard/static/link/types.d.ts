@@ -42,6 +42,7 @@ export interface Health extends Header {
   seen_ms?: number | null;
   backlog: number;
   lost: string;
+  alarm?: boolean;
   frames?: { [state: string]: number };
   disagreement_px: number | null;
   dropped?: number;

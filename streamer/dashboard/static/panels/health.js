@@ -133,7 +133,7 @@ export class Health {
     for (const { name, text } of FIGURES) this.write(name, text(health, this.stats));
     const lost = SLOW.some((name) => (health.frames?.[name] ?? 0) > 0);
     this.write("lost-words", health.lost || "nothing lost");
-    part("lost").dataset.level = lost ? "bad" : health.lost ? "warn" : "good";
+    part("lost").dataset.level = lost || health.alarm ? "bad" : health.lost ? "warn" : "good";
   }
 
   /**

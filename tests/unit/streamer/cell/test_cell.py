@@ -284,6 +284,28 @@ def test_a_head_alone_is_waited_for_and_what_follows_may_need_a_start(tmp_path):
         log.close()
 
 
+def test_a_channel_that_grew_and_does_no_more_is_said_to_be_silent(tmp_path):
+    path, now = tmp_path / "cycler.csv", [0.0]
+    path.write_text("time,voltage\n1772366400,3.5\n1772366401,3.5\n")
+    log = CellLog(CellConfig(file=str(path)), tmp_path, clock=lambda: now[0])
+    now[0] = 1000.0
+    log.poll()
+    assert log.missed() == ""  # as a file that is whole
+    with path.open("a") as file:
+        file.write("1772366402,3.5\n1772366403,3.5\n")
+    log.poll()
+    now[0] += 15.0
+    assert log.missed() == ""
+    now[0] += 25.0
+    log.poll()
+    assert log.missed() == "cell silent for 40 s"
+    with path.open("a") as file:
+        file.write("1772366444,3.5\n")
+    log.poll()
+    assert log.missed() == ""
+    log.close()
+
+
 def test_channel_that_fails_ends_nothing(tmp_path, caplog):
     path = tmp_path / "cycler.csv"
     path.write_text("time,voltage\n1772366400,3.5\n")

@@ -449,6 +449,19 @@ def test_a_run_that_has_gone_silent_is_stale_and_rates_are_those_of_late(tmp_pat
     assert state.stale_s == 0.0
 
 
+def test_what_has_to_be_looked_after_at_once_is_an_alarm(tmp_path):
+    folder = make_run(tmp_path / "run", state="running", advice=[])
+    state, archive = RunState(folder.path), Archive(folder.path)
+    assert not state.health(archive, "something to think of")["alarm"]
+    waiting = {"late": "8 announced", "gone": "detector gone since 14:05:05", "disk": "disk full"}
+    for name, words in waiting.items():
+        state.now = {"waiting": {name: words}}
+        health = state.health(archive)
+        assert (health["lost"], health["alarm"]) == (words, True)
+    state.now = {"waiting": {}, "cell": "cell silent for 40 s"}
+    assert state.health(archive)["alarm"]
+
+
 def test_a_run_whose_launcher_died_is_over(tmp_path):
     folder = make_run(tmp_path / "run", state="running")
     launcher = this_process()
@@ -592,7 +605,7 @@ def test_peaks_that_are_not_on_disk_yet_are_shown_and_told_to_be_provisional(vie
                 Frame(series="a", frame=frame, time_ns=0, shape=(60, 100), dtype="<u2",
                       encoding="raw", data=pixels.tobytes())
             )  # fmt: skip
-        assert [view.frames.newest()[1] for _ in range(4)] == [19, 49, 50, 51]
+        assert [view.frames.newest()[1] for _ in range(3)] == [50, 51, 51]
         header, arrays = decode(view.frames.image(("a", 50), newest=True))
         assert (header["settled"], header["provisional"]) == (False, True)
         assert arrays["row"].tolist() == [3.5, 3.5]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 
 import pytest
@@ -521,7 +522,12 @@ def test_frames_of_a_detector_that_waits_for_nobody_are_counted(context, address
         acks_address=address(),
         out=tmp_path,
     )
+    assert ingest.report()[2]["gone"] == ""
+    source.gone_s = 3.0
+    gone = ingest.report()[2]["gone"]
+    assert re.fullmatch(r"detector gone since \d\d:\d\d:\d\d, trying again", gone)
     ingest.step()
     assert source.exhausted
+    assert ingest.report()[2]["gone"] == ""  # for nothing more was to come
     assert ingest.report()[1]["early"] == 3.0
     ingest.close()

@@ -667,8 +667,9 @@ def test_nothing_is_lost_or_acknowledged_while_the_disk_is_full(rig, monkeypatch
     while rig.sink.report()[1]["disk_errors"] < 3:
         rig.publisher.pump()
         rig.sink.step()
-    doing, stats, _ = rig.sink.report()
+    doing, stats, info = rig.sink.report()
     assert doing == "waiting for the disk to take results: No space left on device"
+    assert info["disk"] == doing
     assert stats["done"] == 0
     rig.sink.stop()
     for _ in range(5):

@@ -394,9 +394,11 @@ def test_bridge_that_died_after_its_answer_is_asked_once(make_bridge):
     assert source._monitor.poll(5000)  # what is asked from now on waits for the next bridge
     bridge.read(1 + PULSES)
     bridge.await_loss()
+    assert source.gone_s > 0.0
     bridge.come_back()
     bridge.send(message(FIRST + 1), message(FIRST + 2))
     assert numbers(bridge.read(2 * PULSES)) == list(range(PULSES, 3 * PULSES))
+    assert source.gone_s == 0.0
     assert counts(source) == {"disconnects": 1}
 
 
