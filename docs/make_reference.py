@@ -27,7 +27,7 @@ from streamer.config import Config
 from streamer.plugins import Plugins
 from streamer.results.folder import RunFolder
 from streamer.results.schema import CELL, TABLES
-from streamer.transport.metrics import INCIDENTS, Metrics
+from streamer.transport.metrics import INCIDENTS, RANKS, Metrics
 from workers.detect.choice import FINDERS
 from workers.place.methods import METHODS
 
@@ -236,12 +236,15 @@ def metrics_page() -> str:
     metrics.stages.expect("read")
     metrics.stages.note_latency("commit", [0])
     metrics.queues.show_workers({"detector-0": 0})
-    metrics.science.show_tracks(0, [])
+    metrics.science.show_tracks(0, [(0, 0.0, 0.0, 0.0)])
+    metrics.science.show_alarms({(0, "drift"): 1})
     metrics.flow.count_incidents({})
     lines = [_MADE.format(module="streamer/transport/metrics.py"), _METRICS, "## Of every node\n"]
     lines += _table(_families(metrics.registry.collect()))
     lines.append(
-        f"`rank` is 1 for the track whose drift is the most significant. `reason` is one of "
+        f"`track` is a number in the table of tracks, for good: whose drift was once among the "
+        f"{RANKS} most significant is shown from then on, until there are too many. "
+        "`reason` is one of "
         f"{', '.join(f'`{reason}`' for reason in INCIDENTS)}; "
         "[Attaching](../attaching.md#what-is-counted) says what they mean.\n"
     )

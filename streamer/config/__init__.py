@@ -1,5 +1,6 @@
 """The configuration of a run: read from YAML, changed by ``key.path=value``, checked."""
 
+from streamer.config.alarms import WATCHED, AlarmsConfig, LimitsConfig, WatchedConfig
 from streamer.config.loading import Config, load_config, pace_of
 from streamer.config.peaks import DetectConfig, PositionsConfig, TracksConfig, TrainConfig
 from streamer.config.running import (
@@ -21,12 +22,15 @@ from streamer.config.source import (
 )
 
 __all__ = [
+    "WATCHED",
+    "AlarmsConfig",
     "CellConfig",
     "Config",
     "DashboardConfig",
     "DetectConfig",
     "GeometryConfig",
     "LatticeConfig",
+    "LimitsConfig",
     "MetaConfig",
     "MetricsConfig",
     "NodesConfig",
@@ -39,6 +43,7 @@ __all__ = [
     "TracksConfig",
     "TrainConfig",
     "TransportConfig",
+    "WatchedConfig",
     "load_config",
     "pace_of",
 ]

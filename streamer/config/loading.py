@@ -9,6 +9,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from streamer.config.alarms import AlarmsConfig
 from streamer.config.peaks import DetectConfig, PositionsConfig, TracksConfig, TrainConfig
 from streamer.config.running import (
     DashboardConfig,
@@ -49,6 +50,7 @@ class Config(Section):
     geometry: GeometryConfig = GeometryConfig()
     lattice: LatticeConfig = LatticeConfig()
     tracks: TracksConfig = TracksConfig()
+    alarms: AlarmsConfig = AlarmsConfig()
     publish: PublishConfig = PublishConfig()
     metrics: MetricsConfig = MetricsConfig()
     cell: CellConfig = CellConfig()

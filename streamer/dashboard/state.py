@@ -109,9 +109,10 @@ class RunState:
         counted = self._counted
         frames, waiting = _frames(counted), counted.get("waiting", {})
         lost, cell = lost_words(frames, archive), _of_cell(counted)
-        alarms = (
-            [*(str(waiting.get(name) or "") for name in _ALARMS), cell] if self.live else [cell]
-        )
+        limits = str(counted.get("alarms") or "")
+        alarms = [cell, limits]
+        if self.live:
+            alarms = [*(str(waiting.get(name) or "") for name in _ALARMS), *alarms]
         told = (lost, *alarms, *counted.get("advice", []), *more)
         content: dict[str, Any] = {
             "live": self.live,

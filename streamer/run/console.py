@@ -200,9 +200,8 @@ def _trouble(now: Snapshot) -> str:
     words = [f"{count:,} {what}" for count, what in facts if count]
     if delivery.ignored:
         words.append(f"messages of the source not used: {delivery.ignored}")
-    words += filter(None, (now.waiting.disk, now.waiting.gone, now.waiting.late))
-    if now.cell:
-        words.append(now.cell)
+    waiting = now.waiting
+    words += filter(None, (waiting.disk, waiting.gone, waiting.late, now.cell, now.alarms))
     words += [f"{trouble} ({count:,} times)" for trouble, count in now.troubles.items()]
     return ", ".join(words)
 

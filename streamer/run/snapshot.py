@@ -85,6 +85,8 @@ class Snapshot:
     """What went wrong beside the run, and how often."""
     cell: str = ""
     """What of the cell's readings could not be read, in words."""
+    alarms: str = ""
+    """Which tracks are beyond limits, in words."""
     start: str = ""
     """What takes long before all nodes are at work, in words."""
 
@@ -141,6 +143,7 @@ def take_snapshot(
         nodes=[_node_view(node) for node in nodes.values()],
         troubles=dict(troubles or {}),
         cell=cell(),
+        alarms=sink.status.info.get("alarms", "") if sink.status else "",
         start=_start(nodes.values()),
     )
 

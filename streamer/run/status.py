@@ -101,6 +101,8 @@ def _print_live(console: Console, now: Snapshot, phase: str) -> None:
     table.add_row("sent again", f"{now.delivery.redelivered:,}")
     if now.cell:
         table.add_row("cell", Text(now.cell))
+    if now.alarms:
+        table.add_row("alarms", Text(now.alarms))
     for trouble, count in now.troubles.items():
         table.add_row("trouble", Text(f"{trouble} ({count:,} times)"))
     table.add_row("peaks feed", Text(now.feed))

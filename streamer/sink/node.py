@@ -11,6 +11,7 @@ import zmq
 from streamer.cell.gauges import CellGauges
 from streamer.config import Config
 from streamer.frames.events import Gap, Series, SeriesEnd
+from streamer.results.alarms import Watch
 from streamer.results.folder import LastPart, RunFolder
 from streamer.sink.account import Account
 from streamer.sink.acknowledger import Acknowledger
@@ -70,6 +71,7 @@ class Sink:
         last = folder.last_part()
         self._counts = Counts()
         self._tracking = Tracking(config, folder)
+        self._watch = Watch(config.alarms)
         self._account = Account(config.source.chosen.step or 1)
         self._order = Order[Result | Gap | SeriesEnd](
             last.upto if last else 0, patience_s=PATIENCE_S
@@ -151,14 +153,25 @@ class Sink:
             "disk_errors": float(self._committer.disk_errors + self._tracking.disk_errors),
             "tracks": float(catalogue.n_confirmed),
         }
+        if self._watch.look(catalogue.table):
+            self._metrics.science.show_alarms(self._watch.severities)
         held = len(self._order)
         self._metrics.flow.show(counts)
         self._metrics.queues.backlog.set(held + len(self._committer))
-        self._metrics.science.show_tracks(catalogue.n_confirmed, catalogue.top(RANKS))
+        science = self._metrics.science
+        science.show_tracks(catalogue.n_confirmed, catalogue.top(RANKS, science.drifting))
         doing = "putting results on disk" if not held else f"{held} results wait for an earlier one"
         if trouble := self._committer.trouble or self._tracking.trouble:
             doing = f"waiting for the disk to take results: {trouble}"
-        return doing, stats, {"feed": self.feed.address, "disk": doing if trouble else ""}
+        return (
+            doing,
+            stats,
+            {
+                "feed": self.feed.address,
+                "disk": doing if trouble else "",
+                "alarms": self._watch.words,
+            },
+        )
 
     def close(self) -> None:
         """Release the sockets, and finish what is being merged or written."""

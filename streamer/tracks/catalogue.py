@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -73,6 +73,7 @@ class TrackCatalogue:
         self._frames = 0
         self._names: list[str] = []
         self._ranked: list[tuple[int, float, float, float]] = []
+        self._table = TRACKS.empty_table()
 
     @property
     def n_confirmed(self) -> int:
@@ -157,15 +158,27 @@ class TrackCatalogue:
         yield None
         columns["series"] = np.array(self._names, np.object_)[columns["series"]]
         table = pa.table({name: pa.array(columns[name]) for name in TRACKS.names}, TRACKS)
-        self._ranked = _ranked(table)
+        self._table, self._ranked = table, _ranked(table)
         yield table
 
-    def top(self, n: int) -> list[tuple[int, float, float, float]]:
-        """Return rank (from 1), drift, its sigma and the strain of the most significant drifts.
+    @property
+    def table(self) -> pa.Table:
+        """What the last call of `measure` returned."""
+        return self._table
 
-        They are those of the last call of `measure`; tracks of what is no peak are left out.
+    def top(self, n: int, also: Collection[int] = ()) -> list[tuple[int, float, float, float]]:
+        """Return track, drift, its sigma and the strain of the most significant drifts.
+
+        They are those of the last call of `measure`; tracks of what is no peak are left out. Those
+        of the tracks `also` follow them.
         """
-        return self._ranked[:n]
+        first = self._ranked[:n]
+        if not also:
+            return first
+        numbers = {track for track, *_ in first}
+        rows = np.flatnonzero(np.isin(self._table["track"].to_numpy(), list(also)))
+        more = _rows(self._table, rows)
+        return [*first, *(one for one in more if one[0] not in numbers)]
 
     def _confirmed(self) -> NDArray[np.bool_]:
         """Tell which tracks were seen often enough."""
@@ -236,6 +249,10 @@ def _ranked(table: pa.Table) -> list[tuple[int, float, float, float]]:
     is_peak = (table["flags"].to_numpy() & POOR_FIT) == 0
     rows = np.flatnonzero(np.isfinite(significance) & is_peak)
     rows = rows[np.argsort(-significance[rows], kind="stable")][:_RANKED]
-    names = ("drift", "drift_sigma", "strain")
+    return _rows(table, rows)
+
+
+def _rows(table: pa.Table, rows: NDArray[np.int64]) -> list[tuple[int, float, float, float]]:
+    names = ("track", "drift", "drift_sigma", "strain")
     columns = [table[name].to_numpy()[rows].tolist() for name in names]
-    return list(zip(range(1, len(rows) + 1), *columns, strict=True))
+    return list(zip(*columns, strict=True))

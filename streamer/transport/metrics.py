@@ -6,16 +6,14 @@ list of targets that the launcher keeps, see `streamer.run.targets`.
 
 from __future__ import annotations
 
-import math
 import platform
 import socket
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
-from itertools import chain, repeat
 from time import perf_counter
 
 from prometheus_client import (
@@ -65,7 +63,8 @@ INCIDENTS = (
 """What a source may count; ``other`` stands for what a source counts beyond that."""
 RANKS = 10
 """Tracks whose drift is exported."""
-_NO_TRACK = (0, math.nan, math.nan, math.nan)
+_MOST_TRACKS = 50
+_MOST_ALARMS = 200
 
 
 class FlowMetrics:
@@ -235,30 +234,66 @@ class ScienceMetrics:
         )
         self.tracks = _gauge(registry, "tracks", "Tracks seen often enough to count")
         self._drift = [
-            _gauge(registry, name, f"{what}, for the tracks of the most significant drifts", "rank")
+            _gauge(
+                registry, name, f"{what}, for the tracks of the most significant drifts", "track"
+            )
             for name, what in (
                 ("track_drift_pixels", "Drift on the detector"),
                 ("track_drift_sigma_pixels", "Its standard deviation"),
                 ("track_strain_microstrain", "Relative change of the spacing, in millionths"),
             )
         ]
+        self._alarm = _gauge(
+            registry,
+            "track_alarm_severity",
+            "1 where a limit of `alarms` is passed, 2 where it is lolo or hihi, 0 again after that",
+            "track",
+            "quantity",
+        )
+        self._drifting: dict[int, None] = {}
+        self._alarmed: set[tuple[int, str]] = set()
+
+    @property
+    def drifting(self) -> Collection[int]:
+        """Tracks that are shown: who was once among the first is, until there are too many."""
+        return self._drifting.keys()
 
     def show_tracks(self, count: int, top: Sequence[tuple[int, float, float, float]]) -> None:
-        """Show the number of tracks and the drift of the first `RANKS` of them.
+        """Show the number of tracks and the drift of some, each under its own label for good.
 
         Parameters
         ----------
         count
             Tracks that were seen often enough.
         top
-            Rank, drift and its standard deviation in pixels, and strain (0.001 is 1000 microstrain)
-            of the tracks with the most significant drifts, in this order.
+            Track, drift and its standard deviation in pixels, and strain (1e-3 is 1000 microstrain)
+            of the tracks with the most significant drifts, in this order, and of those `drifting`.
         """
         self.tracks.set(count)
-        for rank, row in zip(range(1, RANKS + 1), chain(top, repeat(_NO_TRACK)), strict=False):
-            _, drift, sigma, strain = row
+        for track, drift, sigma, strain in top:
+            self._drifting.setdefault(track)
             for gauge, value in zip(self._drift, (drift, sigma, strain * 1e6), strict=True):
-                gauge.labels(str(rank)).set(value)
+                gauge.labels(str(track)).set(value)
+        if len(self._drifting) > _MOST_TRACKS:
+            first = {track for track, *_ in top[:RANKS]}
+            for track in [one for one in self._drifting if one not in first]:
+                del self._drifting[track]
+                for gauge in self._drift:
+                    gauge.remove(str(track))
+                if len(self._drifting) <= _MOST_TRACKS:
+                    break
+
+    def show_alarms(self, severities: Mapping[tuple[int, str], int]) -> None:
+        """Show which quantities of tracks are in alarm, and how badly, by (track, quantity).
+
+        An alarm that is over is 0; of very many only the first are shown.
+        """
+        for track, quantity in self._alarmed - severities.keys():
+            self._alarm.labels(str(track), quantity).set(0)
+        for (track, quantity), severity in severities.items():
+            if (track, quantity) in self._alarmed or len(self._alarmed) < _MOST_ALARMS:
+                self._alarmed.add((track, quantity))
+                self._alarm.labels(str(track), quantity).set(severity)
 
 
 class Metrics:

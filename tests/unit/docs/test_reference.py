@@ -77,7 +77,7 @@ def test_metrics_with_labels_name_them() -> None:
         ("frames_total", "state"),
         ("stage_duration_seconds", "stage"),
         ("worker_outstanding_frames", "worker"),
-        ("track_drift_pixels", "rank"),
+        ("track_drift_pixels", "track"),
         ("source_incidents_total", "reason"),
     ):
         assert re.search(rf"^\| `braggstream_{name}` \| \w+ \| `{label}` \|", page, re.MULTILINE)

@@ -407,6 +407,14 @@ def test_half_cycles_are_told_with_the_frames_they_begin_and_end_on():
     assert empty[0]["half_cycles"] == []
 
 
+def test_what_is_beyond_its_limits_is_said(tmp_path):
+    run = make_run(tmp_path / "run")
+    run.write_summary(run.read_summary() | {"state": "running"})
+    words = "track 3: drift 7 px is above hihi 5"
+    (run.path / "live.json").write_text(json.dumps({"phase": "running", "alarms": words}))
+    assert words in RunState(run.path).health(Archive(run.path))["lost"]
+
+
 def test_what_is_lost_is_said_with_its_frames(tmp_path):
     states = ["done", "missing", "missing", "done", "failed", "missing"]
     none = {"series": [], "frame": np.empty(0, np.int64), "track": np.empty(0, np.int64)}

@@ -55,6 +55,12 @@ def test_what_takes_long_at_the_start_is_said_once_and_at_once():
     assert "compiling" in shown(LiveView, True, compiling)
 
 
+def test_what_is_beyond_its_limits_is_said():
+    words = "track 3: drift 7 px is above hihi 5"
+    for view, terminal in ((PlainView, False), (LiveView, True)):
+        assert words in shown(view, terminal, snapshot(alarms=words))
+
+
 def test_what_went_wrong_is_said_in_words():
     bad = snapshot(
         frames={"done": 90, "failed": 2, "missing": 5, "shed": 3},

@@ -707,3 +707,19 @@ def test_tracks_and_geometry_wait_for_a_disk_that_is_full(rig, monkeypatch):
     finish(rig)
     assert rig.folder.read_geometry().beam == pytest.approx((20, 10))
     assert rig.folder.read_tracks().num_rows == 1
+
+
+def test_a_track_beyond_its_limit_is_told_in_words_and_in_the_metrics(context, address, tmp_path):
+    limits = Config.model_validate({"alarms": {"drift": {"high": 0.5, "hihi": 5}}})
+    rig = Rig(context, address, RunFolder.create(tmp_path / "run"), limits)
+    severity = "braggstream_track_alarm_severity"
+    rig.send(*((n, n, [(5 + 0.1 * n, 5), (40, 40)]) for n in range(20)))
+    rig.run(20)
+    rig.sink.stop()
+    info = rig.sink.report()[2]
+    assert info["alarms"].startswith("track 0: drift ")
+    assert info["alarms"].endswith("is above high 0.5")
+    assert rig.metrics.value(severity, track="0", quantity="drift") == 1
+    rig.sink.close()
+    rig.ear.close()
+    rig.publisher.close()

@@ -288,7 +288,8 @@ def test_the_most_significant_drifts_come_first():
     assert catalogue.top(3) == []
     table = catalogue.measure(None)
     top = catalogue.top(3)
-    assert [rank for rank, *_ in top] == [1, 2, 3]
+    assert [track for track, *_ in top] == [4, 3, 2]
+    assert [track for track, *_ in catalogue.top(3, also={3, 0})] == [4, 3, 2, 0]
     assert [drift for _, drift, *_ in top] == table["drift"].to_pylist()[:1:-1]
     assert all(sigma > 0 for _, _, sigma, *_ in top)
     assert len(catalogue.top(100)) == 5

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import math
 import shutil
 import subprocess
 import sys
@@ -23,7 +22,7 @@ from streamer.run.targets import TARGETS_FILE, Targets
 from streamer.run.topology import NodeSpec
 from streamer.transport.counts import Counts
 from streamer.transport.messages import MessageError, Status
-from streamer.transport.metrics import INCIDENTS, RANKS, Metrics
+from streamer.transport.metrics import INCIDENTS, Metrics
 from workers.place.gauges import GpuGauges
 
 PROMTOOL = shutil.which("promtool")
@@ -37,6 +36,7 @@ def in_use() -> Metrics:
     metrics.flow.count_incidents({"stray": 1})
     metrics.queues.show_workers({"detector-0": 3})
     metrics.science.show_tracks(12, [(1, 0.5, 0.1, 1e-4)])
+    metrics.science.show_alarms({(1, "drift"): 1})
     return metrics
 
 
@@ -61,7 +61,8 @@ def test_labels_are_few_and_leave_the_node_to_the_target_list():
     page = generate_latest(in_use().registry).decode()
     families = list(text_string_to_metric_families(page))
     labels = {label for family in families for one in family.samples for label in one.labels}
-    assert labels == {"le", "python", "rank", "reason", "stage", "state", "version", "worker"}
+    of_run = {"quantity", "reason", "stage", "state", "track", "worker"}
+    assert labels == {"le", "python", "version", *of_run}
     assert "_created" not in page
     assert all(family.documentation for family in families)
 
@@ -138,18 +139,34 @@ def test_the_books_of_open_series_are_summed():
     assert metrics.value("braggstream_open_series_received_frames") == 7
 
 
-def test_drift_has_so_many_ranks_whatever_the_number_of_tracks():
-    metrics = Metrics()
-    metrics.science.show_tracks(50, [(i + 1, float(i), 0.1, 2e-6 * i) for i in range(50)])
-    drift = samples(metrics.registry, "braggstream_track_drift_pixels")
-    assert drift == {(str(i + 1),): float(i) for i in range(RANKS)}
+def test_a_track_keeps_its_line_and_there_are_not_too_many():
+    metrics, n = Metrics(), 50
+
+    def drifts():
+        return samples(metrics.registry, "braggstream_track_drift_pixels")
+
+    metrics.science.show_tracks(50, [(7, 1.0, 0.1, 3e-6), (8, 2.0, 0.1, 0.0)])
+    metrics.science.show_tracks(50, [(9, 3.0, 0.1, 0.0), (7, 1.5, 0.1, 4e-6), (8, 2.0, 0.1, 0.0)])
+    assert drifts() == {("7",): 1.5, ("8",): 2.0, ("9",): 3.0}
+    assert list(metrics.science.drifting) == [7, 8, 9]
     strain = samples(metrics.registry, "braggstream_track_strain_microstrain")
-    assert strain[("4",)] == pytest.approx(6.0)
-    metrics.science.show_tracks(1, [(1, 7.0, 0.1, math.nan)])
-    drift = samples(metrics.registry, "braggstream_track_drift_pixels")
-    assert drift.pop(("1",)) == 7.0
-    assert len(drift) == RANKS - 1
-    assert all(math.isnan(value) for value in drift.values())
+    assert strain[("7",)] == pytest.approx(4.0)
+    first = [(100 + i, float(i), 0.1, 0.0) for i in range(n)]
+    metrics.science.show_tracks(n, [(9, 3.0, 0.1, 0.0), *first])
+    assert len(drifts()) == n
+    assert ("9",) in drifts()  # it is one of the first
+    assert ("7",) not in drifts()
+
+
+def test_an_alarm_that_is_over_is_nought():
+    metrics = Metrics()
+    name = "braggstream_track_alarm_severity"
+    metrics.science.show_alarms({(3, "drift"): 1, (4, "d"): 2})
+    assert samples(metrics.registry, name) == {("3", "drift"): 1.0, ("4", "d"): 2.0}
+    metrics.science.show_alarms({(4, "d"): 1})
+    assert samples(metrics.registry, name) == {("3", "drift"): 0.0, ("4", "d"): 1.0}
+    metrics.science.show_alarms({(track, "drift"): 1 for track in range(1000)})
+    assert len(samples(metrics.registry, name)) == 200
 
 
 def test_latency_is_that_since_arrival_and_the_budget_is_a_bound_of_its_buckets():
