@@ -189,13 +189,13 @@ class Geometry:
     @property
     def beam_distance_m(self) -> float:
         """From the sample to there, along the beam; NaN where it never meets the detector."""
-        z = float(self._rotation[2, 2])
+        z = float(self.rotation[2, 2])
         return self.distance_m / z if abs(z) >= 1e-9 else math.nan
 
     @property
     def axes(self) -> tuple[Floats, Floats]:
         """Directions of the detector's first and second axis in pyFAI's laboratory, each (3,)."""
-        return self._rotation[:, 0], self._rotation[:, 1]
+        return self.rotation[:, 0], self.rotation[:, 1]
 
     def locate(
         self,
