@@ -44,6 +44,7 @@ def noticed(say: Callable[[str], object]) -> Iterator[None]:
 # Each imports what it compiles: a node does not wait for what others use.
 def compile_finder(detect: DetectConfig, patch_size: int) -> None:
     """Compile what detector workers use, for frames of the usual types."""
+    from workers.detect.bright import BrightReader
     from workers.detect.choice import finder_of
     from workers.detect.correction import Correction
     from workers.detect.node import find_in_frame
@@ -54,6 +55,7 @@ def compile_finder(detect: DetectConfig, patch_size: int) -> None:
         frame[30, 30] = 100
         frame.flags.writeable = False  # as decoded frames are, for which other code is made
         find_in_frame(frame, Correction(), finder, patch_size)
+        BrightReader().compile(frame.dtype)
 
 
 def compile_fit() -> None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streamer.plugins import Plugin
 from workers.detect.image import Image, image_of
+
+if TYPE_CHECKING:  # it needs a compiler
+    from workers.detect.bright import Bright
 
 __all__ = [
     "Finder",
@@ -22,6 +25,7 @@ __all__ = [
     "check_limits",
     "check_numbers",
     "found_by",
+    "lowest_of",
     "sorted_peaks",
     "zeroed",
 ]
@@ -96,12 +100,26 @@ class ImageFinder(ABC):
             A pixel that may be used is NaN.
         """
 
+    @property
+    def lowest(self) -> int | None:
+        """Counts from which a pixel matters; None where all pixels do, so that none is left out."""
+        return None
 
-def found_by(finder: Finder, image: Image) -> Peaks:
-    """Return the peaks that any finder finds on a frame."""
-    if isinstance(finder, ImageFinder):
-        return finder.find(image)
-    return finder(image.pixels, image.masked)
+    def find_bright(self, bright: Bright) -> Peaks:
+        """Return the peaks of a frame of which the pixels from `lowest` up are known."""
+        raise NotImplementedError
+
+
+def found_by(finder: Finder, image: Image, bright: Bright | None = None) -> Peaks:
+    """Return the peaks that any finder finds on a frame, of which `bright` may be all it needs."""
+    if not isinstance(finder, ImageFinder):
+        return finder(image.pixels, image.masked)
+    return finder.find(image) if bright is None else finder.find_bright(bright)
+
+
+def lowest_of(finder: Finder) -> int | None:
+    """Return `ImageFinder.lowest` of any finder."""
+    return finder.lowest if isinstance(finder, ImageFinder) else None
 
 
 class FinderPlugin(Plugin):

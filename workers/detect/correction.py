@@ -56,6 +56,11 @@ class Correction:
         limit = np.inf if limit is None else float(limit)
         return cls(bad, dark, series.flatfield, binning, limit)
 
+    @property
+    def is_mask(self) -> bool:
+        """True where counts stay as they are."""
+        return self.dark is None and self.flatfield is None and self.binning == 1
+
     def __call__(self, frame: NDArray[np.generic]) -> tuple[Image, Saturation]:
         """Return the corrected frame, which shares the memory of one that needs no correction.
 
@@ -80,7 +85,7 @@ class Correction:
             least = float(np.float32(least))
         saturation = Saturation(frame, least, self.binning)
         image = self._marked(frame)
-        if self.dark is None and self.flatfield is None and self.binning == 1:
+        if self.is_mask:
             return image, saturation
         frame, masked = image.pixels, image.masked
         if self.dark is not None:

@@ -47,14 +47,18 @@ class Findings:
     def __init__(self) -> None:
         self._series: dict[str, _Series] = {}
 
+    def looks_at(self, name: str, frame: int) -> bool:
+        """Tell whether `note` will want to see all of a frame's pixels."""
+        return name not in self._series or frame % _EVERY == 0
+
     def note(
         self, name: str, frame: int, found: Any, flags: NDArray[np.int32], image: Image
     ) -> None:
         """Take down what was found on a frame."""
+        asked = self.looks_at(name, frame)
         if name not in self._series and len(self._series) >= _MOST:
             del self._series[next(iter(self._series))]
         one = self._series.setdefault(name, _Series())
-        asked = one.frames == 0 or frame % _EVERY == 0
         if one.frames == 0:
             masked = image.masked
             one.masked = int(np.count_nonzero(masked))

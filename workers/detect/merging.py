@@ -8,8 +8,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from workers.detect.base import Finder, ImageFinder, Peaks, found_by
-from workers.detect.image import Image
+from workers.detect.base import Finder, ImageFinder, Peaks, found_by, lowest_of
+from workers.detect.bright import Bright
+from workers.detect.image import Image, image_of
 
 __all__ = ["MergingFinder", "merged"]
 
@@ -37,6 +38,15 @@ class MergingFinder(ImageFinder):
     def find(self, image: Image) -> Peaks:
         """Return the peaks of a frame; see `workers.detect.base.ImageFinder`."""
         return merged(found_by(self._inner, image), self._distance)
+
+    @property
+    def lowest(self) -> int | None:
+        """Counts from which a pixel matters to the other finder."""
+        return lowest_of(self._inner)
+
+    def find_bright(self, bright: Bright) -> Peaks:
+        """Return the peaks of a frame; see `workers.detect.base.ImageFinder`."""
+        return merged(found_by(self._inner, image_of(bright.pixels), bright), self._distance)
 
 
 def merged(peaks: Peaks, distance: float) -> Peaks:

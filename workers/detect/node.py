@@ -33,11 +33,12 @@ from streamer.transport.publisher import Publisher
 from streamer.transport.sockets import DETECTORS, GPUS
 from streamer.transport.subscriber import Subscriber
 from workers.detect.adaptive import AdaptivePeaks
-from workers.detect.base import Finder, Peaks, found_by
+from workers.detect.base import Finder, Peaks, found_by, lowest_of
+from workers.detect.bright import Bright, BrightReader
 from workers.detect.correction import Correction
 from workers.detect.findings import Findings
 from workers.detect.image import Image, Saturation
-from workers.detect.noise import PHOTON_COUNTER, Detector, full_pixels
+from workers.detect.noise import PHOTON_COUNTER, REACH, Detector, full_pixels
 from workers.detect.patches import Patches, cut_patches
 
 __all__ = ["DetectorWorker", "PeakTable", "find_in_frame"]
@@ -59,11 +60,12 @@ def find_in_frame(
     patch_size: int,
     detector: Detector = PHOTON_COUNTER,
     note: Note | None = None,
+    bright: Bright | None = None,
 ) -> PeakTable:
     """Find the peaks of a decoded frame and cut their patches.
 
     Where nobody says from which counts pixels are saturated, a pile of them at the same highest
-    value does.
+    value does. With `bright`, whose pixels `frame` are, no others are looked at.
 
     Returns
     -------
@@ -72,8 +74,10 @@ def find_in_frame(
         patches in the same order.
     """
     image, saturation = correction(frame)
-    found = found_by(finder, image)
+    found = found_by(finder, image, bright)
     at = found.row, found.col
+    if bright is not None:
+        bright.know(*at, max(patch_size // 2, REACH))
     if correction.saturation == np.inf and correction.binning == 1:
         saturation = Saturation(image.pixels, full_pixels(image, *at))
     patches = cut_patches(image, saturation, *at, patch_size)
@@ -125,6 +129,7 @@ class DetectorWorker:
         self._detect = config.detect
         self._detector = Detector(config.positions.gain, config.positions.read_noise)
         self._findings = Findings()
+        self._bright = BrightReader()
         self._counts = Counts()
         self._metrics = metrics
         metrics.stages.expect("detect", "decode")
@@ -300,10 +305,16 @@ class DetectorWorker:
             self._metrics.stages.timed("decode"),
             self._metrics.flow.decode_errors.count_exceptions(),
         ):
-            pixels = decode(frame.data, frame.encoding, frame.dtype, frame.shape)
+            bright = None
+            if not self._findings.looks_at(frame.series, frame.frame):
+                bright = self._bright(frame, correction, lowest_of(self._finder))
+            if bright is None:
+                pixels = decode(frame.data, frame.encoding, frame.dtype, frame.shape)
+            else:
+                pixels = bright.pixels
         note = partial(self._findings.note, frame.series, frame.frame)
         return find_in_frame(
-            pixels, correction, self._finder, self._patch_size, self._detector, note
+            pixels, correction, self._finder, self._patch_size, self._detector, note, bright
         )
 
     def _on_failed(self, parcel: Parcel) -> None:

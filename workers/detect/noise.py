@@ -16,7 +16,7 @@ from workers.detect.patches import Patches, with_noise_of
 from workers.detect.pedestal import subtracted
 from workers.detect.usable import below_zero, unusable
 
-__all__ = ["PHOTON_COUNTER", "Detector", "full_pixels"]
+__all__ = ["PHOTON_COUNTER", "REACH", "Detector", "full_pixels"]
 
 _PILE = 4
 """Pixels at the very same highest value that noise does not put there, together with more of them
@@ -24,6 +24,8 @@ than come near it."""
 _LEAST_FULL = 200.0
 """Counts below which equal pixels are no wonder."""
 _NEAR = 0.9
+REACH = 2
+"""Pixels around the highest of a peak that may be of a pile."""
 _TELLING = 0.2
 """Share of the noise by which the background must be off before it is set right."""
 
@@ -112,8 +114,8 @@ def full_pixels(image: Image, rows: NDArray[np.int32], cols: NDArray[np.int32]) 
 def _pile(frame, bad, least, most, rows, cols, top, near):  # type: ignore[no-untyped-def]
     n_full = n_near = 0
     for k in range(len(rows)):
-        for r in range(max(rows[k] - 2, 0), min(rows[k] + 3, frame.shape[0])):
-            for c in range(max(cols[k] - 2, 0), min(cols[k] + 3, frame.shape[1])):
+        for r in range(max(rows[k] - REACH, 0), min(rows[k] + REACH + 1, frame.shape[0])):
+            for c in range(max(cols[k] - REACH, 0), min(cols[k] + REACH + 1, frame.shape[1])):
                 if not unusable(frame, bad, least, most, r, c):
                     n_full += frame[r, c] == top
                     n_near += near <= frame[r, c] < top

@@ -22,6 +22,7 @@ from workers.detect.base import (
     sorted_peaks,
     zeroed,
 )
+from workers.detect.bright import Bright
 from workers.detect.image import Image, image_of, in_one_layout
 from workers.detect.superlevels import collect, merge
 
@@ -89,6 +90,21 @@ class TopologyFinder(ImageFinder):
         pixels, low = in_one_layout(frame, read).view(seen), self._lowest
         count = collect(pixels, low, highest, image.bad, self._search, self._kept, self._level)
         return self._copied(self._merge(self._level, count, self._least))
+
+    @property
+    def lowest(self) -> int:
+        """Counts from which a pixel of integers matters."""
+        return self._lowest
+
+    def find_bright(self, bright: Bright) -> Peaks:
+        """Return the peaks of a frame; see `ImageFinder`."""
+        if bright.pixels.shape != self._shape:
+            self._allocate(*bright.pixels.shape)
+        stride = self._shape[1] + 2
+        index, level = bright.index, bright.level
+        return self._copied(
+            merge(index, level, len(index), stride, self._least, self._work, self._found)
+        )
 
     def sparse(
         self,

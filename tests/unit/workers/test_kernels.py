@@ -32,6 +32,35 @@ now = [len(kernel.signatures) for kernel in kernels]
 assert now == made, (made, now)
 """
 
+BRIGHT = """
+import numpy as np
+from streamer.config import DetectConfig
+from streamer.frames.events import Frame
+from streamer.simulator.stream_v2 import encode_bslz4
+from workers.detect import bright, superlevels
+from workers.detect.choice import finder_of
+from workers.detect.correction import Correction
+from workers.detect.node import find_in_frame
+from workers.kernels import compile_finder
+
+kernels = bright._list, bright._know, superlevels.merge
+finder = finder_of(DetectConfig(minval=40, minscore=60))
+compile_finder(DetectConfig(minval=40, minscore=60), 11)
+made = [len(kernel.signatures) for kernel in kernels]
+assert all(made), made
+for dtype in ("<u2", "<u4"):
+    pixels = np.zeros((1100, 1000), dtype)
+    pixels[30, 30] = 200
+    bad = pixels > 300
+    coded = Frame(series="a", frame=0, time_ns=0, shape=bad.shape, dtype=dtype, encoding="bslz4",
+                  data=memoryview(encode_bslz4(pixels)))
+    for correction in (Correction(), Correction(bad)):
+        found = bright.BrightReader()(coded, correction, finder.lowest)
+        find_in_frame(found.pixels, correction, finder, 11, bright=found)
+now = [len(kernel.signatures) for kernel in kernels]
+assert now == made, (made, now)
+"""
+
 TRACKS = """
 import sys
 from pathlib import Path
@@ -91,6 +120,10 @@ def test_what_is_linked_waits_for_no_compiler(tmp_path):
 
 def test_a_decoded_frame_waits_for_no_compiler():
     subprocess.run([sys.executable, "-c", CODE], check=True)
+
+
+def test_a_frame_read_for_its_bright_pixels_waits_for_no_compiler():
+    subprocess.run([sys.executable, "-c", BRIGHT], check=True)
 
 
 def test_that_something_is_compiled_is_said_once_and_only_then():
