@@ -156,8 +156,10 @@ class TrackCatalogue:
             start = int(np.searchsorted(self._tracks.number[: self._n], last, "right"))
         columns = together(pieces, geometry, crystal)
         yield None
-        columns["series"] = np.array(self._names, np.object_)[columns["series"]]
-        table = pa.table({name: pa.array(columns[name]) for name in TRACKS.names}, TRACKS)
+        arrays = {name: pa.array(column) for name, column in columns.items()}
+        names = pa.array(self._names, pa.string())
+        arrays["series"] = pa.DictionaryArray.from_arrays(arrays["series"], names)
+        table = pa.table({field.name: arrays[field.name].cast(field.type) for field in TRACKS})
         self._table, self._ranked = table, _ranked(table)
         yield table
 
@@ -193,7 +195,7 @@ class TrackCatalogue:
         self._names = list(names)
         number = np.array([names[name] for name in series], np.int64)
         facts = [np.asarray(peaks[name], np.int64) for name in _FACTS]
-        facts[0] = number[facts[0]] if len(number) > 1 or number.any() else facts[0]
+        facts[0] = number[facts[0]]
         places = [np.asarray(peaks[name], np.float64) for name in _PLACES]
         track = np.array(peaks["track"], np.int64)
         slot = self._find(track)
