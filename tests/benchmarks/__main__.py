@@ -14,6 +14,7 @@ from tests.benchmarks import (
     security,
     sources,
     thresholds,
+    tracks,
 )
 
 for benchmark in (
@@ -28,5 +29,6 @@ for benchmark in (
     sources,
     thresholds,
     long_runs,
+    tracks,
 ):
     benchmark.main()
