@@ -1,34 +1,91 @@
-"""All benchmark tables, one after the other: ``make bench``."""
+"""Benchmark tables as Markdown: ``python -m tests.benchmarks [NAME ...] [--rounds N]``."""
 
 from __future__ import annotations
 
-from tests.benchmarks import (
-    dashboard,
-    delivery,
-    drawing,
-    finder,
-    fits,
-    inference,
-    long_runs,
-    pipeline,
-    security,
-    sources,
-    thresholds,
-    tracks,
-)
+import argparse
+import contextlib
+import importlib
+import io
+import os
+import re
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
-for benchmark in (
-    finder,
-    inference,
-    fits,
-    pipeline,
-    security,
-    delivery,
-    dashboard,
-    drawing,
-    sources,
-    thresholds,
-    long_runs,
-    tracks,
-):
-    benchmark.main()
+from tests.benchmarks.measure import machine, markdown
+
+TABLES = (
+    "topology",
+    "finder",
+    "frames",
+    "positions",
+    "latency",
+    "memory",
+    "security",
+    "delivery",
+    "dashboard",
+    "drawing",
+    "sources",
+    "thresholds",
+    "long_runs",
+)
+"""Modules, each of which answers a question: `tables` yields tables, `main` prints them."""
+
+
+def texts_of(name: str, n_rounds: int | None) -> Iterator[str]:
+    """Yield what a module measures, as Markdown."""
+    module = importlib.import_module(f"tests.benchmarks.{name}")
+    if hasattr(module, "tables"):
+        yield from map(markdown, module.tables(n_rounds))
+        return
+    os.environ["COLUMNS"] = "160"
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        module.main()
+    lines = (line.rstrip() for line in said.getvalue().strip().splitlines())
+    yield "\n".join(["```text", *lines, "```"])
+
+
+def filled(page: str, blocks: dict[str, str]) -> str:
+    """Return a page with the text between the marks of each block replaced.
+
+    Raises
+    ------
+    SystemExit
+        The page has no such block.
+    """
+    for name, text in blocks.items():
+        begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+        whole = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
+        if not whole.search(page):
+            raise SystemExit(f"the page has no place for {name}: {begin} ... {end}")
+        page = whole.sub(lambda _, new=f"{begin}\n{text}\n{end}": new, page)
+    return page
+
+
+def main(words: Iterable[str] | None = None) -> None:
+    """Print the tables that are asked for, and write them to a page."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(TABLES)}")
+    parser.add_argument("--rounds", type=int, help="in place of each table's own number")
+    parser.add_argument("--write", type=Path, metavar="PAGE.md", help="renew its tables too")
+    asked = parser.parse_args(None if words is None else list(words))
+    if unknown := set(asked.names) - set(TABLES):
+        parser.error(
+            f"no tables called {', '.join(sorted(unknown))}: there are {', '.join(TABLES)}"
+        )
+    blocks = {"machine": machine()}
+    print(blocks["machine"], flush=True)
+    for name in asked.names or TABLES:
+        began, texts = time.monotonic(), []
+        for text in texts_of(name, asked.rounds):
+            texts.append(text)
+            print(f"\n{texts[-1]}", flush=True)
+        print(f"{name}: {time.monotonic() - began:.0f} s", file=sys.stderr)
+        blocks[name] = "\n" + "\n\n".join(texts) + "\n"
+        if asked.write is not None:  # after each: what was measured is not lost with what fails
+            asked.write.write_text(filled(asked.write.read_text(), blocks))
+
+
+if __name__ == "__main__":
+    main()

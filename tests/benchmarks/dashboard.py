@@ -6,35 +6,24 @@ import json
 import os
 import selectors
 import socket
-import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from rich.console import Console
-from rich.table import Table
-
 from streamer.config import Config, load_config
-from streamer.run.console import PlainView
-from streamer.run.execute import execute
 from streamer.run.sidecar import address_of, listen, sidecar, step_back
 from streamer.simulator.eiger_files import write_recording
 from streamer.simulator.scene import Scene
-from workers.place.methods import patch_size_of
+from tests.benchmarks.measure import LAUNCH, Table, rounds, run_topology, spread
 
-LAUNCH = Path(__file__).parents[2] / "launch.py"
 FRAMES, LOOPS, ROUNDS, VIEWERS = 5000, 4, 5, 10
 GOAL = 0.97
 _WATCHED = {"type": "watch", "tracks": list(range(20)), "quantity": "row"}
 _KEY = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
-
-
-class _Silent(PlainView):
-    def update(self, now):
-        pass
 
 
 def viewer(url: str) -> socket.socket:
@@ -87,55 +76,47 @@ def rate(config: Config, path: Path, out: Path, *, watched: bool) -> tuple[float
         clients[0].stdin.flush()
 
     with sidecar(listener, out, command, announce) if watched else nullcontext():
-        summary = execute(
-            config,
-            str(path),
-            out,
-            lambda spec: [sys.executable, str(LAUNCH), "node", str(spec)],
-            _Silent(Console(quiet=True)),
-            patch_size=patch_size_of(config.positions),
-        )
+        run = run_topology(config, path, out)
     listener.close()
     read = float(clients[0].communicate(timeout=30)[0]) if watched else 0.0
-    return summary["rates"]["frames_per_s"], read
+    return run.rate, read
 
 
-def main() -> None:
-    """Print the table."""
-    rates: dict[bool, list[float]] = {True: [], False: []}
-    amounts = []
+def tables(n_rounds: int | None = None) -> Iterator[Table]:
+    """Yield the table."""
+    n_rounds = n_rounds or ROUNDS
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         scene = load_config(None, [f"simulate.frames={FRAMES}", "simulate.spots=20"])
         path = folder / "cycle_master.h5"
         write_recording(Scene(scene.simulate), path)
         config = load_config(None, ["positions.method=centroid", f"source.loop={LOOPS}"])
-        for turn in range(ROUNDS):
-            # In turns, and the other first each time: what else the machine does hits both.
-            for watched in (False, True) if turn % 2 else (True, False):
-                out = folder / f"{turn}-{watched}"
-                found, amount = rate(config, path, out, watched=watched)
-                rates[watched].append(found)
-                amounts += [amount] if watched else []
-    alone, seen = (statistics.median(rates[watched]) for watched in (False, True))
-    table = Table(title=f"Dashboard, {VIEWERS} viewers, one stopped dead", title_justify="left")
-    for column in ("frames", "rounds", "no viewer, frames/s", "viewers, frames/s", "ratio", "goal",
-                   "each viewer got, MB"):  # fmt: skip
-        table.add_column(column, justify="right")
-    table.add_row(
+        found = rounds(
+            n_rounds,
+            {
+                what: lambda turn, watched=watched: rate(
+                    config, path, folder / f"{turn}-{watched}", watched=watched
+                )
+                for what, watched in (("alone", False), ("seen", True))
+            },
+        )
+    rates = {what: [one for one, _ in several] for what, several in found.items()}
+    ratios = [seen / alone for seen, alone in zip(rates["seen"], rates["alone"], strict=True)]
+    table = Table(
+        f"Dashboard, {VIEWERS} viewers, one stopped dead",
+        ("frames", "no viewer, frames/s", "viewers, frames/s", "ratio", "goal",
+         "each viewer got, MB"),
+    )  # fmt: skip
+    table.add(
         f"{FRAMES * LOOPS:,}",
-        str(ROUNDS),
-        f"{alone:,.0f} ({min(rates[False]):,.0f} to {max(rates[False]):,.0f})",
-        f"{seen:,.0f} ({min(rates[True]):,.0f} to {max(rates[True]):,.0f})",
-        f"{seen / alone:.3f}",
+        spread(rates["alone"]),
+        spread(rates["seen"]),
+        spread(ratios, ".3f"),
         f">= {GOAL:.2f}",
-        f"{statistics.median(amounts):,.1f}",
+        spread([amount for _, amount in found["seen"]], ",.1f"),
     )
-    Console().print(table)
+    yield table
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        look(sys.argv[1])
-    else:
-        main()
+    look(sys.argv[1])

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from unittest import mock
-
-from rich.console import Console
-from rich.table import Table
 
 from streamer.config import load_config
 from streamer.results.folder import RunFolder
 from streamer.simulator.eiger_files import write_recording
 from streamer.simulator.scene import Scene
 from tests.benchmarks.long_runs import open_sink, results
-from tests.benchmarks.pipeline import topology
+from tests.benchmarks.measure import Table, rounds, run_topology, spread
 
 ROUNDS = 3
 SINK_FRAMES = 60_000
@@ -32,39 +30,40 @@ CASES = {
 PROCESSING = ["positions.method=centroid", "detect.minval=40", "detect.minscore=60"]
 
 
-def main() -> None:
-    """Print the table."""
-    table = Table(title="Price of delivery", title_justify="left")
-    for column in ("what", "frames/s", "ratio"):
-        table.add_column(column, justify="left" if column == "what" else "right")
+def tables(n_rounds: int | None = None) -> Iterator[Table]:
+    """Yield the table."""
+    n_rounds = n_rounds or ROUNDS
+    table = Table("Price of delivery", ("what", "frames/s", "of the first"))
     with tempfile.TemporaryDirectory(dir="/tmp") as name:
         folder = Path(name)
         path = folder / "cycle_master.h5"
         scene = load_config(None, ["simulate.frames=2000", "simulate.spots=20"])
         write_recording(Scene(scene.simulate), path)
-        # In turns, so that a machine that is busy for a while is so for all.
-        turns = [
-            [_whole(path, folder / f"{i}-{turn}", words) for i, words in enumerate(CASES.values())]
-            for turn in range(ROUNDS)
-        ]
-        best = [max(rates) for rates in zip(*turns, strict=True)]
-        for what, rate in zip(CASES, best, strict=True):
-            table.add_row(f"whole topology, {what}", f"{rate:,.0f}", f"{rate / best[0]:.2f}")
-        sinks = [
-            [_sink(folder / f"sink-{every}-{turn}", every) for every in (NEVER, 64)]
-            for turn in range(ROUNDS)
-        ]
-        best = [max(rates) for rates in zip(*sinks, strict=True)]
-        for what, rate in zip(("without", "with"), best, strict=True):
-            words = f"sink alone, 20 peaks, {what} checkpoint"
-            table.add_row(words, f"{rate:,.0f}", f"{rate / best[0]:.2f}")
-    Console().print(table)
+        runs = {
+            what: lambda turn, i=i, words=words: _whole(path, folder / f"{i}-{turn}", words)
+            for i, (what, words) in enumerate(CASES.items())
+        }
+        _add(table, rounds(n_rounds, runs), "whole topology, {}")
+        sinks = {
+            what: lambda turn, every=every: _sink(folder / f"sink-{every}-{turn}", every)
+            for what, every in (("without", NEVER), ("with", 64))
+        }
+        _add(table, rounds(n_rounds, sinks), "sink alone, 20 peaks, {} checkpoint")
+    yield table
+
+
+def _add(table: Table, found: dict[str, list[float]], words: str) -> None:
+    """Add a row for each way, and how it compares with the first of them."""
+    first = next(iter(found.values()))
+    for what, rates in found.items():
+        ratios = [rate / other for rate, other in zip(rates, first, strict=True)]
+        table.add(words.format(what), spread(rates), spread(ratios, ".2f"))
 
 
 def _whole(path: Path, out: Path, words: list[str]) -> float:
     """Return the frames a second of the whole topology."""
     config = load_config(None, [*PROCESSING, *words])
-    return topology(config, path, out)["rates"]["frames_per_s"]
+    return run_topology(config, path, out).rate
 
 
 def _sink(out: Path, every: int) -> float:
@@ -79,7 +78,3 @@ def _sink(out: Path, every: int) -> float:
         took = time.monotonic() - began
         sink.close()
     return SINK_FRAMES / took
-
-
-if __name__ == "__main__":
-    main()

@@ -4,28 +4,27 @@ An update is a frame of 512 x 512 with 500 peaks, and what is new of 20 lines of
 go on by one: the drifts are made by the parts of the real server, as for a run that has one more
 frame each time. Beside it, the same with the whole of the lines in each update. An update counts as
 drawn when both its image and its lines were; of those that came together, one counts.
-Run as ``python -m tests.benchmarks.drawing``.
 """
 
+import importlib.util
 import json
 import shutil
 import time
+from collections.abc import Iterator
 from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
 from streamer.dashboard.archive import Archive
 from streamer.dashboard.drifts import Drifts, Plot
 from streamer.dashboard.messages import Lines
 from streamer.dashboard.requests import Watch, read_request
+from tests.benchmarks.measure import Table
 from tests.browser.fake import FakeRun, FakeServer
 
-__all__ = ["main"]
+__all__ = ["tables"]
 
 SIZE, PEAKS, LINES, POINTS = 512, 500, 20, 3000
 RATES_HZ = (10, 30)
@@ -115,22 +114,21 @@ def measure(
     }
 
 
-def main() -> None:
-    """Print the table."""
+def tables(n_rounds: int | None = None) -> Iterator[Table]:
+    """Yield the table; it is measured once, however many rounds are asked for."""
+    table = Table(
+        f"Updates drawn: {SIZE} x {SIZE}, {PEAKS} peaks, {LINES} lines of {POINTS:,} points",
+        ("lines", "kB an update", "sent/s", "drawn/s", "from arrival to drawn, p50 ms", "p95 ms"),
+    )
+    chromium = shutil.which("chromium")
+    if chromium is None or importlib.util.find_spec("playwright") is None:
+        table.note = "Not measured: needs Chromium (apt-get install chromium) and playwright."
+        yield table
+        return
     from playwright.sync_api import sync_playwright
 
-    console = Console()
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        console.print("drawing: needs Chromium (apt-get install chromium)")
-        return
     run = GrowingRun()
     images = [run.image(POINTS - IMAGES + n, newest=True) for n in range(IMAGES)]
-    title = f"Updates drawn: {SIZE} x {SIZE}, {PEAKS} peaks, {LINES} lines of {POINTS:,} points"
-    table = Table(title=title, box=box.SIMPLE, title_justify="left")
-    for column in ("lines", "kB an update", "sent/s", "drawn/s", "from arrival to drawn, p50 ms",
-                   "p95 ms"):  # fmt: skip
-        table.add_column(column, justify="left" if column == "lines" else "right")
     with FakeServer(run.answer, run.greeting) as server, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium)
         page = browser.new_page(viewport={"width": 1440, "height": 900})
@@ -146,21 +144,17 @@ def main() -> None:
             for hz in RATES_HZ:
                 found = measure(page, server, run, images, hz, whole=whole)
                 latency = found["latency"]
-                table.add_row("whole" if whole else "what is new", f"{found['bytes'] / 1e3:.0f}",
-                              f"{found['sent']:.1f}", f"{found['drawn']:.1f}",
-                              f"{latency['p50']:.0f}", f"{latency['p95']:.0f}")  # fmt: skip
+                table.add(
+                    "whole" if whole else "what is new",
+                    f"{found['bytes'] / 1e3:.0f}",
+                    f"{found['sent']:.1f}",
+                    f"{found['drawn']:.1f}",
+                    f"{latency['p50']:.0f}",
+                    f"{latency['p95']:.0f}",
+                )
         browser.close()
-    console.print(table)
-    share = found["drawn"] / found["sent"]
-    verdict = "ok" if found["drawn"] >= GOAL_HZ else "MISSED"
+    verdict = "reached" if found["drawn"] >= GOAL_HZ else "MISSED"
     if found["sent"] < RATES_HZ[-1] - 2:
         verdict = f"not decided, only {found['sent']:.0f} a second could be sent"
-    console.print(
-        f"{found['drawn']:.1f} drawn a second, {share:.0%} of those sent (goal {GOAL_HZ} of"
-        f" {RATES_HZ[-1]}): {verdict}",
-        highlight=False,
-    )
-
-
-if __name__ == "__main__":
-    main()
+    table.note = f"Goal, {GOAL_HZ} drawn of {RATES_HZ[-1]} sent: {verdict}."
+    yield table

@@ -1,7 +1,4 @@
-"""What a run of two million frames costs: to report, to look at, to go on with, and while it lasts.
-
-``python -m tests.benchmarks.long_runs [frames of the folder] [frames through the sink]``
-"""
+"""What a run of many frames costs: to report, to look at, to go on with, and while it lasts."""
 
 from __future__ import annotations
 
@@ -17,8 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import zmq
-from rich.console import Console
-from rich.table import Table
 from websockets.sync.client import connect
 
 from streamer.config import Config, load_config
@@ -28,39 +23,42 @@ from streamer.sink.node import Sink
 from streamer.sink.tables import Result
 from streamer.transport.messages import FramePeaks
 from streamer.transport.metrics import Metrics
+from tests.benchmarks.measure import LAUNCH, Table, command
 
-LAUNCH = Path(__file__).parents[2] / "launch.py"
-FRAMES, SINK_FRAMES, POINTS = 2_000_000, 200_000, 10
+FRAMES, SINK_FRAMES, POINTS = 500_000, 100_000, 5
 GOAL_MIB = 1024
 _DRIFT = "import sys; from streamer.results import open_run; open_run(sys.argv[1]).drift(3)"
 _RESTART = "import sys; from tests.benchmarks.long_runs import restart; restart(sys.argv[1])"
 _SPOTS = 20
 
 
-def main(n_frames: int = FRAMES, sink_frames: int = SINK_FRAMES) -> None:
-    """Print the tables."""
+def tables(
+    n_rounds: int | None = None, n_frames: int = FRAMES, sink_frames: int = SINK_FRAMES
+) -> Iterator[Table]:
+    """Yield the tables; each is measured once, however many rounds are asked for."""
     with tempfile.TemporaryDirectory() as name:
         run = Path(name) / "run"
         # Elsewhere: what this process holds would count for those that it starts.
         words = [sys.executable, "-m", "tests.benchmarks.long_folder", str(run), str(n_frames)]
         subprocess.run(words, check=True)
-        table = Table(title=f"A run of {n_frames:,} frames", title_justify="left")
-        for column in ("what", "s", "of CPU", "MiB", "goal, s", "goal, MiB"):
-            table.add_column(column, justify="left" if column == "what" else "right")
+        table = Table(
+            f"A run of {n_frames:,} frames",
+            ("what", "s", "CPU s", "MiB", "goal, MiB"),
+        )
         launch = [sys.executable, str(LAUNCH)]
         report = [*launch, "report", str(run)]
         subprocess.run(report, check=True, stdout=subprocess.DEVNULL)  # which compiles
-        for what, words, goal in (
-            ("report", report, "20"),
-            ("status", [*launch, "status", str(run)], ""),
-            ("drift of a track, each frame", [sys.executable, "-c", _DRIFT, str(run)], ""),
-            ("sink goes on, with checkpoint", [sys.executable, "-c", _RESTART, str(run)], ""),
+        for what, words in (
+            ("report", report),
+            ("status", [*launch, "status", str(run)]),
+            ("drift of a track, each frame", [sys.executable, "-c", _DRIFT, str(run)]),
+            ("sink goes on, with checkpoint", [sys.executable, "-c", _RESTART, str(run)]),
         ):
-            table.add_row(what, *_cost(words), goal, str(GOAL_MIB))
+            table.add(what, *_cost(words), GOAL_MIB)
         for what, cost in _page([*launch, "dashboard", str(run)]).items():
-            table.add_row(what, *cost, "2" if "first" in what else "", str(GOAL_MIB))
-        Console().print(table)
-        Console().print(_flat(Path(name) / "sink", sink_frames))
+            table.add(what, *cost, GOAL_MIB)
+        yield table
+        yield _flat(Path(name) / "sink", sink_frames)
 
 
 def restart(run: str) -> None:
@@ -81,18 +79,8 @@ def _cost(
     words: list[str], look: Callable[[subprocess.Popen[str]], None] | None = None
 ) -> tuple[str, str, str]:
     """Return seconds, seconds of CPU and MiB of a process; `look` is to end it."""
-    began = time.monotonic()
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
-        if look is not None:
-            look(process)
-        else:
-            process.stdout.read()
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if look is None and process.returncode:
-        raise SystemExit(f"{words} failed")
-    took, cpu = time.monotonic() - began, used.ru_utime + used.ru_stime
-    return f"{took:.1f}", f"{cpu:.1f}", f"{used.ru_maxrss / 1024:.0f}"
+    took = command(words, look)
+    return f"{took.seconds:.1f}", f"{took.cpu_s:.1f}", f"{took.peak_mib:.0f}"
 
 
 def _page(words: list[str]) -> dict[str, tuple[str, str, str]]:
@@ -165,9 +153,10 @@ def results(n_frames: int) -> Iterator[Result]:
 
 def _flat(path: Path, n_frames: int) -> Table:
     """Return what a sink holds while frames go through it."""
-    table = Table(title=f"{n_frames:,} frames through a sink", title_justify="left")
-    for column in ("frames", "MiB", "open files", "files in the folder", "commit, ms", "frames/s"):
-        table.add_column(column, justify="right")
+    table = Table(
+        f"{n_frames:,} frames through a sink",
+        ("frames", "MiB", "open files", "files in the folder", "commit, ms", "frames/s"),
+    )
     # A part is a quarter of the window: they are as many as in a run of many hours.
     sink = open_sink(RunFolder.create(path), load_config(None, ["transport.window_frames=256"]))
     step = n_frames // POINTS
@@ -179,7 +168,7 @@ def _flat(path: Path, n_frames: int) -> Table:
             sink.step()
             slowest.append(time.monotonic() - start)
         if seq % step == step - 1:
-            table.add_row(
+            table.add(
                 f"{seq + 1:,}",
                 f"{_resident_mib():.0f}",
                 str(len(os.listdir("/proc/self/fd"))),
@@ -195,7 +184,3 @@ def _flat(path: Path, n_frames: int) -> Table:
 def _resident_mib() -> float:
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
-
-
-if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))

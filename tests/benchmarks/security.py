@@ -5,10 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
-
-from rich.console import Console
-from rich.table import Table
 
 from streamer.config import load_config
 from streamer.simulator.eiger_files import write_recording
@@ -19,7 +17,7 @@ from streamer.transport.pool import Parcel
 from streamer.transport.publisher import Publisher
 from streamer.transport.sockets import DETECTORS
 from streamer.transport.subscriber import Subscriber
-from tests.benchmarks.pipeline import topology
+from tests.benchmarks.measure import Table, rounds, run_topology, spread
 
 ROUNDS = 3
 SIZES = (10_000, 500_000, 4_000_000)
@@ -66,19 +64,18 @@ def hop(kind: str, folder: Path, size: int) -> float:
     return count / took
 
 
-def main() -> None:
-    """Print the table."""
-    table = Table(title="Price of encryption", title_justify="left")
-    for column in ("frames/s", *KINDS, "CURVE : tcp"):
-        table.add_column(column, justify="right" if column != "frames/s" else "left")
+def tables(n_rounds: int | None = None) -> Iterator[Table]:
+    """Yield the table."""
+    table = Table("Price of encryption, frames/s", ("", *KINDS, "CURVE : tcp"))
     with tempfile.TemporaryDirectory(dir="/tmp") as name:
         folder = Path(name)
 
         def row(what, measure):
-            # In turns, so that a machine that is busy for a while is so for all.
-            turns = [[measure(kind, turn) for kind in KINDS] for turn in range(ROUNDS)]
-            best = [max(column) for column in zip(*turns, strict=True)]
-            table.add_row(what, *(f"{rate:,.0f}" for rate in best), f"{best[2] / best[1]:.2f}")
+            work = {kind: lambda turn, kind=kind: measure(kind, turn) for kind in KINDS}
+            found = rounds(n_rounds or ROUNDS, work)
+            pairs = zip(found["tcp, CURVE"], found["tcp"], strict=True)
+            ratios = [curve / plain for curve, plain in pairs]
+            table.add(what, *(spread(found[kind]) for kind in KINDS), spread(ratios, ".2f"))
 
         for size in SIZES:
             row(f"one hop, {size / 1e6:g} MB", lambda kind, _, size=size: hop(kind, folder, size))
@@ -89,11 +86,7 @@ def main() -> None:
         def whole(kind, turn):
             config = load_config(None, ["positions.method=centroid", *KINDS[kind]])
             out = folder / f"{kind.replace(', ', '-')}-{turn}"
-            return topology(config, path, out)["rates"]["frames_per_s"]
+            return run_topology(config, path, out).rate
 
         row("whole topology, 512 x 512", whole)
-    Console().print(table)
-
-
-if __name__ == "__main__":
-    main()
+    yield table

@@ -1,7 +1,4 @@
-"""How fast recordings are read: Eiger chunks forwarded undecoded, beside a reader that decodes.
-
-Run as ``python -m tests.benchmarks.sources``.
-"""
+"""How fast recordings are read: Eiger chunks forwarded undecoded, beside a reader that decodes."""
 
 import tempfile
 from collections.abc import Callable, Iterator
@@ -16,15 +13,13 @@ import numpy as np
 import tifffile
 from fabio import cbfimage, edfimage
 from numpy.typing import NDArray
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
 from streamer.config import SourceConfig
 from streamer.frames.events import Frame
 from streamer.sources import open_source
+from tests.benchmarks.measure import Table, rounds, spread
 
-__all__ = ["main"]
+__all__ = ["tables"]
 
 SHAPE = (1062, 1028)
 N_EIGER, PER_FILE, N_OTHER = 1000, 500, 60
@@ -111,55 +106,51 @@ def by_fabio(paths: list[Path]) -> int:
     return len(paths)
 
 
-def rates(*reads: Callable[[], int]) -> Iterator[float]:
-    """Yield the frames a second of each reader: the best of rounds taken in turn."""
-    best = [0.0] * len(reads)
-    for _ in range(ROUNDS):
-        for place, read in enumerate(reads):
-            start = perf_counter()
-            n_frames = read()
-            best[place] = max(best[place], n_frames / (perf_counter() - start))
-    yield from best
+def _rate(read: Callable[[], int]) -> float:
+    start = perf_counter()
+    return read() / (perf_counter() - start)
 
 
-def main() -> None:
-    """Print one line for each format, and the ratio that is promised."""
+def tables(n_rounds: int | None = None) -> Iterator[Table]:
+    """Yield a table with a line for each format and reader."""
+    n_rounds = n_rounds or ROUNDS
     data = np.random.default_rng(1).poisson(0.3, (N_OTHER, *SHAPE)).astype("<u2")
-    table = Table("recording", "reader", "frames/s", "GB/s of pixels", box=box.SIMPLE)
-    for column in table.columns[2:]:
-        column.justify = "right"
+    table = Table(
+        "Recordings read, 1062 x 1028 uint16",
+        ("recording", "reader", "frames/s", "GB/s of pixels"),
+    )
 
-    def row(what: str, reader: str, rate: float) -> None:
-        table.add_row(what, reader, f"{rate:,.0f}", f"{rate * data[0].nbytes / 1e9:.2f}")
+    def measure(what: str, readers: dict[str, Callable[[], int]]) -> list[list[float]]:
+        work = {name: lambda _, read=read: _rate(read) for name, read in readers.items()}
+        found = rounds(n_rounds, work)
+        for reader, several in found.items():
+            volumes = [rate * data[0].nbytes / 1e9 for rate in several]
+            table.add(what, reader, spread(several), spread(volumes, ".2f"))
+        return list(found.values())
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         eiger = write_eiger(folder, data)
-        read, forwarded, decoded = rates(
-            lambda: replay(eiger, copied=False), lambda: replay(eiger), lambda: decode(eiger)
+        read, forwarded, decoded = measure(
+            "Eiger bslz4",
+            {
+                "source, undecoded": lambda: replay(eiger, copied=False),
+                "source, undecoded and copied": lambda: replay(eiger),
+                "h5py + hdf5plugin, decoded": lambda: decode(eiger),
+            },
         )
-        row("Eiger bslz4", "source, undecoded", read)
-        row("Eiger bslz4", "source, undecoded and copied", forwarded)
-        row("Eiger bslz4", "h5py + hdf5plugin, decoded", decoded)
         for what, path in write_others(folder, data).items():
             files = sorted(path.iterdir()) if path.is_dir() else []
-            readers = [lambda path=path: replay(path)]
+            readers = {"source, copied": lambda path=path: replay(path)}
             if files:
-                readers.append(lambda files=files: by_fabio(files))
-            names = (
-                ("source, raw and copied", "fabio") if not files else ("source, copied", "fabio")
-            )
-            for reader, rate in zip(names, rates(*readers), strict=False):
-                row(what, reader, rate)
-    console = Console()
-    console.print(table)
-    ratio = read / decoded
-    console.print(
-        f"frames are read {ratio:.0f} x as fast as they are decoded (goal {GOAL_RATIO}):"
-        f" {'ok' if ratio >= GOAL_RATIO else 'MISSED'}; with one copy {forwarded / decoded:.0f} x",
-        highlight=False,
+                readers["fabio"] = lambda files=files: by_fabio(files)
+            measure(what, readers)
+    quicker = (
+        [one / two for one, two in zip(some, decoded, strict=True)] for some in (read, forwarded)
     )
-
-
-if __name__ == "__main__":
-    main()
+    undecoded, copied = (spread(ratios) for ratios in quicker)
+    table.note = (
+        f"Eiger frames are read {undecoded} times as fast as they are decoded (goal "
+        f"{GOAL_RATIO}), with one copy {copied} times."
+    )
+    yield table
