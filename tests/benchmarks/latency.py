@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 import sys
 import tempfile
 import threading
@@ -157,11 +158,9 @@ def _starts(path: Path, folder: Path, n_rounds: int) -> Table:
         "`replay`, from the command to the first position", spread([s for s, _ in starts], ".1f")
     )
     launch = [sys.executable, str(LAUNCH)]
-    commands = {
-        "--help": ["--help"],
-        "--version": ["--version"],
-        "status": ["status", str(folder / "start-0")],
-    }
+    commands = {"--help": ["--help"], "status": ["status", str(folder / "start-0")]}
+    if "--version" in subprocess.run([*launch, "--help"], capture_output=True, text=True).stdout:
+        commands["--version"] = ["--version"]
     found = rounds(
         n_rounds,
         {

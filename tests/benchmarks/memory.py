@@ -14,13 +14,13 @@ from tests.benchmarks.topology import FIXED
 
 __all__ = ["CASES", "tables"]
 
-CASES = ((512, 512, 1000), (4148, 4362, 48))
-"""Rows, columns, frames."""
+CASES = ((512, 512, 1000, 4), (4148, 4362, 16, 12))
+"""Rows, columns, frames, and how often a run goes through them."""
 _WINDOWS_MIB = (1024, 256)
 
 
 def tables(
-    n_rounds: int | None = None, cases: tuple[tuple[int, int, int], ...] = CASES
+    n_rounds: int | None = None, cases: tuple[tuple[int, int, int, int], ...] = CASES
 ) -> Iterator[Table]:
     """Yield the table; the largest of rounds counts."""
     compile_kernels()
@@ -30,13 +30,17 @@ def tables(
     )
     with tempfile.TemporaryDirectory(dir="/tmp") as name:
         folder = Path(name)
-        for rows, cols, n_frames in cases:
+        for rows, cols, n_frames, loops in cases:
             path = folder / f"{rows}_master.h5"
             words = [f"simulate.{key}={n}" for key, n in (("rows", rows), ("cols", cols))]
             scene = load_config(None, [*words, f"simulate.frames={n_frames}"])
             write_recording(Scene(scene.simulate), path)
             for window in _WINDOWS_MIB:
-                told = [f"transport.window_mib={window}", "source.loop=4", "report.auto=false"]
+                told = [
+                    f"transport.window_mib={window}",
+                    f"source.loop={loops}",
+                    "report.auto=false",
+                ]
                 peaks = [
                     run_topology(
                         load_config(None, [*FIXED, *told]), path, folder / f"{rows}-{window}-{turn}"
