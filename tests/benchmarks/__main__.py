@@ -20,6 +20,7 @@ TABLES = (
     "finder",
     "frames",
     "positions",
+    "tracks",
     "latency",
     "memory",
     "security",

@@ -1,8 +1,4 @@
-"""What a frame costs the sink, by how many tracks there are, part after part of its work.
-
-``python -m tests.benchmarks.tracks [tracks ...]``, or with ``150@100000`` for 150 peaks a frame
-beside as many tracks as that.
-"""
+"""What a frame costs the sink, by how many tracks there are, part after part of its work."""
 
 from __future__ import annotations
 
@@ -19,8 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
 from streamer.config import load_config
 from streamer.frames.peaks import PEAK, POSITION, SHAPE
@@ -29,6 +23,7 @@ from streamer.sink import commit
 from streamer.tracks.kernels import compile_tracks
 from streamer.transport.messages import FramePeaks, Positions, pack
 from tests.benchmarks.long_runs import open_sink
+from tests.benchmarks.measure import Table
 
 CASES = ("10", "30", "100", "150", "1000", "10000", "150@100000")
 PARTS = ("take", "link", "book", "follow", "angles", "columns", "write", "feed", "note")
@@ -46,27 +41,28 @@ _GEOMETRY = (
 )  # fmt: skip
 
 
-def main(cases: tuple[str, ...] = CASES) -> None:
-    """Print the tables."""
-    costs = Table(title="A frame in the sink, µs of CPU", title_justify="left")
-    whole = Table(title="Beside the frames", title_justify="left")
-    for column in ("tracks", *PARTS, "all", "with threads", "frames/s"):
-        costs.add_column(column, justify="right")
-    for column in (
-        "tracks", "tracks table, ms", "of it at once, ms", "checkpoint, ms", "report, ms",
-        "longest step, ms", "commit p99, ms", "MiB",
-    ):  # fmt: skip
-        whole.add_column(column, justify="right")
+def tables(n_rounds: int | None = None, cases: tuple[str, ...] = CASES) -> Iterator[Table]:
+    """Yield the tables; each is measured once, however many rounds are asked for."""
+    costs = Table(
+        "A frame in the sink, µs of CPU", ("tracks", *PARTS, "all", "with threads", "frames/s")
+    )
+    whole = Table(
+        "Beside the frames",
+        (
+            "tracks", "tracks table, ms", "of it at once, ms", "checkpoint, ms", "report, ms",
+            "longest step, ms", "commit p99, ms", "MiB",
+        ),
+    )  # fmt: skip
     for case in cases:
-        words = [sys.executable, "-m", "tests.benchmarks.tracks", "one", case]
+        words = [sys.executable, "-m", "tests.benchmarks.tracks", case]
         found = json.loads(subprocess.run(words, check=True, stdout=subprocess.PIPE).stdout)
         parts = (f"{found[part]:.0f}" for part in (*PARTS, "all", "with threads"))
-        costs.add_row(case, *parts, f"{1e6 / found['all']:,.0f}")
+        costs.add(case, *parts, f"{1e6 / found['all']:,.0f}")
         names = ("tracks table", "piece", "checkpoint", "report", "longest", "p99")
-        whole.add_row(case, *(f"{found[name]:.1f}" for name in names), f"{found['MiB']:.0f}")
-    console = Console(width=None if sys.stdout.isatty() else 130)
-    console.print(costs)
-    console.print(whole)
+        whole.add(case, *(f"{found[name]:.1f}" for name in names), f"{found['MiB']:.0f}")
+    costs.note = "150@100000: 150 peaks a frame beside 100,000 tracks."
+    yield costs
+    yield whole
 
 
 def one(case: str) -> dict[str, float]:
@@ -239,7 +235,4 @@ class Scene:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["one"]:
-        print(json.dumps(one(sys.argv[2])))
-    else:
-        main(tuple(sys.argv[1:]) or CASES)
+    print(json.dumps(one(sys.argv[1])))
