@@ -111,8 +111,8 @@ def suffer(fault: Fault, recording: Path, folder: Path, frames: int) -> Outcome:
         run = Run(start, source, folder / "run", settings)
         run.await_frames(_BEFORE)
         struck = {hosts.name_of(run.nodes()[node]["host"]) for node in fault.nodes}
-        fault.strike(hosts, run, struck)
         before, since = run.settled, time.monotonic()
+        fault.strike(hosts, run, struck)
         if fault.resumed:
             _await(lambda: not hosts.nodes())
             silent_s = time.monotonic() - since
