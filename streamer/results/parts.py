@@ -269,11 +269,11 @@ def tidy(run: Path) -> None:
     names = {span.name for span in keep}
     for name in _TABLES:
         for path in (run / name).glob("part-*.parquet"):
-            span = Span.of(path.name)
-            if span is None or span.name in names:
+            held = Span.of(path.name)
+            if held is None or held.name in names:
                 continue
             # What has come since is of another sink, or of what this one was cut off from.
-            if any(_is_in(span, one) for one in keep):
+            if any(_is_in(held, one) for one in keep):
                 path.unlink(missing_ok=True)
 
 
