@@ -20,6 +20,7 @@ from workers.place.fit.joint import (
     position_covariance,
     put_known,
 )
+from workers.place.fit.lent import lent
 from workers.place.fit.likelihood import (
     GAUSSIAN,
     LEVEL,
@@ -122,6 +123,7 @@ def fit_patches(
         (n, 2 * len(SHAPE)) and (n, 5), filled with NaN; see `workers.place.base.Positions`.
     """
     n, size, _ = patches.shape
+    work = lent(work)
     best = work.best
     for i in range(n):
         row = table[i]

@@ -13,6 +13,7 @@ from workers.place.fit.beginning import begin, begin_at
 from workers.place.fit.fisher_scoring import fisher_scoring, narrow, scoring_step, settle
 from workers.place.fit.goodness import goodness
 from workers.place.fit.kernel import STEEP, conclude
+from workers.place.fit.lent import lent
 from workers.place.fit.likelihood import (
     GAUSSIAN,
     LEVEL,
@@ -65,6 +66,7 @@ def polish_patches(
         See `workers.place.fit.kernel.fit_patches`.
     """
     n, size, _ = patches.shape
+    work = lent(work)
     for i in range(n):
         row = table[i]
         row.n_peaks, row.converged = 1, 0
