@@ -49,6 +49,8 @@ _IMPATIENCE = 0.2
 """Logarithm to base 2 by which that grows with each step. In a long, curved valley, such as of a
 peak that hardly reaches into the patch, steps stay small and change nothing that matters."""
 _MAX_STEPS = 50
+_STUCK = 100.0
+"""Damping from which slopes that are cut at their limit go along it, ever more slowly."""
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -216,14 +218,16 @@ def _limit(
     each: int,
     size: int,
     lowest: float,
-) -> None:
-    last, furthest = n_peaks * each, 0.5 * size + OUTSIDE_PX
+) -> bool:
+    """Keep parameters within limits; True where slopes of the background are cut for that."""
+    last, furthest, cut = n_peaks * each, 0.5 * size + OUTSIDE_PX, False
     trial[last] = max(trial[last], lowest)
     if work.ground[0] == TILTED and lowest > -math.inf:
         # Nowhere in the patch may the background be below its lowest.
         fall = (size // 2) * (abs(trial[last + 1]) + abs(trial[last + 2]))
         room = trial[last] - lowest
-        if fall > room:
+        cut = fall > room
+        if cut:
             trial[last + 1] *= room / fall
             trial[last + 2] *= room / fall
     for first in range(0, last, each):
@@ -232,6 +236,7 @@ def _limit(
             trial[i] = min(max(trial[i], -furthest), furthest)
         if each == PSEUDO_VOIGT:
             trial[first + 6] = min(max(trial[first + 6], 0.0), 1.0)
+    return cut
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -329,7 +334,7 @@ def _maximise(
             work.points.trial[i] = work.best[i] + work.step[i]
             if not work.fixed[i]:
                 expected_gain += work.step[i] * work.gradient[i]
-        _limit(work, work.points.trial, n_peaks, each, size, lowest)
+        cut = _limit(work, work.points.trial, n_peaks, each, size, lowest)
         if expected_gain < _CONVERGED * 2.0 ** (_IMPATIENCE * steps) and damping <= 1.0:
             converged = True
             if possible(work.points.trial, n_peaks, each, size):
@@ -349,6 +354,8 @@ def _maximise(
                 damping *= 0.1
             elif share < 0.5:
                 damping = max(3.0 * damping, 0.1)
+                if cut and damping > _STUCK:
+                    break
             loss, stale = trial_loss, False
             score(work, m, p, gain, variance)
             prior_score(work, n_peaks, each)

@@ -20,7 +20,14 @@ from workers.place.fit import methods as module
 from workers.place.fit.elementary import exponential, logarithm
 from workers.place.fit.fisher_scoring import fisher_scoring
 from workers.place.fit.goodness import deviance_moments
-from workers.place.fit.likelihood import GAUSSIAN, PSEUDO_VOIGT, evaluate, gather, workspace
+from workers.place.fit.likelihood import (
+    GAUSSIAN,
+    PSEUDO_VOIGT,
+    TILTED,
+    evaluate,
+    gather,
+    workspace,
+)
 from workers.place.fit.methods import (
     FIT_TRUSTED_PX,
     GaussianFit,
@@ -145,6 +152,21 @@ def test_score_statistics_are_chi_squares_for_clean_peaks(amplitude):
     # Half of a chi-square of one parameter: tails cannot be negative.
     assert (tail > 5.4).mean() < 0.025
     assert 0.35 < (tail > 0.0).mean() < 0.65
+
+
+def test_slopes_that_run_into_their_limit_are_given_up_soon():
+    # A second spot at the corner of the patch, on next to no background.
+    row, col = np.mgrid[-5:6, -5:6]
+    patch = 3.0 + 800.0 * np.exp(-(row**2 + col**2) / 2.88)
+    patch += 300.0 * np.exp(-((row - 3) ** 2 + (col - 3) ** 2) / 2.88)
+    work = workspace(11)
+    m = gather(work, patch.astype(np.float32), np.ones((11, 11), np.bool_), True)
+    work.best[:7] = 800.0, 0.0, 0.0, 0.7, 0.0, 0.7, 3.0
+    assert fisher_scoring(work, m, 1, GAUSSIAN, 11, 1.0, 0.0)[0]
+    work.ground[0] = TILTED
+    converged, _, steps = fisher_scoring(work, m, 1, GAUSSIAN, 11, 1.0, 0.0)
+    assert not converged
+    assert steps < 15
 
 
 def test_agrees_with_scipy():
