@@ -71,10 +71,12 @@ class Bright:
 
     pixels: NDArray[np.unsignedinteger[Any]]
     """(rows, cols), read-only; what is neither bright nor asked for is anything."""
+    count: int
+    """How many pixels are bright."""
     index: NDArray[np.uint32]
-    """(n,), where the bright pixels are in a frame with a margin of 1, rising."""
+    """(more than `count`,), where they are in a frame with a margin of 1, rising."""
     level: NDArray[np.uint32]
-    """(n,), their counts."""
+    """(more than `count`,), their counts."""
     _planes: NDArray[np.uint8]
     _known: NDArray[np.unsignedinteger[Any]]
 
@@ -142,7 +144,7 @@ class BrightReader:
             return None
         pixels = self._known.view()
         pixels.flags.writeable = False
-        return Bright(pixels, self._index[:count], self._level[:count], self._planes, self._known)
+        return Bright(pixels, count, self._index, self._level, self._planes, self._known)
 
     def compile(self, dtype: np.dtype[Any]) -> None:
         """Compile what frames of a type need."""
@@ -157,7 +159,7 @@ class BrightReader:
         size = math.prod(shape)
         self._known = np.empty(shape, dtype)
         self._planes = np.empty(size * dtype.itemsize, np.uint8)
-        most = size // _SHARE + 1
+        most = size // _SHARE + 2
         self._index, self._level = np.empty(most, np.uint32), np.empty(most, np.uint32)
 
 
@@ -203,7 +205,7 @@ def _list(coded, at, bad, lowest, planes, pixels, kept, levels):  # type: ignore
                 place = first + 64 * k + _PLACE[(lone * _DE_BRUIJN) >> _TOP]
                 if hidden.size and hidden[place]:
                     continue
-                if count == kept.size:
+                if count == kept.size - 1:
                     return -1
                 if place // 8 != known:
                     known = place // 8
@@ -217,7 +219,7 @@ def _list(coded, at, bad, lowest, planes, pixels, kept, levels):  # type: ignore
     rest[:] = coded[at:]
     for place in range(whole, size):
         if lowest <= flat[place] < ~flat.dtype.type(0) and not (hidden.size and hidden[place]):
-            if count == kept.size:
+            if count == kept.size - 1:
                 return -1
             kept[count] = place + 2 * (place // cols) + cols + 3
             levels[count] = flat[place]

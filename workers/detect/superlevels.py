@@ -2,8 +2,8 @@
 
 Only one pass looks at all pixels. What follows touches the kept ones alone:
 
-1. Each gets a key, its level above its raster index. Keys are unique and their order is that in
-   which findpeaks takes the pixels, so ties need no further thought.
+1. Each gets a key, its level above its place in the list. Keys are unique and their order is that
+   in which findpeaks takes the pixels, so ties need no further thought.
 2. Each points to its highest neighbour, and so, step by step, to the maximum it belongs to.
 3. Components can only meet at a pixel whose higher neighbours are not connected among themselves.
    From the highest of these saddles down, what is met and was born lower dies (elder rule).
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 __all__ = ["collect", "merge"]
 
 _ONE = np.uint64(1)
+_NONE = np.uint64(0)
 _INDEX = np.uint64(0xFFFFFFFF)
 _LEVEL = np.uint64(32)
 _DIGIT = np.uint64(0xFF)
@@ -103,74 +104,116 @@ def merge(
 ) -> int:
     """Find the classes of the first `count` pixels `kept` that live through `least` levels.
 
+    Of `kept`, which rises, one more than `count` is overwritten.
+
     Writes row, column, score and the raster index of the pixel where each class dies, -1 for the
     background, in the order of `Peaks`, and returns how many.
     """
-    # Indices are unsigned: numba then does not ask whether they count from the end. The margin's
-    # keys are 0, and so are all others between calls.
-    keys, parent, death, higher_than, maxima, classes, saddles, spare = work
-    step, bar = np.uint64(stride), np.uint64(least)
+    # Indices are unsigned: numba then does not ask whether they count from the end.
+    keys, parent, death, higher_than, above, below, maxima, classes, saddles, spare = work
+    step, bar, end = np.uint64(stride), np.uint64(least), np.uint64(count)
     for i in range(count):
-        p = np.uint64(kept[i])
-        keys[p] = np.uint64(levels[i]) << _LEVEL | p
+        keys[i] = np.uint64(levels[i]) << _LEVEL | np.uint64(i)
+    keys[end], kept[end] = 0, _INDEX
 
-    # No branch here depends on the pixels: with noise, half of the guesses would be wrong.
     n_maxima = n_saddles = n_classes = 0
+    up = down = np.uint64(0)
     for i in range(count):
-        p = np.uint64(kept[i])
-        own = keys[p]
-        a, b, c, d, e, f, g, h = _around(p, step)
-        a, b, c, d = keys[a], keys[b], keys[c], keys[d]
-        e, f, g, h = keys[e], keys[f], keys[g], keys[h]
+        at = np.uint64(i)
+        p, own = np.uint64(kept[at]), keys[at]
+        up = _from(kept, up, p - step - _ONE)
+        down = _from(kept, down, p + step - _ONE)
+        above[at], below[at] = up, down
+        a, b, c = _three(kept, keys, up, p - step)
+        f, g, h = _three(kept, keys, down, p + step)
+        before, after = at - np.uint64(at > 0), at + _ONE
+        d = keys[before] if kept[before] == p - _ONE else _NONE
+        e = keys[after] if kept[after] == p + _ONE else _NONE
         best = max(max(max(a, b), max(c, d)), max(max(e, f), max(g, h)))
         higher = (a > own) | (b > own) << 1 | (c > own) << 2 | (d > own) << 3
         higher |= (e > own) << 4 | (f > own) << 5 | (g > own) << 6 | (h > own) << 7
-        parent[p] = max(best, own) & _INDEX
-        maxima[n_maxima] = p
+        parent[at] = max(best, own) & _INDEX
+        maxima[n_maxima] = at
         n_maxima += higher == 0
         saddles[n_saddles] = own
         n_saddles += _N_PARTS[higher] > 1
-        higher_than[p] = higher
+        higher_than[at] = higher
 
     _sort(saddles, n_saddles, spare, 4)
-    beside = np.array(_around(np.uint64(0), step))
     for own in saddles[:n_saddles][::-1]:
-        p = own & _INDEX
-        higher = np.intp(higher_than[p])
-        elder = keys[_root(parent, p + beside[_PARTS[higher, 0]])]
-        for part in range(1, _N_PARTS[higher]):
-            other = keys[_root(parent, p + beside[_PARTS[higher, part]])]
+        at = own & _INDEX
+        higher = np.intp(higher_than[at])
+        elder = _NONE
+        for part in range(_N_PARTS[higher]):
+            near = _neighbour(kept, above, below, at, step, _PARTS[higher, part])
+            other = keys[_root(parent, near)]
             if other != elder:
                 elder, younger = max(elder, other), min(elder, other)
+                if younger == _NONE:
+                    continue
                 birth = younger & _INDEX
                 parent[birth] = elder & _INDEX
-                death[birth] = p
+                death[birth] = at
                 score = (younger >> _LEVEL) - (own >> _LEVEL)
                 classes[n_classes] = _order(score, birth)
                 n_classes += score >= bar
     for i in range(n_maxima):
-        p = np.uint64(maxima[i])
-        if parent[p] == p:
-            death[p] = 0
-            classes[n_classes] = _order(keys[p] >> _LEVEL, p)
-            n_classes += keys[p] >> _LEVEL >= bar
-    for p in kept[:count]:
-        keys[p] = 0
+        at = np.uint64(maxima[i])
+        if parent[at] == at:
+            death[at] = end
+            classes[n_classes] = _order(keys[at] >> _LEVEL, at)
+            n_classes += keys[at] >> _LEVEL >= bar
 
     _sort(classes, n_classes, spare, 0)
     row, col, score_of, end_of = found
     for i in range(n_classes):
-        start, end = np.intp(classes[i] & _INDEX), np.intp(death[classes[i] & _INDEX])
+        birth = classes[i] & _INDEX
+        start, last = np.intp(kept[birth]), np.uint64(death[birth])
         row[i], col[i] = start // stride - 1, start % stride - 1
         score_of[i] = _INDEX - (classes[i] >> _LEVEL)
-        end_of[i] = (end // stride - 1) * (stride - 2) + end % stride - 1 if end else -1
+        stop = np.intp(kept[last])
+        end_of[i] = (stop // stride - 1) * (stride - 2) + stop % stride - 1 if last < end else -1
     return n_classes
 
 
 @njit(cache=True, inline="always")
-def _around(p: np.uint64, step: np.uint64) -> tuple[np.uint64, ...]:
-    up, down = p - step, p + step
-    return up - _ONE, up, up + _ONE, p - _ONE, p + _ONE, down - _ONE, down, down + _ONE
+def _from(kept: NDArray[np.uint32], at: np.uint64, p: np.uint64) -> np.uint64:
+    """Return where the first pixel is that does not come before `p`, at `at` or behind."""
+    while kept[at] < p:
+        at += _ONE
+    return at
+
+
+@njit(cache=True, inline="always")
+def _three(
+    kept: NDArray[np.uint32], keys: NDArray[np.uint64], at: np.uint64, p: np.uint64
+) -> tuple[np.uint64, ...]:
+    """Return the keys of pixel `p` and those beside it, of which the first kept one is at `at`."""
+    first = kept[at] == p - _ONE
+    a = keys[at] if first else _NONE
+    at += np.uint64(first)
+    second = kept[at] == p
+    b = keys[at] if second else _NONE
+    at += np.uint64(second)
+    return a, b, keys[at] if kept[at] == p + _ONE else _NONE
+
+
+@njit(cache=True, inline="always")
+def _neighbour(
+    kept: NDArray[np.uint32],
+    above: NDArray[np.uint32],
+    below: NDArray[np.uint32],
+    at: np.uint64,
+    step: np.uint64,
+    bit: int,
+) -> np.uint64:
+    """Return where a neighbour is in the list, which holds it; bits as in `_parts`."""
+    p = np.uint64(kept[at])
+    if bit < 3:
+        return _from(kept, np.uint64(above[at]), p - step - _ONE + np.uint64(bit))
+    if bit > 4:
+        return _from(kept, np.uint64(below[at]), p + step - _ONE + np.uint64(bit - 5))
+    return at - _ONE if bit == 3 else at + _ONE
 
 
 @njit(cache=True, inline="always")

@@ -47,8 +47,8 @@ _INTEGERS = {
 class TopologyFinder(ImageFinder):
     """Finds exactly the peaks of `FindpeaksFinder`, thousands of times faster.
 
-    Working memory stays for the next frame of the same shape, at most 70 bytes for each pixel. An
-    object must not be called by two threads at once; give each its own.
+    Working memory stays for the next frame of the same shape, about 60 bytes for each pixel that
+    takes part. An object must not be called by two threads at once; give each its own.
 
     Integers of 64 bits are taken as float64, as findpeaks does. An infinite pixel is a level like
     any other: a class that is born at +inf and dies below has score inf, one that dies at +inf is
@@ -89,7 +89,7 @@ class TopologyFinder(ImageFinder):
             return self._copied(0)
         pixels, low = in_one_layout(frame, read).view(seen), self._lowest
         count = collect(pixels, low, highest, image.bad, self._search, self._kept, self._level)
-        return self._copied(self._merge(self._level, count, self._least))
+        return self._copied(self._merge(self._kept, self._level, count, self._least))
 
     @property
     def lowest(self) -> int:
@@ -100,11 +100,7 @@ class TopologyFinder(ImageFinder):
         """Return the peaks of a frame; see `ImageFinder`."""
         if bright.pixels.shape != self._shape:
             self._allocate(*bright.pixels.shape)
-        stride = self._shape[1] + 2
-        index, level = bright.index, bright.level
-        return self._copied(
-            merge(index, level, len(index), stride, self._least, self._work, self._found)
-        )
+        return self._copied(self._merge(bright.index, bright.level, bright.count, self._least))
 
     def sparse(
         self,
@@ -131,8 +127,10 @@ class TopologyFinder(ImageFinder):
         count = len(index)
         self._kept[:count] = index + 2 * (index // shape[1]) + shape[1] + 3
         if whole:
-            return self._copied(self._merge(value.astype(np.uint32), count, self._least))
-        found = self._merge(_ranks(value + index * _EPS), count, 1)
+            return self._copied(
+                self._merge(self._kept, value.astype(np.uint32), count, self._least)
+            )
+        found = self._merge(self._kept, _ranks(value + index * _EPS), count, 1)
         self._flat[index] = value
         peaks = self._settled(found, self._flat)
         self._flat[index] = 0.0
@@ -147,7 +145,7 @@ class TopologyFinder(ImageFinder):
         check_numbers(values)
         row, col = np.divmod(self._kept[:count].astype(np.int64), frame.shape[1] + 2)
         noise = ((row - 1) * frame.shape[1] + col - 1) * _EPS
-        found = self._merge(_ranks(values + noise), count, 1)
+        found = self._merge(self._kept, _ranks(values + noise), count, 1)
         return self._settled(found, frame.ravel())
 
     def _narrow(self, image: Image) -> Peaks:
@@ -159,26 +157,28 @@ class TopologyFinder(ImageFinder):
         taking_part = np.flatnonzero(distinct >= 0.0)
         with_margin = np.arange((rows + 2) * (cols + 2)).reshape(rows + 2, cols + 2)
         self._kept[: len(taking_part)] = with_margin[1:-1, 1:-1].ravel()[taking_part]
-        found = self._merge(_ranks(distinct[taking_part]), len(taking_part), 1)
+        found = self._merge(self._kept, _ranks(distinct[taking_part]), len(taking_part), 1)
         return self._settled(found, flat, first_alone=True)
 
     def _allocate(self, rows: int, cols: int) -> None:
-        size, padded = rows * cols, (rows + 2) * (cols + 2)
-        if padded >= 2**32:
+        size = rows * cols
+        if (rows + 2) * (cols + 2) >= 2**32:
             raise ValueError(f"a frame of {rows} x {cols} pixels is too large")
         # Two maxima are never neighbours. Lists have room for an entry that does not count.
         maxima = ((rows + 1) // 2) * ((cols + 1) // 2) + 1
         words = np.zeros((cols + 7) // 8, np.uint64)
         self._search = words.view(np.uint8), words, np.empty(len(words), np.int64)
-        self._kept = np.empty(size, np.uint32)
+        self._kept = np.empty(size + 1, np.uint32)
         self._level = np.empty(size, np.uint32)
         self._value = np.empty(size, np.float64)
         self._flat = np.zeros(size, np.float64)
         self._work = (
-            np.zeros(padded, np.uint64),
-            np.empty(padded, np.uint32),
-            np.empty(padded, np.uint32),
-            np.empty(padded, np.uint8),
+            np.empty(size + 1, np.uint64),
+            np.empty(size, np.uint32),
+            np.empty(size, np.uint32),
+            np.empty(size, np.uint8),
+            np.empty(size, np.uint32),
+            np.empty(size, np.uint32),
             np.empty(maxima, np.uint32),
             np.empty(maxima, np.uint64),
             np.empty(size + 1, np.uint64),
@@ -192,9 +192,11 @@ class TopologyFinder(ImageFinder):
         )
         self._shape = rows, cols
 
-    def _merge(self, levels: NDArray[np.uint32], count: int, least: int) -> int:
+    def _merge(
+        self, kept: NDArray[np.uint32], levels: NDArray[np.uint32], count: int, least: int
+    ) -> int:
         stride = self._shape[1] + 2
-        found: int = merge(self._kept, levels, count, stride, least, self._work, self._found)
+        found: int = merge(kept, levels, count, stride, least, self._work, self._found)
         return found
 
     def _copied(self, found: int) -> Peaks:
