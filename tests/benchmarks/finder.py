@@ -1,22 +1,36 @@
 """How fast the topology finder is, beside findpeaks and one numpy comparison of the frame.
 
+A second table has all that a detector worker does with a coded frame, from bytes to patches, beside
+decompressing it with LZ4, which undoes no shuffling; and what it does with a decoded frame, beside
+ImageD11's labels of sparse local maxima with their moments where that is installed.
+
 Run as ``python -m tests.benchmarks.finder``.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import thread_time
 from typing import Any
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from streamer.frames.codecs import decode
+from streamer.frames.events import Frame
 from streamer.simulator.profiles import pseudo_voigt
-from workers.detect.base import Peaks
+from streamer.simulator.stream_v2 import encode_bslz4
+from workers.detect.base import Peaks, lowest_of
+from workers.detect.bright import BrightReader
+from workers.detect.bright import _decompress as lz4
+from workers.detect.choice import make_finder
+from workers.detect.correction import Correction
 from workers.detect.findpeaks import FindpeaksFinder
+from workers.detect.node import PeakTable, find_in_frame
 from workers.detect.topology import TopologyFinder
 
 __all__ = ["main"]
@@ -61,8 +75,53 @@ CASES = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Stage:
+    shape: tuple[int, int]
+    spots: int
+    dtype: str = "<u2"
+    fill: float | None = None
+    """Share of the pixels that `minval` keeps; None where it is 40 counts."""
+
+    def frames(self) -> list[NDArray[Any]]:
+        """Spots that are apart over a Poisson background, with the gaps of an Eiger."""
+        return [self._frame(np.random.default_rng(seed)) for seed in range(4)]
+
+    def _frame(self, rng: np.random.Generator) -> NDArray[Any]:
+        level = 5.0 if self.fill is None else 50.0
+        frame = rng.poisson(level, self.shape)
+        side = math.isqrt(self.spots - 1) + 1
+        cells = rng.permutation(side * side)[: self.spots]
+        near, reach = np.arange(-8, 9), 8
+        for cell in cells:
+            share = (np.array(divmod(cell, side)) + rng.uniform(0.25, 0.75, 2)) / side
+            row, col = (int(x) for x in reach + share * (np.array(self.shape) - 2 * reach - 1))
+            profile = np.exp(-(near**2) / rng.uniform(2, 8))
+            spot = np.exp(rng.uniform(np.log(150), np.log(5000))) * np.outer(profile, profile)
+            frame[row - 8 : row + 9, col - 8 : col + 9] += rng.poisson(spot)
+        highest = np.iinfo(self.dtype).max
+        frame = np.minimum(frame, highest - 1).astype(self.dtype)
+        for start in range(514, self.shape[0] - 40, 551):
+            frame[start : start + 37] = highest
+        return frame
+
+
+LARGE, LARGEST = (2167, 2070), (4148, 4362)
+STAGES = (
+    Stage((512, 512), 30),
+    Stage((1024, 1024), 1000),
+    Stage(LARGE, 30),
+    Stage(LARGE, 300),
+    Stage(LARGE, 10_000),
+    Stage(LARGEST, 30),
+    Stage(LARGE, 30, "|u1"),
+    Stage(LARGE, 30, "<u4"),
+    *(Stage((1024, 1024), 30, fill=fill) for fill in (0.001, 0.01, 0.05, 0.2)),
+)
+
+
 def main() -> None:
-    """Print the table; it takes about a minute, nearly all of it findpeaks."""
+    """Print the tables; it takes about a minute, nearly all of it findpeaks."""
     title = f"Topology finder, uint16 frames, score of at least {MINSCORE} counts"
     table = Table(title=title, box=box.SIMPLE, pad_edge=False)
     for heading in ("size", "kept", "peaks", "findpeaks", "ours", "ratio", "passes", "same"):
@@ -72,6 +131,13 @@ def main() -> None:
     console = Console()
     console.print(table)
     console.print("In brackets: the goal. Passes: in units of numpy's frame >= minval.")
+    stages = Table(title="Detector stage, ms a frame, CPU time", box=box.SIMPLE, pad_edge=False)
+    for heading in ("frame", "type", "kept", "peaks", "LZ4", "stage", "ratio", "found", "ImageD11"):
+        stages.add_column(heading, justify="right", no_wrap=True)
+    for stage in STAGES:
+        stages.add_row(*_measure_stage(stage))
+    console.print(stages)
+    console.print("Stage: coded bytes to patches. Found: a decoded frame to patches.")
 
 
 def _measure(case: Case) -> tuple[str, ...]:
@@ -105,7 +171,108 @@ def _measure(case: Case) -> tuple[str, ...]:
     )
 
 
-def _timed(function: Callable[..., Any], frame: NDArray[np.uint16]) -> tuple[float, Any]:
+def _measure_stage(stage: Stage) -> tuple[str, ...]:
+    frames = stage.frames()
+    shape, dtype = stage.shape, np.dtype(stage.dtype)
+    gap = np.iinfo(dtype).max
+    minval = 40.0
+    if stage.fill is not None:
+        minval = float(np.quantile(frames[0][frames[0] < gap], 1.0 - stage.fill))
+    finder = make_finder("topology", minval, 60.0)
+    correction, read = Correction(saturation=float(gap - 1)), BrightReader()
+    coded = [
+        Frame(
+            series="",
+            frame=1,
+            time_ns=0,
+            shape=shape,
+            dtype=dtype.str,
+            encoding="bslz4",
+            data=memoryview(encode_bslz4(frame)),
+        )
+        for frame in frames
+    ]
+    for frame in frames:
+        frame.flags.writeable = False
+    planes = np.empty(frames[0].nbytes, np.uint8)
+    peer = _sparse_maxima(shape, int(minval)) if dtype == np.uint16 else None
+
+    def from_coded(one: Frame) -> PeakTable:
+        bright = read(one, correction, lowest_of(finder))
+        pixels = (
+            decode(one.data, one.encoding, one.dtype, shape) if bright is None else bright.pixels
+        )
+        return find_in_frame(pixels, correction, finder, 11, bright=bright)
+
+    def from_decoded(frame: NDArray[Any]) -> PeakTable:
+        return find_in_frame(frame, correction, finder, 11)
+
+    lz4 = _usual(lambda one: _decompress(one.data, planes), coded)
+    whole, found = _usual(from_coded, coded), _usual(from_decoded, frames)
+    theirs = f"{_usual(peer, frames):.3f}" if peer else "-"
+    return (
+        f"{shape[0]} x {shape[1]}",
+        dtype.name,
+        f"{100 * np.mean((frames[0] >= minval) & (frames[0] < gap)):.2f} %",
+        f"{len(from_decoded(frames[0])[0])}",
+        f"{lz4:.3f}",
+        f"{whole:.3f}",
+        f"{whole / lz4:.2f}",
+        f"{found:.3f}",
+        theirs,
+    )
+
+
+def _decompress(data: memoryview, planes: NDArray[np.uint8]) -> None:
+    """Decompress the blocks of a frame as they are."""
+    coded = np.frombuffer(data, np.uint8)
+    if _decompress_blocks(coded, planes) < 0:
+        raise ValueError("the frame is damaged")
+
+
+@njit(nogil=True)
+def _decompress_blocks(coded, planes):
+    at, first, whole = 12, 0, planes.size // 8192 * 8192
+    while first < whole:
+        n = 0
+        for _ in range(4):
+            n = n << 8 | np.int64(coded[at])
+            at += 1
+        if lz4(coded.ctypes.data + at, planes.ctypes.data + first, n, 8192) != 8192:
+            return -1
+        at, first = at + n, first + 8192
+    return 0
+
+
+def _sparse_maxima(shape: tuple[int, int], minval: int) -> Callable[[NDArray[Any]], Any] | None:
+    """Return what labels and measures peaks by ImageD11; None where it is not installed."""
+    try:
+        from ImageD11 import cImageD11
+    except ImportError:
+        return None
+    listed = [np.empty(shape, np.uint16) for _ in range(3)]
+
+    def find(frame: NDArray[Any]) -> Any:
+        usable = (frame < np.iinfo(frame.dtype).max).view(np.uint8)
+        n = cImageD11.tosparse_u16(frame, usable, *listed, minval)
+        row, col, counts = (array.ravel()[:n] for array in listed)
+        counts, labels = counts.astype(np.float32), np.zeros(n, np.int32)
+        work = np.empty(n, np.float32), np.empty(n, np.int32)
+        found = cImageD11.sparse_localmaxlabel(counts, row, col, *work, labels)
+        return cImageD11.sparse_blob2Dproperties(counts, row, col, labels, found)
+
+    return find
+
+
+def _usual(function: Callable[[Any], Any], arguments: list[Any]) -> float:
+    """Return the lower decile of the ms that a call takes: others use the processor too."""
+    for argument in arguments:
+        function(argument)
+    times = [_timed(function, argument)[0] for argument in arguments * REPEATS]
+    return 1e3 * float(np.percentile(times, 10))
+
+
+def _timed(function: Callable[..., Any], frame: Any) -> tuple[float, Any]:
     # Time spent waiting for a busy processor would count for the slower one alone.
     start = thread_time()
     result = function(frame)
