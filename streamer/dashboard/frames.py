@@ -60,6 +60,7 @@ class ShownFrames:
         self._gallery = gallery
         self._relayed = gallery.relayed
         self._shown: Key | None = None
+        self._is_blank: dict[Key, bool] = {}  # of the last frame, whether there are no pixels
 
     def refresh(self, *, watched: bool) -> None:
         """Take in frames that are new; where nobody watches, the sink need not say its peaks."""
@@ -189,10 +190,24 @@ class ShownFrames:
             if len(done):
                 row = start + int(done[-1])
                 series = self._archive.series[int(frames["series"][row])]
-                self._shown = series, int(frames["frame"][row])
+                last = series, int(frames["frame"][row])
+                self._shown = self._last_seen(last, row)
                 return self._shown
             stop = start
         return None
+
+    def _last_seen(self, last: Key, row: int) -> Key:
+        """Return the last frame, or, of a stream that was not recorded, the last that was seen."""
+        seen = self._relayed.frames
+        if last in seen or not seen:
+            return last
+        if last not in self._is_blank:
+            self._is_blank = {
+                last: isinstance(self._gallery.display(last, self._time_ns(row)), str)
+            }
+        if not self._is_blank[last]:
+            return last
+        return next((key for key in reversed(seen) if self._is_settled(key)), last)
 
     def _peaks_of(self, key: Key, row: int | None) -> Mapping[str, NDArray[Any]]:
         """Return the columns of the peaks of a frame and its row, if it has one."""

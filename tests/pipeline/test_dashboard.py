@@ -20,6 +20,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from streamer.config import SourceConfig
+from streamer.dashboard.hubs import MOVED
 from streamer.frames.codecs import decode as decode_pixels
 from streamer.frames.display import display
 from streamer.results.folder import RunFolder
@@ -112,6 +113,23 @@ def test_a_page_that_others_reach_asks_for_the_token_and_waits_for_nobody(ended)
             attach(local, additional_headers={"Cookie": cookie}, origin="http://evil.example")
         with attach(local, additional_headers={"Cookie": cookie}) as viewer:
             assert hear(viewer, "hello")[0]["state"] == "done"
+
+
+def test_a_page_of_a_folder_outlives_the_runs_in_it(recording, tmp_path):
+    runs = tmp_path / "runs"
+    runs.mkdir()
+    with dashboard(runs) as (url, _):
+        with attach(url) as viewer:
+            assert "no run" in hear(viewer, "problem")[0]["text"]
+            run(recording, runs / "first")
+            with pytest.raises(ConnectionClosed) as closed:
+                hear(viewer, "hello")
+            assert closed.value.rcvd.code == MOVED
+        with attach(url) as viewer:
+            assert hear(viewer, "hello", lambda header: not header["live"])[0]["run"] == "first"
+            assert hear(viewer, "image")[0]["has_pixels"]
+        with attach(f"{url}runs/first/") as viewer:
+            assert hear(viewer, "hello")[0]["listed"]
 
 
 def frame_of(recording: Path, number: int) -> np.ndarray:

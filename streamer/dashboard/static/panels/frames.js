@@ -123,9 +123,9 @@ export class Frames {
     part("live").textContent = this.live ? "Live" : "Last";
     const badge = part("badge");
     badge.dataset.mode = paused ? "paused" : this.live ? "live" : "ended";
-    const provisional = header?.provisional ? ", provisional" : "";
-    badge.textContent = (paused ? "paused" : this.live ? "newest" : "last frame") + provisional;
-    badge.title = provisional && "The peaks as they were found: they are not on disk yet";
+    const newest = header?.provisional ? "provisional" : "newest";
+    badge.textContent = paused ? "paused" : this.live ? newest : "last frame";
+    badge.title = header?.provisional ? "Its peaks as they were found: they are not on disk yet" : "";
     const at = header && `frame ${whole(number ?? header.frame)} of ${whole(this.last + 1)}`;
     part("moment").textContent = header ? joined(at, series.words(number), moment(header.time_ns / 1e9)) : "–";
     part("moment").title = header && series.several ? header.series : "";

@@ -88,6 +88,7 @@ export class Health {
     list.hidden = !hello.listed;
     list.href = /\/runs\/[^/]+\/$/.test(location.pathname) ? "../" : "runs/";
     document.title = `${hello.run} · braggstream`;
+    part("title").textContent = document.title;
     this.dirty = true;
   }
 

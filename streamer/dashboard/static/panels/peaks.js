@@ -140,7 +140,7 @@ export class Peaks {
   draw() {
     if (!this.dirty) return;
     this.dirty = false;
-    part("peak-count").textContent = whole(this.count);
+    part("peak-count").textContent = `${whole(this.count)} ${this.count === 1 ? "peak" : "peaks"}`;
     const { canvas, context, image } = this;
     if (canvas.width !== image.canvas.width || canvas.height !== image.canvas.height)
       [canvas.width, canvas.height] = [image.canvas.width, image.canvas.height];

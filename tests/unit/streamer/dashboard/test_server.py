@@ -544,6 +544,17 @@ def test_without_the_recording_the_peaks_are_shown_and_why(view, tmp_path):
     assert "does not exist" in patch.header["why"]
 
 
+def test_of_a_stream_that_was_not_recorded_the_last_frame_that_was_seen_stays(view, tmp_path):
+    (tmp_path / "a.npy").unlink()
+    for frame in (17, 18, 90):  # the last two that came are 19, which was missed, and no result
+        pixels = np.full((60, 100), frame, np.uint16)
+        view.frames._relayed._keep(
+            Frame(series="a", frame=frame, time_ns=0, shape=(60, 100), dtype="<u2",
+                  encoding="raw", data=pixels.tobytes())
+        )  # fmt: skip
+    assert view.frames.newest() == ("a", 18)
+
+
 def test_without_geometry_drifts_are_distances_and_spacings_a_problem(view):
     header, arrays = decode(DriftWriter().write(view.drift(Watch(tracks=(7, 99), request=3))))
     assert header["quantity"] == "distance"
