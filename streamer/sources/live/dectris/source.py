@@ -99,6 +99,11 @@ class DectrisSource:
         """Turns readable when messages come; None when no more are taken."""
         return self._stream.socket
 
+    @property
+    def gone_s(self) -> float:
+        """See `streamer.sources.base.Joined`."""
+        return self._stream.gone_s
+
     def read(self, limit: int) -> list[Event]:
         """Return at most `limit` events; it must be called now and then for `idle_s` to work."""
         events = self._stream.read(limit)

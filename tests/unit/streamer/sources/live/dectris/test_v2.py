@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from streamer.config import SourceConfig
 from streamer.errors import UserError
 from streamer.frames.events import Frame, Gap, Series, SeriesEnd
+from streamer.ingest.taps import TeeSource
 from streamer.sources import check_reachable, open_source
 from streamer.sources.live.arrivals import Arrivals
 from streamer.sources.live.dectris.cbor import parse
@@ -480,10 +481,13 @@ def test_detector_that_died_in_mid_series_and_came_back(detector):
     source = detector.open(series=2)
     detector.send(start(n=3), image(0))
     before = read(source, 2)
+    assert TeeSource(source, []).gone_s == 0.0
     detector.die()
+    assert TeeSource(source, []).gone_s > 0.0
     detector.come_back()
     detector.send(start(n=3), *map(image, range(3)), end())
     events = before + receive(source, to_the_end=True)
+    assert source.gone_s == 0.0
     ends = [(e.series, e.reason) for e in events if isinstance(e, SeriesEnd)]
     assert ends == [("series_1", "new series"), ("series_1_2", "end")]
     assert gaps(events) == [(range(1, 3), "not received, nor the end of the series")]
