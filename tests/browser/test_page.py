@@ -55,6 +55,16 @@ def test_each_type_of_message_is_drawn(page, server, run, keep):
     keep(page)
 
 
+@pytest.mark.parametrize(
+    ("step", "factor", "words"),
+    [(0.25, 1, ["0.25", "0.50"]), (0.5, 1, ["0.5", "1.0"]), (20, 1, ["20", "40"]),
+     (0.025, 1, ["0.025", "0.050"]), (2.5e-7, 1e6, ["0.25", "0.50"])],
+)  # fmt: skip
+def test_ticks_are_written_as_what_they_are(page, step, factor, words):
+    ticks = f"m.decimals(null, [{step}, {2 * step}], 1, 50, {step}, {factor})"
+    assert page.evaluate(f"import('/plot/ticks.js').then((m) => {ticks})") == words
+
+
 def test_what_has_to_be_looked_after_at_once_is_red(page, server, run):
     words = "detector gone since 14:05:05, trying again"
     server.send(run.health(lost=words, alarm=False))

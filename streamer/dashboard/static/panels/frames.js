@@ -124,7 +124,8 @@ export class Frames {
     const badge = part("badge");
     badge.dataset.mode = paused ? "paused" : this.live ? "live" : "ended";
     const newest = header?.provisional ? "provisional" : "newest";
-    badge.textContent = paused ? "paused" : this.live ? newest : "last frame";
+    const last = number !== null && number < this.last ? "last picture" : "last frame";
+    badge.textContent = paused ? "paused" : this.live ? newest : last;
     badge.title = header?.provisional ? "Its peaks as they were found: they are not on disk yet" : "";
     const at = header && `frame ${whole(number ?? header.frame)} of ${whole(this.last + 1)}`;
     part("moment").textContent = header ? joined(at, series.words(number), moment(header.time_ns / 1e9)) : "–";

@@ -44,6 +44,8 @@ export function frames(plot, splits) {
  * @param {number} step
  */
 export function decimals(plot, splits, axis, space, step, factor = 1) {
-  const digits = Math.min(9, Math.max(0, -Math.floor(Math.log10(step * factor) + 1e-9)));
+  let digits = 0;
+  // 0.25 has two: a tick that is written at 0.3 and stands at 0.25 is a wrong number.
+  while (digits < 9 && Math.abs(step * factor * 10 ** digits - Math.round(step * factor * 10 ** digits)) > 1e-6) digits += 1;
   return splits.map((split) => fixed(split * factor, digits));
 }
