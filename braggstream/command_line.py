@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -364,6 +365,22 @@ def show_dashboard(
         folder, Console(), patch_fit,
         host=host, port=port, listener=listener, parent=parent, lasting=lasting,
     )  # fmt: skip
+
+
+@app.command()
+def pvs(
+    folder: Folder,
+    prefix: Annotated[
+        str | None, typer.Option(metavar="NAME:", help="What their names begin with.")
+    ] = None,
+    parent: Annotated[int | None, typer.Option(hidden=True)] = None,
+) -> None:
+    """Serve results of a run that goes on as process variables of EPICS (PVAccess)."""
+    if find_spec("p4p") is None:
+        raise UserError("pvs needs the package p4p: pip install 'braggstream[pva]'")
+    from streamer.pvs.session import serve_pvs
+
+    serve_pvs(folder, Console(), prefix=prefix, parent=parent)
 
 
 @app.command()

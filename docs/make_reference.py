@@ -178,6 +178,11 @@ def _keys(fields: Mapping[str, FieldInfo], prefix: str) -> Iterator[tuple[str, .
     yield "key", "value", "default", "meaning"
     said = explanations(fields)
     for name, field in fields.items():
+        within = field.annotation
+        if isinstance(within, type) and issubclass(within, BaseModel):
+            _, *rows = _keys(_described(within), f"{prefix}{name}.")
+            yield from rows
+            continue
         default = field.get_default(call_default_factory=True)
         plugins = _NAMES.get(f"{prefix}{name}")
         yield (

@@ -10,6 +10,7 @@ from streamer.config.running import (
     NodesConfig,
     PlacementConfig,
     PublishConfig,
+    PvaConfig,
     ReportConfig,
     TransportConfig,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "PlacementConfig",
     "PositionsConfig",
     "PublishConfig",
+    "PvaConfig",
     "ReportConfig",
     "SimulateConfig",
     "SourceConfig",

@@ -16,6 +16,7 @@ __all__ = [
     "NodesConfig",
     "PlacementConfig",
     "PublishConfig",
+    "PvaConfig",
     "ReportConfig",
     "TransportConfig",
 ]
@@ -89,6 +90,19 @@ class TransportConfig(Section):
     """The frames of a worker that has brought no result for so long are sent to another."""
 
 
+class PvaConfig(Section):
+    """Results as process variables of EPICS, over PVAccess: for reading, by whoever reaches it."""
+
+    prefix: str = ""
+    """What their names begin with, `BRAGG:`; empty: there are none."""
+    host: str = "127.0.0.1"
+    """Address they are served on; PVAccess knows no keys, so that others are let in by this one."""
+    port: int = Field(default=5075, ge=0, le=65535)
+    """Port, or another one when it is in use; 0 lets the system choose."""
+    tracks: int = Field(default=20, ge=1, le=1000)
+    """Tracks with variables of their own: those in alarm, those with limits, the longest."""
+
+
 class PublishConfig(Section):
     """What others may listen to, each at an address; nobody who listens can hold the run up."""
 
@@ -97,6 +111,8 @@ class PublishConfig(Section):
     switches it off."""
     frames: str = "tcp://127.0.0.1:*"
     """Frames as they come in, for other pipelines and for viewers; written as `publish.peaks`."""
+    pva: PvaConfig = PvaConfig()
+    """Process variables of EPICS, with keys of their own."""
     keys: Path | None = None
     """Folder of the keys of those who may listen, made by `launch.py keys`; without one anybody may
     who reaches the address, which must then be one of this machine alone."""

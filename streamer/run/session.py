@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,9 +16,10 @@ from rich.console import Console
 from rich.markup import escape
 
 from streamer.config import Config
-from streamer.errors import RunError
+from streamer.errors import RunError, UserError
 from streamer.frames.geometry import Geometry
 from streamer.ingest.recorder import check_path
+from streamer.run.companion import companion
 from streamer.run.console import print_summary, view_for
 from streamer.run.engine import check_placement
 from streamer.run.execute import execute
@@ -119,7 +121,8 @@ class Session:
         if earlier is None:
             refuse_unfinished(out, source)
         patch_size = self._checked(config if earlier is None else as_kept(config, out))
-        with self.page(config, out, is_ours=earlier is not None):
+        is_ours = earlier is not None
+        with self.page(config, out, is_ours=is_ours), self._pvs(config, out, is_ours=is_ours):
             summary = execute(
                 config,
                 source,
@@ -202,6 +205,11 @@ class Session:
         return self.compute.patch_size(config)
 
     def _check_published(self, config: Config) -> None:
+        if config.publish.pva.prefix and find_spec("p4p") is None:
+            raise UserError(
+                "publish.pva needs the package p4p: pip install 'braggstream[pva]', or leave "
+                "publish.pva.prefix empty"
+            )
         if config.publish.keys is not None:
             PublishKeys(config.publish.keys)
         elif not config.insecure and not config.spans_hosts:
@@ -216,6 +224,12 @@ class Session:
                 f"nothing to resume: the run in {out} is done", highlight=False, soft_wrap=True
             )
         return earlier
+
+    def _pvs(self, config: Config, out: Path, *, is_ours: bool) -> AbstractContextManager[None]:
+        """Have the run's process variables served, if they are wanted; see `page`."""
+        if not config.publish.pva.prefix or ((out / "run.json").exists() and not is_ours):
+            return nullcontext()
+        return companion("pvs", out, self.command(["pvs", str(out), "--parent", str(os.getpid())]))
 
     def _report(self, out: Path) -> None:
         """Have the report written; whatever goes wrong, the run has not failed."""

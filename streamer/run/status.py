@@ -17,9 +17,10 @@ from streamer.run.console import print_summary
 from streamer.run.launcher import has_died
 from streamer.run.snapshot import LIVE_FILE, Snapshot
 
-__all__ = ["print_status", "status_json"]
+__all__ = ["STALE_S", "last_word", "print_status", "status_json"]
 
-_STALE_S = 10.0
+STALE_S = 10.0
+"""Seconds of silence after which a run is not where it was last heard of."""
 
 
 def print_status(path: Path, console: Console) -> None:
@@ -38,7 +39,7 @@ def print_status(path: Path, console: Console) -> None:
         if summary["state"] == "failed":
             raise RunError(f"the run failed; what is in {path} is whole")
         return
-    age, now = _last_word(path)
+    age, now = last_word(path)
     died = has_died(summary, age)
     if now is not None:
         _print_live(console, now, f"when last heard of, {age:,.0f} s ago" if died else now.phase)
@@ -46,7 +47,7 @@ def print_status(path: Path, console: Console) -> None:
         console.print(f"starting since {summary['started']}", highlight=False)
     if died:
         raise RunError(f"the launcher died; what is in {path} is whole")
-    if age > _STALE_S:
+    if age > STALE_S:
         console.print(f"[yellow]no word from this run for {age:,.0f} s")
 
 
@@ -64,7 +65,7 @@ def status_json(path: Path) -> tuple[str, bool]:
     summary = read_summary(summary_path(path))
     said: dict[str, Any] = {**summary, "live": None, "heard_s_ago": None}
     if summary["state"] == "running":
-        age, now = _last_word(path)
+        age, now = last_word(path)
         said |= {"live": now and msgspec.to_builtins(now), "heard_s_ago": age}
         if has_died(summary, age):
             said["state"] = "died"
@@ -72,7 +73,7 @@ def status_json(path: Path) -> tuple[str, bool]:
     return text, said["state"] not in ("failed", "died")
 
 
-def _last_word(path: Path) -> tuple[float, Snapshot | None]:
+def last_word(path: Path) -> tuple[float, Snapshot | None]:
     """Return how many seconds ago a run said something, and what; None if it said nothing yet."""
     live = path / LIVE_FILE
     try:

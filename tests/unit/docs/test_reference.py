@@ -27,6 +27,14 @@ def test_page_is_what_the_code_says(name: str) -> None:
     assert text == reference.PAGES[name](), "run: make docs"
 
 
+def keys_of(section: BaseModel, prefix: str = "") -> list[str]:
+    keys = []
+    for name, value in section:
+        is_section = isinstance(value, BaseModel)
+        keys += keys_of(value, f"{prefix}{name}.") if is_section else [prefix + name]
+    return keys
+
+
 def test_every_key_has_its_row_with_an_explanation() -> None:
     rows = dict(
         re.findall(
@@ -35,10 +43,7 @@ def test_every_key_has_its_row_with_an_explanation() -> None:
             re.MULTILINE,
         )
     )
-    keys = []
-    for name, value in Config():
-        inner = type(value).model_fields if isinstance(value, BaseModel) else {}
-        keys += [f"{name}.{key}" for key in inner] or [name]
+    keys = keys_of(Config())
     for plugins in (FINDERS, METHODS):
         for name, plugin in plugins.own.items():
             keys += [f"{plugins.key}.{name}.{key}" for key in plugin.model_fields]

@@ -6,6 +6,7 @@ import errno
 import io
 import subprocess
 import sys
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -139,6 +140,30 @@ def test_so_does_a_recording_of_a_stream_that_cannot_be_written(session, execute
     with pytest.raises(UserError, match="name a recording like"):
         session().attach(config, "dectris://127.0.0.1:1", tmp_path / "run")
     assert not execute.calls
+
+
+def test_so_do_process_variables_without_the_package_that_serves_them(
+    session, execute, frames, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(module, "find_spec", lambda name: None)
+    config = load_config(options=QUIET | {"publish.pva.prefix": "B:"})
+    with pytest.raises(UserError, match=r"pip install 'braggstream\[pva\]'"):
+        session().replay(config, str(frames), tmp_path / "run")
+    assert not execute.calls
+
+
+def test_process_variables_are_served_by_a_process_beside_the_run(
+    session, execute, frames, tmp_path, monkeypatch
+):
+    beside = []
+    monkeypatch.setattr(module, "companion", lambda *words: beside.append(words) or nullcontext())
+    session().replay(load_config(options=QUIET), str(frames), tmp_path / "without")
+    assert not beside
+    config = load_config(options=QUIET | {"publish.pva.prefix": "B:"})
+    session().replay(config, str(frames), tmp_path / "run")
+    ((name, folder, command),) = beside
+    assert (name, folder) == ("pvs", tmp_path / "run")
+    assert command[:3] == ["program", "pvs", str(folder)]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""A run as process variables of EPICS, over PVAccess."""
