@@ -79,10 +79,15 @@ audit:
 	then $(PYTHON) tests/audit.py .audit/bin/pip-audit; \
 	else echo "nothing was audited: pip-audit cannot be had from the package index"; fi
 
-# The pages in docs/reference are made from the code.
-docs: install
+# The pages in docs/reference are made from the code, and site/ from all pages; a link to nowhere fails.
+docs: .venv/docs
 	$(BIN)/python docs/make_reference.py --write docs/reference
 	$(BIN)/python -m tests.unit.streamer.sources.files.forms docs/reference/formats.md
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
+.venv/docs: .venv/installed
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[docs]"
+	touch $@
 
 # What has to hold of every commit; .pre-commit-config.yaml asks for the same, part by part.
 lint: style types layers script
@@ -121,4 +126,4 @@ format: install
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv .peers .page .audit $(PAGE)/node_modules build *.egg-info
+	rm -rf .venv .peers .page site .audit $(PAGE)/node_modules build *.egg-info
