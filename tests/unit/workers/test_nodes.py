@@ -15,6 +15,7 @@ from streamer.frames.events import Frame, Series
 from streamer.frames.flags import NEIGHBOUR, POOR_FIT
 from streamer.frames.peaks import PEAK, POSITION
 from streamer.run.topology import NodeSpec
+from streamer.simulator.stream_v2 import encode_bslz4
 from streamer.transport.messages import (
     Acks,
     FramePeaks,
@@ -29,6 +30,8 @@ from streamer.transport.pool import Parcel
 from streamer.transport.publisher import Publisher
 from streamer.transport.sockets import DETECTORS, FAR_END, GPUS
 from streamer.transport.subscriber import Subscriber
+from workers.detect import bright
+from workers.detect.bright import BrightReader
 from workers.detect.choice import make_finder
 from workers.detect.node import DetectorWorker
 from workers.nodes import _role
@@ -157,7 +160,7 @@ def a_frame(spots=SPOTS, shape=(64, 64)):
     return counts.astype(np.uint16)
 
 
-def send_frames(line, pictures, series="s", first=0):
+def send_frames(line, pictures, series="s", first=0, encoding="raw"):
     frames = [
         Frame(
             series=series,
@@ -165,7 +168,7 @@ def send_frames(line, pictures, series="s", first=0):
             time_ns=1000 + seq,
             shape=(64, 64),
             dtype="uint16",
-            encoding="raw",
+            encoding=encoding,
             data=picture,
             seq=seq,
             received_ns=time.time_ns(),
@@ -216,6 +219,31 @@ def test_a_frame_that_cannot_be_decoded_fails_alone(detector):
     assert "100" in header.frames[1].reason
     assert line.worker.report()[1]["failed"] == 1
     assert line.metrics.value("braggstream_frames_total", state="failed") == 1
+
+
+def test_frames_read_for_bright_pixels_have_the_peaks_of_those_decoded(detector, monkeypatch):
+    monkeypatch.setattr(bright, "_SHARE", 1)
+    line = detector()
+    read, kinds = BrightReader(least=0), []
+
+    def noting(*args):
+        kinds.append(found := read(*args))
+        return found
+
+    line.worker._bright = noting
+    line.publisher.announce(DETECTORS, "s", pack(Series(name="s")))
+    good = encode_bslz4(a_frame())
+    send_frames(line, [good, good, encode_bslz4(a_frame([])), good[:-9]], encoding="bslz4")
+    send_frames(line, [good], first=16, encoding="bslz4")
+    line.run(lambda: len(line.received) == 2)
+    (header, (peaks, counts, _)), (later, _) = line.received
+    assert [h.n_peaks for h in (*header.frames, *later.frames)] == [3, 3, 0, 0, 3]
+    assert "damaged" in header.frames[3].reason
+    halves = np.frombuffer(peaks, PEAK).reshape(2, -1), np.frombuffer(counts, "f4").reshape(2, -1)
+    for decoded, known in halves:
+        np.testing.assert_array_equal(known, decoded)
+    # The first of a series and each sixteenth are looked at as a whole.
+    assert [found is not None for found in kinds] == [True, True, False]
 
 
 def test_frames_of_a_series_that_was_not_announced_fail(detector):
