@@ -8,10 +8,12 @@ import importlib
 import io
 import os
 import re
+import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from subprocess import PIPE
 
 from tests.benchmarks.measure import machine, markdown
 
@@ -32,6 +34,12 @@ TABLES = (
     "long_runs",
 )
 """Modules, each of which answers a question: `tables` yields tables, `main` prints them."""
+_NODE = {
+    **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"),
+    "MALLOC_MMAP_THRESHOLD_": str(1 << 31),
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 32),
+}
+"""As nodes have it: one thread each, and memory that is used again rather than given back."""
 
 
 def texts_of(name: str, n_rounds: int | None) -> Iterator[str]:
@@ -70,22 +78,39 @@ def main(words: Iterable[str] | None = None) -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(TABLES)}")
     parser.add_argument("--rounds", type=int, help="in place of each table's own number")
     parser.add_argument("--write", type=Path, metavar="PAGE.md", help="renew its tables too")
+    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args(None if words is None else list(words))
     if unknown := set(asked.names) - set(TABLES):
         parser.error(
             f"no tables called {', '.join(sorted(unknown))}: there are {', '.join(TABLES)}"
         )
+    if asked.here:
+        for text in texts_of(asked.names[0], asked.rounds):
+            print(f"{text}\n", flush=True)
+        return
     blocks = {"machine": machine()}
-    print(blocks["machine"], flush=True)
+    print(f"{blocks['machine']}\n", flush=True)
     for name in asked.names or TABLES:
-        began, texts = time.monotonic(), []
-        for text in texts_of(name, asked.rounds):
-            texts.append(text)
-            print(f"\n{texts[-1]}", flush=True)
+        began = time.monotonic()
+        blocks[name] = f"\n{measured(name, asked.rounds)}\n"
         print(f"{name}: {time.monotonic() - began:.0f} s", file=sys.stderr)
-        blocks[name] = "\n" + "\n\n".join(texts) + "\n"
         if asked.write is not None:  # after each: what was measured is not lost with what fails
             asked.write.write_text(filled(asked.write.read_text(), blocks))
+
+
+def measured(name: str, n_rounds: int | None) -> str:
+    """Print what a process of its own measures, with the environment of a node, and return it."""
+    words = [sys.executable, "-m", "tests.benchmarks", name, "--here"]
+    words += [] if n_rounds is None else ["--rounds", str(n_rounds)]
+    lines = []
+    with subprocess.Popen(words, env={**os.environ, **_NODE}, stdout=PIPE, text=True) as process:
+        for line in process.stdout or ():
+            lines.append(line)
+            print(line, end="", flush=True)
+    if process.returncode:
+        lines.append(f"The rest of {name} could not be measured.\n")
+        print(lines[-1], flush=True)
+    return "".join(lines).strip()
 
 
 if __name__ == "__main__":

@@ -155,7 +155,10 @@ def _starts(path: Path, folder: Path, n_rounds: int) -> Table:
     table = Table("Start", ("command", "s", "CPU s", "MiB"))
     starts = [_start(path, folder / f"start-{turn}") for turn in range(n_rounds)]
     table.add(
-        "`replay`, from the command to the first position", spread([s for s, _ in starts], ".1f")
+        "`replay`, from the command to the first position",
+        spread([s for s, _ in starts], ".1f"),
+        "",
+        "",
     )
     launch = [sys.executable, str(LAUNCH)]
     commands = {"--help": ["--help"], "status": ["status", str(folder / "start-0")]}

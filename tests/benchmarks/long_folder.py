@@ -78,7 +78,7 @@ def write_long_run(path: Path, n_frames: int) -> RunFolder:
             known = int(peaks["track"].max()) + 1
             _publish(folder, span, frames, peaks, stop, known)
         if whole:
-            tracking._tracker.next_track = known
+            tracking._linker.tracker.next_track = known
             _resume(tracking, stop, peaks)
             counts = {"done": stop}
             state = {"account": account.state(), "frames": counts, "peaks": SPOTS * stop}
@@ -163,7 +163,7 @@ def _resume(tracking, stop, peaks):
         rows = slice(*np.searchsorted(frames, [place, place + 1]))
         one = {name: column[rows] for name, column in peaks.items()}
         where, flagged = anchors(one, one["peak_row"], one["peak_col"])
-        tracking._tracker.resume(place, where, one["track"], flagged)
+        tracking._linker.tracker.resume(place, where, one["track"], flagged)
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -9,6 +10,7 @@ import re
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -26,11 +28,12 @@ from workers.place.methods import patch_size_of
 
 __all__ = [
     "LAUNCH", "ROLES", "Command", "Run", "Table", "command", "compile_kernels", "machine",
-    "markdown", "median", "rounds", "run_topology", "slope", "spread",
+    "markdown", "median", "peak_mib", "rounds", "run_topology", "slope", "spread",
 ]  # fmt: skip
 
 LAUNCH = Path(__file__).parents[2] / "launch.py"
 ROLES = ("ingest", "detector", "gpu", "sink")
+_WATCH_S = 0.02
 _T = TypeVar("_T")
 
 
@@ -45,7 +48,15 @@ class Table:
     """What is to be known to read it."""
 
     def add(self, *cells: object) -> None:
-        """Add a row."""
+        """Add a row.
+
+        Raises
+        ------
+        ValueError
+            It does not have a cell for each column.
+        """
+        if len(cells) != len(self.columns):
+            raise ValueError(f"{len(cells)} cells for {len(self.columns)} columns")
         self.rows.append([str(cell) for cell in cells])
 
 
@@ -164,18 +175,41 @@ def command(
     SystemExit
         It failed.
     """
-    began = time.monotonic()
+    began, peaks = time.monotonic(), [0.0]
+
+    def watch(pid: int) -> None:
+        # What `wait4` says counts the memory of the process that this one was forked from.
+        with contextlib.suppress(OSError):
+            while peak := peak_mib(pid):
+                peaks.append(peak)
+                time.sleep(_WATCH_S)
+
     with subprocess.Popen(list(words), stdout=subprocess.PIPE, text=True) as process:
+        watcher = threading.Thread(target=watch, args=(process.pid,))
+        watcher.start()
         if look is not None:
             look(process)
         elif process.stdout is not None:
             process.stdout.read()
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
+        watcher.join()
     if look is None and process.returncode:
         raise SystemExit(f"{words} failed")
     cpu = used.ru_utime + used.ru_stime
-    return Command(time.monotonic() - began, cpu, used.ru_maxrss / 1024)
+    return Command(time.monotonic() - began, cpu, max(peaks))
+
+
+def peak_mib(pid: int | str = "self") -> float:
+    """Return the largest memory of a process so far, 0 where it has ended.
+
+    Raises
+    ------
+    OSError
+        There is no such process.
+    """
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    return int(found[1]) / 1024 if found else 0.0
 
 
 def machine() -> str:

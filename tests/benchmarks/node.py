@@ -17,9 +17,9 @@ LAUNCH = Path(__file__).parents[2] / "launch.py"
 
 def _tell(path: Path) -> None:
     used = resource.getrusage(resource.RUSAGE_SELF)
-    # What the system calls the largest memory of a process counts what it was forked from.
+    # What `getrusage` says counts the memory of the process that this one was forked from.
     peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    mib = int(peak[1]) / 1024 if peak else used.ru_maxrss / 1024
+    mib = int(peak[1]) / 1024 if peak else 0.0
     path.write_text(json.dumps({"cpu_s": used.ru_utime + used.ru_stime, "peak_mib": mib}))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -23,7 +22,7 @@ from streamer.sink import commit
 from streamer.tracks.kernels import compile_tracks
 from streamer.transport.messages import FramePeaks, Positions, pack
 from tests.benchmarks.long_runs import open_sink
-from tests.benchmarks.measure import Table
+from tests.benchmarks.measure import Table, peak_mib
 
 CASES = ("10", "30", "100", "150", "1000", "10000", "150@100000")
 PARTS = ("take", "link", "book", "follow", "angles", "columns", "write", "feed", "note")
@@ -112,7 +111,7 @@ def one(case: str) -> dict[str, float]:
             lambda: sink._checkpoint.begin(0, 0, {"tracking": sink._tracking.state()})
         )
         found["report"] = 1e3 * _least(sink.report)
-        found["MiB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        found["MiB"] = peak_mib()
         sink.close()
     return found
 

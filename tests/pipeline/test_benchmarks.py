@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import sys
 import threading
 
 import numpy as np
@@ -13,7 +14,9 @@ from streamer.config import load_config
 from streamer.results.folder import RunFolder
 from tests.benchmarks import frames, positions
 from tests.benchmarks.__main__ import TABLES, filled
-from tests.benchmarks.measure import Table, markdown, rounds, spread
+from tests.benchmarks.long_folder import write_long_run
+from tests.benchmarks.long_runs import restart
+from tests.benchmarks.measure import Table, command, markdown, rounds, spread
 from tests.benchmarks.plain import plain_loop
 from tests.benchmarks.topology import SINGLE, agreement
 from tests.pipeline.conftest import FRAMES, QUICK, assert_each_frame_once, run
@@ -41,6 +44,24 @@ def test_a_page_gets_its_tables_anew_and_keeps_the_rest():
     assert text.endswith("| ours | 2 (1 to 3) |\n\nOf one core.\n<!-- end of one -->\nBelow.")
     with pytest.raises(SystemExit, match="no place for two"):
         filled(page, {"two": ""})
+
+
+def test_a_row_has_a_cell_for_each_column():
+    with pytest.raises(ValueError, match="1 cells for 2 columns"):
+        Table("Speed", ("what", "frames/s")).add("ours")
+
+
+def test_memory_of_a_command_is_its_own():
+    room = bytearray(400 << 20)
+    room[:: 1 << 12] = bytes(len(room) >> 12).replace(b"\0", b"\1")
+    found = command([sys.executable, "-c", "import time; time.sleep(0.5)"])
+    assert 0 < found.peak_mib < 200
+
+
+def test_a_folder_of_a_long_run_is_like_one_of_a_run(tmp_path):
+    folder = write_long_run(tmp_path / "run", 13_000)
+    restart(str(folder.path))
+    assert folder.read("frames").num_rows == 13_000
 
 
 @pytest.mark.timeout(300)  # the floor's kernels may have to be compiled
