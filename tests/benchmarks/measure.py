@@ -213,7 +213,7 @@ def peak_mib(pid: int | str = "self") -> float:
 
 
 def machine() -> str:
-    """Return what the figures were measured on, as a sentence."""
+    """Return what the figures are measured on and what else it does, as sentences."""
     names = ("numpy", "numba", "pyzmq", "pyarrow", "torch")
     libraries = ", ".join(f"{name} {version(name)}" for name in names)
     try:
@@ -224,5 +224,6 @@ def machine() -> str:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return (
         f"{model}, {os.cpu_count()} cores, {memory:.0f} GiB of memory, no GPU was used; "
-        f"{platform.system()}, Python {platform.python_version()}, {libraries}."
+        f"{platform.system()}, Python {platform.python_version()}, {libraries}. When it began, "
+        f"{os.getloadavg()[0]:.1f} processes were waiting for the cores."
     )

@@ -144,7 +144,8 @@ def _measure(path: Path, folder: Path, n_rounds: int, fewer: int) -> Iterator[Ta
         f"topology, {agreed.within:.2%} of the clean ones at the same place within a tenth of "
         f"sigma, in {agreed.tracks[0]} and {agreed.tracks[1]} tracks. The floor keeps no catalogue "
         "of tracks, serves no metrics, checks no share of the positions by fits, and delivers "
-        "nothing again."
+        "nothing again. Where other programs run too, processes get time by their number, and only "
+        "CPU times compare."
     )
     yield table
     yield _by_stage(floors)
