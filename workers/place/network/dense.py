@@ -45,22 +45,36 @@ class DenseNetwork:
     ) -> NDArray[np.float32]:
         """Map inputs to answers."""
         answers = np.empty((len(images), self.architecture.outputs), np.float32)
-        *hidden, (weight, bias) = self._layers
-        for first in range(0, len(images), _CHUNK):
-            part = slice(first, first + _CHUNK)
-            x = np.concatenate([images[part].reshape(len(images[part]), -1), scales[part]], axis=1)
-            for layer in hidden:
-                x = _gated(x, *layer)
-            answers[part] = x @ weight + bias
+        (first, bias), *hidden, last = self._layers
+        for begin in range(0, len(images), _CHUNK):
+            part = slice(begin, begin + _CHUNK)
+            both = _enter(images[part].reshape(len(images[part]), -1), scales[part], first)
+            x = _gated(both, bias)
+            for weight, bias_of in hidden:
+                x = _gated(x @ weight, bias_of)
+            answers[part] = x @ last[0] + last[1]
         return answers
 
 
-def _gated(
-    x: NDArray[np.float32], weight: NDArray[np.float32], bias: NDArray[np.float32]
+def _enter(
+    pixels: NDArray[np.float32], scales: NDArray[np.float32], weight: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    both = x @ weight
+    """Return what the first layer makes of images, a channel after the other, and scales.
+
+    Most patches have no invalid pixel: all of the last channel is 0, and not multiplied.
+    """
+    width, n_pixels = pixels.shape[1], pixels.shape[1] // 2
+    both: NDArray[np.float32] = pixels[:, :n_pixels] @ weight[:n_pixels]
+    both += scales @ weight[width:]
+    holed = np.flatnonzero(pixels[:, n_pixels:].any(axis=1))
+    both[holed] += pixels[holed, n_pixels:] @ weight[n_pixels:width]
+    return both
+
+
+def _gated(both: NDArray[np.float32], bias: NDArray[np.float32]) -> NDArray[np.float32]:
     both += bias
-    units, gate = np.split(both, 2, axis=1)
+    n_units = both.shape[1] // 2
+    units, gate = both[:, :n_units], both[:, n_units:]
     # The logistic function, which this form of overflows nowhere.
     share: NDArray[np.float32] = np.tanh(gate * np.float32(0.5))
     share += 1.0
