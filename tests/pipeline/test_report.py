@@ -57,7 +57,7 @@ def test_an_export_says_where_it_is(done, tmp_path):
     ran = launch("export", str(done), "--format", "nexus", "--out", str(out))
     assert (ran.returncode, ran.stdout) == (0, f"nexus {out}\n")
     with h5py.File(out) as file:
-        assert len(file["entry/peaks/d"]) == RunFolder(done).read("peaks").num_rows
+        assert len(file["entry/peaks/reflections/d"]) == RunFolder(done).read("peaks").num_rows
     again = launch("export", str(done), "--format", "nexus", "--out", str(out))
     assert again.returncode == 2
     assert again.stderr.count("\n") == 1
