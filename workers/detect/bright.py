@@ -10,8 +10,9 @@ from __future__ import annotations
 import ctypes
 import math
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from dectris import compression
@@ -24,7 +25,7 @@ from streamer.frames.pixels import MAX_FRAME_BYTES, dtype_named
 from workers.detect.correction import Correction
 from workers.detect.image import NO_MASK, in_one_layout
 
-__all__ = ["Bright", "BrightReader"]
+__all__ = ["Bright", "BrightReader", "Reader"]
 
 _HEADER_BYTES = 12
 _BLOCK_BYTES = 8192
@@ -77,16 +78,26 @@ class Bright:
     """(more than `count`,), where they are in a frame with a margin of 1, rising."""
     level: NDArray[np.uint32]
     """(more than `count`,), their counts."""
-    _planes: NDArray[np.uint8]
-    _known: NDArray[np.unsignedinteger[Any]]
+    know: Callable[[NDArray[np.int32], NDArray[np.int32], int], None]
+    """Asks for what is around pixels, given by rows and columns, so far along each axis."""
 
-    def know(self, rows: NDArray[np.int32], cols: NDArray[np.int32], reach: int) -> None:
-        """Ask for what is around pixels, so far along each axis."""
-        _know(self._planes, rows, cols, reach, self._known)
+
+class Reader(Protocol):
+    """Reads coded frames for who looks at bright pixels and their surroundings alone."""
+
+    def __call__(self, frame: Frame, correction: Correction, lowest: int | None) -> Bright | None:
+        """Return a frame in which pixels are bright that reach `lowest` and may be used.
+
+        Returns
+        -------
+        bright
+            None where a frame is better decoded as a whole, or cannot be: who does knows why.
+        """
+        ...
 
 
 class BrightReader:
-    """Reads frames for who looks at bright pixels and their surroundings alone.
+    """A `Reader` on the CPU.
 
     Its memory stays for the next frame of the same shape.
 
@@ -102,13 +113,7 @@ class BrightReader:
         self._pause = 0
 
     def __call__(self, frame: Frame, correction: Correction, lowest: int | None) -> Bright | None:
-        """Return a frame in which pixels are bright that reach `lowest` and may be used.
-
-        Returns
-        -------
-        bright
-            None where a frame is better decoded as a whole, or cannot be: who does knows why.
-        """
+        """Return a frame, or None; see `Reader`."""
         dtype, bad = dtype_named(frame.dtype), correction.bad
         size = math.prod(frame.shape)
         if (
@@ -144,7 +149,10 @@ class BrightReader:
             return None
         pixels = self._known.view()
         pixels.flags.writeable = False
-        return Bright(pixels, count, self._index, self._level, self._planes, self._known)
+        return Bright(pixels, count, self._index, self._level, self._know)
+
+    def _know(self, rows: NDArray[np.int32], cols: NDArray[np.int32], reach: int) -> None:
+        _know(self._planes, rows, cols, reach, self._known)
 
     def compile(self, dtype: np.dtype[Any]) -> None:
         """Compile what frames of a type need."""

@@ -34,7 +34,7 @@ from streamer.transport.sockets import DETECTORS, GPUS
 from streamer.transport.subscriber import Subscriber
 from workers.detect.adaptive import AdaptivePeaks
 from workers.detect.base import Finder, Peaks, found_by, lowest_of
-from workers.detect.bright import Bright, BrightReader
+from workers.detect.bright import Bright, BrightReader, Reader
 from workers.detect.correction import Correction
 from workers.detect.findings import Findings
 from workers.detect.image import Image, Saturation
@@ -109,6 +109,8 @@ class DetectorWorker:
         Pixels along each axis of the patches that the position method wants.
     mask, dark
         The user's, each of a frame's shape.
+    reader
+        Reads coded frames; default: one on the CPU.
     """
 
     def __init__(
@@ -125,11 +127,12 @@ class DetectorWorker:
         patch_size: int,
         mask: NDArray[np.bool_] | None = None,
         dark: NDArray[np.float32] | None = None,
+        reader: Reader | None = None,
     ) -> None:
         self._detect = config.detect
         self._detector = Detector(config.positions.gain, config.positions.read_noise)
         self._findings = Findings()
-        self._bright = BrightReader()
+        self._bright = reader or BrightReader()
         self._counts = Counts()
         self._metrics = metrics
         metrics.stages.expect("detect", "decode")
