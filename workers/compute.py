@@ -32,6 +32,10 @@ def patch_size(config: Config) -> int:
     FINDERS.configure(detect.finder, detect.finders)
     if detect.finder not in FINDERS.own:
         finder_of(detect)  # it alone knows whether it can be made
+    if detect.device == "cuda":
+        from workers.detect.device.making import cuda_device
+
+        cuda_device(0)
     if positions.method == "braggnn" and positions.backend != "auto":
         from workers.place.network.backends.choice import choose_place
 

@@ -144,7 +144,11 @@ def _role(
         from workers.kernels import compile_finder
 
         detect = settings.detect
-        finder = finder_of(detect)
+        finder, reader = finder_of(detect), None
+        if detect.device == "cuda":
+            from workers.detect.device.making import make_device_reader
+
+            reader = make_device_reader(spec.index)
         # What is compiled on first use is compiled before frames come, not while they wait.
         compile_finder(detect, spec.patch_size)
         return DetectorWorker(
@@ -159,6 +163,7 @@ def _role(
             patch_size=spec.patch_size,
             mask=kept_image(out, "mask", detect.mask, load_mask) if detect.mask else None,
             dark=kept_image(out, "dark", detect.dark, load_dark) if detect.dark else None,
+            reader=reader,
         )
 
     def gpu() -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from streamer.config.section import Parameters, Section
 
@@ -38,6 +38,29 @@ class DetectConfig(Section):
     """Pixels summed along each axis before anything else; positions stay in detector pixels."""
     saturation: float | None = Field(default=None, gt=0)
     """Counts from which a pixel is saturated; default: what the source says."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """What decodes frames and looks through their pixels. `cuda` is experimental and needs
+    thresholds that are numbers, the finder `topology`, no `dark` and no `binning`; each detector
+    worker takes a CUDA device of its own, in turn."""
+
+    @field_validator("device")
+    @classmethod
+    def _check_device(cls, device: str, others: ValidationInfo) -> str:
+        given = others.data
+        lacking = [
+            what
+            for what, fits in (
+                ("a number for detect.minval", given.get("minval") != "auto"),
+                ("a number for detect.minscore", given.get("minscore") != "auto"),
+                ("detect.finder=topology", given.get("finder") == "topology"),
+                ("no detect.dark", given.get("dark") is None),
+                ("detect.binning=1", given.get("binning") == 1),
+            )
+            if not fits
+        ]
+        if device == "cuda" and lacking:
+            raise ValueError(f"cpu, as cuda takes {', '.join(lacking)}")
+        return device
 
 
 class PositionsConfig(Section):

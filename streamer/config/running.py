@@ -47,7 +47,8 @@ class NodesConfig(Section):
     """How many processes of each kind."""
 
     detectors: int | None = Field(default=None, ge=1)
-    """Detector workers; default: half the cores."""
+    """Detector workers; default: half the cores, or one for each CUDA device where
+    `detect.device` is `cuda`."""
     gpus: int | None = Field(default=None, ge=1)
     """GPU workers; default: one for each CUDA device, or one for each core without CUDA."""
 

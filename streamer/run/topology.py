@@ -91,13 +91,14 @@ class Topology:
         runtime
             A short-lived folder for the sockets of this run.
         cuda_devices
-            GPUs that the GPU workers may use.
+            GPUs that the workers may use.
         cores
             Of all hosts; default: those of this one.
         """
         cores = cores or os.cpu_count() or 1
         on_cuda = cuda_devices > 0 and config.positions.device != "cpu"
-        detectors = config.nodes.detectors or max(1, cores // 2)
+        on_devices = cuda_devices if config.detect.device == "cuda" else 0
+        detectors = config.nodes.detectors or on_devices or max(1, cores // 2)
         gpus = config.nodes.gpus or (cuda_devices if on_cuda else cores)
         names = ["frames", "acks", "status"]
         names += [f"patches-{i}" for i in range(detectors)]

@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pytest
 import zmq
+from msgspec.structs import replace
 
 from streamer.config import Config
 from streamer.errors import UserError
@@ -30,9 +31,11 @@ from streamer.transport.pool import Parcel
 from streamer.transport.publisher import Publisher
 from streamer.transport.sockets import DETECTORS, FAR_END, GPUS
 from streamer.transport.subscriber import Subscriber
+from tests.unit.workers.detect.device.coded import coded, reader_on_host
 from workers.detect import bright
 from workers.detect.bright import BrightReader
 from workers.detect.choice import make_finder
+from workers.detect.device.reader import DeviceReader
 from workers.detect.node import DetectorWorker
 from workers.nodes import _role
 from workers.place.base import Positions as Placed
@@ -246,6 +249,39 @@ def test_frames_read_for_bright_pixels_have_the_peaks_of_those_decoded(detector,
     assert [found is not None for found in kinds] == [True, True, False]
 
 
+def test_a_device_changes_nothing_of_what_a_detector_worker_passes_on_and_tells(detector):
+    rng = np.random.default_rng(0)
+    pictures = [rng.poisson(a_frame(SPOTS if n % 4 else [])).astype("<u2") for n in range(36)]
+    for picture in pictures:
+        picture[50:54, 8:12] = 65535
+    frames = [replace(coded(picture), series="s", frame=n) for n, picture in enumerate(pictures)]
+    frames = [replace(frame, seq=n, time_ns=n) for n, frame in enumerate(frames)]
+    frames[5] = replace(frames[5], data=frames[5].data[:500])
+    told, taken = [], []
+    reader = reader_on_host()
+
+    def device(frame, *args):
+        taken.append((frame.frame, reader(frame, *args)))
+        return taken[-1][1]
+
+    for more in ({}, {"reader": device}):
+        line = detector(**more)
+        mask = np.zeros((64, 64), bool)
+        mask[45, 48:52] = True
+        series = Series(name="s", pixel_mask=mask, saturation=700.0)
+        line.publisher.announce(DETECTORS, "s", pack(series))
+        line.send(Frames(frames), keys=[frame.seq for frame in frames])
+        line.run(lambda line=line: line.received)
+        ((header, buffers),) = line.received
+        peaks = np.frombuffer(buffers[0], PEAK).tolist()
+        patches = [bytes(buffer) for buffer in buffers[1:]]
+        told.append((peaks, patches, header, line.worker.report()[2]))
+        assert line.metrics.value("braggstream_decode_errors_total") == 1
+    assert told[0] == told[1]
+    assert len(taken) > 30
+    assert [number for number, bright in taken if bright is None] == [5]
+
+
 def test_frames_of_a_series_that_was_not_announced_fail(detector):
     line = detector()
     send_frames(line, [a_frame().tobytes()], series="t")
@@ -457,6 +493,27 @@ def test_a_detector_worker_that_is_started_again_has_the_mask_that_is_gone(
         node = NodeSpec(name="detector-0", patch_size=11, incarnation=incarnation, **plan)
         _role(node, settings, context, Metrics())().close()
         (tmp_path / "mask.npy").unlink(missing_ok=True)
+
+
+def test_a_detector_worker_takes_the_device_that_is_its_turn(
+    context, address, tmp_path, monkeypatch
+):
+    made = []
+
+    def make(index):
+        made.append(index)
+        return reader_on_host()
+
+    monkeypatch.setattr("workers.detect.device.making.make_device_reader", make)
+    detect = {"minval": 40.0, "minscore": 60.0, "device": "cuda"}
+    settings = Config.model_validate({"detect": detect})
+    ends = {name: address() for name in ("frames", "acks", "patches-1")}
+    plan = {"source": "", "out": str(tmp_path), "endpoints": ends, "detectors": 2, "gpus": 1}
+    node = NodeSpec(name="detector-1", patch_size=9, **plan)
+    worker = _role(node, settings, context, Metrics())()
+    assert made == [1]
+    assert isinstance(worker._bright, DeviceReader)
+    worker.close()
 
 
 @pytest.mark.parametrize("size", [9, 11, 15])

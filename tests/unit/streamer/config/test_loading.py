@@ -44,6 +44,7 @@ def test_overrides_win_over_the_file_and_read_as_yaml(tmp_path):
         ("detect.minval.deep=3", "does not fit"),
         ("detect.minval", "write it as key.path=value"),
         ("detect.minval=[", "not a YAML value"),
+        ("detect.device=cuda", "cpu, as cuda takes a number for detect.minval, a number for"),
     ],
 )
 def test_a_mistake_is_one_line_that_names_it(override, message):
@@ -51,6 +52,14 @@ def test_a_mistake_is_one_line_that_names_it(override, message):
         load_config(None, [override])
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_device_is_taken_with_thresholds_that_are_numbers():
+    given = ["detect.device=cuda", "detect.minval=0", "detect.minscore=60"]
+    assert load_config(None, given).detect.device == "cuda"
+    for other in ("detect.dark=dark.npy", "detect.binning=2", "detect.finder=findpeaks"):
+        with pytest.raises(UserError, match=r"detect\.device = 'cuda' does not fit"):
+            load_config(None, [*given, other])
 
 
 LAUGHS = b"a0: &a0 [1]\n" + b"".join(
