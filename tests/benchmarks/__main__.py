@@ -21,6 +21,7 @@ TABLES = (
     "topology",
     "finder",
     "frames",
+    "device",
     "positions",
     "tracks",
     "latency",
