@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -298,7 +299,7 @@ class DaskPlacement:
                 "as here"
             ) from None
         self._hosts = {address: self._hosts[address] for address in there & self._hosts.keys()}
-        own, refused = _version(), dict[str, str]()
+        own, refused = version("braggstream"), dict[str, str]()
         for address, says in said.items():
             if says["version"] != own:
                 refused[address] = f"has braggstream {says['version']}, not {own}"
@@ -338,6 +339,8 @@ def _cluster_of(where: str) -> tuple[LocalCluster | None, str]:
 
 
 def _connect(address: str) -> Client:
+    # What Dask would say of a scheduler that is gone is said by the run.
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
     try:
         return Client(address, name="braggstream", set_as_default=False, timeout=_CONNECT_S)
     except (TimeoutError, OSError, ValueError, TypeError) as error:
@@ -364,9 +367,3 @@ def _keep_up(mirror: Mirror, over: threading.Event) -> None:
 
 def _ask(client: Client, method: str, **words: Any) -> Any:
     return client.sync(getattr(client.scheduler, method), **words)
-
-
-def _version() -> str:
-    from importlib.metadata import version
-
-    return version("braggstream")
