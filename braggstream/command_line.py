@@ -7,18 +7,22 @@ import sys
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from braggstream.composition import session, settings_of
+from braggstream.options import (
+    ConfigFile,
+    DashboardPort,
+    Folder,
+    Out,
+    Overrides,
+    Resume,
+    Stream,
+)
 from streamer.errors import RunError, UserError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from streamer.config import Config
-    from streamer.run.session import Session
 
 __all__ = ["app", "main"]
 
@@ -29,30 +33,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
-
-ConfigFile = Annotated[
-    Path | None, typer.Option("--config", metavar="FILE.yaml", help="Configuration of the run.")
-]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY.PATH=VALUE", help="Change one key; may be repeated."),
-]
-Stream = Annotated[str, typer.Argument(help="Live stream, such as dectris://host:31001.")]
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Run folder.")]
-Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Run folder, made by the run.")]
-Resume = Annotated[
-    bool, typer.Option("--resume", help="Go on in a run folder whose run did not end.")
-]
-DashboardPort = Annotated[
-    int | None,
-    typer.Option(
-        "--dashboard",
-        metavar="PORT",
-        min=0,
-        max=65535,
-        help="Port of the live page, or the next free one; 0 for none.",
-    ),
-]
 
 
 def _say_version(wanted: bool) -> None:
@@ -92,7 +72,7 @@ def demo(
 
     rate_hz = None if rate is None else pace_of(rate, fastest=0.0)
     options = {"dashboard.port": dashboard, "simulate.rate_hz": rate_hz}
-    show_demo(_session(), out, config, set_ or [], options)
+    show_demo(session(), out, config, set_ or [], options)
 
 
 @app.command()
@@ -128,7 +108,7 @@ def replay(
         "source.follow": follow or None,
         "dashboard.port": dashboard,
     }
-    _session().replay(_settings(config, set_, options), path, out, resume=resume)
+    session().replay(settings_of(config, set_, options), path, out, resume=resume)
 
 
 @app.command()
@@ -145,8 +125,8 @@ def attach(
     set_: Overrides = None,
 ) -> None:
     """Process a live detector stream until its series ends or Ctrl-C is pressed."""
-    settings = _settings(config, set_, {"source.record": record, "dashboard.port": dashboard})
-    _session().attach(settings, uri, out, resume=resume)
+    settings = settings_of(config, set_, {"source.record": record, "dashboard.port": dashboard})
+    session().attach(settings, uri, out, resume=resume)
 
 
 @app.command()
@@ -159,7 +139,7 @@ def record(
     """Keep a live stream as it comes, without processing it, until it ends or Ctrl-C is pressed."""
     from streamer.run.record import record_source
 
-    record_source(uri, _settings(config, set_), out, Console())
+    record_source(uri, settings_of(config, set_), out, Console())
 
 
 @app.command()
@@ -173,7 +153,7 @@ def check(
     from streamer.cell.check import check_cell
     from streamer.sources.check import check_source
 
-    settings, console = _settings(config, set_), Console()
+    settings, console = settings_of(config, set_), Console()
     is_well = check_source(uri, settings.source, console, seconds)
     if settings.cell.file is not None:
         is_well &= check_cell(settings.cell, console)
@@ -194,7 +174,7 @@ def tune(
     """Show peaks against both thresholds, and say which two numbers to use."""
     from workers.detect.tune import tune as tune_thresholds
 
-    tune_thresholds(_settings(config, set_), recording, out, frames, Console())
+    tune_thresholds(settings_of(config, set_), recording, out, frames, Console())
 
 
 @app.command()
@@ -225,7 +205,7 @@ def simulate(
     from streamer.simulator.trigger import LineTrigger
 
     rate_hz = None if rate is None else pace_of(rate, fastest=0.0)
-    settings = _settings(config, set_, {"simulate.rate_hz": rate_hz})
+    settings = settings_of(config, set_, {"simulate.rate_hz": rate_hz})
     run_detector(
         settings.simulate, Console(), stop_event, address=f"tcp://{bind}",
         exposed=settings.insecure, out=out, truth=truth, cell=cell,
@@ -280,7 +260,7 @@ def evaluate(
     """Compare the position methods: precision and cost on simulated peaks and on a recording."""
     from workers.compare.comparison import compare_methods
 
-    settings, console = _settings(config, set_), Console()
+    settings, console = settings_of(config, set_), Console()
     compare_methods(settings, out, recording, console, peaks=peaks, frames=frames, pairs=pair or ())
 
 
@@ -403,37 +383,6 @@ def node(
     from workers.nodes import run_node
 
     run_node(NodeSpec.read(spec))
-
-
-def _settings(
-    path: Path | None, overrides: list[str] | None, options: Mapping[str, object] | None = None
-) -> Config:
-    # Whoever asks for help does not wait for what checks configurations.
-    from streamer.config import load_config
-
-    return load_config(path, overrides, options)
-
-
-def _session() -> Session:
-    """Join those who run sources with those who compute and those who report."""
-    from streamer.results.arrow import leave_pandas_out
-    from streamer.run.session import Session
-    from workers import compute
-
-    leave_pandas_out()
-    return Session(compute, _command, _report_at_end, Console())
-
-
-def _report_at_end(folder: Path) -> Path:
-    from streamer.report.session import report_at_end
-    from workers.compute import run_refitter
-
-    return report_at_end(folder, run_refitter)
-
-
-def _command(words: list[str]) -> list[str]:
-    """Return the command line that runs this program with other words."""
-    return [sys.executable, str(Path(__file__).resolve().with_name("__main__.py")), *words]
 
 
 def main() -> None:
