@@ -18,7 +18,7 @@ def main() -> None:
     """Run through all faults, or through those with one of the words given in their names."""
     if reason := can_be_made():
         sys.exit(reason)
-    print("| what happens | frames on disk again, or nodes ended | sent again | frames |")
+    print("| what happens | later frames on disk, or nodes ended | sent again | frames |")
     print("|---|---|---|---|")
     with tempfile.TemporaryDirectory() as name:
         recording = record(Path(name), _FRAMES)

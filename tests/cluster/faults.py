@@ -25,6 +25,7 @@ PINS = {"sink": "bd", "ingest": "bd", "detector": "cd", "gpu": "cd"}
 """What is on the second host and the third alone is on the last one when they are gone."""
 _BEFORE = 300
 """Frames on disk before anything happens."""
+_LATER = 60
 _HEALED_S = 8.0
 
 
@@ -48,7 +49,7 @@ class Outcome:
     rows: list[tuple[int, str]]
     """Number and state of each frame."""
     silent_s: float
-    """Until frames got on disk again, or all nodes had ended."""
+    """Until frames that came afterwards were on disk, or all nodes had ended."""
     redelivered: int
 
 
@@ -111,7 +112,8 @@ def suffer(fault: Fault, recording: Path, folder: Path, frames: int) -> Outcome:
         run = Run(start, source, folder / "run", settings)
         run.await_frames(_BEFORE)
         struck = {hosts.name_of(run.nodes()[node]["host"]) for node in fault.nodes}
-        before, since = run.settled, time.monotonic()
+        # A second old at most; what came later has come after it for certain.
+        later, since = run.live["received"] + _LATER, time.monotonic()
         fault.strike(hosts, run, struck)
         if fault.resumed:
             _await(lambda: not hosts.nodes())
@@ -120,7 +122,7 @@ def suffer(fault: Fault, recording: Path, folder: Path, frames: int) -> Outcome:
             _start_again(hosts)
             assert run.resume() == 0
         else:
-            run.wait_until(lambda: run.settled > before + 1)
+            run.wait_until(lambda: run.settled >= later)
             silent_s = time.monotonic() - since
             code = run.end()
             assert code == 0 or (fault.live and code == 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 import os
@@ -20,7 +21,8 @@ import dask
 import msgspec
 from dask.utils import parse_timedelta
 from distributed import Client, Future, LocalCluster
-from distributed.comm import get_address_host_port
+from distributed.comm import connect, get_address_host_port
+from distributed.security import Security
 
 from streamer.config import PlacementConfig
 from streamer.errors import RunError, UserError
@@ -342,10 +344,18 @@ def _connect(address: str) -> Client:
     # What Dask would say of a scheduler that is gone is said by the run.
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     try:
+        # A client that does not get to its scheduler takes seconds to end, and says so at length.
+        asyncio.run(_reach(address))
         return Client(address, name="braggstream", set_as_default=False, timeout=_CONNECT_S)
     except (TimeoutError, OSError, ValueError, TypeError) as error:
         why = str(error).partition("\n")[0] or type(error).__name__
         raise UserError(f"no Dask scheduler answers at {address}: {why}") from None
+
+
+async def _reach(address: str) -> None:
+    words = Security().get_connection_args("client")
+    comm = await connect(address, timeout=_CONNECT_S, **words)
+    await comm.close()
 
 
 def _own_host(scheduler: str) -> str:
