@@ -82,7 +82,10 @@ class Directory:
         if now < self._next_look:
             return
         self._next_look = now + _LOOK_S
-        changed = os.stat(self.folder).st_mtime_ns
+        try:
+            changed = os.stat(self.folder).st_mtime_ns
+        except FileNotFoundError:  # who looked after this node is gone, and it ends soon
+            return
         # Of two changes in a tick of the clock the second shows no other time.
         if changed != self._seen or time.time_ns() - changed < _TICK_NS:
             self._seen = changed

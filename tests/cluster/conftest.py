@@ -151,7 +151,9 @@ def started(tmp_path: Path) -> Iterator[Callable[[list[str]], subprocess.Popen[b
 
     def start(words: list[str]) -> subprocess.Popen[bytes]:
         with (tmp_path / "launcher.log").open("ab") as log:
-            processes.append(subprocess.Popen(words, stdout=log, stderr=log))
+            processes.append(
+                subprocess.Popen(words, stdout=log, stderr=log, start_new_session=True)
+            )
         return processes[-1]
 
     yield start

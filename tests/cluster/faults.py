@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -21,8 +20,6 @@ __all__ = ["FAULTS", "Fault", "Outcome", "suffer"]
 SETTINGS = ("placement.insecure=true", "placement.hosts=3")
 WORKERS = "bcd"
 """Hosts with a worker of Dask; launcher, scheduler and detector are on the first one."""
-PINS = {"sink": "bd", "ingest": "bd", "detector": "cd", "gpu": "cd"}
-"""What is on the second host and the third alone is on the last one when they are gone."""
 _BEFORE = 300
 """Frames on disk before anything happens."""
 _LATER = 60
@@ -98,11 +95,9 @@ def suffer(fault: Fault, recording: Path, folder: Path, frames: int) -> Outcome:
         for name in WORKERS:
             hosts.start_worker(name)
         source = _detector(hosts, frames) if fault.live else str(recording)
-        pins = {node: [hosts.address(name) for name in may] for node, may in PINS.items()}
         settings = (
             *SETTINGS,
             f"placement.scheduler={hosts.scheduler}",
-            f"placement.pin={json.dumps(pins)}",
             "source.speed=0.5",
         )
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
 
 import pytest
 
 from tests.cluster.conftest import FRAMES, Run, children_of, end_at_once, parent_of
-from tests.pipeline.conftest import assert_each_frame_once, is_alive, wait_until
+from tests.pipeline.conftest import assert_each_frame_once, assert_whole, is_alive, wait_until
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -28,6 +29,18 @@ def test_what_is_lost_with_a_host_is_started_on_another_and_no_frame_is(
     assert run.end() == 0
     assert_each_frame_once(run.out, FRAMES)
     assert run.summary["delivery"]["restarts"] >= len(gone) >= 1
+
+
+def test_ctrl_c_is_for_the_launcher_which_has_what_came_brought_to_an_end(
+    recording, tmp_path, started
+):
+    run = Run(started, str(recording), tmp_path / "run", PLACED)
+    run.await_frames(40)
+    os.killpg(run.process.pid, signal.SIGINT)  # as a terminal does
+    assert run.end() == 0
+    assert run.summary["state"] == "stopped"
+    assert run.summary["delivery"]["restarts"] == 0
+    assert_whole(run.out)
 
 
 def test_nodes_end_with_their_launcher_and_the_run_goes_on_later(recording, tmp_path, started):

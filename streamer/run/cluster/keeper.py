@@ -61,6 +61,8 @@ class Errand(msgspec.Struct, frozen=True):
     folder: str
     """In which the launcher works: what the user gave may be relative to it."""
     umask: int
+    is_local: bool
+    """Whether Dask's worker is of the launcher's terminal, whose Ctrl-C is for the launcher."""
     lease_s: float
     wanted: list[str]
     """Names of hosts that may have the node; empty: any may."""
@@ -83,6 +85,8 @@ def keep(packed: bytes) -> None:
         It did not end well.
     """
     errand = msgspec.msgpack.decode(packed, type=Errand)
+    if errand.is_local and os.getpgrp() != os.getpid():
+        os.setpgrp()
     worker, spec = get_worker(), errand.spec
     key = worker.get_current_task()
     # What stays for as long as a run takes none of the places that Dask counts.

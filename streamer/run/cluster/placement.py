@@ -89,9 +89,6 @@ class _Kept:
         try:
             value = (self._incarnation, int(number))
             self._board.put("signals", self.name, value=value)
-            if not self._has_begun and not self._look():
-                self._given_up = 0.0  # it is to end before it was there
-                self._future.cancel()
         except UNREACHED as error:
             logger.warning("%s cannot be told to end: %s", self.name, error)
 
@@ -234,6 +231,7 @@ class DaskPlacement:
             log=str(log.resolve()),
             folder=str(Path.cwd()),
             umask=self._umask,
+            is_local=self._cluster is not None,
             lease_s=self._config.lease_s,
             wanted=list(wanted_hosts(pins, spec.name)),
         )

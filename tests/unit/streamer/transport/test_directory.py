@@ -57,6 +57,13 @@ def test_each_follows_its_own_name_and_none_that_is_closed(context):
         socket.close()
 
 
+def test_a_directory_that_is_gone_leaves_all_as_it_is(context):
+    with context.socket(zmq.PULL) as ear:
+        connect_hop(ear, "at://frames")
+        context.directory.folder.rmdir()
+        context.directory.catch_up()
+
+
 def test_without_a_directory_there_are_no_names():
     with run_context(None, linger_ms=0) as context:
         with context.socket(zmq.SUB) as socket, pytest.raises(ValueError, match="no names"):
