@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 _BUNDLE_FRAMES = 16
 """Most frames in one message."""
 _BUNDLE_BYTES = 8 << 20
+_PREFETCH_BYTES = 128 << 20
+"""Coded frames that one detector worker may have before it: more would only take its memory."""
 
 
 class Delivery:
@@ -59,6 +61,7 @@ class Delivery:
         self._publisher = Publisher(
             context,
             frames_address,
+            prefetch_bytes=_PREFETCH_BYTES,
             ack_timeout_s=transport.ack_timeout_s,
             on_failed=self._give_up,
         )

@@ -112,6 +112,17 @@ def test_large_frames_are_not_bundled_beyond_a_size(make):
     rig.until(lambda: len(seen) == 3)
 
 
+def test_a_worker_has_no_more_bytes_before_it_than_it_needs(make, monkeypatch):
+    monkeypatch.setattr("streamer.ingest.delivery._PREFETCH_BYTES", 10 << 20)
+    rig = make()
+    seen = rig.join(DETECTORS, "w")
+    rig.delivery.send(frames(0, 8, data=bytes(4 << 20)))
+    rig.until(lambda: sum(map(len, bundles(seen))) == 4)  # two of 8 MiB, the second begun below
+    assert rig.delivery.loads == {"w": 4}
+    rig.acknowledge(4)
+    rig.until(lambda: sum(map(len, bundles(seen))) == 8)
+
+
 def test_what_is_on_disk_leaves_the_window_and_is_not_sent_again(make):
     rig = make()
     seen = rig.join(DETECTORS, "w")
