@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from subprocess import PIPE
 
+from tests.benchmarks.loops import THREADS
 from tests.benchmarks.measure import machine, markdown
 
 TABLES = (
@@ -36,7 +37,7 @@ TABLES = (
 )
 """Modules, each of which answers a question: `tables` yields tables, `main` prints them."""
 _NODE = {
-    **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"),
+    **THREADS,
     "MALLOC_MMAP_THRESHOLD_": str(1 << 31),
     "MALLOC_TRIM_THRESHOLD_": str(1 << 32),
 }

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import json
 import mmap
-import multiprocessing
-import os
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -28,6 +26,7 @@ from tests.benchmarks import floor_find, floor_rows
 from tests.benchmarks.floor_find import SIZE
 from tests.benchmarks.floor_fit import POOR, SHAPE, place
 from tests.benchmarks.floor_network import Network, read_weights
+from tests.benchmarks.loops import run_loops
 
 __all__ = ["STAGES", "Cost", "run_floor"]
 
@@ -37,7 +36,6 @@ _BATCH = 512
 _PART = 1000
 """Frames of a part."""
 _WARM = 64
-_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,8 +200,8 @@ def _share(
     out: Path,
     share: int,
     shares: int,
-    loops: int,
     barrier: Any,
+    loops: int,
 ) -> None:
     """Be one of the processes: work on a share of the frames, several times."""
     recording = _Recording(path)
@@ -221,7 +219,7 @@ def _share(
         "stages": loop.seconds,
         "tracks": tracks[0],
     }
-    (out / f"{share}.json").write_text(json.dumps(said))
+    (out / f"loop-{share}.json").write_text(json.dumps(said))
 
 
 def run_floor(
@@ -245,22 +243,7 @@ def run_floor(
     out
         Folder for the tables, which is made.
     """
-    out.mkdir()
-    # Before they are spawned: numpy reads it when it is imported, which they do at once.
-    os.environ |= dict.fromkeys(_THREADS, "1")
-    spawn = multiprocessing.get_context("spawn")
-    barrier, network = spawn.Barrier(processes), read_weights(weights)
-    workers = [
-        spawn.Process(
-            target=_share, args=(path, network, limits, out, k, processes, loops, barrier)
-        )
-        for k in range(processes)
-    ]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    said = [json.loads((out / f"{k}.json").read_text()) for k in range(processes)]
+    said = run_loops(_share, (path, read_weights(weights), limits), out, processes, loops)
     frames = sum(one["frames"] for one in said)
     stages = {stage: 1e3 * sum(one["stages"][stage] for one in said) / frames for stage in STAGES}
     cpu = 1e3 * sum(one["cpu"] for one in said) / frames

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
 import time
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from streamer.sink.tables import Result, Row, as_table, frame_columns, motion_co
 from streamer.sources import open_source
 from streamer.tracks.linking import Tracking
 from streamer.transport.messages import FramePeaks
+from tests.benchmarks.loops import run_loops
 
 __all__ = ["plain_loop", "run_plain"]
 
@@ -120,20 +119,7 @@ def run_plain(
     config: Config, path: Path, out: Path, processes: int, loops: int = 1
 ) -> tuple[float, float]:
     """Return frames a second of so many processes, and CPU milliseconds a frame."""
-    out.mkdir()
-    # Before they are spawned: numpy reads it when it is imported, which they do at once.
-    os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-    spawn = multiprocessing.get_context("spawn")
-    barrier = spawn.Barrier(processes)
-    workers = [
-        spawn.Process(target=plain_loop, args=(config, path, out, i, processes, barrier, loops))
-        for i in range(processes)
-    ]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    said = [json.loads((out / f"loop-{i}.json").read_text()) for i in range(processes)]
+    said = run_loops(plain_loop, (config, path), out, processes, loops)
     frames = sum(one["frames"] for one in said)
     cpu_ms = 1e3 * sum(one["cpu"] for one in said) / frames
     return frames / max(one["seconds"] for one in said), cpu_ms
