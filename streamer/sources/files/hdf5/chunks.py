@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import os
+from array import array
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,7 +15,7 @@ import hdf5plugin  # noqa: F401  (registers the filters that h5py decodes with)
 import numpy as np
 from numpy.typing import NDArray
 
-from streamer.frames.events import Pixels
+from streamer.frames.events import Buffer, Pixels
 from streamer.frames.pixels import as_bytes
 from streamer.sources.files.hdf5.files import is_being_written, is_truncated
 from streamer.sources.files.hdf5.scaling import Scaling, scaling_of
@@ -97,24 +98,56 @@ class _Chunks:
         self._file = _File(dataset)
 
     def coded(self, index: int) -> Pixels | str:
-        offset: tuple[int, ...] = (index, 0, 0)
-        if len(self._lead) > 1:
-            offset = (*map(int, np.unravel_index(index, self._lead)), 0, 0)
         try:
-            chunk = self._id.get_chunk_info_by_coord(offset)
+            begin, size, skipped = self._place(index)
             # What is cut off of the index of a truncated file looks like zeros.
-            if not chunk.byte_offset or not chunk.size:
-                is_cut = chunk.byte_offset is not None
+            if not begin or not size:
+                is_cut = begin is not None
                 return f"{'cut off of' if is_cut else 'never written to'} {self._file.name}"
-            skipped, data = chunk.filter_mask, self._file.read(chunk.byte_offset, chunk.size)
+            data: Buffer | None = self._file.read(begin, size)
             if data is None:
-                skipped, data = self._id.read_direct_chunk(offset)
+                skipped, data = self._id.read_direct_chunk(self._corner(index))
         except (OSError, RuntimeError, ValueError, MemoryError) as error:
             return f"cannot be read from {self._file.name} ({error})"
-        if len(data) < chunk.size:
+        if len(data) < size:
             return f"{self._file.name} is truncated"
         # The lowest bit says that the only filter was not applied to this chunk.
         return Pixels(data, "raw" if skipped & 1 else self._encoding, self._dtype, self._shape)
+
+    def _place(self, index: int) -> tuple[int | None, int, int]:
+        """Return where a chunk begins, None if nowhere; its bytes; the filters it skipped."""
+        if self._places is not None:
+            begin, size, skipped = self._places[index].tolist()
+            return None if begin < 0 else begin, size, skipped
+        chunk = self._id.get_chunk_info_by_coord(self._corner(index))
+        return chunk.byte_offset, chunk.size, chunk.filter_mask
+
+    @cached_property
+    def _places(self) -> NDArray[np.int64] | None:
+        """(frames, 3) of what `_place` returns; None where it may change, or not all is to be had.
+
+        For a single chunk the library goes through all before it.
+        """
+        if not self._file.is_settled:
+            return None
+        flat = array("q")
+
+        def note(chunk: Any) -> None:
+            corner = chunk.chunk_offset[:-2]
+            flat.extend((*corner, chunk.byte_offset, chunk.size, chunk.filter_mask))
+
+        try:
+            self._id.chunk_iter(note)
+            found = np.array(flat).reshape(-1, len(self._lead) + 3)
+            places = np.full((math.prod(self._lead), 3), (-1, 0, 0), np.int64)
+            places[np.ravel_multi_index(tuple(found[:, :-3].T), self._lead)] = found[:, -3:]
+        except Exception:  # of any type: h5py trusts what a damaged file says
+            return None
+        return places
+
+    def _corner(self, index: int) -> tuple[int, ...]:
+        """Return where in the dataset a frame begins."""
+        return (*map(int, np.unravel_index(index, self._lead)), 0, 0)
 
 
 class _Contiguous:
@@ -153,7 +186,12 @@ class _File:
             status = os.stat(file.filename)
             self._key = (file.filename, status.st_size, status.st_mtime_ns)
 
-    def read(self, offset: int, size: int) -> bytes | None:
+    @property
+    def is_settled(self) -> bool:
+        """True where nobody writes to it, and it is all there."""
+        return self._key is not None
+
+    def read(self, offset: int, size: int) -> Buffer | None:
         """Return bytes of the file, fewer at its end; None when they are the library's to read."""
         return None if self._key is None else _opened(*self._key).read(offset, size)
 

@@ -12,6 +12,7 @@ from streamer.errors import UserError
 from streamer.frames.codecs import decode
 from streamer.frames.events import Frame, Gap, Series, SeriesEnd
 from streamer.sources import open_source
+from streamer.sources.files.hdf5.chunks import open_stack
 
 BSLZ4 = hdf5plugin.Bitshuffle(cname="lz4")
 SHAPE = (40, 50)
@@ -134,6 +135,19 @@ def test_chunks_never_written_are_gaps(tmp_path, chunks):
     events = play(path)
     assert gaps(events) == [(range(2, 6), "never written to run.h5")]
     assert_frames(events, dict(enumerate(data[:2])))
+
+
+def test_where_chunks_lie_is_asked_once_for_all(tmp_path):
+    with h5py.File(tmp_path / "scan.h5", "w") as file:
+        stored = file.create_dataset("d", (3, 2, *SHAPE), "<u2", chunks=(1, 1, *SHAPE), **BSLZ4)
+        stored[2, 1], stored[0, 1] = frames(2)
+    with h5py.File(tmp_path / "scan.h5") as file:
+        stack = open_stack(file["d"])
+        chunks = [file["d"].id.get_chunk_info_by_coord((n // 2, n % 2, 0, 0)) for n in range(6)]
+        places = [stack._place(n) for n in range(6)]
+    assert stack._places is not None
+    assert places == [(chunk.byte_offset, chunk.size, chunk.filter_mask) for chunk in chunks]
+    assert sum(begin is not None for begin, *_ in places) == 2
 
 
 def test_the_stack_that_is_no_dark_is_found(tmp_path):
