@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 import zmq
 
 from streamer.frames.events import Buffer
+from streamer.frames.memory import COPIED_BYTES, as_part
 from streamer.transport.pool import Member, Parcel, Pool
 from streamer.transport.sockets import bind_hop, harden, keys_of
 
@@ -24,6 +25,7 @@ __all__ = ["Publisher"]
 _PREFETCH_FRAMES = 512
 """Frames one member may have before it: enough to work on while the sink writes a part."""
 _MAX_TRIES = 3
+_MORE = int(zmq.SNDMORE)
 _GRACE_S = 1.0
 """For nodes that live to bring to a new sink what they brought to the one before."""
 
@@ -69,6 +71,7 @@ class Publisher:
         self.socket = context.socket(zmq.XPUB)
         harden(self.socket)
         self.socket.set(zmq.SNDHWM, 0)
+        self.socket.copy_threshold = COPIED_BYTES
         self.address = bind_hop(self.socket, address)
         self.redelivered = 0
         self._prefetch, self._prefetch_bytes = prefetch, prefetch_bytes
@@ -282,4 +285,7 @@ class Publisher:
 
     def _transmit(self, topic: bytes, parts: list[Buffer]) -> None:
         # Without a peer XPUB drops the message; the unsubscription that follows sends it again.
-        self.socket.send_multipart([topic, *parts], copy=False)
+        *first, last = map(as_part, (topic, *parts))
+        for part in first:
+            self.socket.send(part, _MORE, copy=False)
+        self.socket.send(last, copy=False)

@@ -12,6 +12,7 @@ import numpy as np
 
 from streamer.errors import UserError, as_line
 from streamer.frames.events import Pixels
+from streamer.frames.memory import read_part
 from streamer.frames.pixels import MAX_FRAME_BYTES, is_pixels
 
 __all__ = [
@@ -47,7 +48,7 @@ class FileBytes:
     def __len__(self) -> int:
         return os.fstat(self._file).st_size
 
-    def read(self, offset: int, size: int) -> bytes:
+    def read(self, offset: int, size: int) -> memoryview:
         """Return bytes of the file, fewer at its end.
 
         Raises
@@ -55,7 +56,7 @@ class FileBytes:
         OSError
             They cannot be read.
         """
-        return os.pread(self._file, size, offset)
+        return read_part(self._file, offset, size)
 
 
 class PlainFrames:
