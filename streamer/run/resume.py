@@ -25,6 +25,8 @@ __all__ = ["Earlier", "refuse_unfinished", "take_up"]
 
 _PATIENCE_S = 10.0
 """Nodes end by themselves soon after their launcher."""
+_WHERE = frozenset({"scheduler", "hosts", "host", "pin"})
+"""Keys of `placement` that may change: a cluster is seldom there for as long as a run folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,7 @@ class Earlier:
     """What is known of a run that is gone on with."""
 
     config: Config
-    """With which it began."""
+    """With which it began, but for where its nodes are to be."""
     started: float
     """Unix time in seconds."""
     resumed: list[str]
@@ -49,7 +51,8 @@ def take_up(out: Path, source: str, given: Config) -> Earlier | None:
     source
         URI or path, to be that of the run.
     given
-        Configuration whose keys, as far as they were set, are to be those of the run.
+        Configuration whose keys, as far as they were set, are to be those of the run, but for those
+        that say which hosts it has.
 
     Raises
     ------
@@ -64,7 +67,7 @@ def take_up(out: Path, source: str, given: Config) -> Earlier | None:
         raise UserError(f"the run in {out} goes on: there is nothing to resume")
     if not _is_same(summary["source"], source):
         raise UserError(f"the run in {out} is one of {summary['source']}, not of {source}")
-    config = folder.read_config()
+    config = _placed(folder.read_config(), given)
     _await_nodes(out, config.placement.lease_s)
     for key, wanted, has in _differences(given, config):
         raise UserError(
@@ -150,6 +153,14 @@ def _is_same(one: str, other: str) -> bool:
     return one == other or (
         "://" not in one + other and os.path.realpath(one) == os.path.realpath(other)
     )
+
+
+def _placed(config: Config, given: Config) -> Config:
+    """Return a configuration with the hosts that another one names."""
+    named = {name: getattr(given.placement, name) for name in given.placement.model_fields_set}
+    changed = {name: value for name, value in named.items() if name in _WHERE}
+    placement = config.placement.model_copy(update=changed)
+    return config.model_copy(update={"placement": placement})
 
 
 def _differences(

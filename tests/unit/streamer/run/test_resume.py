@@ -85,6 +85,17 @@ def test_another_setting_is_refused_by_its_key_and_the_same_one_is_not(make):
     assert take_up(out, "x.h5", load_config(None, ["detect.minval=50"])) is not None
 
 
+def test_the_hosts_may_be_others(make):
+    dask = ["placement.engine=dask", "placement.pin={sink: [b]}"]
+    out = make(settings=[*dask, "placement.scheduler=tls://a:1", "placement.lease_s=9"])
+    now = [*dask, "placement.scheduler=tls://b:2", "placement.hosts=3", "placement.pin={}"]
+    placement = take_up(out, "x.h5", load_config(None, now)).config.placement
+    assert (placement.scheduler, placement.hosts, placement.pin) == ("tls://b:2", 3, {})
+    assert placement.lease_s == 9
+    with pytest.raises(UserError, match=r"placement.lease_s is 9.0 .* not 5.0"):
+        take_up(out, "x.h5", load_config(None, [*now, "placement.lease_s=5"]))
+
+
 def test_nodes_that_still_work_are_not_joined_by_others(make, monkeypatch, tmp_path):
     out = make()
     monkeypatch.setattr("streamer.run.resume._PATIENCE_S", 0.1)
