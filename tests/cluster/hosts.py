@@ -111,6 +111,14 @@ class Hosts:
         self._started.append(process)
         return process
 
+    def ask(self, name: str, *words: str) -> str:
+        """Return what a program says that ends by itself."""
+        done = subprocess.run(
+            ["ip", "netns", "exec", self._space(name), *words],
+            env=self.env, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        return done.stdout
+
     def forget_environment(self, *names: str) -> None:
         """Let what is started from now on not know of what it was told."""
         self.env = {name: it for name, it in self.env.items() if name not in names}
