@@ -14,6 +14,9 @@ __all__ = ["Member", "Parcel", "Pool"]
 
 _SUSPECT_TRIES = 2
 """What was lost so often may be what killed its workers."""
+_KEEPS_UP_S = 0.5
+"""A member that has had something for longer does not keep up: the far end says five times a second
+what has reached it."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -109,11 +112,18 @@ class Member:
     """True while it has brought nothing for too long: others are asked first."""
     gone: bool = False
     """True once it has left."""
+    near: bool = False
+    """True where it comes before others, being on the host of the publisher."""
 
     @property
     def name(self) -> str:
         """Name of the node behind it."""
         return self.topic.split(b"/")[1].decode("utf-8", "replace")
+
+    def keeps_up(self, now: float) -> bool:
+        """Tell whether what it has had for the longest is with it for a short time only."""
+        oldest = next(iter(self.parcels.values()), None)
+        return oldest is None or now - oldest.sent < _KEEPS_UP_S
 
     def take(self, parcel: Parcel) -> None:
         """Answer for a parcel."""
@@ -137,6 +147,8 @@ class Pool:
         Returns a monotonic time in seconds.
     prefetch_bytes
         Bytes of messages that one member may have before it, and one message more.
+    near
+        Host whose members come first, as long as they keep up; empty: none do.
     """
 
     def __init__(
@@ -146,12 +158,14 @@ class Pool:
         clock: Callable[[], float],
         *,
         prefetch_bytes: float = math.inf,
+        near: str = "",
     ) -> None:
         self.waiting: deque[Parcel] = deque()
         """Parcels that no member has, those first that go first."""
         self._transmit = transmit
         self._prefetch, self._prefetch_bytes = prefetch, prefetch_bytes
         self._clock = clock
+        self._near = near
         self._members: dict[bytes, Member] = {}
         self._welcome: OrderedDict[str, list[Buffer]] = OrderedDict()
 
@@ -162,7 +176,8 @@ class Pool:
 
     def join(self, topic: bytes) -> None:
         """Let a member in and tell it what was announced."""
-        self._members.setdefault(topic, Member(topic))
+        near = bool(self._near) and topic.split(b"/")[2] == self._near.encode()
+        self._members.setdefault(topic, Member(topic, near=near))
         for parts in self._welcome.values():
             self._transmit(topic, parts)
 
@@ -193,13 +208,12 @@ class Pool:
             suspect = parcel.tries >= _SUSPECT_TRIES and not parcel.final
             member = min(
                 (m for m in self._members.values() if not m.suspects and not (suspect and m.load)),
-                key=lambda m: (m.late, m.n_bytes >= self._prefetch_bytes, m.load),
+                key=lambda m: (m.late, self._is_full(m), not (m.near and m.keeps_up(now)), m.load),
                 default=None,
             )
             if member is None:
                 return
-            is_full = member.load >= self._prefetch or member.n_bytes >= self._prefetch_bytes
-            if is_full and not parcel.final:
+            if self._is_full(member) and not parcel.final:
                 return
             self.waiting.popleft()
             if not parcel.on_its_way:
@@ -208,3 +222,6 @@ class Pool:
             parcel.sent = now
             member.take(parcel)
             self._transmit(member.topic, parcel.parts)
+
+    def _is_full(self, member: Member) -> bool:
+        return member.load >= self._prefetch or member.n_bytes >= self._prefetch_bytes

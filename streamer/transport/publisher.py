@@ -1,10 +1,11 @@
 """The one pattern of every hop: a publisher that knows its members, and subscribers that are them.
 
-A subscriber subscribes to a topic of its own, ``pool/name/unique``. XPUB delivers that subscription
-to the publisher, for which it is a membership: each parcel goes to exactly one member of its pool,
-the one with the fewest frames before it. When a member's connection closes, its unsubscription
-arrives and what it had is sent again. A parcel is kept until all its numbers are acknowledged by
-the far end of the pipeline, so a publisher needs no answer from the next hop.
+A subscriber subscribes to a topic of its own, ``pool/name/host/unique``. XPUB delivers that
+subscription to the publisher, for which it is a membership: each parcel goes to exactly one member
+of its pool, the one with the fewest frames before it, or where that is wanted to one on its own
+host. When a member's connection closes, its unsubscription arrives and what it had is sent again. A
+parcel is kept until all its numbers are acknowledged by the far end of the pipeline, so a publisher
+needs no answer from the next hop.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import zmq
 from streamer.frames.events import Buffer
 from streamer.frames.memory import COPIED_BYTES, as_part
 from streamer.transport.pool import Member, Parcel, Pool
-from streamer.transport.sockets import bind_hop, harden, keys_of
+from streamer.transport.sockets import bind_hop, harden, host_of, keys_of
 
 __all__ = ["Publisher"]
 
@@ -49,6 +50,8 @@ class Publisher:
         A parcel sent this often in vain is handed to `on_failed`.
     on_failed
         Called with such a parcel, which is then forgotten.
+    stays_near
+        Members on the host of this publisher come first, as long as they keep up.
 
     Raises
     ------
@@ -66,6 +69,7 @@ class Publisher:
         ack_timeout_s: float | None = None,
         max_tries: int = _MAX_TRIES,
         on_failed: Callable[[Parcel], None] | None = None,
+        stays_near: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.socket = context.socket(zmq.XPUB)
@@ -79,6 +83,7 @@ class Publisher:
         self._max_tries = max_tries
         self._on_failed = on_failed
         self._clock = clock
+        self._near = host_of(self.socket) if stays_near else ""
         self._pools: dict[str, Pool] = {}
         self._parcels: dict[int, Parcel] = {}
         self._upto = 0
@@ -201,12 +206,13 @@ class Publisher:
                 self._prefetch,
                 self._clock,
                 prefetch_bytes=self._prefetch_bytes,
+                near=self._near,
             )
         return pool
 
     def _on_membership(self, event: bytes) -> None:
         joins, topic = event[:1] == b"\x01", event[1:]
-        if topic.count(b"/") != 2 or not self._is_known(topic):
+        if topic.count(b"/") != 3 or not self._is_known(topic):
             return  # a stranger's subscription is no membership
         pool = self._pool(topic.split(b"/")[0].decode("utf-8", "replace"))
         if joins:

@@ -21,6 +21,7 @@ __all__ = [
     "bind_public",
     "connect_hop",
     "harden",
+    "host_of",
     "keys_of",
     "open_sealed",
     "seal",
@@ -143,6 +144,13 @@ def keys_of(socket: zmq.Socket[bytes]) -> RunKeys | None:
     """Return the keys of the run that a socket is of, if it has any."""
     context = socket.context
     return context.keys if isinstance(context, RunContext) else None
+
+
+def host_of(socket: zmq.Socket[bytes]) -> str:
+    """Return the address of the host that a socket is on; empty where all nodes are on one."""
+    context = socket.context
+    directory = context.directory if isinstance(context, RunContext) else None
+    return directory.host if directory is not None else ""
 
 
 def seal(socket: zmq.Socket[bytes], parts: list[Buffer]) -> list[Buffer]:

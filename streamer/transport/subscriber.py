@@ -9,7 +9,7 @@ from typing import Any
 import zmq
 
 from streamer.transport.keys import RunKeys
-from streamer.transport.sockets import connect_hop, harden, keys_of
+from streamer.transport.sockets import connect_hop, harden, host_of, keys_of
 
 __all__ = ["Subscriber"]
 
@@ -37,7 +37,7 @@ class Subscriber:
         self.socket = context.socket(zmq.SUB)
         harden(self.socket)
         self.socket.set(zmq.RCVHWM, 0)
-        self.topic = _topic(pool, name, keys_of(self.socket))
+        self.topic = _topic(pool, name, host_of(self.socket), keys_of(self.socket))
         self.socket.subscribe(self.topic)
         for address in addresses:
             connect_hop(self.socket, address)
@@ -59,7 +59,7 @@ class Subscriber:
         self.socket.close(linger=0)
 
 
-def _topic(pool: str, name: str, keys: RunKeys | None) -> bytes:
+def _topic(pool: str, name: str, host: str, keys: RunKeys | None) -> bytes:
     """Return the topic of a member, which nobody else can make."""
-    topic = f"{pool}/{name}/{secrets.token_hex(4)}".encode()
+    topic = f"{pool}/{name}/{host}/{secrets.token_hex(4)}".encode()
     return topic if keys is None else keys.sign(topic)

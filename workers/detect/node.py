@@ -142,7 +142,11 @@ class DetectorWorker:
         self._corrections: dict[str, Correction | str] = {}
         self._begun: dict[str, int] = {}
         self._publisher = Publisher(
-            context, patches_address, prefetch_bytes=_PATCH_BYTES, on_failed=self._on_failed
+            context,
+            patches_address,
+            prefetch_bytes=_PATCH_BYTES,
+            on_failed=self._on_failed,
+            stays_near=True,
         )
         self._acks = AckListener(context, acks_address, self._publisher)
         self._subscriber: Subscriber | None = None

@@ -38,7 +38,7 @@ def put(pool, *parcels):
 
 def test_each_parcel_goes_to_whom_has_the_least_before_it(pool):
     for name in (b"a", b"b"):
-        pool.join(b"workers/%s/1" % name)
+        pool.join(b"workers/%s//1" % name)
     parcels = [parcel(0, 1, 2), parcel(3), parcel(4), parcel(5)]
     put(pool, *parcels)
     assert [one.member.name for one in parcels] == ["a", "b", "b", "b"]
@@ -48,7 +48,7 @@ def test_each_parcel_goes_to_whom_has_the_least_before_it(pool):
 def test_a_member_may_have_so_many_bytes_before_it(sent):
     pool = Pool(lambda topic, parts: sent.append(parts), 100, Clock(), prefetch_bytes=10)
     for name in (b"a", b"b"):
-        pool.join(b"workers/%s/1" % name)
+        pool.join(b"workers/%s//1" % name)
 
     def heavy(key, n_bytes):
         return Parcel(keys=[key], parts=[b"h", bytes(n_bytes - 1)], on_its_way={key})
@@ -67,7 +67,7 @@ def test_a_member_may_have_so_many_bytes_before_it(sent):
 
 def test_a_member_that_is_late_is_asked_last(pool):
     for name in (b"a", b"b"):
-        pool.join(b"workers/%s/1" % name)
+        pool.join(b"workers/%s//1" % name)
     parcels = [parcel(key) for key in range(4)]
     put(pool, parcels[0])
     pool.members[0].late = True
@@ -123,7 +123,7 @@ def test_a_member_has_one_parcel_that_was_lost_twice(pool):
 
 def test_what_was_lost_twice_travels_with_nothing_else(pool):
     for name in (b"a", b"b"):
-        pool.join(b"workers/%s/1" % name)
+        pool.join(b"workers/%s//1" % name)
     first, second, suspect, third = parcel(0), parcel(1), parcel(2, tries=2), parcel(3)
     put(pool, first, second, suspect, third)
     assert list(pool.waiting) == [suspect, third]  # both have what may kill them
@@ -179,3 +179,23 @@ def test_a_newcomer_is_told_what_was_announced_and_not_forgotten(pool, sent):
     assert sent == [("a", [b"1"]), ("a", [b"2"]), ("b", [b"2"])]
     assert pool.leave(b"workers/a/1").name == "a"
     assert pool.leave(b"workers/a/1") is None
+
+
+def test_members_on_the_publishers_host_come_first_as_long_as_they_keep_up():
+    clock = Clock()
+    pool = Pool(lambda topic, parts: None, 4, clock, near="10.0.0.2")
+    pool.join(b"workers/far/10.0.0.3/1")
+    pool.join(b"workers/near/10.0.0.2/1")
+    parcels = [parcel(key) for key in range(7)]
+    put(pool, *parcels[:2])
+    assert [one.member.name for one in parcels[:2]] == ["near", "near"]
+    clock.now = 0.6
+    put(pool, parcels[2])
+    assert parcels[2].member.name == "far"  # near has brought nothing for too long
+    for key in range(2):
+        parcels[key].arrived(key, clock.now)
+    put(pool, *parcels[3:])
+    assert [one.member.name for one in parcels[3:]] == ["near"] * 4
+    full = parcel(7)
+    put(pool, full)
+    assert full.member.name == "far"

@@ -349,7 +349,7 @@ def test_numbers_may_jump(publisher, join):
     assert publisher.outstanding == 0
 
 
-@pytest.mark.parametrize("topic", [b"", b"\xff/\xff/\xff"])
+@pytest.mark.parametrize("topic", [b"", b"\xff/\xff/\xff/\xff"])
 def test_a_strangers_subscription_is_no_membership(context, publisher, topic):
     stranger = context.socket(zmq.SUB)
     stranger.subscribe(topic)

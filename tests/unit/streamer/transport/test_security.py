@@ -96,7 +96,7 @@ def test_who_has_not_the_keys_can_neither_join_nor_read(stranger, keys, publishe
         dress(reader, keys.server.public, public, secret)
     elif stolen == "the client's, half of it":
         dress(reader, keys.server.public, keys.client.public, secret)
-    topic = keys.sign(b"detectors/detector-0/1")
+    topic = keys.sign(b"detectors/detector-0//1")
     reader.subscribe(topic)
     assert turned_away(reader, publisher.address)
     worker = Subscriber(run, [publisher.address], DETECTORS, "detector-1")
@@ -139,7 +139,8 @@ def plain() -> Iterator[RunContext]:
 
 
 @pytest.mark.parametrize(
-    "topic", [b"detectors/detector-0/1", b"detectors//", b"detectors/x/" + 40 * b"0", b"", b"//"]
+    "topic",
+    [b"detectors/detector-0//1", b"detectors///", b"detectors/x//" + 40 * b"0", b"", b"///"],
 )
 def test_a_topic_that_no_node_made_is_no_membership(stranger, plain, topic):
     publisher = Publisher(plain, TCP)
