@@ -7,11 +7,9 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from tests.cluster.conftest import record
+from tests.cluster.conftest import LONG, record
 from tests.cluster.faults import FAULTS, suffer
 from tests.cluster.hosts import can_be_made
-
-_FRAMES = 1500
 
 
 def main() -> None:
@@ -21,13 +19,13 @@ def main() -> None:
     print("| what happens | later frames on disk, or nodes ended | sent again | frames |")
     print("|---|---|---|---|")
     with tempfile.TemporaryDirectory() as name:
-        recording = record(Path(name), _FRAMES)
+        recording = record(Path(name), LONG)
         for number, fault in enumerate(FAULTS):
             if len(sys.argv) > 1 and not any(word in fault.name for word in sys.argv[1:]):
                 continue
             folder = Path(name) / str(number)
             folder.mkdir()
-            outcome = suffer(fault, recording, folder, _FRAMES)
+            outcome = suffer(fault, recording, folder)
             states = Counter(state for _, state in outcome.rows)
             told = ", ".join(f"{count:,} {state}" for state, count in states.items())
             row = (fault.name, f"{outcome.silent_s:.1f} s", f"{outcome.redelivered:,}", told)

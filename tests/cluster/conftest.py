@@ -21,7 +21,8 @@ from streamer.simulator.scene import Scene
 from tests.conftest import ROOT
 from tests.pipeline.conftest import SCENE
 
-FRAMES = 400
+FRAMES, LONG = 400, 1500
+"""Of recordings that are played for some seconds, and for half a minute."""
 LAUNCH = str(ROOT / "launch.py")
 QUICK = (
     "placement.engine=dask", "positions.method=centroid", "nodes.detectors=2", "nodes.gpus=2",
@@ -141,7 +142,7 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def long_recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A simulated recording that is played for half a minute."""
-    return record(tmp_path_factory.mktemp("recording"), 1500)
+    return record(tmp_path_factory.mktemp("recording"), LONG)
 
 
 @pytest.fixture

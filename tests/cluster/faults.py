@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cluster.conftest import LAUNCH, Run, words_of
+from tests.cluster.conftest import LAUNCH, LONG, Run, words_of
 from tests.cluster.hosts import Hosts
 from tests.pipeline.conftest import SCENE, frames_of
 
@@ -37,6 +37,8 @@ class Fault:
     live: bool = False
     resumed: bool = False
     """Whether the run ends with it, and is gone on with."""
+    frames: int = LONG
+    """For a live detector so many that it still sends when somebody listens again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ class Outcome:
     """What became of a run."""
 
     rows: list[tuple[int, str]]
-    """Number and state of each frame."""
+    """Number and state of each frame, by number."""
     silent_s: float
     """Until frames that came afterwards were on disk, or all nodes had ended."""
     redelivered: int
@@ -85,16 +87,18 @@ FAULTS = (
     Fault("scheduler killed", _kill_scheduler, resumed=True),
     Fault("live: host of a detector worker cut off", _cut, ("detector-0",), live=True),
     Fault("live: host of ingest killed", _kill, ("ingest",), live=True),
+    Fault("live: host of ingest cut off for good", _cut, ("ingest",), live=True, frames=4000),
+    Fault("live: host of ingest cut off for 8 s", _cut_and_heal, ("ingest",), live=True),
 )
 
 
-def suffer(fault: Fault, recording: Path, folder: Path, frames: int) -> Outcome:
+def suffer(fault: Fault, recording: Path, folder: Path) -> Outcome:
     """Have a run suffer a fault and come to its end."""
     with Hosts(folder, 4, {"PYTHONPATH": str(Path(LAUNCH).parent)}) as hosts:
         hosts.start_scheduler()
         for name in WORKERS:
             hosts.start_worker(name)
-        source = _detector(hosts, frames) if fault.live else str(recording)
+        source = _detector(hosts, fault.frames) if fault.live else str(recording)
         settings = (
             *SETTINGS,
             f"placement.scheduler={hosts.scheduler}",
@@ -122,7 +126,7 @@ def suffer(fault: Fault, recording: Path, folder: Path, frames: int) -> Outcome:
             code = run.end()
             assert code == 0 or (fault.live and code == 1)
         redelivered = run.summary["delivery"]["redelivered"]
-        return Outcome(frames_of(run.out), silent_s, redelivered)
+        return Outcome(sorted(frames_of(run.out)), silent_s, redelivered)
 
 
 def _start_again(hosts: Hosts) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -118,6 +119,11 @@ class Hosts:
             env=self.env, capture_output=True, text=True, check=False,
         )  # fmt: skip
         return done.stdout
+
+    def sent(self, name: str, to: str) -> int:
+        """Return the bytes that a host has sent to another, over connections that there are."""
+        said = self.ask(name, "ss", "--tcp", "--info", "--no-header", "dst", self.address(to))
+        return sum(map(int, re.findall(r"\bbytes_sent:(\d+)", said)))
 
     def forget_environment(self, *names: str) -> None:
         """Let what is started from now on not know of what it was told."""

@@ -13,22 +13,40 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.conftest import LAUNCH, Run
-from tests.cluster.faults import FAULTS, WORKERS, Fault, suffer
+from tests.cluster.faults import FAULTS, SETTINGS, WORKERS, Fault, suffer
 from tests.cluster.hosts import Hosts, can_be_made
 from tests.pipeline.conftest import assert_each_frame_once
 
-FRAMES = 1500
 REASON = can_be_made()
 pytestmark = [pytest.mark.timeout(400), pytest.mark.skipif(bool(REASON), reason=REASON)]
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_each_frame_is_in_the_result_once_or_named(fault: Fault, long_recording, tmp_path):
-    outcome = suffer(fault, long_recording, tmp_path, FRAMES)
-    assert [frame for frame, _ in outcome.rows] == list(range(FRAMES))
+    outcome = suffer(fault, long_recording, tmp_path)
+    assert [frame for frame, _ in outcome.rows] == list(range(fault.frames))
     # What a detector has handed to a host that is gone is gone with it, and told.
     states = {"done", "missing"} if "ingest" in fault.nodes and fault.live else {"done"}
     assert {state for _, state in outcome.rows} <= states
+
+
+def test_patches_stay_on_the_host_of_their_detector_worker(long_recording, tmp_path):
+    with Hosts(tmp_path, 4, {"PYTHONPATH": str(Path(LAUNCH).parent)}) as hosts:
+        hosts.start_scheduler()
+        for name in WORKERS:
+            hosts.start_worker(name)
+        on = {"b": ("sink", "ingest"), "c": ("detector-0", "gpu-0"), "d": ("detector-1", "gpu-1")}
+        pins = [f"{node}: [{hosts.address(name)}]" for name in on for node in on[name]]
+        settings = [*SETTINGS, f"placement.scheduler={hosts.scheduler}", "source.speed=0.5"]
+        settings.append(f"placement.pin={{{', '.join(pins)}}}")
+
+        def start(words):
+            return hosts.run("a", words, "launcher.log")
+
+        run = Run(start, str(long_recording), tmp_path / "run", settings)
+        run.await_frames(300)
+        # What goes from one of these hosts to the other are patches, and signs of life.
+        assert hosts.sent("c", "d") + hosts.sent("d", "c") < 100_000 < hosts.sent("c", "b")
 
 
 @pytest.fixture
