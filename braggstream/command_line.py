@@ -312,18 +312,20 @@ def report(
 def export(
     folder: Folder,
     format_: Annotated[
-        str, typer.Option("--format", metavar="nexus|csv|flt|parquet", help="What to write.")
-    ],
+        str | None, typer.Option("--format", metavar="nexus|csv|flt|parquet", help="What to write.")
+    ] = None,
+    tiled: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Register its tables with this Tiled server instead."),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="PATH", help="Where to; default: export/ in the folder.")
     ] = None,
 ) -> None:
-    """Write a run in a format of other programs: NeXus, CSV, ImageD11's .flt, Parquet."""
-    from streamer.export.formats import export_run
+    """Write a run in a format of other programs: NeXus, CSV, ImageD11's .flt, Parquet, Tiled."""
+    from streamer.export.session import hand_over
 
-    with Console().status(f"writing {format_}") as shown:
-        written = export_run(folder, format_, out)
-    shown.console.print(f"{format_} {written}", highlight=False, soft_wrap=True)
+    hand_over(folder, Console(), format_, tiled, out)
 
 
 @app.command("dashboard")
