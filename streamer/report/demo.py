@@ -12,11 +12,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow.compute as pc
 from rich.console import Console
 from rich.table import Table
 
 from streamer.config import Config, load_config
 from streamer.errors import UserError
+from streamer.frames.flags import POOR_FIT
+from streamer.report.reflections import reflections_in_short
 from streamer.report.track_truth import judge
 from streamer.report.truth import Comparison, compare
 from streamer.report.truth_figure import draw_drift
@@ -182,13 +185,18 @@ def _compare(
     truth, metadata = read_truth(truth_file)
     comparison = compare(truth, peaks)
     _print_comparison(console, comparison)
-    for line in judge(truth, peaks, config.tracks, run.read_geometry()).in_words():
+    geometry = run.read_geometry()
+    for line in judge(truth, peaks, config.tracks, geometry).in_words():
         console.print(line, highlight=False, soft_wrap=True)
     beam = (metadata["beam_row"], metadata["beam_col"])
     drift = figures / "drift.png"
-    draw_drift(drift, peaks, truth, comparison, beam)
-    console.print(f"drift of the main tracks  {drift}", highlight=False)
-    console.print(f"run folder                {folder}", highlight=False)
+    tracks = run.read_tracks()
+    tracks = tracks.filter(pc.equal(pc.bit_wise_and(tracks["flags"], POOR_FIT), 0))
+    numbers = tracks["reflection"].unique().to_pylist()
+    reflections = reflections_in_short(tracks, geometry, numbers)
+    draw_drift(drift, peaks, reflections, truth, comparison, beam)
+    console.print(f"drift, with the truth  {drift}", highlight=False)
+    console.print(f"run folder             {folder}", highlight=False)
 
 
 def _print_comparison(console: Console, comparison: Comparison) -> None:
