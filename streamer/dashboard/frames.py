@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from streamer.dashboard.archive import Archive
 from streamer.dashboard.gallery import Gallery, Key
 from streamer.dashboard.messages import encode
+from streamer.dashboard.packing import Packed
 from streamer.dashboard.provisional import ProvisionalPeaks
 from streamer.dashboard.requests import PatchOf
 from streamer.dashboard.state import RunState
@@ -129,10 +130,10 @@ class ShownFrames:
         if isinstance(shown, Display):
             more = {"binning": shown.binning, "low": shown.low, "high": shown.high,
                     "knee": shown.knee, "why": ""}  # fmt: skip
-            pixels = shown.pixels
+            pixels = Packed.of(shown.pixels)
         else:
             more = {"binning": 1, "low": 0.0, "high": 1.0, "knee": 1.0, "why": shown}
-            pixels = np.zeros((0, 0), np.uint8)
+            pixels = Packed.of(np.zeros((0, 0), np.uint8))
         return encode("image", header | more, {"pixels": pixels, **arrays})
 
     def patch(self, wanted: PatchOf) -> PeakPatch:

@@ -22,6 +22,9 @@ Key = tuple[str, int]
 Mask = NDArray[np.bool_]
 
 _DISPLAYS = 200
+_DECODED, _DECODED_BYTES = 8, 96 << 20
+"""Most frames whose pixels stay at hand, of which one at least does: what is zoomed to is asked for
+again and again."""
 
 
 class Gallery:
@@ -52,6 +55,7 @@ class Gallery:
         self._recorded = Recorded(source, config)
         self._own_mask = mask
         self._displays: OrderedDict[Key, Display] = OrderedDict()
+        self._decoded: OrderedDict[Key, NDArray[Any]] = OrderedDict()
 
     def display(self, key: Key, time_ns: int | None) -> Display | str:
         """Return what is shown of a frame, or the reason why nothing is.
@@ -65,7 +69,7 @@ class Gallery:
         if known is not None:
             self._displays.move_to_end(key)
             return known
-        pixels = self._pixels(key, time_ns)
+        pixels = self.pixels(key, time_ns)
         if isinstance(pixels, str):
             return pixels
         shown = self._displays[key] = display(pixels, self._mask(key[0], pixels.shape))
@@ -75,25 +79,52 @@ class Gallery:
 
     def patch(self, key: Key, time_ns: int | None, row: float, col: float) -> Patch | str:
         """Return the surroundings of a place on a frame, or the reason why there are none."""
-        pixels = self._pixels(key, time_ns)
+        pixels = self.pixels(key, time_ns)
         if isinstance(pixels, str):
             return pixels
         return cut_patch(pixels, self._mask(key[0], pixels.shape), row, col)
+
+    def pixels(self, key: Key, time_ns: int | None) -> NDArray[Any] | str:
+        """Return the pixels of a frame, not to be changed, or the reason why there are none."""
+        known = self._decoded.get(key)
+        if known is not None:
+            self._decoded.move_to_end(key)
+            return known
+        frame = self.relayed.frames.get(key) or self._recorded.frame(*key, time_ns)
+        pixels = decoded(frame) if isinstance(frame, Frame) else frame
+        if isinstance(pixels, str):
+            return pixels
+        self.shapes[key[0]] = (pixels.shape[0], pixels.shape[1])
+        self._decoded[key] = pixels
+        while len(self._decoded) > 1 and (
+            len(self._decoded) > _DECODED
+            or sum(one.nbytes for one in self._decoded.values()) > _DECODED_BYTES
+        ):
+            self._decoded.popitem(last=False)
+        return pixels
+
+    def masks(self, series: str, shape: tuple[int, ...]) -> tuple[Mask | None, Mask | None]:
+        """Return the mask that the source names and that of the configuration, where they fit."""
+        source = self.relayed.masks.get(series)
+        source = self._recorded.masks.get(series) if source is None else source
+        fitting = [
+            one if one is not None and one.shape == shape else None
+            for one in (source, self._own_mask)
+        ]
+        return fitting[0], fitting[1]
+
+    def saturation(self, series: str) -> float | None:
+        """Return the counts from which a pixel is saturated, as far as anything says so."""
+        known = self.relayed.saturation.get(series)
+        return self._recorded.saturation.get(series) if known is None else known
 
     def close(self) -> None:
         """Release files and sockets."""
         self.relayed.close()
         self._recorded.close()
 
-    def _pixels(self, key: Key, time_ns: int | None) -> NDArray[Any] | str:
-        frame = self.relayed.frames.get(key) or self._recorded.frame(*key, time_ns)
-        pixels = decoded(frame) if isinstance(frame, Frame) else frame
-        if not isinstance(pixels, str):
-            self.shapes[key[0]] = (pixels.shape[0], pixels.shape[1])
-        return pixels
-
     def _mask(self, series: str, shape: tuple[int, ...]) -> Mask | None:
-        own = self.relayed.masks.get(series)
-        own = self._recorded.masks.get(series) if own is None else own
-        masks = [one for one in (own, self._own_mask) if one is not None and one.shape == shape]
-        return None if not masks else masks[0] if len(masks) == 1 else masks[0] | masks[1]
+        source, own = self.masks(series, shape)
+        if source is None or own is None:
+            return own if source is None else source
+        return source | own

@@ -11,19 +11,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from starlette.websockets import WebSocket
 
+from streamer.dashboard.answers import Answers
 from streamer.dashboard.common import COMMON
 from streamer.dashboard.fitter import Fit, PatchFitter
-from streamer.dashboard.frames import PeakPatch
 from streamer.dashboard.gallery import Key
 from streamer.dashboard.messages import Lines, encode
 from streamer.dashboard.panels import PANELS, Panel
 from streamer.dashboard.requests import read_request
 from streamer.dashboard.view import RunView
 from streamer.dashboard.viewers import Message, Viewer
-from streamer.frames.display import PATCH_SIZE, Patch
 
 __all__ = ["Hub"]
 
@@ -82,7 +80,7 @@ class Hub:
     ) -> None:
         self._view = view
         self._listed = listed
-        self._fitter = None if fit is None else PatchFitter(fit)
+        self._answers = Answers(view, None if fit is None else PatchFitter(fit), self._put)
         self._panels = panels
         self._versions: dict[str, Hashable] = {}
         self._viewers: list[Viewer] = []
@@ -107,10 +105,8 @@ class Hub:
         self._loop = loop = asyncio.get_running_loop()
         while True:
             try:
-                patches = await loop.run_in_executor(self._thread, self._turn, tuple(self._viewers))
+                await loop.run_in_executor(self._thread, self._turn, tuple(self._viewers))
                 self._turns += 1
-                for viewer, patch in patches:
-                    self._send_patch(viewer, patch)
             except Exception:
                 logger.exception("a turn failed")
                 self._tell_all("the dashboard could not read the run: see its log")
@@ -167,8 +163,9 @@ class Hub:
         """Release files and sockets, in the thread that used them."""
         self._thread.submit(self._view.close)
         self._thread.shutdown()
+        self._answers.close()
 
-    def _turn(self, viewers: tuple[Viewer, ...]) -> list[tuple[Viewer, PeakPatch]]:
+    def _turn(self, viewers: tuple[Viewer, ...]) -> None:
         """Read what is new and put before each viewer what it has not got."""
         view, now = self._view, time.monotonic()
         is_time = now >= self._next.health
@@ -188,9 +185,8 @@ class Hub:
             self._health = view.health()
             if now >= self._next.drift:
                 self._drift_version = view.drift_version
-        patches: list[tuple[Viewer, PeakPatch]] = []
         if not viewers:
-            return patches
+            return
         if now >= self._next.image:
             self._newest = view.frames.newest()
             self._next.image = now + _IMAGE_S
@@ -205,15 +201,14 @@ class Hub:
                     message = encode("health", health | {"dropped": viewer.dropped})
                     self._put(viewer, "health", message)
                 if not viewer.hold:
-                    patches += self._offer_all(viewer, now)
+                    self._offer_all(viewer, now)
             except Exception:  # what one asked for must not be the end of all
                 logger.exception("a viewer cannot be served")
                 viewer.forget()
                 self._put(viewer, "problem", _problem("that could not be shown: see the log"))
-        return patches
 
-    def _offer_all(self, viewer: Viewer, now: float) -> list[tuple[Viewer, PeakPatch]]:
-        view, watch, wanted = self._view, viewer.watch, viewer.patch
+    def _offer_all(self, viewer: Viewer, now: float) -> None:
+        view, watch = self._view, viewer.watch
         self._offer_image(viewer)
         for panel in self._panels:
             self._offer_panel(viewer, panel)
@@ -227,10 +222,7 @@ class Hub:
                 self._put(viewer, "drift", message)
             took = time.monotonic() - begin
             self._next.drift = max(self._next.drift, now) + took / _DRIFT_SHARE
-        if wanted is None:
-            return []
-        viewer.patch = None
-        return [(viewer, view.frames.patch(wanted))]
+        self._answers.give(viewer)
 
     def _version(self, panel: Panel) -> Hashable:
         try:
@@ -260,6 +252,7 @@ class Hub:
         key = self._newest if show.frame is None else view.frames.key_of(show.series, show.frame)
         if key is None:
             return
+        self._answers.give_region(viewer, key)
         version = (newest, view.frames.image_version(key))
         if viewer.sent.get("image") == version:
             return
@@ -292,29 +285,9 @@ class Hub:
         if self._loop is not None:
             self._loop.call_soon_threadsafe(viewer.put, kind, message)
 
-    def _send_patch(self, viewer: Viewer, found: PeakPatch) -> None:
-        """Send the pixels at once, and again with the fit, which may have to be compiled."""
-        viewer.examined = found
-        patch, fitter = found.patch, self._fitter
-        if patch is None or fitter is None:
-            viewer.put("patch", _patch_message(found.header | {"fitted": True}, patch))
-            return
-        viewer.put("patch", _patch_message(found.header | {"fitted": False}, patch))
-
-        def done(fit: dict[str, float] | None) -> None:
-            header = found.header | {"fitted": True, "fit": fit}
-            self._put(viewer, "patch", _patch_message(header, patch))
-
-        fitter.put(patch, lambda: viewer.examined is found, done)
-
     def _tell_all(self, text: str) -> None:
         for viewer in self._viewers:
             viewer.put("problem", _problem(text))
-
-
-def _patch_message(header: dict[str, Any], patch: Patch | None) -> bytes:
-    none = np.full((PATCH_SIZE, PATCH_SIZE), np.nan, np.float32)
-    return encode("patch", header, {"pixels": none if patch is None else patch.counts})
 
 
 def _problem(text: str) -> bytes:

@@ -3,9 +3,10 @@
 **To the page**, binary: a uint32 (little endian) with the length of the header, the header as JSON
 in UTF-8, padded with spaces so that the first array starts at a multiple of 8 bytes, then the
 arrays, each padded to a multiple of 8. The header's ``arrays`` lists ``{"name", "dtype", "shape",
-"offset"}`` with dtype ``u1``, ``i4``, ``f4`` or ``f8`` and the offset (ten digits, as text) in
-bytes from the start of the message. Frame numbers and tracks are f8, which holds them exactly, and
-Unix times in ns too, which it holds to 256 ns.
+"offset"}`` with dtype ``u1``, ``u2``, ``u4``, ``i1``, ``i2``, ``i4``, ``f4`` or ``f8`` and the
+offset (ten digits, as text) in bytes from the start of the message. With ``packed``, a number of
+bytes, the array is as `streamer.dashboard.packing.Packed` says. Frame numbers and tracks are f8,
+which holds them exactly, and Unix times in ns too, which it holds to 256 ns.
 
 A frame has a number in its series and one in the run, its *run frame*: the series stand one behind
 the other in the order in which they began, so that it is the number in the series and where that
@@ -63,6 +64,21 @@ starts in the run. With one series both are the same.
     [row, col], fit {row, col, row_sigma, col_sigma} or null, fitted (false: sent again when it is
     fitted), why (no pixels, when there are none). Array: pixels f4 [11, 11], counts, NaN where not
     valid.
+``geometry``
+    place {rotation (nine numbers, row by row), distance_m, poni1_m, poni2_m, pixel1_m, pixel2_m,
+    wavelength_a} or null, as in `streamer.frames.geometry.Geometry`; beam [row, col] or null; rings
+    [{d, words}] of the lattice, in angstroms; thresholds (words).
+``region``
+    The pixels within the window that the page asked for, of the frame whose ``image`` comes next or
+    came last: series, frame, shape [rows, cols] of the frame, origin [row, col], binning (each
+    value is the highest of binning x binning valid pixels), saturation (counts, or null), low
+    (counts of the darkest), why (no pixels, when there are none). Arrays: counts [h, w], exactly as
+    the detector sent them, in their own type; marks u1 [h, w], bits as in
+    `streamer.dashboard.regions`.
+``whole``
+    The same of all pixels of a frame.
+``point``
+    series, frame, row, col, counts (null where there are none), marks, saturation, why.
 ``problem``
     text, for the user.
 
@@ -83,6 +99,12 @@ What all pages are told alike, as ``tracks`` and ``cell`` are, comes from
     there.
 ``{"type": "patch", "frame": 12, "series": "series_1", "row": 100.5, "col": 20.25}``
     The patch around a peak.
+``{"type": "region", "row": 0, "col": 0, "rows": 300, "cols": 400, "binning": 1}``
+    Which pixels of each frame that is shown are to be sent too; without rows none.
+``{"type": "whole", "frame": 12, "series": "series_1"}``
+    All pixels of a frame.
+``{"type": "point", "frame": 12, "series": "series_1", "row": 100, "col": 20}``
+    The counts of one pixel.
 ``{"type": "hold", "hold": true}``
     Send nothing but health until further notice: the page is not visible.
 
@@ -108,18 +130,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from streamer.dashboard.packing import Packed
 from streamer.results.thinning import Curve
 
 __all__ = ["DriftWriter", "Lines", "encode"]
 
-_DTYPES = {"u1", "i4", "f4", "f8"}
+_DTYPES = {"u1", "u2", "u4", "i1", "i2", "i4", "f4", "f8"}
 _NOTHING = Curve(np.empty(0), np.empty(0, np.float32), np.empty(0, np.float32))
 
 
 def encode(
     kind: str,
     header: Mapping[str, Any] | None = None,
-    arrays: Mapping[str, NDArray[Any]] | None = None,
+    arrays: Mapping[str, NDArray[Any] | Packed] | None = None,
 ) -> bytes:
     """Return a message to the page.
 
@@ -130,28 +153,32 @@ def encode(
     header
         The other keys: plain JSON types; NaN becomes null.
     arrays
-        By name, of dtype u1, i4, f4 or f8 in native (little-endian) byte order.
+        By name, of dtype u1, u2, u4, i1, i2, i4, f4 or f8 in native (little-endian) byte order.
     """
-    blocks = [np.ascontiguousarray(array) for array in (arrays or {}).values()]
-    for name, block in zip(arrays or {}, blocks, strict=True):
-        if block.dtype.str[1:] not in _DTYPES:
-            raise ValueError(f"array {name} has dtype {block.dtype}")
+    blocks: list[bytes] = []
     # The header holds offsets that depend on its own length, so these are given a fixed width.
-    listed = [
-        {"name": name, "dtype": block.dtype.str[1:], "shape": list(block.shape), "offset": "0" * 10}
-        for name, block in zip(arrays or {}, blocks, strict=True)
-    ]
+    listed: list[dict[str, Any]] = []
+    for name, array in (arrays or {}).items():
+        if isinstance(array, Packed):
+            dtype, block, more = array.dtype, array.data, {"packed": len(array.data)}
+        else:
+            dtype, block, more = array.dtype.str[1:], np.ascontiguousarray(array).tobytes(), {}
+        if dtype not in _DTYPES:
+            raise ValueError(f"array {name} has dtype {dtype}")
+        about = {"name": name, "dtype": dtype, "shape": list(array.shape), "offset": "0" * 10}
+        listed.append(about | more)
+        blocks.append(block)
     content = {"type": kind, **(header or {}), "arrays": listed}
     start = 4 + len(_dump(content))
     start += -start % 8
     offset = start
     for entry, block in zip(listed, blocks, strict=True):
         entry["offset"] = f"{offset:010d}"
-        offset += block.nbytes + -block.nbytes % 8
+        offset += len(block) + -len(block) % 8
     text = _dump(content).ljust(start - 4)
     parts = [len(text).to_bytes(4, "little"), text]
     for block in blocks:
-        parts += [block.tobytes(), bytes(-block.nbytes % 8)]
+        parts += [block, bytes(-len(block) % 8)]
     return b"".join(parts)
 
 

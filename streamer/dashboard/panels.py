@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from streamer.dashboard.cell import cell_message
 from streamer.dashboard.drifts import units
 from streamer.dashboard.messages import encode
+from streamer.dashboard.place import geometry, geometry_version
 from streamer.dashboard.view import RunView
 
 __all__ = ["PANELS", "Panel", "cell", "tracks"]
@@ -70,6 +71,7 @@ def cell(run: RunView) -> bytes:
 
 PANELS = (
     Panel("tracks", lambda run: run.tables.tracks_version, tracks),
+    Panel("geometry", geometry_version, geometry),
     Panel("cell", lambda run: run.tables.cell_version or None, cell),
 )
 """In the order in which they are told."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,9 @@ logger = logging.getLogger(__name__)
 
 _MOST_FRAMES = 200
 _MOST_BYTES = 256 << 20
-_MOST_MASKS = 16
+_MOST_SERIES = 16
+
+_T = TypeVar("_T")
 
 
 class Relayed:
@@ -38,6 +41,8 @@ class Relayed:
         """By series and number, the newest last."""
         self.masks: dict[str, NDArray[np.bool_]] = {}
         """Pixel mask by series, of the newest."""
+        self.saturation: dict[str, float] = {}
+        """Counts from which a pixel is saturated, by series, of the newest."""
         self._n_bytes = 0
         self._listener = Listener("newest", "series", key=key)
 
@@ -62,11 +67,9 @@ class Relayed:
         record, _ = unpack(parts[1:])
         if isinstance(record, Frame):
             self._keep(record)
-        elif isinstance(record, Series) and record.pixel_mask is not None:
-            self.masks.pop(record.name, None)
-            self.masks[record.name] = record.pixel_mask
-            if len(self.masks) > _MOST_MASKS:
-                del self.masks[next(iter(self.masks))]
+        elif isinstance(record, Series):
+            _note(self.masks, record.name, record.pixel_mask)
+            _note(self.saturation, record.name, record.saturation)
 
     def _keep(self, frame: Frame) -> None:
         old = self.frames.pop((frame.series, frame.frame), None)
@@ -77,3 +80,13 @@ class Relayed:
         ):
             _, gone = self.frames.popitem(last=False)
             self._n_bytes -= len(gone.data)
+
+
+def _note(known: dict[str, _T], series: str, value: _T | None) -> None:
+    """Know what is true of a series, and of the newest ones only."""
+    if value is None:
+        return
+    known.pop(series, None)
+    known[series] = value
+    if len(known) > _MOST_SERIES:
+        del known[next(iter(known))]

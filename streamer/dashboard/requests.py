@@ -10,10 +10,21 @@ from streamer.dashboard.drifts import Common, XAxis
 from streamer.results.curves import Quantity
 from streamer.results.shapes import Shape
 
-__all__ = ["Hold", "PatchOf", "Request", "Show", "Watch", "read_request"]
+__all__ = [
+    "Hold",
+    "PatchOf",
+    "PointOf",
+    "RegionOf",
+    "Request",
+    "Show",
+    "Watch",
+    "WholeOf",
+    "read_request",
+]
 
 
 _Number = Annotated[int, msgspec.Meta(ge=0, lt=1 << 43)]
+_Pixel = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
 _Place = Annotated[float, msgspec.Meta(ge=-1e6, le=1e6)]
 
 
@@ -49,13 +60,39 @@ class PatchOf(_Asked, frozen=True, kw_only=True, tag="patch"):
     series: str | None = None
 
 
+class RegionOf(_Asked, frozen=True, kw_only=True, tag="region"):
+    """Which pixels to send of each frame that is shown; without rows or columns none."""
+
+    row: _Pixel = 0
+    col: _Pixel = 0
+    rows: _Pixel = 0
+    cols: _Pixel = 0
+    binning: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 1
+
+
+class WholeOf(_Asked, frozen=True, kw_only=True, tag="whole"):
+    """Which frame to send all pixels of."""
+
+    frame: _Number
+    series: str | None = None
+
+
+class PointOf(_Asked, frozen=True, kw_only=True, tag="point"):
+    """Which pixel to tell the counts of."""
+
+    frame: _Number
+    row: _Pixel
+    col: _Pixel
+    series: str | None = None
+
+
 class Hold(_Asked, frozen=True, kw_only=True, tag="hold"):
     """Whether to send nothing but how the run stands."""
 
     hold: bool = True
 
 
-Request = Watch | Show | PatchOf | Hold
+Request = Watch | Show | PatchOf | RegionOf | WholeOf | PointOf | Hold
 
 
 def read_request(text: str) -> Request:

@@ -19,6 +19,7 @@ from streamer.dashboard.frames import ShownFrames
 from streamer.dashboard.gallery import Gallery
 from streamer.dashboard.messages import Lines, encode
 from streamer.dashboard.provisional import ProvisionalPeaks
+from streamer.dashboard.regions import Regions
 from streamer.dashboard.requests import Watch
 from streamer.dashboard.shared import SharedWatch
 from streamer.dashboard.state import RunState
@@ -72,6 +73,7 @@ class RunView:
         )
         self._provisional = ProvisionalPeaks(key)
         self.frames = ShownFrames(self.archive, self.state, gallery, self._provisional)
+        self.regions = Regions(self.archive, gallery, self.config.detect.saturation)
         self._drifts, self._common = Drifts(self.archive), CommonMotion(self.archive)
         self._shared = SharedWatch(self.config.tracks)
         self._measured: list[Shape] = []

@@ -10,7 +10,7 @@ from collections.abc import Hashable
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from streamer.dashboard.messages import DriftWriter, Lines
-from streamer.dashboard.requests import Hold, PatchOf, Request, Show, Watch
+from streamer.dashboard.requests import Hold, RegionOf, Request, Show, Watch
 
 __all__ = ["Message", "Viewer"]
 
@@ -30,7 +30,9 @@ class Viewer:
     def __init__(self, websocket: WebSocket) -> None:
         self.show = Show()
         self.watch: Watch | None = None
-        self.patch: PatchOf | None = None
+        self.region = RegionOf()
+        self.asked: dict[type, Request] = {}
+        """What it asked for once and has not got, by the kind of request."""
         self.examined: object = None
         """Patch that was sent last."""
         self.hold = False
@@ -65,15 +67,18 @@ class Viewer:
             self.watch = request
             self._drifts.forget()
             self.sent.pop("drift", None)
-        elif isinstance(request, PatchOf):
-            self.patch = request
+        elif isinstance(request, RegionOf):
+            self.region = request
         elif isinstance(request, Hold):
             self.hold = request.hold
             self.sent.clear()
+        else:
+            self.asked[type(request)] = request
 
     def forget(self) -> None:
         """Want nothing but the newest."""
-        self.show, self.watch, self.patch = Show(), None, None
+        self.show, self.watch, self.region = Show(), None, RegionOf()
+        self.asked.clear()
 
     async def send(self) -> None:
         """Send what waits, until the page is gone."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["PATCH_SIZE", "Display", "Patch", "cut_patch", "display"]
+__all__ = ["PATCH_SIZE", "Display", "Patch", "cut_patch", "display", "highest"]
 
 PATCH_SIZE = 11
 _MOST_PIXELS = 512
@@ -97,6 +97,30 @@ def cut_patch(frame: NDArray[Any], mask: NDArray[np.bool_] | None, row: float, c
         inside = np.where(lifted == nothing, np.float32(np.nan), part.astype(np.float32))
         counts[rows.start - top : rows.stop - top, cols.start - left : cols.stop - left] = inside
     return Patch(counts, top, left)
+
+
+def highest(
+    frame: NDArray[Any], mask: NDArray[np.bool_] | None, n: int
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Return the highest counts of each n x n pixels and where there are any.
+
+    Parameters
+    ----------
+    frame, mask
+        As in `display`.
+
+    Returns
+    -------
+    counts, valid
+        (h, w), at the last edges of as many pixels as there are; counts as they were where all
+        pixels are masked and n is 1.
+    """
+    lifted, nothing = _lifted(frame, mask)
+    lifted = _highest(lifted, n, nothing)
+    valid = lifted != nothing
+    if n == 1:
+        return frame, valid
+    return (lifted if lifted.dtype.kind == "f" else lifted - lifted.dtype.type(1)), valid
 
 
 def _lifted(

@@ -168,6 +168,16 @@ class Lattice:
         ambiguous[one[~sole]] = True
         return Indexed(hkl, terms, ambiguous)
 
+    def largest(self, most: int) -> list[tuple[tuple[int, ...], float]]:
+        """Return planes of the largest spacings, and these in angstroms, the largest first."""
+        least = max(max(self.cell[:3]), self._smallest)
+        while True:
+            planes, spacing, _, _ = _planes(self, least)
+            if len(spacing) >= most or least == self._smallest:
+                order = range(len(spacing) - 1, max(len(spacing) - 1 - most, -1), -1)
+                return [(tuple(planes[i].tolist()), float(spacing[i])) for i in order]
+            least = max(least / 1.5, self._smallest)
+
     @property
     def _smallest(self) -> float:
         """The spacing down to which there are not too many planes."""

@@ -48,6 +48,8 @@ class Recorded:
         self._titles: dict[Path, str] = {}
         self.masks: dict[str, NDArray[np.bool_]] = {}
         """Pixel mask by series, of those that were looked at last."""
+        self.saturation: dict[str, float] = {}
+        """Counts from which a pixel is saturated, by series, where the source says so."""
 
     def frame(self, series: str, number: int, time_ns: int | None) -> Frame | str:
         """Return a frame, or the reason why it cannot be had.
@@ -114,6 +116,8 @@ class Recorded:
         return self._titles.get(path)
 
     def _keep_mask(self, recording: Any, series: str) -> None:
+        if recording.series.saturation is not None:
+            self.saturation[series] = recording.series.saturation
         if recording.series.pixel_mask is not None:
             self.masks.pop(series, None)
             self.masks[series] = recording.series.pixel_mask

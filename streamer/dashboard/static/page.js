@@ -4,12 +4,13 @@ import { part } from "./dom.js";
 import { PANELS } from "./panels.js";
 import { Cell } from "./panels/cell.js";
 import { Controls } from "./panels/controls.js";
+import { Detector } from "./panels/detector.js";
 import { Drift } from "./panels/drift.js";
 import { Frames } from "./panels/frames.js";
 import { Image } from "./panels/image.js";
-import { decode } from "./link/message.js";
+import { decode, isPacked, unpack } from "./link/message.js";
 import { Moments } from "./link/moments.js";
-import { counts, fixed } from "./numbers.js";
+import { Pointers } from "./image/pointers.js";
 import { Patch } from "./panels/patch.js";
 import { Peaks } from "./panels/peaks.js";
 import { Readout } from "./panels/readout.js";
@@ -20,7 +21,7 @@ import { Socket } from "./link/socket.js";
 import { Stats } from "./link/stats.js";
 import { View } from "./view.js";
 
-/** @import { Hello, Place, Receivers, Send, Theme } from "./link/types" */
+/** @import { Header, Hello, ImageArrays, ImageHeader, Place, Receivers, Send, Theme, Values } from "./link/types" */
 /** @import { Arrived } from "./link/socket.js" */
 
 const POINTS = 4000; // of a line, at most; half of them, at least, are more than a plot has columns
@@ -40,6 +41,8 @@ let hello = null;
 let pending = false; // a round is due
 let watched = false; // this connection was told what to send
 let request = 0;
+/** @type {Record<string, number>} */
+const turns = {}; // messages that came, by type
 let arrived = Infinity; // moment at which the oldest came of what is to be drawn
 /** @type {number | null} */
 let askedEnd = null; // end of the run when its drifts were asked for last
@@ -56,12 +59,14 @@ const cell = new Cell();
 const series = new Series();
 const moments = new Moments();
 const image = new Image(part("image"), view, theme);
-const peaks = new Peaks(image, view, theme);
+const pointers = new Pointers(image);
+const peaks = new Peaks(image, pointers, view, theme);
 const patch = new Patch(view, series, send);
 const frames = new Frames(view, series, send);
 const drift = new Drift(part("plot"), view, cell, series, theme);
 const readout = new Readout(part("readout"), drift);
-const panels = PANELS.map((Kind) => new Kind({ view, theme, socket, stats, send, choose, schedule }));
+const detector = new Detector({ view, image, pointers, send, schedule });
+const panels = [detector, ...PANELS.map((Kind) => new Kind({ view, theme, socket, stats, send, choose, schedule }))];
 const parts = [image, peaks, patch, frames, drift, ...panels];
 
 /** @param {...string} words */
@@ -102,13 +107,42 @@ function round() {
 function receive(type, { buffer, at }) {
   try {
     const { header, arrays } = decode(buffer);
+    const turn = turns[type] = (turns[type] ?? 0) + 1;
+    if (!isPacked(header)) return hand(type, header, arrays, at);
+    unpack(header, arrays).then((unpacked) => {
+      if (turn === turns[type]) hand(type, header, unpacked, at); // else there is a newer one
+      schedule();
+    }).catch((error) => misunderstood(type, error));
+  } catch (error) {
+    misunderstood(type, error);
+  }
+}
+
+/**
+ * @param {string} type
+ * @param {unknown} error
+ */
+function misunderstood(type, error) {
+  stats.bad += 1;
+  problem(`A message of the run was not understood (${type}): ${error instanceof Error ? error.message : error}`);
+}
+
+/**
+ * Hand a message to who takes it.
+ *
+ * @param {string} type
+ * @param {Header} header
+ * @param {Record<string, Values>} arrays
+ * @param {number} at
+ */
+function hand(type, header, arrays, at) {
+  try {
     const takers = [wired, ...panels.map((panel) => panel.receivers)].filter((one) => type in one);
     if (header.type !== type || !takers.length) throw new Error(`type ${header.type}`);
     for (const taker of takers) taker[type](header, arrays);
     if (type === "image" || type === "drift") arrived = Math.min(arrived, at);
   } catch (error) {
-    stats.bad += 1;
-    problem(`A message of the run was not understood (${type}): ${error instanceof Error ? error.message : error}`);
+    misunderstood(type, error);
   }
 }
 
@@ -143,13 +177,7 @@ const wired = {
     // What was on its way when the user paused would show for a moment what he did not choose.
     if (frame !== null && (header.frame !== frame || header.series !== (name ?? header.series))) return;
     if (frame !== null && name === null) view.set({ series: header.series }); // the address did not say
-    image.update(header, arrays);
-    peaks.update(header, arrays);
-    frames.update(header);
-    mark();
-    part("empty").hidden = header.has_pixels;
-    part("empty").textContent = header.why || "The pixels of this frame are not at hand";
-    controls.levels();
+    if (!detector.region.hold(header, () => showFrame(header, arrays))) showFrame(header, arrays);
   },
   tracks(header) {
     frames.grow(header.n_frames);
@@ -171,6 +199,21 @@ const wired = {
   patch: (header, arrays) => patch.update(header, arrays),
   problem: (header) => problem(header.text),
 };
+
+/**
+ * @param {ImageHeader} header
+ * @param {ImageArrays} arrays
+ */
+function showFrame(header, arrays) {
+  image.update(header, arrays);
+  peaks.update(header, arrays);
+  frames.update(header);
+  mark();
+  part("empty").hidden = header.has_pixels;
+  part("empty").textContent = header.why || "The pixels of this frame are not at hand";
+  controls.levels();
+  schedule();
+}
 
 /** Mark on the plot which frame the image shows. */
 function mark() {
@@ -238,16 +281,22 @@ view.onchange((names) => {
 });
 
 /** @type {Peaks["onpoint"]} */
-peaks.onpoint = (peak, place) => {
+peaks.onpoint = (peak) => {
   patch.point(peak);
-  const level = place && image.read(...place);
-  const value = level && `${counts(image.counts(level))} counts`;
-  part("under").textContent =
-    !place || level === null ? "" : `row ${fixed(place[0], 1)}, col ${fixed(place[1], 1)}: ${value || "masked"}`;
   schedule();
 };
+/** @type {Pointers["onpoint"]} */
+pointers.onpoint = (x, y) => {
+  const isIn = x !== null && y !== null;
+  peaks.point(isIn ? peaks.nearest(x, y) : -1);
+  detector.point(isIn ? image.at(x, y) : null);
+};
 image.onlayout = () => {
-  peaks.dirty = true;
+  peaks.dirty = detector.dirty = true;
+  schedule();
+};
+detector.region.onready = () => {
+  controls.levels();
   schedule();
 };
 drift.onresize = schedule;

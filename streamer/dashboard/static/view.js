@@ -19,6 +19,9 @@
  * @property {number | null} row
  * @property {number | null} col
  * @property {boolean} peaks
+ * @property {string | null} rings
+ * @property {boolean} lattice
+ * @property {boolean} beam
  * @property {boolean} long
  * @property {string} sort
  * @property {Theme | null} theme
@@ -44,6 +47,9 @@ const DEFAULTS = {
   row: null, // what is at the centre; null: the middle
   col: null,
   peaks: true,
+  rings: null, // spacings in angstroms, as they were typed
+  lattice: false, // rings of the lattice
+  beam: true, // the cross where the direct beam is
   long: false, // only tracks that are long
   sort: "-n_frames",
   theme: null, // null: what the system prefers
@@ -54,6 +60,7 @@ const DEFAULTS = {
 const OF_A_RUN = /** @type {const} */ (["tracks", "span", "from", "to", "frame", "series", "low", "high", "zoom", "row", "col"]);
 
 const NUMBERS = ["span", "from", "to", "frame", "low", "high", "zoom", "row", "col"];
+const BOOLEANS = ["peaks", "long", "lattice", "beam"];
 export const MOST_LINES = 24; // reflections that are told apart by their looks
 const MOST_TRACKS = 120; // of all of these
 const MOST_MEMBERS = 30; // of one: what has more is no reflection but spots that met
@@ -207,7 +214,7 @@ function read(search) {
     if (name === "tracks") {
       const numbers = text.split(".").filter(Boolean).map(Number);
       found.tracks = numbers.filter(Number.isInteger).slice(0, MOST_TRACKS);
-    } else if (name === "peaks" || name === "long") found[name] = text === "1";
+    } else if (BOOLEANS.includes(name)) found[name] = text === "1";
     else if (NUMBERS.includes(name)) {
       if (text && Number.isFinite(Number(text))) found[name] = Number(text);
     } else found[name] = text;

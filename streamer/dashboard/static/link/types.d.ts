@@ -3,13 +3,22 @@
 export type Theme = "dark" | "light";
 export type XAxis = "time" | "frame";
 export type Place = [row: number, col: number];
-export type Values = Uint8Array | Int32Array | Float32Array | Float64Array;
+export type Values =
+  | Uint8Array
+  | Uint16Array
+  | Uint32Array
+  | Int8Array
+  | Int16Array
+  | Int32Array
+  | Float32Array
+  | Float64Array;
 
 interface Entry {
   name: string;
-  dtype: "u1" | "i4" | "f4" | "f8";
+  dtype: "u1" | "u2" | "u4" | "i1" | "i2" | "i4" | "f4" | "f8";
   shape: number[];
   offset: string;
+  packed?: number;
 }
 
 /** What the header of each message has. */
@@ -145,6 +154,51 @@ export interface PatchHeader extends Header {
   why: string;
 }
 
+/** The detector's place, as `streamer.frames.geometry.Geometry` has it. */
+export interface DetectorPlace {
+  rotation: number[];
+  distance_m: number;
+  poni1_m: number;
+  poni2_m: number;
+  pixel1_m: number;
+  pixel2_m: number;
+  wavelength_a: number | null;
+}
+
+export interface GeometryHeader extends Header {
+  place: DetectorPlace | null;
+  beam: Place | null;
+  rings: { d: number; words: string }[];
+  thresholds: string;
+}
+
+export interface RegionHeader extends Header {
+  series: string;
+  frame: number;
+  shape: Place;
+  origin: Place;
+  binning: number;
+  saturation: number | null;
+  low: number | null;
+  why: string;
+}
+
+export interface RegionArrays {
+  counts: Values;
+  marks: Uint8Array;
+}
+
+export interface PointHeader extends Header {
+  series: string;
+  frame: number;
+  row: number;
+  col: number;
+  counts: number | null;
+  marks: number;
+  saturation: number | null;
+  why: string;
+}
+
 export interface Problem extends Header {
   text: string;
 }
@@ -158,6 +212,10 @@ export interface Receivers {
   drift(header: DriftHeader, arrays: Columns): void;
   cell(header: CellHeader, arrays: CellArrays): void;
   patch(header: PatchHeader, arrays: { pixels: Float32Array }): void;
+  geometry(header: GeometryHeader): void;
+  region(header: RegionHeader, arrays: RegionArrays): void;
+  whole(header: RegionHeader, arrays: RegionArrays): void;
+  point(header: PointHeader): void;
   problem(header: Problem): void;
 }
 
@@ -174,6 +232,9 @@ export type Request =
     }
   | { type: "show"; frame: number | null; series: string | null }
   | { type: "patch"; series: string; frame: number; row: number; col: number }
+  | { type: "region"; row: number; col: number; rows: number; cols: number; binning: number }
+  | { type: "whole"; series: string; frame: number }
+  | { type: "point"; series: string; frame: number; row: number; col: number }
   | { type: "hold"; hold: boolean };
 
 export type Send = (request: Request) => void;

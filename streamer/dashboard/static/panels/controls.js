@@ -1,7 +1,7 @@
 // Buttons, lists, sliders and keys: what the user does to the view with them.
 
 import { around, part, pen } from "../dom.js";
-import { KINDS, MAP_NAMES, sample } from "../plot/colours.js";
+import { KINDS, MAP_NAMES } from "../plot/colours.js";
 import { counts } from "../numbers.js";
 import { trace } from "./peaks.js";
 
@@ -77,7 +77,6 @@ export class Controls {
     for (const name of LISTS) if (names.has(name)) list(name).value = view.get(name) ?? "";
     part("zoom-reset").hidden = view.get("from") === null;
     this.image.host.style.touchAction = view.get("zoom") > 1 ? "none" : "pan-y";
-    if (names.has("colours")) this.ramp();
     this.levels();
   }
 
@@ -112,14 +111,6 @@ export class Controls {
       if (document.activeElement !== part(name)) input(name).value = String((level - 1) / 254);
       const words = this.image.header ? counts(this.image.counts(level)) : "–";
       if (part(`${name}-words`).textContent !== words) part(`${name}-words`).textContent = words;
-    }
-  }
-
-  ramp() {
-    const context = pen(part("ramp", HTMLCanvasElement));
-    for (let i = 0; i < 256; i += 1) {
-      context.fillStyle = `rgb(${sample(this.view.get("colours"), i / 255)})`;
-      context.fillRect(i, 0, 1, 1);
     }
   }
 

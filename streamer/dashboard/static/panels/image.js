@@ -1,17 +1,14 @@
 // The detector image: levels to colours, zoom and pan. Coordinates are the detector's: an integer
 // is the centre of a pixel, rows go downwards.
 
-import { around, part, pen } from "../dom.js";
+import { part, pen } from "../dom.js";
 import { fillTable } from "../plot/colours.js";
 
 /** @import { ImageHeader, Place, Theme } from "../link/types" */
 /** @import { View } from "../view.js" */
 
-/** @typedef {{ at: Place, start: Place, moved?: boolean }} Pointer */
-
 const MOST_ZOOM = 64;
-const MOVE_SHARE = 0.1; // of what is seen, for an arrow key
-const CLICK_PX = 4; // a pointer that moved less was meant to stay
+const KNEE = 1e-3; // of the range: up to there levels are about linear
 
 export class Image {
   /**
@@ -27,7 +24,8 @@ export class Image {
     this.context = pen(this.canvas, { alpha: false });
     this.source = document.createElement("canvas");
     this.source.width = this.source.height = 1;
-    this.table = new Uint32Array(256);
+    this.palette = new Uint32Array(256); // colours of the levels that are shown
+    this.table = new Uint32Array(256); // and of the levels that the image has come with
     this.tableKey = ""; // what it was filled for
     this.data = new ImageData(1, 1);
     this.words = new Uint32Array(this.data.data.buffer);
@@ -41,14 +39,9 @@ export class Image {
     this.ratio = 1;
     this.drawn = 0;
     this.dirty = this.fresh = false;
-    /** @type {Map<number, Pointer>} */
-    this.pointers = new Map();
-    /** @type {(x: number, y: number) => void} */
-    this.onclick = () => {};
-    /** @type {(x: number | null, y: number | null) => void} */
-    this.onpoint = () => {};
+    /** @type {import("../image/region.js").Region | null} pixels in full resolution, where zoomed to */
+    this.region = null;
     this.onlayout = () => {};
-    this.listen();
     new ResizeObserver(() => this.layout()).observe(host);
   }
 
@@ -137,31 +130,26 @@ export class Image {
     return 1 + (254 * above) / Math.log1p((high - low) / knee);
   }
 
+  /**
+   * The pixel, as the canvas takes it, that counts have now.
+   *
+   * @param {number} counts
+   */
+  shade(counts) {
+    return this.palette[Math.min(255, Math.max(1, Math.round(this.level(counts))))];
+  }
+
+  /** From which counts on to which there are levels: single pixels go lower than the highest of many. */
   get range() {
-    const low = this.header?.low ?? 0;
-    const high = Math.max(this.header?.high ?? 1, low + 1e-6);
-    return { low, high, knee: this.header?.knee || Math.max(low, 1e-3) };
+    const came = cameWith(this.header);
+    const low = Math.min(came.low, this.region?.low ?? came.low);
+    return low < came.low ? { low, high: came.high, knee: Math.min(1, KNEE * (came.high - low)) } : came;
   }
 
   /** The levels that the colour map spans. */
   get levels() {
     const [low, high] = [this.view.get("low"), this.view.get("high")];
     return [low === null ? 1 : this.level(low), high === null ? 255 : this.level(high)];
-  }
-
-  /**
-   * Counts of the image pixel at a place, or null.
-   *
-   * @param {number} row
-   * @param {number} col
-   */
-  read(row, col) {
-    if (!this.pixels || !this.header) return null;
-    const { shape, binning } = this.header;
-    const width = Math.ceil(shape[1] / binning);
-    const [i, j] = [Math.floor((row + 0.5) / binning), Math.floor((col + 0.5) / binning)];
-    if (i < 0 || j < 0 || j >= width || i * width + j >= this.pixels.length) return null;
-    return this.pixels[i * width + j];
   }
 
   draw() {
@@ -182,6 +170,7 @@ export class Image {
         this.source.width * factor,
         this.source.height * factor,
       );
+      this.region?.paint(context);
     }
     if (this.fresh) this.drawn += 1;
     this.fresh = false;
@@ -192,9 +181,15 @@ export class Image {
     const entry = header?.arrays.find(({ name }) => name === "pixels");
     if (!pixels || !entry) return;
     const [low, high] = this.levels;
-    const key = `${this.view.get("colours")} ${low} ${high} ${this.theme()}`;
-    if (key !== this.tableKey) fillTable(table, this.view.get("colours"), low, high, this.theme());
-    else if (!this.fresh) return;
+    const came = cameWith(header);
+    const { low: least, high: most, knee } = this.range;
+    const key = [this.view.get("colours"), low, high, this.theme(), least, most, knee, came.low, came.high].join(" ");
+    if (key !== this.tableKey) {
+      fillTable(this.palette, this.view.get("colours"), low, high, this.theme());
+      table[0] = this.palette[0];
+      for (let level = 1; level < 256; level += 1)
+        table[level] = this.shade(came.low + came.knee * ((1 + (came.high - came.low) / came.knee) ** ((level - 1) / 254) - 1));
+    } else if (!this.fresh) return;
     this.tableKey = key;
     const [height, width] = entry.shape;
     if (this.data.width !== width || this.data.height !== height) {
@@ -235,84 +230,15 @@ export class Image {
     const inside = (value, size) => Math.min(Math.max(value, -0.5), size - 0.5);
     this.view.set({ zoom, row: inside(row, rows), col: inside(col, cols) });
   }
+}
 
-  listen() {
-    const { host, pointers } = this;
-    /**
-     * @param {MouseEvent} event
-     * @returns {Place}
-     */
-    const place = (event) => {
-      const box = host.getBoundingClientRect();
-      return [event.clientX - box.left, event.clientY - box.top];
-    };
-    host.addEventListener("wheel", (event) => {
-      event.preventDefault();
-      this.zoom(Math.exp(-event.deltaY * (event.deltaMode ? 0.05 : 0.002)), ...place(event));
-    }, { passive: false });
-    host.addEventListener("pointerdown", (event) => {
-      if (around(event, "button") || event.button) return;
-      pointers.set(event.pointerId, { at: place(event), start: place(event) });
-    });
-    host.addEventListener("pointermove", (event) => this.drag(event.pointerId, place(event)));
-    host.addEventListener("pointerup", (event) => {
-      const pointer = pointers.get(event.pointerId);
-      pointers.delete(event.pointerId);
-      if (pointer && !pointer.moved) this.onclick(...place(event));
-    });
-    host.addEventListener("pointercancel", (event) => pointers.delete(event.pointerId));
-    host.addEventListener("pointerleave", () => this.onpoint(null, null));
-    host.addEventListener("dblclick", (event) => around(event, "button") || this.move(0, 0, 1));
-    host.addEventListener("keydown", (event) => this.key(event));
-    part("zooms").addEventListener("click", (event) => {
-      const what = around(event, "button")?.dataset.zoom;
-      if (what === "all") this.move(0, 0, 1);
-      else if (what) this.zoom(what === "in" ? 1.5 : 1 / 1.5);
-    });
-  }
-
-  /**
-   * Move or zoom with a pointer that is down; else say where it points.
-   *
-   * @param {number} id
-   * @param {Place} place
-   */
-  drag(id, [x, y]) {
-    const { pointers } = this;
-    const pointer = pointers.get(id);
-    if (!pointer) {
-      this.onpoint(x, y);
-      return;
-    }
-    const [oldX, oldY] = pointer.at;
-    const stayed = Math.hypot(x - pointer.start[0], y - pointer.start[1]) < CLICK_PX;
-    if (stayed && !pointer.moved) return;
-    if (!pointer.moved) this.host.setPointerCapture(id);
-    pointer.moved = true;
-    pointer.at = [x, y];
-    if (pointers.size === 1) {
-      const [row, col] = this.centre;
-      this.move(row - (y - oldY) / this.scale, col - (x - oldX) / this.scale);
-      return;
-    }
-    const [other] = [...pointers].filter(([one]) => one !== id).map(([, p]) => p.at);
-    const before = Math.hypot(oldX - other[0], oldY - other[1]);
-    this.zoom(Math.hypot(x - other[0], y - other[1]) / Math.max(before, 1), ...other);
-  }
-
-  /** @param {KeyboardEvent} event */
-  key(event) {
-    /** @type {Record<string, Place>} */
-    const arrows = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
-    const step = (MOVE_SHARE * Math.min(this.width, this.height)) / this.scale;
-    if (event.target !== this.host || event.ctrlKey || event.metaKey) return;
-    if (event.key in arrows) {
-      const [down, right] = arrows[event.key];
-      this.move(this.centre[0] + down * step, this.centre[1] + right * step);
-    } else if (event.key === "+" || event.key === "=") this.zoom(1.5);
-    else if (event.key === "-") this.zoom(1 / 1.5);
-    else if (event.key === "0") this.move(0, 0, 1);
-    else return;
-    event.preventDefault();
-  }
+/**
+ * The range of the levels that an image has come with.
+ *
+ * @param {ImageHeader | null} header
+ */
+function cameWith(header) {
+  const low = header?.low ?? 0;
+  const high = Math.max(header?.high ?? 1, low + 1e-6);
+  return { low, high, knee: header?.knee || Math.max(low, 1e-3) };
 }

@@ -4,8 +4,9 @@ import { part, pen } from "../dom.js";
 import { whole } from "../numbers.js";
 import { KINDS, kindOf, lineStyle } from "../plot/colours.js";
 
-/** @import { ImageHeader, Peak, PeakArrays, Place, Theme } from "../link/types" */
+/** @import { ImageHeader, Peak, PeakArrays, Theme } from "../link/types" */
 /** @import { View } from "../view.js" */
+/** @import { Pointers } from "../image/pointers.js" */
 /** @import { Image } from "./image.js" */
 
 const REACH_PX = 14; // a pointer this near means the peak
@@ -18,10 +19,11 @@ const NONE = {
 export class Peaks {
   /**
    * @param {Image} image
+   * @param {Pointers} pointers
    * @param {View} view
    * @param {() => Theme} theme
    */
-  constructor(image, view, theme) {
+  constructor(image, pointers, view, theme) {
     this.image = image;
     this.view = view;
     this.theme = theme;
@@ -38,17 +40,13 @@ export class Peaks {
     /** @type {number[] | null} */
     this.order = null; // indices of the peaks, the strongest first
     this.dirty = false;
-    /** @type {(peak: Peak | null, place: Place | null) => void} */
+    /** @type {(peak: Peak | null) => void} */
     this.onpoint = () => {};
     /** @type {(track: number) => void} */
     this.onchoose = () => {};
-    image.onpoint = (x, y) => this.point(x === null || y === null ? -1 : this.nearest(x, y), x, y);
-    image.onclick = (x, y) => this.choose(this.nearest(x, y));
-    image.onlayout = () => {
-      this.dirty = true;
-    };
+    pointers.onclick = (x, y) => this.choose(this.nearest(x, y));
     image.host.addEventListener("keydown", (event) => this.key(event));
-    image.host.addEventListener("blur", () => this.point(-1, null, null));
+    image.host.addEventListener("blur", () => this.point(-1));
   }
 
   /**
@@ -63,7 +61,7 @@ export class Peaks {
     this.dirty = true;
     if (this.followed === null) return;
     this.pointed = this.followed < 0 ? -1 : arrays.track.indexOf(this.followed);
-    this.onpoint(this.peak(this.pointed), null);
+    this.onpoint(this.peak(this.pointed));
   }
 
   /**
@@ -103,23 +101,18 @@ export class Peaks {
     return best;
   }
 
-  /**
-   * @param {number} index
-   * @param {number | null} x
-   * @param {number | null} y
-   */
-  point(index, x, y) {
-    const place = x === null || y === null ? null : this.image.at(x, y);
+  /** @param {number} index */
+  point(index) {
     if (index !== this.pointed) this.dirty = true;
     this.pointed = index;
     this.followed = index < 0 ? null : this.arrays.track[index];
-    this.onpoint(this.peak(index), place);
+    this.onpoint(this.peak(index));
   }
 
   /** @param {number} index */
   choose(index) {
     if (index < 0) return;
-    this.point(index, null, null);
+    this.point(index);
     const track = this.arrays.track[index];
     if (track >= 0) this.onchoose(track);
   }
@@ -133,7 +126,7 @@ export class Peaks {
     this.order ??= [...score.keys()].sort((a, b) => score[b] - score[a]);
     const now = this.order.indexOf(this.pointed);
     const next = now < 0 ? 0 : (now + (event.shiftKey ? -1 : 1) + this.count) % this.count;
-    this.point(this.order[next], null, null);
+    this.point(this.order[next]);
     event.stopPropagation();
   }
 

@@ -19,6 +19,7 @@ from streamer.dashboard.archive import Archive
 from streamer.dashboard.cell import cell_message
 from streamer.dashboard.fitter import fitted
 from streamer.dashboard.messages import DriftWriter, encode
+from streamer.dashboard.packing import Packed
 from streamer.dashboard.requests import PatchOf, Show, Watch, read_request
 from streamer.dashboard.state import RunState, lost_words
 from streamer.dashboard.view import RunView
@@ -45,6 +46,11 @@ def decode(message: bytes):
     for entry in header.pop("arrays"):
         count, offset = math.prod(entry["shape"]), int(entry["offset"])
         assert offset % 8 == 0
+        if "packed" in entry:
+            data = message[offset : offset + entry["packed"]]
+            packed = Packed(entry["dtype"], tuple(entry["shape"]), data)
+            arrays[entry["name"]] = packed.unpacked()
+            continue
         flat = np.frombuffer(message, entry["dtype"], count, offset)
         arrays[entry["name"]] = flat.reshape(entry["shape"])
     return header, arrays
@@ -316,7 +322,7 @@ def test_messages_are_aligned_and_say_nan_as_null():
         assert header == {"type": "image", "a": "é" * n, "b": [None, 1.0]}
         for name, array in arrays.items():
             np.testing.assert_array_equal(found[name], array)
-    with pytest.raises(ValueError, match="array x has dtype int64"):
+    with pytest.raises(ValueError, match="array x has dtype i8"):
         encode("image", {}, {"x": np.zeros(1, np.int64)})
 
 

@@ -1,0 +1,116 @@
+"""What one page alone asks for: cut out with the run at hand, written down in another thread."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from streamer.dashboard.fitter import PatchFitter
+from streamer.dashboard.frames import PeakPatch
+from streamer.dashboard.gallery import Key
+from streamer.dashboard.messages import encode
+from streamer.dashboard.regions import Region
+from streamer.dashboard.requests import PatchOf, PointOf, Request, WholeOf
+from streamer.dashboard.view import RunView
+from streamer.dashboard.viewers import Viewer
+from streamer.frames.display import PATCH_SIZE, Patch
+
+__all__ = ["Answers"]
+
+logger = logging.getLogger(__name__)
+
+Put = Callable[[Viewer, str, bytes], None]
+
+
+class Answers:
+    """Gives each page what it asked for.
+
+    Parameters
+    ----------
+    view
+        The run.
+    fitter
+        Fits patches, if anything does.
+    put
+        Hands a message to a page, from any thread.
+    """
+
+    def __init__(self, view: RunView, fitter: PatchFitter | None, put: Put) -> None:
+        self._view = view
+        self._fitter = fitter
+        self._put = put
+        self._packing = ThreadPoolExecutor(1, "pack")
+        self._packed_for: set[Viewer] = set()
+
+    def give(self, viewer: Viewer) -> None:
+        """Answer what a page asked for once."""
+        for kind, request in list(viewer.asked.items()):
+            if kind is WholeOf and viewer in self._packed_for:
+                continue
+            del viewer.asked[kind]
+            self._answer(viewer, request)
+
+    def give_region(self, viewer: Viewer, key: Key) -> None:
+        """Send those pixels of a frame that a page is zoomed to, unless it has them.
+
+        What is on its way to be written down comes first: who is slow gets fewer of them.
+        """
+        wanted = viewer.region
+        version = (key, wanted)
+        if not (wanted.rows and wanted.cols) or viewer.sent.get("region") == version:
+            return
+        if viewer not in self._packed_for:
+            viewer.sent["region"] = version
+            self._pack(viewer, "region", self._view.regions.cut(key, wanted))
+
+    def close(self) -> None:
+        """Write nothing more."""
+        self._packing.shutdown(cancel_futures=True)
+
+    def _answer(self, viewer: Viewer, request: Request) -> None:
+        view = self._view
+        if isinstance(request, PatchOf):
+            self._give_patch(viewer, view.frames.patch(request))
+        elif isinstance(request, PointOf):
+            key = view.frames.key_of(request.series, request.frame)
+            self._put(viewer, "point", view.regions.point(key, request))
+        elif isinstance(request, WholeOf):
+            key = view.frames.key_of(request.series, request.frame)
+            self._pack(viewer, "whole", view.regions.whole(key))
+
+    def _pack(self, viewer: Viewer, kind: str, region: Region) -> None:
+        self._packed_for.add(viewer)
+
+        def pack() -> None:
+            try:
+                self._put(viewer, kind, region.message(kind))
+            except Exception:
+                logger.exception("pixels could not be written down")
+            finally:
+                self._packed_for.discard(viewer)
+
+        self._packing.submit(pack)
+
+    def _give_patch(self, viewer: Viewer, found: PeakPatch) -> None:
+        """Send the pixels at once, and again with the fit, which may have to be compiled."""
+        viewer.examined = found
+        patch, fitter = found.patch, self._fitter
+        if patch is None or fitter is None:
+            self._put(viewer, "patch", _patch_message(found.header | {"fitted": True}, patch))
+            return
+        self._put(viewer, "patch", _patch_message(found.header | {"fitted": False}, patch))
+
+        def done(fit: dict[str, float] | None) -> None:
+            header = found.header | {"fitted": True, "fit": fit}
+            self._put(viewer, "patch", _patch_message(header, patch))
+
+        fitter.put(patch, lambda: viewer.examined is found, done)
+
+
+def _patch_message(header: dict[str, Any], patch: Patch | None) -> bytes:
+    none = np.full((PATCH_SIZE, PATCH_SIZE), np.nan, np.float32)
+    return encode("patch", header, {"pixels": none if patch is None else patch.counts})

@@ -1,0 +1,96 @@
+// What stands over and around the image: pixels in full resolution, the cursor, rings, colour bar.
+
+import { Bar } from "../image/bar.js";
+import { Cursor } from "../image/cursor.js";
+import { Geometry } from "../image/geometry.js";
+import { Overlay } from "../image/overlay.js";
+import { Region } from "../image/region.js";
+import { Rings } from "../image/rings.js";
+
+/** @import { GeometryHeader, Place, PointHeader, RegionArrays, RegionHeader, Send } from "../link/types" */
+/** @import { View } from "../view.js" */
+/** @import { Image } from "./image.js" */
+/** @import { Pointers } from "../image/pointers.js" */
+
+export class Detector {
+  /**
+   * @param {object} page
+   * @param {View} page.view
+   * @param {Image} page.image
+   * @param {Pointers} page.pointers
+   * @param {Send} page.send
+   * @param {() => void} page.schedule
+   */
+  constructor({ view, image, pointers, send, schedule }) {
+    this.image = image;
+    this.schedule = schedule;
+    this.geometry = new Geometry();
+    this.region = new Region(image, view, send);
+    image.region = this.region;
+    this.region.onready = schedule;
+    this.rings = new Rings(image, view, this.geometry);
+    this.cursor = new Cursor(image, this.region, this.geometry, send);
+    this.bar = new Bar(image, view);
+    this.overlay = new Overlay(image, [this.rings, this.cursor]);
+    this.follows = ["zoom", "row", "col", "rings", "lattice", "beam", "theme"];
+    pointers.onstep = (down, right) => {
+      this.cursor.step(down, right);
+      this.dirty = true;
+      schedule();
+    };
+    /** @type {Record<string, (header: any, arrays: any) => void>} */
+    this.receivers = {
+      hello: () => this.region.renew(),
+      /** @param {GeometryHeader} header */
+      geometry: (header) => {
+        this.geometry.update(header);
+        this.dirty = true;
+      },
+      /** @type {(header: RegionHeader, arrays: RegionArrays) => void} */
+      region: (header, arrays) => this.region.update(header, arrays),
+      /** @param {PointHeader} header */
+      point: (header) => this.cursor.update(header),
+    };
+    view.onchange((names) => {
+      if (["rings", "lattice", "beam"].some((name) => names.has(name))) this.dirty = true;
+    });
+    this.dirty = true;
+  }
+
+  /** @param {Place | null} place under the pointer */
+  point(place) {
+    if (this.cursor.byKeys) this.overlay.dirty = true;
+    this.cursor.point(place);
+  }
+
+  /** @param {Place | null} place */
+  pointAt = (place) => {
+    this.point(place);
+    this.schedule();
+  };
+
+  draw() {
+    if (this.dirty) {
+      this.rings.settle();
+      this.region.ask();
+      this.overlay.dirty = true;
+    }
+    this.dirty = false;
+    this.overlay.draw();
+    this.cursor.draw();
+    this.bar.draw();
+  }
+
+  /** For the console and for tests. */
+  report() {
+    const { header } = this.region;
+    return {
+      cursor: this.cursor.report(),
+      region: header && { ...header, size: this.region.size, shown: this.region.isOf(this.image.header) },
+      /** @param {Place} pixel */
+      read: (pixel) => this.region.read(pixel),
+      point: this.pointAt,
+      ...this.rings.report(),
+    };
+  }
+}
