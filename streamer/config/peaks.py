@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from streamer.config.section import Parameters, Section
+from streamer.errors import UserError
 
 __all__ = ["DetectConfig", "PositionsConfig", "TracksConfig", "TrainConfig"]
 
@@ -61,6 +62,22 @@ class DetectConfig(Section):
         if device == "cuda" and lacking:
             raise ValueError(f"cpu, as cuda takes {', '.join(lacking)}")
         return device
+
+    def with_thresholds(self, minval: float | str, minscore: float | str) -> DetectConfig:
+        """Return the same with other thresholds, counts or ``auto``.
+
+        Raises
+        ------
+        UserError
+            They are none, or do not fit to the rest.
+        """
+        given = self.model_dump() | {"minval": minval, "minscore": minscore}
+        try:
+            return DetectConfig.model_validate(given)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = f"detect.{first['loc'][0]}"
+            raise UserError(f"{where} cannot be {first['input']}: {first['msg']}") from None
 
 
 class PositionsConfig(Section):

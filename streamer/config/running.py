@@ -138,6 +138,10 @@ class DashboardConfig(Section):
     """Address it is served on; one that others reach asks for a token, which is printed with it."""
     port: int = Field(default=8350, ge=0, le=65535)
     """Port, or the next free one when it is in use; 0 switches the dashboard off."""
+    control: bool = True
+    """Let who has the run's control token change `detect.minval` and `detect.minscore` while it
+    goes on. The token is printed with the page's address, and is in `control.token` of the run
+    folder. Without it the page only shows; with `false` it does for all."""
 
 
 class ReportConfig(Section):

@@ -22,6 +22,8 @@ from streamer.results.histories import History, histories, main_tracks
 from streamer.results.motion import to_remove
 from streamer.results.rows import batches, count_rows
 from streamer.results.schema import FLAGS, PIXELS, TABLES, Table
+from streamer.results.threshold_files import thresholds_table
+from streamer.results.thresholds import read_changes
 
 __all__ = ["write_nexus"]
 
@@ -94,6 +96,7 @@ def write_nexus(folder: RunFolder, out: Path) -> None:
             _geometry(instrument, geometry)
         begin_ns = _write_peaks(entry, folder)
         _write_cell(entry, folder.read_cell())
+        _write_thresholds(entry, thresholds_table(read_changes(folder.path)))
         if tracks.num_rows:
             entry.attrs["default"] = "drift"
             _write_drift(entry, folder, tracks, geometry, begin_ns)
@@ -213,6 +216,16 @@ def _write_cell(entry: h5py.Group, cell: pa.Table) -> None:
     half["value"] = cell["half_cycle"].to_numpy()
     half["value"].attrs.update(description=TABLES["cell"]["half_cycle"].meaning, units="")
     _put_time(half, times, int(times[0]))
+
+
+def _write_thresholds(entry: h5py.Group, changes: pa.Table) -> None:
+    if not changes.num_rows:
+        return
+    group = put_group(entry, "thresholds", "NXcollection")
+    for name in ("frame", "time_ns", "minval", "minscore"):
+        says = TABLES["thresholds"][name]
+        _put(group, name, changes[name].to_numpy(), says.unit, says.meaning)
+    group["series"] = np.array(changes["series"].to_pylist(), h5py.string_dtype())
 
 
 def _write_drift(

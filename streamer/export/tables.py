@@ -14,6 +14,8 @@ from streamer.results.derived import DERIVED, derived
 from streamer.results.folder import RunFolder
 from streamer.results.rows import batches
 from streamer.results.schema import PIXELS, TABLES, UNIX_TIME, Column, Table
+from streamer.results.threshold_files import thresholds_table
+from streamer.results.thresholds import read_changes
 
 __all__ = ["write_csv", "write_parquet"]
 
@@ -108,6 +110,7 @@ def _rows(folder: RunFolder, name: str) -> Iterator[pa.Table]:
     whole: dict[str, Callable[[], pa.Table]] = {
         "tracks": folder.read_tracks,
         "cell": folder.read_cell,
+        "thresholds": lambda: thresholds_table(read_changes(folder.path)),
     }
     if name in whole:
         return iter([whole[name]()])

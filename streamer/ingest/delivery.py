@@ -14,7 +14,7 @@ from streamer.frames.events import Frame, Gap, Series, SeriesEnd
 from streamer.ingest.failed import FailedFrames
 from streamer.ingest.window import Window
 from streamer.transport.acks import AckListener
-from streamer.transport.messages import Frames, pack, unpack
+from streamer.transport.messages import Frames, Thresholds, pack, unpack
 from streamer.transport.pool import Parcel
 from streamer.transport.publisher import Publisher
 from streamer.transport.sockets import DETECTORS, FAR_END
@@ -23,6 +23,8 @@ __all__ = ["Delivery"]
 
 logger = logging.getLogger(__name__)
 
+_THRESHOLDS = "\0thresholds"
+"""Name of their announcement, which no series has."""
 _BUNDLE_FRAMES = 16
 """Most frames in one message."""
 _BUNDLE_BYTES = 8 << 20
@@ -125,6 +127,10 @@ class Delivery:
         parts = pack(series)
         for pool in (DETECTORS, FAR_END):
             self._publisher.announce(pool, series.name, parts)
+
+    def announce_thresholds(self, thresholds: Thresholds) -> None:
+        """Tell all detector workers, also who joins later, from which frames on which hold."""
+        self._publisher.announce(DETECTORS, _THRESHOLDS, pack(thresholds))
 
     def send(self, frames: Sequence[Frame]) -> None:
         """Send frames in bundles: what a message costs is shared by all in it."""

@@ -17,6 +17,7 @@ from streamer.ingest.backlog import make_backlog
 from streamer.ingest.delivery import Delivery
 from streamer.ingest.failed import FailedFrames
 from streamer.ingest.open_series import Numbers, OpenSeries
+from streamer.ingest.thresholds import LiveThresholds
 from streamer.sources.base import Hasty, Joined, Source
 from streamer.transport.messages import EPOCH
 from streamer.transport.metrics import Metrics
@@ -83,6 +84,9 @@ class Ingest:
         # A recording is read again from its start and gives the same numbers.
         self._numbers = Numbers(incarnation * EPOCH if source.live else 0)
         self._series = OpenSeries(source, self._accounts, self._delivery, self._numbers, out)
+        self._thresholds = LiveThresholds(
+            out, self._delivery.announce_thresholds, listens=config.dashboard.control
+        )
         # What is on disk is known before it would be sent.
         self._reads_again = incarnation > 0 and not source.live
         self._shed: list[Frame] = []  # since the source was read
@@ -115,6 +119,7 @@ class Ingest:
         self._delivery.update()
         self._metrics.flow.count_redelivered(self._delivery.redelivered)
         self._backlog.settle(self._delivery.upto)
+        self._thresholds.look(self._first_untold)
         moved = self._drain_backlog()
         self._backlog.retry()
         if not self._stopping and self._may_begin:
@@ -219,6 +224,13 @@ class Ingest:
             return True
         return self._delivery.has_begun and (not self._reads_again or self._delivery.knows_sink)
 
+    def _first_untold(self) -> int:
+        """Return the number of the first frame that no worker can have got."""
+        upcoming = self._numbers.upcoming
+        if self._reads_again:  # what an earlier node of this run has sent is sent again
+            upcoming = max(upcoming, self._delivery.upto + self._delivery.window.most_frames)
+        return upcoming
+
     @property
     def _may_read(self) -> bool:
         return not self._backlog.holds_back or self._delivery.window.has_room
@@ -262,6 +274,7 @@ class Ingest:
     def _take(self, frame: Frame, batch: list[Frame]) -> None:
         """Add a frame to those that are sent at once, or let it wait."""
         self._n_early += not self._delivery.has_begun
+        self._thresholds.note(frame)
         if self._accounts.receive(frame):
             self._series.leave()
         self._metrics.flow.frames.labels("received").inc()

@@ -198,6 +198,7 @@ def add_run(page: Page, material: Material) -> None:
     rows.append(("delivery", f"{sent}, {delivery['restarts']:,} restarts"))
     if delivery["ignored"]:
         rows.append(("not used", f"{delivery['ignored']} messages of the source"))
+    rows += [("thresholds changed", line) for line in summary.get("threshold_changes", [])]
     rows += _cell(summary.get("cell"))
     told = summary.get("geometry") or "not known"
     if material.geometry is not None:

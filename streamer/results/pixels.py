@@ -50,6 +50,8 @@ class Recorded:
         """Pixel mask by series, of those that were looked at last."""
         self.saturation: dict[str, float] = {}
         """Counts from which a pixel is saturated, by series, where the source says so."""
+        self.flatfields: dict[str, NDArray[np.float32] | None] = {}
+        """Factors of the same series, None where there are none."""
 
     def frame(self, series: str, number: int, time_ns: int | None) -> Frame | str:
         """Return a frame, or the reason why it cannot be had.
@@ -118,6 +120,7 @@ class Recorded:
     def _keep_mask(self, recording: Any, series: str) -> None:
         if recording.series.saturation is not None:
             self.saturation[series] = recording.series.saturation
+        self.flatfields = {series: recording.series.flatfield}
         if recording.series.pixel_mask is not None:
             self.masks.pop(series, None)
             self.masks[series] = recording.series.pixel_mask

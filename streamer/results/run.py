@@ -20,13 +20,16 @@ from streamer.results.histories import observations
 from streamer.results.members import weighted_means
 from streamer.results.motion import to_remove
 from streamer.results.schema import TABLES
+from streamer.results.threshold_files import thresholds_table
+from streamer.results.thresholds import read_changes
 
 if TYPE_CHECKING:
     from streamer.results.pixels import Recorded
 
 __all__ = ["Run", "open_run"]
 
-_GROWS = ("summary", "geometry", "frames", "peaks", "tracks", "reflections", "lattice", "cell")
+_GROWS = ("summary", "geometry", "frames", "peaks", "tracks", "reflections", "lattice", "cell",
+          "thresholds")  # fmt: skip
 """What a run that goes on adds to or writes anew."""
 
 
@@ -167,6 +170,15 @@ class Run:
         since 1970 (UTC).
         """
         return self._folder.read_cell()
+
+    @cached_property
+    def thresholds(self) -> pa.Table:
+        """One row for each change of the thresholds while the run went on.
+
+        Columns are those of ``streamer.results.schema.TABLES["thresholds"]``: counts, NaN for
+        ``auto``. Before the first, ``config.detect`` has what held.
+        """
+        return thresholds_table(read_changes(self.path))
 
     def drift(self, track: int, quantity: Quantity | None = None) -> pa.Table:
         """Return how far a track stood from its reference on each frame that it was seen on.

@@ -23,6 +23,7 @@ __all__ = [
     "REFLECTIONS",
     "SHAPES",
     "TABLES",
+    "THRESHOLDS",
     "TRACKS",
     "UNIX_TIME",
     "Column",
@@ -347,10 +348,22 @@ TABLES: dict[str, Table] = {
             ),
         ),
     ),
+    "thresholds": Table(
+        "change of the thresholds while the run went on; none where they are as configured",
+        (
+            Column("series", _TEXT, "", "series of the first frame; empty before it has come"),
+            Column("frame", _INT64, "", "first frame that it holds for; -1 before it has come"),
+            Column("time_ns", _INT64, "ns", f"when it was asked for, {UNIX_TIME}"),
+            Column("minval", _FLOAT64, "counts", "as `detect.minval`; NaN stands for auto"),
+            Column("minscore", _FLOAT64, "counts", "as `detect.minscore`; NaN stands for auto"),
+        ),
+    ),
 }
 """By name. What is not known, as spacings without the detector's place, is NaN."""
 
-FRAMES, PEAKS, TRACKS, REFLECTIONS, LATTICE, CELL = (table.schema for table in TABLES.values())
+FRAMES, PEAKS, TRACKS, REFLECTIONS, LATTICE, CELL, THRESHOLDS = (
+    table.schema for table in TABLES.values()
+)
 
 MOTION = tuple(name for name in FRAMES.names if name.startswith("motion_"))
 """Columns of the frames table that tell of the common motion; older runs have none of them."""

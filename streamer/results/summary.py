@@ -83,6 +83,7 @@ class _Summary(msgspec.Struct):
     delivery: Delivery = msgspec.field(default_factory=Delivery)
     troubles: dict[str, int] = {}
     resumed: list[str] = []
+    threshold_changes: list[str] = []
     cell: _Cell | msgspec.UnsetType = msgspec.UNSET
 
 

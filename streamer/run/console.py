@@ -272,6 +272,8 @@ def print_summary(console: Console, summary: dict[str, Any]) -> None:
         table.add_row("  not used", Text(f"{delivery['ignored']} messages of the source", "yellow"))
     if summary.get("common_motion") == "remove":
         table.add_row("  drifts", "without the motion that all spots share")
+    for line in summary.get("threshold_changes", []):
+        table.add_row("thresholds", Text(line))
     for line in summary.get("advice", []):
         table.add_row("  look", Text(line, "yellow"))
     if "cell" in summary:

@@ -37,7 +37,7 @@ from streamer.run.topology import Topology
 from streamer.transport.context import run_context
 from streamer.transport.keys import RunKeys
 from streamer.transport.readers import make_reader_key, publish_keys
-from streamer.transport.token import TOKEN_FILE, needs_token, own_token, token_path
+from streamer.transport.token import CONTROL_FILE, TOKEN_FILE, needs_token, own_token, token_path
 
 __all__ = ["execute"]
 
@@ -139,6 +139,8 @@ def _process(
         started = earlier.started
     if any(needs_token(host, config) for host in (config.metrics.host, config.dashboard.host)):
         own_token(token_path(config, out))
+    if config.dashboard.control:
+        own_token(out / CONTROL_FILE)
     if own_keys is not None:
         make_reader_key(own_keys, "page")
     try:
@@ -216,8 +218,9 @@ def _process(
             derive = partial(write_derived, folder, config)
             if not beside("reflections.parquet and lattice.parquet cannot be written", derive):
                 beside("run.json cannot be written", lambda: ended.update(conclude()))
-            forget = partial((out / TOKEN_FILE).unlink, missing_ok=True)
-            beside("the token cannot be removed", forget)
+            for name in (TOKEN_FILE, CONTROL_FILE):
+                forget = partial((out / name).unlink, missing_ok=True)
+                beside("the token cannot be removed", forget)
             if own_keys is not None and own_keys.exists():
                 beside("the keys cannot be removed", partial(shutil.rmtree, own_keys))
     if not ended:

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from streamer.errors import RunError
 from streamer.results.summary import read_summary, summary_path
+from streamer.results.thresholds import changes_in_words
 from streamer.run.console import print_summary
 from streamer.run.launcher import has_died
 from streamer.run.snapshot import LIVE_FILE, Snapshot
@@ -42,7 +43,8 @@ def print_status(path: Path, console: Console) -> None:
     age, now = last_word(path)
     died = has_died(summary, age)
     if now is not None:
-        _print_live(console, now, f"when last heard of, {age:,.0f} s ago" if died else now.phase)
+        phase = f"when last heard of, {age:,.0f} s ago" if died else now.phase
+        _print_live(console, now, phase, changes_in_words(path))
     elif not died:
         console.print(f"starting since {summary['started']}", highlight=False)
     if died:
@@ -67,6 +69,7 @@ def status_json(path: Path) -> tuple[str, bool]:
     if summary["state"] == "running":
         age, now = last_word(path)
         said |= {"live": now and msgspec.to_builtins(now), "heard_s_ago": age}
+        said["threshold_changes"] = changes_in_words(path)
         if has_died(summary, age):
             said["state"] = "died"
     text = msgspec.json.format(msgspec.json.encode(said), indent=2).decode()
@@ -83,7 +86,7 @@ def last_word(path: Path) -> tuple[float, Snapshot | None]:
         return time.time() - (path / "run.json").stat().st_mtime, None
 
 
-def _print_live(console: Console, now: Snapshot, phase: str) -> None:
+def _print_live(console: Console, now: Snapshot, phase: str, changes: list[str]) -> None:
     table = Table(title=Text(f"Run {phase}"), title_justify="left", show_header=False)
     table.add_column(style="dim")
     table.add_column()
@@ -104,6 +107,8 @@ def _print_live(console: Console, now: Snapshot, phase: str) -> None:
         table.add_row("cell", Text(now.cell))
     if now.alarms:
         table.add_row("alarms", Text(now.alarms))
+    for line in changes:
+        table.add_row("thresholds", Text(line))
     for trouble, count in now.troubles.items():
         table.add_row("trouble", Text(f"{trouble} ({count:,} times)"))
     table.add_row("peaks feed", Text(now.feed))

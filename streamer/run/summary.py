@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from streamer.errors import UserError
 from streamer.results.folder import RunFolder
 from streamer.results.summary import Delivery
+from streamer.results.thresholds import changes_in_words
 from streamer.run.advice import advice, findings, width_advice
 from streamer.run.snapshot import STATES, delivery_of, disagreement
 from streamer.run.supervisor import NodeProcess, Supervisor
@@ -65,6 +66,7 @@ def summarise(
         "rates": {"frames_per_s": 0.0, "peaks_per_s": 0.0, "latency_ms_median": 0.0},
         "stages": {},
         "disagreement_px": None,
+        "threshold_changes": changes_in_words(folder.path),
         "delivery": asdict(Delivery()),
         "advice": [],
         "troubles": {},

@@ -38,6 +38,8 @@ __all__ = [
     "Patches",
     "Positions",
     "Status",
+    "ThresholdChange",
+    "Thresholds",
     "VersionError",
     "pack",
     "unpack",
@@ -76,6 +78,21 @@ class FramePeaks(msgspec.Struct, array_like=True, frozen=True):
     n_peaks: Count
     reason: str = ""
     """Why the frame failed; empty when it did not."""
+
+
+class ThresholdChange(msgspec.Struct, array_like=True, frozen=True):
+    """Both thresholds from a frame on."""
+
+    first_seq: Int64
+    minval: float | Literal["auto"]
+    minscore: float | Literal["auto"]
+
+
+class Thresholds(msgspec.Struct, tag="thresholds", tag_field="kind", frozen=True):
+    """Ingest to detector workers: how thresholds were changed since the run began. No buffers."""
+
+    changes: list[ThresholdChange]
+    """In the order of the frames."""
 
 
 class Patches(msgspec.Struct, tag="patches", tag_field="kind", frozen=True):
@@ -139,7 +156,9 @@ class Status(msgspec.Struct, tag="status", tag_field="kind", frozen=True):
     """Where it runs, if that is not where the launcher does."""
 
 
-Header = Series | Frame | Frames | Gap | SeriesEnd | Patches | Positions | Acks | Status
+Header = (
+    Series | Frame | Frames | Gap | SeriesEnd | Patches | Positions | Acks | Status | Thresholds
+)
 
 
 class _Version(msgspec.Struct):

@@ -12,10 +12,12 @@ from streamer.config import Config
 from streamer.errors import UserError
 from streamer.transport.exposure import is_loopback
 
-__all__ = ["TOKEN_FILE", "needs_token", "own_token", "token_path"]
+__all__ = ["CONTROL_FILE", "TOKEN_FILE", "needs_token", "own_token", "token_path"]
 
 TOKEN_FILE = "token"
 """Its name in a run folder."""
+CONTROL_FILE = "control.token"
+"""Name, in the folder of a run that goes on, of the token that changes something of it."""
 _TOKEN = r"[\w.~+/=-]{16,}"
 
 

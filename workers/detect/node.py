@@ -23,6 +23,7 @@ from streamer.transport.messages import (
     FramePeaks,
     Frames,
     MessageError,
+    Thresholds,
     pack,
     unpack,
 )
@@ -38,6 +39,7 @@ from workers.detect.bright import Bright, BrightReader, Reader
 from workers.detect.correction import Correction
 from workers.detect.findings import Findings
 from workers.detect.image import Image, Saturation
+from workers.detect.live import LiveFinders
 from workers.detect.noise import PHOTON_COUNTER, REACH, Detector, full_pixels
 from workers.detect.patches import Patches, cut_patches
 
@@ -136,7 +138,7 @@ class DetectorWorker:
         self._counts = Counts()
         self._metrics = metrics
         metrics.stages.expect("detect", "decode")
-        self._finder = finder
+        self._finders = LiveFinders(config.detect, finder)
         self._patch_size = patch_size
         self._mask, self._dark = mask, dark
         self._corrections: dict[str, Correction | str] = {}
@@ -227,6 +229,8 @@ class DetectorWorker:
             header, _ = unpack(parts)
             if isinstance(header, Series):
                 self._begin(header)
+            elif isinstance(header, Thresholds):
+                self._finders.change(header.changes)
             elif isinstance(header, Frames):
                 with self._metrics.stages.timed("detect") as lap:
                     self._work(header.frames)
@@ -308,20 +312,21 @@ class DetectorWorker:
             raise ValueError(f"series {frame.series} was not announced")
         if isinstance(correction, str):
             raise ValueError(correction)
+        finder = self._finders.of(frame.seq)
         with (
             self._metrics.stages.timed("decode"),
             self._metrics.flow.decode_errors.count_exceptions(),
         ):
             bright = None
             if not self._findings.looks_at(frame.series, frame.frame):
-                bright = self._bright(frame, correction, lowest_of(self._finder))
+                bright = self._bright(frame, correction, lowest_of(finder))
             if bright is None:
                 pixels = decode(frame.data, frame.encoding, frame.dtype, frame.shape)
             else:
                 pixels = bright.pixels
         note = partial(self._findings.note, frame.series, frame.frame)
         return find_in_frame(
-            pixels, correction, self._finder, self._patch_size, self._detector, note, bright
+            pixels, correction, finder, self._patch_size, self._detector, note, bright
         )
 
     def _on_failed(self, parcel: Parcel) -> None:

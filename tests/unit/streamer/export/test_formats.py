@@ -39,6 +39,8 @@ def small_batches(monkeypatch):
 def table(run, name):
     if name in DERIVED:
         return getattr(open_run(run.path), name)
+    if name == "thresholds":
+        return open_run(run.path).thresholds
     return {"tracks": run.read_tracks, "cell": run.read_cell}.get(name, lambda: run.read(name))()
 
 

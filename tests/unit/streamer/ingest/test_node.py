@@ -10,8 +10,10 @@ import zmq
 from streamer.config import Config
 from streamer.frames.events import Frame, Gap, Series, SeriesEnd
 from streamer.ingest.node import Ingest
+from streamer.results.threshold_files import request_change
+from streamer.results.thresholds import read_changes
 from streamer.sources.base import Opening
-from streamer.transport.messages import EPOCH, Acks, Frames, pack, unpack
+from streamer.transport.messages import EPOCH, Acks, Frames, Thresholds, pack, unpack
 from streamer.transport.metrics import Metrics
 from streamer.transport.sockets import DETECTORS, FAR_END
 from streamer.transport.subscriber import Subscriber
@@ -71,6 +73,7 @@ class Rig:
         self.sink = Subscriber(context, [frames_address], FAR_END, "sink")
         self.first = more.get("incarnation", 0) * EPOCH if source.live else 0
         self.frames, self.records, self.series, self.bundles = [], [], [], []
+        self.thresholds = []
 
     def turn_without_worker(self):
         """Let the node work while it has no worker."""
@@ -86,6 +89,8 @@ class Rig:
                     if isinstance(header, Frames):
                         self.bundles.append(len(header.frames))
                         self.frames += [(frame, bytes(frame.data)) for frame in header.frames]
+                    elif isinstance(header, Thresholds):
+                        self.thresholds.append(header.changes)
                     elif isinstance(header, Gap | SeriesEnd):
                         self.records.append(header)
                     elif isinstance(header, Series) and subscriber is self.worker:
@@ -531,3 +536,99 @@ def test_frames_of_a_detector_that_waits_for_nobody_are_counted(context, address
     assert ingest.report()[2]["gone"] == ""  # for nothing more was to come
     assert ingest.report()[1]["early"] == 3.0
     ingest.close()
+
+
+class Open(FakeSource):
+    """A stream that may always give more."""
+
+    exhausted = False
+
+    def __init__(self, events):
+        super().__init__(events, live=True)
+
+
+def changes_of(rig):
+    return [(one.first_seq, one.minval, one.minscore) for one in rig.thresholds[-1]]
+
+
+def until(rig, condition, seconds=5.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        rig.turn(1)
+
+
+def test_thresholds_that_are_asked_for_hold_from_the_next_frame_on(make, tmp_path, monkeypatch):
+    monkeypatch.setattr("streamer.ingest.thresholds._LOOK_S", 0.0)
+    source = Open(a_series(40)[:11])
+    rig = make(source)
+    until(rig, lambda: len(rig.frames) == 10)
+    asked = request_change(tmp_path, 40, "auto")
+    until(rig, lambda: rig.thresholds)
+    assert changes_of(rig) == [(10, 40, "auto")]
+    (change,) = read_changes(tmp_path)
+    assert (change.id, change.series, change.frame) == (asked.id, "", -1)
+    source.events += a_series(40)[11:]
+    until(rig, lambda: len(rig.frames) == 40)
+    (change,) = read_changes(tmp_path)
+    assert (change.series, change.frame, change.first_seq) == ("1", 10, 10)
+    # The same request is not taken twice, by this node or the next.
+    later = make(Open(a_series(3, "2")), incarnation=1)
+    until(later, lambda: later.thresholds)
+    later.turn(30)
+    assert changes_of(later) == [(10, 40, "auto")]
+    assert len(read_changes(tmp_path)) == 1
+
+
+def test_a_worker_that_joins_later_is_told_the_thresholds(make, context, tmp_path):
+    rig = make(Open(a_series(3)[:4]))
+    until(rig, lambda: len(rig.frames) == 3)
+    request_change(tmp_path, 1, 2)
+    until(rig, lambda: rig.thresholds)
+    rig.worker.close()
+    rig.worker = Subscriber(context, [rig.frames_address], DETECTORS, "w2")
+    rig.thresholds.clear()
+    until(rig, lambda: rig.thresholds)
+    assert changes_of(rig) == [(3, 1, 2)]
+
+
+def test_in_a_recording_read_again_thresholds_hold_behind_what_others_have_found(
+    make, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("streamer.ingest.thresholds._LOOK_S", 0.0)
+    config = {"transport": {"window_frames": 5}}
+    rig = make(FakeSource(a_series(40)), config, incarnation=1)
+    rig.acknowledge(20)
+    until(rig, lambda: rig.ingest._delivery.upto == 20)
+    request_change(tmp_path, 1, 2)
+    rig.settle()
+    assert [one.first_seq for one in read_changes(tmp_path)] == [25]
+    assert [one.frame for one in read_changes(tmp_path)] == [25]
+
+
+def test_a_change_that_cannot_be_written_down_is_told_to_nobody_until_it_can(
+    make, tmp_path, monkeypatch
+):
+    rig = make(Open(a_series(3)[:4]))
+    until(rig, lambda: len(rig.frames) == 3)
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("streamer.ingest.thresholds._LOOK_S", 0.0)
+    with monkeypatch.context() as full:
+        full.setattr("streamer.ingest.thresholds.write_changes", fail)
+        request_change(tmp_path, 1, 2)
+        rig.turn(20)
+        assert not rig.thresholds
+    until(rig, lambda: rig.thresholds)
+    assert changes_of(rig) == [(3, 1, 2)]
+
+
+def test_a_request_that_is_none_changes_nothing(make, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("streamer.ingest.thresholds._LOOK_S", 0.0)
+    (tmp_path / "thresholds.request.json").write_text('{"minval": "low"}')
+    rig = make(FakeSource(a_series(3), live=True))
+    until(rig, lambda: len(rig.frames) == 3)
+    assert not rig.thresholds
+    assert "cannot be read" in caplog.text

@@ -10,6 +10,7 @@ from streamer.results.schema import (
     PEAKS,
     REFLECTIONS,
     TABLES,
+    THRESHOLDS,
     TRACKS,
     Column,
     Table,
@@ -23,7 +24,7 @@ def test_the_arrow_schema_of_a_table_follows_its_definition():
     with pytest.raises(KeyError, match="c"):
         table["c"]
     schemas = {"frames": FRAMES, "peaks": PEAKS, "tracks": TRACKS, "cell": CELL}
-    schemas |= {"reflections": REFLECTIONS, "lattice": LATTICE}
+    schemas |= {"reflections": REFLECTIONS, "lattice": LATTICE, "thresholds": THRESHOLDS}
     assert schemas == {name: one.schema for name, one in TABLES.items()}
 
 
