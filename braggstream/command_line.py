@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from importlib.metadata import version
@@ -381,6 +382,7 @@ def node(
     spec: Annotated[Path, typer.Argument(metavar="SPEC.json", help="As the launcher writes it.")],
 ) -> None:
     """Be one node of a run (started by the other commands)."""
+    gc.disable()  # while it is built: modules are no garbage
     from streamer.run.topology import NodeSpec
     from workers.nodes import run_node
 

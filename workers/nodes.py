@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import sys
 from collections.abc import Callable
@@ -56,7 +57,7 @@ def run_node(spec: NodeSpec) -> None:
         runner = Node(
             spec.name,
             context,
-            lambda: build() if spec.role == "ingest" else _noticed(build, runner.say),
+            lambda: _settled(build if spec.role == "ingest" else _noticed(build, runner.say)),
             metrics,
             status_address=spec.endpoints["status"],
             metrics_port=metrics.serve(host, spec.metrics_port, token),
@@ -68,12 +69,27 @@ def run_node(spec: NodeSpec) -> None:
         runner.run()
 
 
-def _noticed(build: Callable[[], Any], say: Callable[[str], None]) -> Any:
-    """Build the role of a node that computes, and say so where that takes long."""
-    from workers.kernels import noticed
+def _settled(build: Callable[[], Any]) -> Any:
+    """Build the role of a node, and look for garbage only in what is made after that.
 
-    with noticed(say):
-        return build()
+    To go through all modules stops a node for tens of milliseconds, again and again.
+    """
+    role = build()
+    gc.freeze()
+    gc.enable()
+    return role
+
+
+def _noticed(build: Callable[[], Any], say: Callable[[str], None]) -> Callable[[], Any]:
+    """Return what builds the role of a node that computes, and says so where that takes long."""
+
+    def build_noticed() -> Any:
+        from workers.kernels import noticed
+
+        with noticed(say):
+            return build()
+
+    return build_noticed
 
 
 def _context(spec: NodeSpec, settings: Config) -> AbstractContextManager[RunContext]:

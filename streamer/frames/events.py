@@ -77,7 +77,13 @@ class Series(msgspec.Struct, tag="series", tag_field="kind", frozen=True, kw_onl
 
 
 class Frame(
-    msgspec.Struct, tag="frame", tag_field="kind", frozen=True, kw_only=True, omit_defaults=True
+    msgspec.Struct,
+    tag="frame",
+    tag_field="kind",
+    frozen=True,
+    kw_only=True,
+    omit_defaults=True,
+    gc=False,  # thousands of them are kept, and refer to nothing that refers to them
 ):
     """One frame as the detector or file stores it: not decoded, not copied."""
 

@@ -67,7 +67,7 @@ class Frames(msgspec.Struct, tag="frames", tag_field="kind", frozen=True):
     frames: list[Frame]
 
 
-class FramePeaks(msgspec.Struct, array_like=True, frozen=True):
+class FramePeaks(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """What is known of one frame of a `Patches` or `Positions` message."""
 
     seq: Int64

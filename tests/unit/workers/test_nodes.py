@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import time
 
@@ -37,7 +38,7 @@ from workers.detect.bright import BrightReader
 from workers.detect.choice import make_finder
 from workers.detect.device.reader import DeviceReader
 from workers.detect.node import DetectorWorker
-from workers.nodes import _role
+from workers.nodes import _role, _settled
 from workers.place.base import Positions as Placed
 from workers.place.methods import patch_size_of
 from workers.place.node import GpuWorker
@@ -567,3 +568,14 @@ def test_the_ingest_node_is_told_of_a_slow_finder(finder, slow, context, tmp_pat
         patch_size=11,
     )
     assert _role(spec, settings, context, Metrics())()["slow"] is slow
+
+
+def test_what_a_node_is_made_of_is_not_looked_through_for_garbage():
+    gc.disable()
+    try:
+        assert _settled(lambda: "role") == "role"
+        assert gc.isenabled()
+        assert gc.get_freeze_count() > 0
+    finally:
+        gc.enable()
+        gc.unfreeze()
