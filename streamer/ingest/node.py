@@ -117,7 +117,6 @@ class Ingest:
     def step(self) -> float:
         """Move what can be moved."""
         self._delivery.update()
-        self._metrics.flow.count_redelivered(self._delivery.redelivered)
         self._backlog.settle(self._delivery.upto)
         self._thresholds.look(self._first_untold)
         moved = self._drain_backlog()
@@ -172,6 +171,8 @@ class Ingest:
         self._metrics.queues.spool.set(self._backlog.size)
         self._metrics.queues.show_workers(self._delivery.loads)
         self._metrics.queues.show_series([series[name] for name in self._accounts.open])
+        self._metrics.flow.count_received(self._accounts.n_frames, self._accounts.n_bytes)
+        self._metrics.flow.count_redelivered(self._delivery.redelivered)
         self._metrics.flow.count_incidents(self._source.counters)
         words = ", ".join(f"{count:,} {name}" for name, count in ignored.items())
         is_late = self._source.live and self._silent_s > self._patience_s
@@ -277,8 +278,6 @@ class Ingest:
         self._thresholds.note(frame)
         if self._accounts.receive(frame):
             self._series.leave()
-        self._metrics.flow.frames.labels("received").inc()
-        self._metrics.flow.bytes.inc(len(frame.data))
         if not self._backlog and self._delivery.window.has_room and self._backlog.log(frame):
             batch.append(frame)
             return

@@ -107,6 +107,11 @@ class FlowMetrics:
         self._follow(self.peaks, counts.peaks)
         self._follow(self.messages_refused, counts.refused)
 
+    def count_received(self, frames: int, n_bytes: int) -> None:
+        """Bring what was taken in up to a node's own totals."""
+        self._follow(self.frames.labels("received"), frames)
+        self._follow(self.bytes, n_bytes)
+
     def count_redelivered(self, total: int) -> None:
         """Bring the counter of redelivered frames up to a publisher's own total."""
         self._follow(self.redelivered, total)

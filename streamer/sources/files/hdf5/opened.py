@@ -30,6 +30,7 @@ class OpenStacks:
     def __init__(self, *, growing: bool) -> None:
         self._growing = growing
         self._open: OrderedDict[_Place, FrameStack] = OrderedDict()
+        self._newest: tuple[_Place, FrameStack] | None = None
 
     def stack(self, dataset: h5py.Dataset) -> FrameStack:
         """Return the frames of a dataset, which need not be kept open."""
@@ -38,10 +39,13 @@ class OpenStacks:
 
     def open(self, place: _Place) -> FrameStack | str:
         """Return the frames as they are read, or why they cannot be had."""
+        if self._newest is not None and self._newest[0] is place:
+            return self._newest[1]
         found = self._open.get(place) or place.opened(growing=self._growing)
         if isinstance(found, str):
             return found
         self._open[place] = found
+        self._newest = place, found
         self._open.move_to_end(place)
         if len(self._open) > _MOST_OPEN:
             self._open.popitem(last=False)
