@@ -52,7 +52,8 @@ class Parcel:
     @property
     def suspect(self) -> bool:
         """True where it was lost so often that it may be what kills its workers."""
-        return self.tries > _SUSPECT_TRIES and not self.final
+        lost = self.tries - (self.member is not None)  # who has it has not lost it
+        return lost >= _SUSPECT_TRIES and not self.final
 
     @property
     def last_sign(self) -> float:
@@ -85,12 +86,13 @@ class Parcel:
 
     def release(self) -> None:
         """Take it from the member that has it, if one has."""
-        member, self.member = self.member, None
+        member = self.member
         if member is not None:
             if member.parcels.pop(id(self), None) is not None:
                 member.n_bytes -= self.n_bytes
             member.load -= len(self.on_its_way)
             member.suspects -= self.suspect
+            self.member = None
 
 
 @dataclass(slots=True, eq=False)
@@ -205,7 +207,7 @@ class Pool:
             parcel = self.waiting[0]
             # A suspect has its member for itself: an innocent one beside what kills its worker, or
             # before it, would be counted as lost a third time.
-            suspect = parcel.tries >= _SUSPECT_TRIES and not parcel.final
+            suspect = parcel.suspect
             member = min(
                 (m for m in self._members.values() if not m.suspects and not (suspect and m.load)),
                 key=lambda m: (m.late, self._is_full(m), not (m.near and m.keeps_up(now)), m.load),
