@@ -12,7 +12,12 @@ from typing import Protocol
 from streamer.run.topology import NodeSpec
 from streamer.transport.directory import Directory
 
-__all__ = ["LocalPlacement", "Placed", "Placement", "end_of", "start_process"]
+__all__ = ["MEMORY", "LocalPlacement", "Placed", "Placement", "end_of", "start_process"]
+
+# A page costs more to get anew than all that is done with it.
+MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 31), "MALLOC_TRIM_THRESHOLD_": str(1 << 32)}
+"""Environment of a process that keeps what a frame needed for the next, and gives it back to the
+system only at its end."""
 
 
 class Placed(Protocol):
@@ -162,9 +167,6 @@ def start_process(
     threads = dict.fromkeys(
         ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"
     )
-    # What a frame needed is kept for the next, not given back to the system page by page: a
-    # page costs more to get anew than all that is done with it.
-    memory = {"MALLOC_MMAP_THRESHOLD_": str(1 << 31), "MALLOC_TRIM_THRESHOLD_": str(1 << 32)}
     own = {name: value for name, value in os.environ.items() if name not in without}
     with log.open("ab") as file:
         # A session of its own: Ctrl-C is for the launcher, which stops nodes in order.
@@ -176,7 +178,7 @@ def start_process(
             start_new_session=True,
             cwd=folder,
             umask=umask,
-            env={**memory, **own, **threads},
+            env={**MEMORY, **own, **threads},
         )
 
 

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from subprocess import PIPE
 
+from streamer.run.placement import MEMORY
 from tests.benchmarks.loops import THREADS
 from tests.benchmarks.measure import machine, markdown
 
@@ -36,12 +37,6 @@ TABLES = (
     "long_runs",
 )
 """Modules, each of which answers a question: `tables` yields tables, `main` prints them."""
-_NODE = {
-    **THREADS,
-    "MALLOC_MMAP_THRESHOLD_": str(1 << 31),
-    "MALLOC_TRIM_THRESHOLD_": str(1 << 32),
-}
-"""As nodes have it: one thread each, and memory that is used again rather than given back."""
 
 
 def texts_of(name: str, n_rounds: int | None) -> Iterator[str]:
@@ -104,8 +99,8 @@ def measured(name: str, n_rounds: int | None) -> str:
     """Print what a process of its own measures, with the environment of a node, and return it."""
     words = [sys.executable, "-m", "tests.benchmarks", name, "--here"]
     words += [] if n_rounds is None else ["--rounds", str(n_rounds)]
-    lines = []
-    with subprocess.Popen(words, env={**os.environ, **_NODE}, stdout=PIPE, text=True) as process:
+    lines, environment = [], {**os.environ, **MEMORY, **THREADS}
+    with subprocess.Popen(words, env=environment, stdout=PIPE, text=True) as process:
         for line in process.stdout or ():
             lines.append(line)
             print(line, end="", flush=True)
