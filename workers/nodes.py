@@ -150,6 +150,7 @@ def _role(
             acks_address=ends["acks"],
             out=out,
             incarnation=spec.incarnation,
+            detectors=spec.detectors,
             slow=FINDERS.configure(detect.finder, detect.finders).slow,
         )
 

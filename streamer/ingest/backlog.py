@@ -154,7 +154,7 @@ class Newest(_Memory):
         self._frames.clear()
 
 
-def make_backlog(config: Config, folder: Path, *, live: bool) -> Backlog:
+def make_backlog(config: Config, folder: Path, *, live: bool, window_bytes: int) -> Backlog:
     """Return what ``overload`` asks for.
 
     Parameters
@@ -163,6 +163,8 @@ def make_backlog(config: Config, folder: Path, *, live: bool) -> Backlog:
         Run folder.
     live
         Whether frames that are not taken in time are lost.
+    window_bytes
+        Coded pixels that may be on their way.
     """
     overload = config.overload
     if overload == "auto":
@@ -173,6 +175,5 @@ def make_backlog(config: Config, folder: Path, *, live: bool) -> Backlog:
             path.unlink(missing_ok=True)
         return Spool(path)
     if overload == "newest":
-        transport = config.transport
-        return Newest(max(1, transport.window_frames // 4), transport.window_mib << 18)
+        return Newest(max(1, config.transport.window_frames // 4), window_bytes // 4)
     return Wait()

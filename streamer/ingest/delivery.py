@@ -28,7 +28,7 @@ _THRESHOLDS = "\0thresholds"
 _BUNDLE_FRAMES = 16
 """Most frames in one message."""
 _BUNDLE_BYTES = 8 << 20
-_PREFETCH_BYTES = 128 << 20
+_PREFETCH_BYTES = 64 << 20
 """Coded frames that one detector worker may have before it: more would only take its memory."""
 
 
@@ -45,6 +45,8 @@ class Delivery:
         Where to publish.
     acks_address
         Where the sink publishes its acknowledgements.
+    window_bytes
+        Coded pixels that may be on their way.
     slow
         A worker takes long for a frame: no other frame should wait behind it in its message.
     """
@@ -57,6 +59,7 @@ class Delivery:
         *,
         frames_address: str,
         acks_address: str,
+        window_bytes: int,
         slow: bool = False,
     ) -> None:
         transport = config.transport
@@ -68,7 +71,7 @@ class Delivery:
             on_failed=self._give_up,
         )
         self._acks = AckListener(context, acks_address, self._publisher)
-        self.window = Window(self._publisher, transport.window_frames, transport.window_mib << 20)
+        self.window = Window(self._publisher, transport.window_frames, window_bytes)
         self._failed = failed
         self._bundle_frames = 1 if slow else _BUNDLE_FRAMES
         self._ended: deque[tuple[str, int]] = deque()

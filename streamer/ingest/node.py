@@ -45,6 +45,8 @@ class Ingest:
         Run folder: frames that failed and frames that must wait are kept below it.
     incarnation
         How often this node was started before in this run.
+    detectors
+        Workers for frames that there will be.
     slow
         A worker takes long for a frame: no other frame should wait behind it in its message.
     info
@@ -62,6 +64,7 @@ class Ingest:
         acks_address: str,
         out: Path,
         incarnation: int = 0,
+        detectors: int = 1,
         slow: bool = False,
         info: Mapping[str, str] | None = None,
     ) -> None:
@@ -71,15 +74,17 @@ class Ingest:
         metrics.flow.live.set(source.live)
         metrics.queues.window_limit.set(config.transport.window_frames)
         self._info = dict(info or {})
+        window_bytes = config.transport.window_bytes(detectors)
         self._delivery = Delivery(
             context,
             config,
             FailedFrames(out / "failed"),
             frames_address=frames_address,
             acks_address=acks_address,
+            window_bytes=window_bytes,
             slow=slow,
         )
-        self._backlog = make_backlog(config, out, live=source.live)
+        self._backlog = make_backlog(config, out, live=source.live, window_bytes=window_bytes)
         self._accounts = SeriesAccounts()
         # A recording is read again from its start and gives the same numbers.
         self._numbers = Numbers(incarnation * EPOCH if source.live else 0)

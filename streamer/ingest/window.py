@@ -43,6 +43,7 @@ class Window:
         self.most_frames, self._most_bytes = most_frames, most_bytes
         self._sizes: dict[int, int] = {}  # bytes of each frame by its number, in order
         self._n_bytes = 0
+        self._newest: int | None = None  # bytes of the frame that was sent last
 
     @property
     def n_frames(self) -> int:
@@ -72,18 +73,20 @@ class Window:
     def room(self, at_once: int) -> int:
         """Return how many frames may be read so that it is not left: 1 to `at_once`.
 
-        They are taken to be as large as the one that was sent last.
+        They are taken to be as large as the one that was sent last; before the first, which may be
+        of any size, it is one.
         """
+        if self._newest is None:
+            return 1
         frames = self.most_frames - len(self._sizes)
-        if self._sizes:
-            size = max(1, next(reversed(self._sizes.values())))
-            frames = min(frames, (self._most_bytes - self._n_bytes) // size)
+        frames = min(frames, (self._most_bytes - self._n_bytes) // max(1, self._newest))
         return max(1, min(at_once, frames))
 
     def add(self, frame: Frame) -> None:
         """Count a frame that is sent; they are sent in the order of their numbers."""
         self._sizes[frame.seq] = len(frame.data)
         self._n_bytes += len(frame.data)
+        self._newest = len(frame.data)
 
     def shrink(self, upto: int) -> None:
         """Give back the room of frames below `upto` and of those that are not on their way."""

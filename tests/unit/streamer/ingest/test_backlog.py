@@ -13,7 +13,7 @@ from tests.unit.streamer.ingest.frames import frames
 
 @pytest.fixture(params=["wait", "spool", "newest"])
 def backlog(request, tmp_path):
-    made = make_backlog(Config(overload=request.param), tmp_path, live=True)
+    made = make_backlog(Config(overload=request.param), tmp_path, live=True, window_bytes=1 << 30)
     yield made
     made.close()
     assert not list(tmp_path.iterdir())
@@ -30,7 +30,7 @@ def backlog(request, tmp_path):
     ],
 )
 def test_overload_chooses_where_frames_wait(tmp_path, overload, live, kind, holds_back):
-    backlog = make_backlog(Config(overload=overload), tmp_path, live=live)
+    backlog = make_backlog(Config(overload=overload), tmp_path, live=live, window_bytes=1 << 30)
     assert isinstance(backlog, kind)
     assert backlog.holds_back == holds_back
     backlog.close()

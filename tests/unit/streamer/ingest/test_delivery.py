@@ -30,6 +30,7 @@ class Rig:
             FailedFrames(folder / "failed"),
             frames_address=self.frames_address,
             acks_address=acks_address,
+            window_bytes=1 << 30,
             slow=slow,
         )
         self.subscribers = []

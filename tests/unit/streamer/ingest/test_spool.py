@@ -152,7 +152,7 @@ def test_what_is_no_spool_is_written_over(path, content):
 
 def test_a_recording_is_read_again_so_nothing_is_left_to_it(path):
     filled(path).close()
-    make_backlog(Config(overload="spool"), path.parent, live=False)
+    make_backlog(Config(overload="spool"), path.parent, live=False, window_bytes=1 << 30)
     assert not path.exists()
 
 

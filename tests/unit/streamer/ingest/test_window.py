@@ -33,8 +33,10 @@ def send(window, sent, first, last, data=None):
 
 def test_there_is_room_below_the_number_of_frames(sent):
     window = Window(sent, 10, 1000)
-    assert window.room(64) == 10
-    send(window, sent, 0, 9)
+    assert window.room(64) == 1  # of a size that is not known
+    send(window, sent, 0, 1)
+    assert window.room(64) == 9
+    send(window, sent, 1, 9)
     assert (window.has_room, window.room(64), window.n_frames) == (True, 1, 9)
     sent.keys |= set(range(100, 200))  # gaps and ends take hardly any room
     assert window.has_room
@@ -60,6 +62,14 @@ def test_a_frame_without_bytes_divides_nothing(sent):
     window = Window(sent, 1000, 100)
     send(window, sent, 0, 1, b"")
     assert window.room(64) == 64
+
+
+def test_an_empty_window_has_room_for_what_it_can_hold(sent):
+    window = Window(sent, 1000, 100)
+    send(window, sent, 0, 1, bytes(40))
+    sent.keys.clear()
+    window.shrink(1)
+    assert (window.n_bytes, window.room(64)) == (0, 2)
 
 
 def test_acknowledged_frames_give_their_room_back(sent):
