@@ -156,6 +156,7 @@ def _role(
 
     def detector() -> Any:
         from streamer.sources.images import load_dark, load_mask
+        from workers.compile_lock import compile_once
         from workers.detect.choice import finder_of
         from workers.detect.node import DetectorWorker
         from workers.kernels import compile_finder
@@ -167,7 +168,7 @@ def _role(
 
             reader = make_device_reader(spec.index)
         # What is compiled on first use is compiled before frames come, not while they wait.
-        compile_finder(detect, spec.patch_size)
+        compile_once(lambda: compile_finder(detect, spec.patch_size))
         return DetectorWorker(
             context,
             settings,
@@ -184,6 +185,7 @@ def _role(
         )
 
     def gpu() -> Any:
+        from workers.compile_lock import compile_once
         from workers.kernels import compile_fit
         from workers.place.base import PATCH_SIZE
         from workers.place.fit.methods import GaussianFit, Noise, PseudoVoigtFit
@@ -200,7 +202,8 @@ def _role(
             positions = positions.model_copy(update={"checkpoint": checkpoint})
         method = make_method(positions, 1)
         size = method.patch_size
-        method.place(np.ones((1, size, size), np.float32), np.ones((1, size, size), np.bool_))
+        patch = np.ones((1, size, size), np.float32)
+        compile_once(lambda: method.place(patch, patch > 0))
         second = check = None
         info: dict[str, str] = {}
         share = positions.check_share
@@ -219,7 +222,7 @@ def _role(
                 # Beside another spot the tails decide, which a Gaussian has not.
                 second = PseudoVoigtFit(noise, size) if positions.refit else None
                 check = LiveCheck(GaussianFit(noise, size), share, metrics) if share else None
-                compile_fit()
+                compile_once(compile_fit)
         return GpuWorker(
             context,
             settings,
@@ -239,9 +242,10 @@ def _role(
         from streamer.results.folder import RunFolder
         from streamer.sink.node import Sink
         from streamer.tracks.kernels import compile_tracks
+        from workers.compile_lock import compile_once
 
         leave_pandas_out()
-        compile_tracks()
+        compile_once(compile_tracks)
         positions = [ends[f"positions-{i}"] for i in range(spec.gpus)]
         return Sink(
             context,
