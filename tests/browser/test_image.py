@@ -216,3 +216,21 @@ def test_the_colour_bar_has_numbers(address, look):
     assert numbers[-1] == pytest.approx(image["high"], abs=0.6)
     said = page.get_by_role("img", name="Colours from").get_attribute("aria-label")
     assert "counts, logarithmic" in said
+
+
+def test_the_first_picture_takes_few_bytes(address, look):
+    page = look(address + FRAME)
+    until(page, "view.images > 0")
+    inspector = page.context.new_cdp_session(page)
+    inspector.send("Network.enable")
+    inspector.send("Network.setCacheDisabled", {"cacheDisabled": True})
+    sizes: list[float] = []
+    inspector.on("Network.loadingFinished", lambda event: sizes.append(event["encodedDataLength"]))
+    inspector.on(
+        "Network.webSocketFrameReceived",
+        lambda event: sizes.append(0.75 * len(event["response"]["payloadData"])),
+    )
+    page.reload()
+    until(page, "window.view?.images > 0")
+    # The files of the page alone were 220 kB, and the picture 180 kB.
+    assert 50_000 < sum(sizes) < 270_000
