@@ -13,8 +13,9 @@ from streamer.dashboard.fitter import PatchFitter
 from streamer.dashboard.frames import PeakPatch
 from streamer.dashboard.gallery import Key
 from streamer.dashboard.messages import encode
+from streamer.dashboard.packing import Packed
 from streamer.dashboard.regions import Region
-from streamer.dashboard.requests import PatchOf, PointOf, Request, WholeOf
+from streamer.dashboard.requests import MaskOf, PatchOf, PointOf, Request, WholeOf
 from streamer.dashboard.view import RunView
 from streamer.dashboard.viewers import Viewer
 from streamer.frames.display import PATCH_SIZE, Patch
@@ -78,9 +79,14 @@ class Answers:
         elif isinstance(request, PointOf):
             key = view.frames.key_of(request.series, request.frame)
             self._put(viewer, "point", view.regions.point(key, request))
-        elif isinstance(request, WholeOf):
+        elif isinstance(request, WholeOf | MaskOf):
             key = view.frames.key_of(request.series, request.frame)
-            self._pack(viewer, "whole", view.regions.whole(key))
+            region = view.regions.whole(key)
+            if isinstance(request, WholeOf):
+                self._pack(viewer, "whole", region)
+            else:
+                arrays = {"marks": Packed.of(region.marks)}
+                self._put(viewer, "mask", encode("mask", region.header, arrays))
 
     def _pack(self, viewer: Viewer, kind: str, region: Region) -> None:
         self._packed_for.add(viewer)

@@ -77,6 +77,8 @@ starts in the run. With one series both are the same.
     `streamer.dashboard.regions`.
 ``whole``
     The same of all pixels of a frame.
+``mask``
+    The same without the counts.
 ``point``
     series, frame, row, col, counts (null where there are none), marks, saturation, why.
 ``problem``
@@ -103,6 +105,8 @@ What all pages are told alike, as ``tracks`` and ``cell`` are, comes from
     Which pixels of each frame that is shown are to be sent too; without rows none.
 ``{"type": "whole", "frame": 12, "series": "series_1"}``
     All pixels of a frame.
+``{"type": "mask", "frame": 12, "series": "series_1"}``
+    What is masked of it.
 ``{"type": "point", "frame": 12, "series": "series_1", "row": 100, "col": 20}``
     The counts of one pixel.
 ``{"type": "hold", "hold": true}``

@@ -12,6 +12,7 @@ from streamer.results.shapes import Shape
 
 __all__ = [
     "Hold",
+    "MaskOf",
     "PatchOf",
     "PointOf",
     "RegionOf",
@@ -77,6 +78,13 @@ class WholeOf(_Asked, frozen=True, kw_only=True, tag="whole"):
     series: str | None = None
 
 
+class MaskOf(_Asked, frozen=True, kw_only=True, tag="mask"):
+    """Of which frame to tell what is masked."""
+
+    frame: _Number
+    series: str | None = None
+
+
 class PointOf(_Asked, frozen=True, kw_only=True, tag="point"):
     """Which pixel to tell the counts of."""
 
@@ -92,7 +100,7 @@ class Hold(_Asked, frozen=True, kw_only=True, tag="hold"):
     hold: bool = True
 
 
-Request = Watch | Show | PatchOf | RegionOf | WholeOf | PointOf | Hold
+Request = Watch | Show | PatchOf | RegionOf | WholeOf | MaskOf | PointOf | Hold
 
 
 def read_request(text: str) -> Request:

@@ -215,6 +215,7 @@ export interface Receivers {
   geometry(header: GeometryHeader): void;
   region(header: RegionHeader, arrays: RegionArrays): void;
   whole(header: RegionHeader, arrays: RegionArrays): void;
+  mask(header: RegionHeader, arrays: { marks: Uint8Array }): void;
   point(header: PointHeader): void;
   problem(header: Problem): void;
 }
@@ -234,6 +235,7 @@ export type Request =
   | { type: "patch"; series: string; frame: number; row: number; col: number }
   | { type: "region"; row: number; col: number; rows: number; cols: number; binning: number }
   | { type: "whole"; series: string; frame: number }
+  | { type: "mask"; series: string; frame: number }
   | { type: "point"; series: string; frame: number; row: number; col: number }
   | { type: "hold"; hold: boolean };
 

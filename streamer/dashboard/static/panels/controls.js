@@ -137,7 +137,7 @@ export class Controls {
       t: () => part("theme").click(),
     };
     document.addEventListener("keydown", (event) => {
-      const busy = around(event, "button, select, textarea, input:not([type=range])");
+      const busy = around(event, "button, select, summary, textarea, input:not([type=range])");
       if (busy || event.ctrlKey || event.metaKey || event.altKey || !(event.key in acts)) return;
       acts[event.key]();
       event.preventDefault();

@@ -6,6 +6,8 @@ import { Geometry } from "../image/geometry.js";
 import { Overlay } from "../image/overlay.js";
 import { Region } from "../image/region.js";
 import { Rings } from "../image/rings.js";
+import { Tools } from "../image/tools.js";
+import { Masking } from "./masking.js";
 
 /** @import { GeometryHeader, Place, PointHeader, RegionArrays, RegionHeader, Send } from "../link/types" */
 /** @import { View } from "../view.js" */
@@ -31,12 +33,17 @@ export class Detector {
     this.rings = new Rings(image, view, this.geometry);
     this.cursor = new Cursor(image, this.region, this.geometry, send);
     this.bar = new Bar(image, view);
-    this.overlay = new Overlay(image, [this.rings, this.cursor]);
+    const redraw = () => {
+      this.dirty = true;
+      schedule();
+    };
+    this.masking = new Masking(image, send, redraw);
+    this.tools = new Tools(image, pointers, (_, shape) => this.masking.fill(shape), redraw);
+    this.overlay = new Overlay(image, [this.masking.mask, this.rings, this.tools, this.cursor]);
     this.follows = ["zoom", "row", "col", "rings", "lattice", "beam", "theme"];
     pointers.onstep = (down, right) => {
       this.cursor.step(down, right);
-      this.dirty = true;
-      schedule();
+      redraw();
     };
     /** @type {Record<string, (header: any, arrays: any) => void>} */
     this.receivers = {
@@ -48,6 +55,8 @@ export class Detector {
       },
       /** @type {(header: RegionHeader, arrays: RegionArrays) => void} */
       region: (header, arrays) => this.region.update(header, arrays),
+      /** @type {Masking["update"]} */
+      mask: (header, arrays) => this.masking.update(header, arrays),
       /** @param {PointHeader} header */
       point: (header) => this.cursor.update(header),
     };
@@ -90,6 +99,7 @@ export class Detector {
       /** @param {Place} pixel */
       read: (pixel) => this.region.read(pixel),
       point: this.pointAt,
+      masked: this.masking.mask.count,
       ...this.rings.report(),
     };
   }

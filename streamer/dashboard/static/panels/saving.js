@@ -114,7 +114,7 @@ function blank(width, height) {
  * @param {string} name
  * @param {Blob} blob
  */
-function hand(name, blob) {
+export function hand(name, blob) {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(blob);
   link.download = name;
