@@ -27,6 +27,7 @@ from streamer.dashboard.tables import RunTables
 from streamer.errors import UserError
 from streamer.results.curves import QUANTITIES, available
 from streamer.results.folder import RunFolder
+from streamer.results.originals import originals
 from streamer.results.shapes import MEASURED, Shape, measured
 from streamer.sources.images import load_mask
 from streamer.transport.readers import PAGE_KEY, ReaderKey, publish_keys
@@ -65,12 +66,7 @@ class RunView:
         self.archive = Archive(folder, exact_motion=self._removes)
         self.tables = RunTables(opened)
         key = _key_of(publish_keys(self.config, opened.path))
-        gallery = Gallery(
-            str(self.state.summary.get("source", "")),
-            self.config.source,
-            _mask_of(self.config),
-            key,
-        )
+        gallery = Gallery(*originals(opened), _mask_of(self.config), key)
         self._provisional = ProvisionalPeaks(key)
         self.frames = ShownFrames(self.archive, self.state, gallery, self._provisional)
         self.regions = Regions(self.archive, gallery, self.config.detect.saturation)

@@ -12,14 +12,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow.compute as pc
 from rich.console import Console
 from rich.table import Table
 
 from streamer.config import Config, load_config
 from streamer.errors import UserError
-from streamer.frames.flags import POOR_FIT
-from streamer.report.reflections import reflections_in_short
+from streamer.report.reflections import farthest_reflections
 from streamer.report.track_truth import judge
 from streamer.report.truth import Comparison, compare
 from streamer.report.truth_figure import draw_drift
@@ -32,6 +30,8 @@ from streamer.simulator.truth import read_truth
 __all__ = ["show_demo"]
 
 _MARK = "made-by-demo"
+_DRAWN = 6
+"""Reflections in the figure of the drift."""
 _RATE_HZ = 12.0
 """Frames a second that a person can follow, where the configuration says nothing."""
 
@@ -190,10 +190,7 @@ def _compare(
         console.print(line, highlight=False, soft_wrap=True)
     beam = (metadata["beam_row"], metadata["beam_col"])
     drift = figures / "drift.png"
-    tracks = run.read_tracks()
-    tracks = tracks.filter(pc.equal(pc.bit_wise_and(tracks["flags"], POOR_FIT), 0))
-    numbers = tracks["reflection"].unique().to_pylist()
-    reflections = reflections_in_short(tracks, geometry, numbers)
+    reflections = farthest_reflections(run.read_tracks(), geometry, _DRAWN)
     draw_drift(drift, peaks, reflections, truth, comparison, beam)
     console.print(f"drift, with the truth  {drift}", highlight=False)
     console.print(f"run folder             {folder}", highlight=False)

@@ -15,13 +15,17 @@ from streamer.frames.geometry import Geometry
 from streamer.results.histories import main_tracks
 from streamer.results.members import PLACE, moved
 
-__all__ = ["Reflection", "main_reflections", "reflections_in_short"]
+__all__ = ["Reflection", "farthest_reflections", "main_reflections", "reflections_in_short"]
 
 Floats = NDArray[np.float64]
 Measured = tuple[float, float]
 """A value and its standard deviation; NaN where not known."""
 
 _UNKNOWN = (float("nan"), float("nan"))
+_WHOLE = 0.9
+"""Share of the frames from its first to its last that a reflection was there for all the time."""
+_SURE = 5.0
+"""Standard deviations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,26 @@ def main_reflections(tracks: pa.Table, most: int) -> list[int]:
     table = table.set_column(table.column_names.index("n_frames"), "n_frames", seen)
     found: list[int] = main_tracks(table, most)["track"].to_pylist()
     return found
+
+
+def farthest_reflections(
+    tracks: pa.Table, geometry: Geometry | None, most: int
+) -> list[Reflection]:
+    """Return those reflections that went farthest, by more than chance.
+
+    Those come first that were there from the first frame to the last; what is no peak is left out.
+    """
+    poor = pc.bit_wise_and(tracks["flags"], pa.scalar(POOR_FIT, tracks["flags"].type))
+    tracks = tracks.filter(pc.equal(poor, 0))
+    found = reflections_in_short(tracks, geometry, tracks["reflection"].unique().to_pylist())
+    spans = {one.number: one.frames[1] - one.frames[0] for one in found}
+    whole = _WHOLE * max(spans.values(), default=0)
+
+    def rank(one: Reflection) -> tuple[bool, bool, float]:
+        far, sigma = map(abs, one.excursion)
+        return spans[one.number] >= whole, far > _SURE * sigma, float(np.nan_to_num(far))
+
+    return sorted(found, key=rank, reverse=True)[:most]
 
 
 def reflections_in_short(

@@ -30,6 +30,7 @@ from streamer.report.page import Page
 from streamer.report.shape_figure import draw_shapes
 from streamer.report.style import save_figure
 from streamer.results.folder import RunFolder, write_atomically
+from streamer.results.originals import originals
 from streamer.results.pixels import Recorded
 
 __all__ = ["write_report"]
@@ -127,7 +128,7 @@ def write_report(
         add(motion, "motion", _motion_caption(material))
     for line in material.summary.get("advice", []):
         page.note(f"Look: {line}.")
-    recorded = Recorded(material.summary["source"], material.config.source)
+    recorded = Recorded(*originals(material.folder))
     with closing(recorded):
         page.heading("Detection")
         if shown:

@@ -10,6 +10,7 @@ from streamer.errors import UserError
 from streamer.report.movie import check_movie, write_movie
 from streamer.report.run import MakeFitter, write_report
 from streamer.results.folder import RunFolder
+from streamer.results.originals import originals
 from streamer.results.pixels import Recorded
 
 __all__ = ["report_at_end", "report_run"]
@@ -76,7 +77,7 @@ def report_run(
         )
     console.print(f"report {page}", highlight=False, soft_wrap=True)
     if movie is not None:
-        source = Recorded(run.read_summary()["source"], run.read_config().source)
+        source = Recorded(*originals(run))
         count = write_movie(run, source, movie, console, movie_frames)
         console.print(f"movie  {movie} of {count:,} frames", highlight=False, soft_wrap=True)
 

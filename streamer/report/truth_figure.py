@@ -21,10 +21,6 @@ _FIRST = 10
 """Observations that the drift counts from."""
 _GAP = 10
 """Frames for which a spot may go unseen without its line being broken."""
-_WHOLE = 0.9
-"""Share of the frames that a reflection is there for from its first to its last."""
-_SURE = 5.0
-"""Standard deviations."""
 
 
 def draw_drift(
@@ -34,8 +30,6 @@ def draw_drift(
     truth: pa.Table,
     comparison: Comparison,
     beam: tuple[float, float],
-    *,
-    most: int = 6,
 ) -> None:
     """Draw how far reflections have gone from the beam, the truth under them, and the voltage.
 
@@ -44,14 +38,11 @@ def draw_drift(
     path
         PNG to write.
     peaks, reflections
-        A run; of its reflections those are drawn that went farthest, by more than chance, of those
-        that were seen from its beginning to its end.
+        A run, and of its reflections those to draw.
     truth, comparison
         What was true, and how it matches the peaks.
     beam
         (row, col) of the direct beam in pixels; the drift is along the line from there.
-    most
-        How many reflections to draw.
     """
     track = peaks["track"].to_numpy()
     frame, where = peaks["frame"].to_numpy(), _where(peaks)
@@ -62,8 +53,7 @@ def draw_drift(
         figure = Figure(figsize=(9, 6), layout="constrained")
         drift, cell = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
         colours = mpl.colormaps["tab10"].colors  # type: ignore[attr-defined]
-        shown = _farthest(reflections, true_frame)[:most]
-        for one, colour in zip(shown, colours, strict=False):
+        for one, colour in zip(reflections, colours, strict=False):
             rows = np.flatnonzero(np.isin(track, one.tracks))
             radius = np.hypot(*(where[rows] - beam).T)
             begin = np.median(radius[track[rows] == one.tracks[0]][:_FIRST])
@@ -102,14 +92,3 @@ def _unbroken(
     rows = rows[np.lexsort((frame[rows], spot[rows]))]
     breaks = (np.diff(spot[rows]) != 0) | (np.diff(frame[rows]) > _GAP)
     return np.split(rows, np.flatnonzero(breaks) + 1)
-
-
-def _farthest(reflections: Sequence[Reflection], frame: NDArray[np.int64]) -> list[Reflection]:
-    """Return reflections, those first that were there all the time and surely went farthest."""
-
-    def rank(one: Reflection) -> tuple[bool, bool, float]:
-        value, sigma = np.abs(one.excursion)
-        whole = one.frames[1] - one.frames[0] > _WHOLE * (frame.max() - frame.min())
-        return whole, bool(value > _SURE * sigma), float(np.nan_to_num(value))
-
-    return sorted(reflections, key=rank, reverse=True)

@@ -333,6 +333,7 @@ class Run:
 
     @cached_property
     def _recorded(self) -> Recorded:
+        from streamer.results.originals import originals
         from streamer.results.pixels import Recorded
 
-        return Recorded(self.summary["source"], self.config.source)
+        return Recorded(*originals(self._folder))

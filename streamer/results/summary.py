@@ -69,6 +69,7 @@ class _Summary(msgspec.Struct):
     state: str = ""
     source: str = ""
     out: str = ""
+    cwd: str = ""
     started: str = "1970-01-01T00:00:00+00:00"
     ended: str | None = None
     elapsed_s: float = 0.0

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -55,6 +56,7 @@ def summarise(
         "state": state,
         "source": source,
         "out": str(folder.path),
+        "cwd": str(Path.cwd()),  # which relative paths of source and configuration count from
         "started": utc(started),
         "ended": utc(ended) if ended is not None else None,
         "elapsed_s": (ended or time.time()) - started,

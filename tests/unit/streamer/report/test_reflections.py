@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
+from streamer.frames.flags import POOR_FIT
 from streamer.report.drift_figure import draw_drift
 from streamer.report.lattice_figure import draw_lattice
 from streamer.report.material import gather
-from streamer.report.reflections import main_reflections, reflections_in_short
+from streamer.report.reflections import (
+    farthest_reflections,
+    main_reflections,
+    reflections_in_short,
+)
 from streamer.report.run import write_report
 from tests.unit import runs
 from tests.unit.streamer.results.test_reflections import (
@@ -56,6 +62,26 @@ def test_main_reflections_are_whole_ones(folder):
     assert len(set(found)) == 8
     assert max(found) < GRAINS
     assert main_reflections(tracks.slice(0, 0), 8) == []
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("excursion_sigma", 1e3), ("last_frame", 1), ("flags", POOR_FIT), ("excursion", np.nan)],
+    ids=["by chance", "not there to the end", "no peak", "not known"],
+)
+def test_those_that_surely_went_farthest_and_were_there_all_the_time_come_first(
+    folder, column, value
+):
+    tracks = folder.read_tracks()
+    first, second, *others = farthest_reflections(tracks, GEOMETRY, 100)
+    assert abs(first.excursion[0]) > abs(second.excursion[0]) > abs(others[-1].excursion[0])
+    values = tracks[column].to_numpy().copy()
+    values[tracks["reflection"].to_numpy() == first.number] = value
+    tracks = tracks.set_column(tracks.column_names.index(column), column, pa.array(values))
+    found = [one.number for one in farthest_reflections(tracks, GEOMETRY, 100)]
+    assert found[0] == second.number
+    assert first.number not in found[:-1]
+    assert farthest_reflections(tracks.slice(0, 0), GEOMETRY, 6) == []
 
 
 def test_the_figure_of_the_drift_has_all_spots_of_a_reflection_without_a_gap(folder):
