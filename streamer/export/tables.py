@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from streamer.results.derived import DERIVED, derived
 from streamer.results.folder import RunFolder
 from streamer.results.rows import batches
-from streamer.results.schema import PIXELS, TABLES, UNIX_TIME, Column, Table
+from streamer.results.schema import PIXELS, TABLES, UNIX_TIME, Column
 from streamer.results.threshold_files import thresholds_table
 from streamer.results.thresholds import read_changes
 
@@ -29,7 +29,7 @@ def write_parquet(folder: RunFolder, out: Path) -> None:
     """
     out.mkdir()
     for name, described in TABLES.items():
-        schema = _described(described)
+        schema = described.told(described.schema.empty_table()).schema
         # Series and states repeat; numbers hardly do, and a dictionary of them costs time.
         strings = [field.name for field in schema if pa.types.is_string(field.type)]
         with pq.ParquetWriter(
@@ -117,15 +117,6 @@ def _rows(folder: RunFolder, name: str) -> Iterator[pa.Table]:
     if name in DERIVED:
         return derived(folder, folder.read_config(), name)
     return batches(folder, "frames" if name == "frames" else "peaks")
-
-
-def _described(table: Table) -> pa.Schema:
-    return pa.schema(
-        [
-            pa.field(one.name, one.type, metadata={"unit": one.unit, "meaning": one.meaning})
-            for one in table.columns
-        ]
-    )
 
 
 def _legend(folder: RunFolder, begin_ns: int) -> str:

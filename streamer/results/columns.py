@@ -37,6 +37,19 @@ class Table:
         """The same for Arrow."""
         return pa.schema([(column.name, column.type) for column in self.columns])
 
+    def told(self, table: pa.Table) -> pa.Table:
+        """Return a table with unit and meaning in the metadata of each field."""
+        return table.cast(
+            pa.schema(
+                [
+                    field.with_metadata(
+                        {"unit": self[field.name].unit, "meaning": self[field.name].meaning}
+                    )
+                    for field in table.schema
+                ]
+            )
+        )
+
 
 def with_sigma(name: str, unit: str, meaning: str) -> tuple[Column, Column]:
     """Return the column of a measured quantity and that of its standard deviation."""

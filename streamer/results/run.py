@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from streamer.config import Config
 from streamer.errors import RunError, UserError
 from streamer.frames.geometry import Geometry
+from streamer.results import alongside
 from streamer.results.curves import QUANTITIES, Quantity, available, displaced, references
 from streamer.results.folder import RunFolder
 from streamer.results.histories import observations
@@ -60,6 +61,7 @@ class Run:
     reads what is there by then. Frames and peaks are of one moment, each row is there once, and
     each frame with all of its peaks; tracks and the cell are as they were last written, seconds
     before. Tables are Arrow's: ``.to_pandas()`` makes data frames of them where pandas is there.
+    Each field has its unit and meaning as metadata.
 
     Parameters
     ----------
@@ -112,7 +114,7 @@ class Run:
         Columns are those of ``streamer.results.schema.TABLES["frames"]``: times in ns since 1970
         (UTC), latencies in ms.
         """
-        return self._folder.read("frames")
+        return TABLES["frames"].told(self._folder.read("frames"))
 
     @cached_property
     def peaks(self) -> pa.Table:
@@ -131,7 +133,7 @@ class Run:
         peaks = self._folder.read("peaks").slice(0, count)
         if len(peaks) < count:
             raise RunError(f"{self.path}: {count - len(peaks):,} of {count:,} peaks are not there")
-        return peaks
+        return TABLES["peaks"].told(peaks)
 
     @cached_property
     def tracks(self) -> pa.Table:
@@ -140,7 +142,7 @@ class Run:
         Columns are those of ``streamer.results.schema.TABLES["tracks"]``: positions and drifts in
         px, rates in px/h, spacings in angstroms. NaN where not known.
         """
-        return self._folder.read_tracks()
+        return TABLES["tracks"].told(self._folder.read_tracks())
 
     @cached_property
     def reflections(self) -> pa.Table:
@@ -169,7 +171,7 @@ class Run:
         Columns are those of ``streamer.results.schema.TABLES["cell"]``: V, A, Ah, and times in ns
         since 1970 (UTC).
         """
-        return self._folder.read_cell()
+        return TABLES["cell"].told(self._folder.read_cell())
 
     @cached_property
     def thresholds(self) -> pa.Table:
@@ -180,7 +182,14 @@ class Run:
         """
         return thresholds_table(read_changes(self.path))
 
-    def drift(self, track: int, quantity: Quantity | None = None) -> pa.Table:
+    @property
+    def clean_peaks(self) -> pa.Table:
+        """Those of `peaks` that no flag says anything of."""
+        return self.peaks.filter(pc.equal(self.peaks["flags"], 0))
+
+    def drift(
+        self, track: int, quantity: Quantity | None = None, *, with_cell: bool = False
+    ) -> pa.Table:
         """Return how far a track stood from its reference on each frame that it was seen on.
 
         It is what the dashboard and the report draw, without averages. With ``tracks.common_motion:
@@ -196,6 +205,9 @@ class Run:
             ``"radial"`` (px, away from the direct beam), ``"distance"`` (px), ``"row"``,
             ``"col"`` (px), ``"d"`` (angstrom, the spacing itself) or ``"strain"``. Default:
             ``"radial"`` where the detector's place is known, else ``"distance"``.
+        with_cell
+            Have the cell beside it: ``voltage_v``, ``current_a`` and ``capacity_ah``, between its
+            readings on a straight line, NaN where there is none before or after.
 
         Returns
         -------
@@ -236,7 +248,8 @@ class Run:
             pa.field(name, pa.float64(), metadata=unit) for name in (quantity, f"{quantity}_sigma")
         ]
         columns = [history.series, history.frame, history.time_ns, y, sigma]
-        return pa.table(columns, schema=pa.schema(schema))
+        drift = pa.table(columns, schema=pa.schema(schema))
+        return alongside.with_cell(drift, self.cell) if with_cell else drift
 
     def reflection(self, track: int) -> pa.Table:
         """Return the spots of the reflection that a track belongs to, frame after frame.
@@ -268,6 +281,23 @@ class Run:
         for name, mean in weighted_means(spots, ("d", "strain", "drift")).items():
             spots = spots.append_column(name, pa.array(mean))
         return spots
+
+    def frame(self, frame: int, series: str | None = None) -> NDArray[Any]:
+        """Return the counts of a frame, as `pixels` does, of the only series of the run or another.
+
+        Raises
+        ------
+        UserError
+            They cannot be had, or there are several series and none is named.
+        """
+        if series is None:
+            known = self.frames["series"].unique().to_pylist()
+            if len(known) > 1:
+                raise UserError(
+                    f"{self.path} has {len(known)} series: say which, series={known[0]!r}"
+                )
+            series = known[0] if known else ""
+        return self.pixels(series, frame)
 
     def pixels(self, series: str, frame: int) -> NDArray[Any]:
         """Return the counts of a frame, (rows, cols), as the source has them, masked ones too.
@@ -324,7 +354,7 @@ class Run:
             if reflection is not None:
                 table = table.filter(pc.equal(table["reflection"], reflection))
             kept.append(table)
-        return pa.concat_tables(kept).combine_chunks()
+        return TABLES[name].told(pa.concat_tables(kept)).combine_chunks()
 
     @property
     def _n_peaks(self) -> int:

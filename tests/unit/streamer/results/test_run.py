@@ -16,7 +16,7 @@ from streamer.results.curves import displaced, references
 from streamer.results.folder import RunFolder
 from streamer.results.histories import histories
 from streamer.results.reflections import reflections
-from streamer.results.schema import CELL, FRAMES, PEAKS, REFLECTIONS, TRACKS
+from streamer.results.schema import CELL, FRAMES, PEAKS, REFLECTIONS, TABLES, TRACKS
 from tests.conftest import ROOT
 from tests.unit.runs import BEGIN, GEOMETRY, STEP, make_run
 
@@ -127,6 +127,40 @@ def test_the_drift_is_that_of_report_and_page(folder):
     np.testing.assert_array_equal(drift["time_ns"], BEGIN + (30 + drift["frame"].to_numpy()) * STEP)
 
 
+def test_a_drift_has_the_cell_beside_it_on_request_and_nothing_where_the_cell_is_silent(folder):
+    cell = folder.read_cell()
+    voltage, times = cell["voltage_v"].to_numpy(), cell["time_ns"].to_numpy()
+    folder.write_cell(cell.filter(pa.compute.greater(cell["time_ns"], BEGIN + 5 * STEP)))
+    run = open_run(folder.path)
+    drift = run.drift(2, "row", with_cell=True)
+    late = drift.filter(pa.compute.greater(drift["time_ns"], run.cell["time_ns"][0].as_py()))
+    expected = np.interp(late["time_ns"].to_numpy() - BEGIN, times - BEGIN, voltage)
+    np.testing.assert_allclose(late["voltage_v"], expected, rtol=1e-12)
+    assert np.isnan(drift["current_a"].to_numpy()[0])
+    assert drift.select(run.drift(2, "row").column_names).equals(run.drift(2, "row"))
+
+
+def test_a_drift_without_a_cell_says_that_nothing_is_known(tmp_path):
+    run = open_run(make_run(tmp_path / "run", cell=False).path)
+    assert np.isnan(run.drift(2, with_cell=True)["voltage_v"].to_numpy()).all()
+
+
+def test_clean_peaks_are_those_that_no_flag_speaks_of(folder):
+    run = open_run(folder.path)
+    clean = run.clean_peaks
+    assert 0 < len(clean) < len(run.peaks)
+    assert set(clean["flags"].to_pylist()) == {0}
+
+
+def test_columns_carry_their_units(folder):
+    run = open_run(folder.path)
+    for name in ("frames", "peaks", "tracks", "reflections", "lattice", "cell"):
+        for field in getattr(run, name).schema:
+            assert field.metadata[b"unit"].decode() == TABLES[name][field.name].unit
+    assert run.peaks.schema.field("d").metadata[b"unit"] == b"angstrom"
+    assert run.drift(2, with_cell=True).schema.field("voltage_v").metadata[b"unit"] == b"V"
+
+
 def test_a_drift_that_cannot_be_had_says_why(tmp_path):
     run = open_run(make_run(tmp_path / "run", geometry=False).path)
     assert run.drift(1).column_names[3] == "distance"
@@ -188,6 +222,9 @@ def test_pixels_are_those_of_the_source(tmp_path):
     np.save(tmp_path / "first.npy", counts)
     run = open_run(make_run(tmp_path / "run", source=str(tmp_path / "first.npy")).path)
     np.testing.assert_array_equal(run.pixels("first", 3), counts[3])
+    np.testing.assert_array_equal(run.frame(4, "first"), counts[4])
+    with pytest.raises(UserError, match=r"has 2 series: say which, series='first'"):
+        run.frame(4)
     with pytest.raises(UserError, match=r"no frame 30 of series first; series: first, second$"):
         run.pixels("first", 30)
     with pytest.raises(UserError, match=r"no pixels of frame 3 of series second: .* holds series"):
