@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 from importlib.metadata import version
@@ -382,11 +381,9 @@ def node(
     spec: Annotated[Path, typer.Argument(metavar="SPEC.json", help="As the launcher writes it.")],
 ) -> None:
     """Be one node of a run (started by the other commands)."""
-    gc.disable()  # while it is built: modules are no garbage
-    from streamer.run.topology import NodeSpec
-    from workers.nodes import run_node
+    from braggstream.node import be_node
 
-    run_node(NodeSpec.read(spec))
+    be_node(spec)
 
 
 def main() -> None:

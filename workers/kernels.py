@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
-from rich.console import Console
 
 from streamer.config import DetectConfig, PositionsConfig
 from workers.place.base import PATCH_SIZE
@@ -79,6 +78,8 @@ def compile_network() -> None:
 
 def main() -> None:
     """Compile everything, saying so."""
+    from rich.console import Console
+
     from streamer.tracks.kernels import compile_tracks
 
     console = Console()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import logging
 import sys
 from collections.abc import Callable
@@ -13,17 +14,18 @@ from typing import Any
 import numpy as np
 
 from streamer.config import Config, PositionsConfig, load_config
+from streamer.imports import hidden
 from streamer.run.inputs import CHECKPOINT, kept_file, kept_image
 from streamer.run.topology import NodeSpec
 from streamer.transport.context import RunContext, run_context
 from streamer.transport.directory import Directory
 from streamer.transport.exposure import served_at
 from streamer.transport.lease import Lease
+from streamer.transport.limits import allow_connections
 from streamer.transport.metrics import Metrics
 from streamer.transport.node import Node
 from streamer.transport.readers import PublishKeys, publish_keys
 from streamer.transport.token import needs_token, own_token, token_path
-from streamer.transport.web import allow_connections
 from workers.place.network.sight import cuda_in_sight
 
 __all__ = ["run_node"]
@@ -80,12 +82,22 @@ def _settled(build: Callable[[], Any]) -> Any:
     return role
 
 
+def _leave_algebra_out() -> None:
+    """Have numba know no linear algebra in this process: our kernels have none.
+
+    It imports all of SciPy's to see whether it is there, before it loads the first kernel.
+    """
+    with hidden("scipy.linalg"):
+        importlib.import_module("numba.np.arraymath")
+
+
 def _noticed(build: Callable[[], Any], say: Callable[[str], None]) -> Callable[[], Any]:
     """Return what builds the role of a node that computes, and says so where that takes long."""
 
     def build_noticed() -> Any:
         from workers.kernels import noticed
 
+        _leave_algebra_out()
         with noticed(say):
             return build()
 

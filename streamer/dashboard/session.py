@@ -18,7 +18,7 @@ from streamer.dashboard.server import serve, serve_runs
 from streamer.dashboard.view import RunView
 from streamer.errors import UserError
 from streamer.run.sidecar import address_of, listen, step_back, token_of
-from streamer.transport.web import allow_connections
+from streamer.transport.limits import allow_connections
 
 __all__ = ["show_run"]
 

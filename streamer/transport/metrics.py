@@ -7,6 +7,7 @@ list of targets that the launcher keeps, see `streamer.run.targets`.
 from __future__ import annotations
 
 import platform
+import select
 import socket
 import threading
 import time
@@ -30,7 +31,6 @@ from prometheus_client.metrics import disable_created_metrics
 from streamer.errors import UserError
 from streamer.transport.counts import Counts
 from streamer.transport.guard import Guard
-from streamer.transport.web import web_server
 
 __all__ = [
     "INCIDENTS",
@@ -352,9 +352,16 @@ class Metrics:
                 "to a free port, or to 0"
             ) from None
         app = Guard(make_asgi_app(self.registry), token, host)
-        server = web_server(app, lifespan="off", ws="none")
-        threading.Thread(target=server.run, args=([listener],), name="metrics", daemon=True).start()
+        threading.Thread(target=_serve, args=(app, listener), name="metrics", daemon=True).start()
         return int(listener.getsockname()[1])
+
+
+def _serve(app: Guard, listener: socket.socket) -> None:
+    """Serve from the first time on that somebody asks: many nodes are never asked."""
+    select.select([listener], [], [])
+    from streamer.transport.web import web_server
+
+    web_server(app, lifespan="off", ws="none").run([listener])
 
 
 def _counter(registry: CollectorRegistry, name: str, what: str, *labels: str) -> Counter:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import resource
 from functools import partial
 from typing import Any
 
@@ -13,23 +12,14 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from streamer.transport.guard import App
 
-__all__ = ["allow_connections", "web_server"]
+__all__ = ["web_server"]
 
 REQUEST_S = 10.0
 """For a whole request to come, from when the last was answered."""
 RESPONSE_S = 60.0
 """For the answer to be taken."""
-_MOST_FILES = 1 << 14
 MOST_WAITING = 256
 """Connections whose request has not come; the oldest makes room for another."""
-
-
-def allow_connections() -> None:
-    """Let this process have as many connections as the system allows, within reason."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def web_server(app: App, **more: Any) -> uvicorn.Server:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import json
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -579,3 +581,21 @@ def test_what_a_node_is_made_of_is_not_looked_through_for_garbage():
     finally:
         gc.enable()
         gc.unfreeze()
+
+
+NOT_NEEDED = "typer rich uvicorn scipy.linalg torch matplotlib pandas h5py"
+
+START = f"""
+import sys
+import braggstream.node, workers.nodes, workers.kernels
+from streamer.config import DetectConfig
+workers.nodes._leave_algebra_out()
+workers.kernels.compile_finder(DetectConfig(minval=40, minscore=60), 11)
+workers.kernels.compile_fit()
+needless = [name for name in "{NOT_NEEDED}".split() if name in sys.modules]
+assert not needless, needless
+"""
+
+
+def test_a_node_starts_without_what_it_does_not_need():
+    subprocess.run([sys.executable, "-c", START], check=True)
