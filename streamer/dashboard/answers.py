@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -15,7 +16,8 @@ from streamer.dashboard.gallery import Key
 from streamer.dashboard.messages import encode
 from streamer.dashboard.packing import Packed
 from streamer.dashboard.regions import Region
-from streamer.dashboard.requests import MaskOf, PatchOf, PointOf, Request, WholeOf
+from streamer.dashboard.requests import MaskOf, PatchOf, PointOf, Request, RoiOf, WholeOf
+from streamer.dashboard.stack import Kind
 from streamer.dashboard.view import RunView
 from streamer.dashboard.viewers import Viewer
 from streamer.frames.display import PATCH_SIZE, Patch
@@ -24,6 +26,8 @@ __all__ = ["Answers"]
 
 logger = logging.getLogger(__name__)
 
+_ROI_S = 0.5
+"""Sums in a rectangle are told anew no more often."""
 Put = Callable[[Viewer, str, bytes], None]
 
 
@@ -49,6 +53,7 @@ class Answers:
 
     def give(self, viewer: Viewer) -> None:
         """Answer what a page asked for once."""
+        self._give_roi(viewer)
         for kind, request in list(viewer.asked.items()):
             if kind is WholeOf and viewer in self._packed_for:
                 continue
@@ -67,6 +72,28 @@ class Answers:
         if viewer not in self._packed_for:
             viewer.sent["region"] = version
             self._pack(viewer, "region", self._view.regions.cut(key, wanted))
+
+    def gather(self, viewers: Iterable[Viewer]) -> None:
+        """Go on with what needs many frames."""
+        wanted: list[RoiOf | Kind] = []
+        for viewer in viewers:
+            if not viewer.hold:
+                wanted += [viewer.roi] if viewer.roi.rows and viewer.roi.cols else []
+                wanted += [] if viewer.show.stack is None else [viewer.show.stack]
+        self._view.gathering.work(wanted)
+
+    def give_stack(self, viewer: Viewer, kind: Kind) -> None:
+        """Show what many frames are together."""
+        key, why = self._view.gathering.stack(kind)
+        if key is None:
+            if why and viewer.sent.get("image") != why:
+                viewer.sent["image"] = why
+                self._put(viewer, "problem", encode("problem", {"text": f"no {kind}: {why}"}))
+            return
+        self.give_region(viewer, key)
+        if viewer.sent.get("image") != key:
+            viewer.sent["image"] = key
+            self._put(viewer, "image", self._view.frames.image(key, newest=False))
 
     def close(self) -> None:
         """Write nothing more."""
@@ -87,6 +114,17 @@ class Answers:
             else:
                 arrays = {"marks": Packed.of(region.marks)}
                 self._put(viewer, "mask", encode("mask", region.header, arrays))
+
+    def _give_roi(self, viewer: Viewer) -> None:
+        if not (viewer.roi.rows and viewer.roi.cols):
+            return
+        roi = self._view.gathering.roi(viewer.roi)
+        version = (viewer.roi, roi.version, roi.walk.why)
+        is_due = time.monotonic() >= viewer.roi_due_s or "roi" not in viewer.sent
+        if is_due and viewer.sent.get("roi") != version:
+            viewer.sent["roi"] = version
+            viewer.roi_due_s = time.monotonic() + _ROI_S
+            self._put(viewer, "roi", roi.message(self._view.frames.places()[0]))
 
     def _pack(self, viewer: Viewer, kind: str, region: Region) -> None:
         self._packed_for.add(viewer)

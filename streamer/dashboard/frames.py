@@ -16,6 +16,7 @@ from streamer.dashboard.messages import encode
 from streamer.dashboard.packing import Packed
 from streamer.dashboard.provisional import ProvisionalPeaks
 from streamer.dashboard.requests import PatchOf
+from streamer.dashboard.stack import STACKED
 from streamer.dashboard.state import RunState
 from streamer.frames.display import Display, Patch
 
@@ -123,6 +124,7 @@ class ShownFrames:
             "time_ns": picture.time_ns if time_ns is None and picture is not None else time_ns,
             "settled": row is not None,
             "provisional": row is None and key in self._provisional.frames,
+            "stack": STACKED.get(key[0]),
             "newest": newest and self._state.live,
             "shape": list(self._shape(key[0])),
             "has_pixels": isinstance(shown, Display),

@@ -55,6 +55,8 @@ class Gallery:
         self._recorded = Recorded(source, config)
         self._own_mask = mask
         self._displays: OrderedDict[Key, Display] = OrderedDict()
+        self._kept: dict[Key, NDArray[Any]] = {}
+        self._like: dict[str, str] = {}
         self._decoded: OrderedDict[Key, NDArray[Any]] = OrderedDict()
 
     def display(self, key: Key, time_ns: int | None) -> Display | str:
@@ -84,8 +86,32 @@ class Gallery:
             return pixels
         return cut_patch(pixels, self._mask(key[0], pixels.shape), row, col)
 
-    def pixels(self, key: Key, time_ns: int | None) -> NDArray[Any] | str:
-        """Return the pixels of a frame, not to be changed, or the reason why there are none."""
+    def keep(self, key: Key, pixels: NDArray[Any], *, like: str) -> None:
+        """Have an image that is no frame of the run; it has the masks of a series of that.
+
+        Of those that differ in their number alone the newest two are kept.
+        """
+        self._kept[key] = pixels
+        self._like[key[0]] = like
+        self.shapes[key[0]] = (pixels.shape[0], pixels.shape[1])
+        for old in [one for one in self._kept if one[0] == key[0]][:-2]:
+            del self._kept[old]
+            self._displays.pop(old, None)
+
+    def pixels(self, key: Key, time_ns: int | None, *, keep: bool = True) -> NDArray[Any] | str:
+        """Return the pixels of a frame, not to be changed, or the reason why there are none.
+
+        Parameters
+        ----------
+        key, time_ns
+            As of `display`.
+        keep
+            Have them at hand when they are asked for again.
+        """
+        if key in self._kept:
+            return self._kept[key]
+        if key[0] in self._like:
+            return "there are more frames in it by now"
         known = self._decoded.get(key)
         if known is not None:
             self._decoded.move_to_end(key)
@@ -95,6 +121,8 @@ class Gallery:
         if isinstance(pixels, str):
             return pixels
         self.shapes[key[0]] = (pixels.shape[0], pixels.shape[1])
+        if not keep:
+            return pixels
         self._decoded[key] = pixels
         while len(self._decoded) > 1 and (
             len(self._decoded) > _DECODED
@@ -105,6 +133,7 @@ class Gallery:
 
     def masks(self, series: str, shape: tuple[int, ...]) -> tuple[Mask | None, Mask | None]:
         """Return the mask that the source names and that of the configuration, where they fit."""
+        series = self._like.get(series, series)
         source = self.relayed.masks.get(series)
         source = self._recorded.masks.get(series) if source is None else source
         fitting = [
@@ -115,6 +144,7 @@ class Gallery:
 
     def saturation(self, series: str) -> float | None:
         """Return the counts from which a pixel is saturated, as far as anything says so."""
+        series = self._like.get(series, series)
         known = self.relayed.saturation.get(series)
         return self._recorded.saturation.get(series) if known is None else known
 

@@ -190,6 +190,7 @@ class Hub:
         if now >= self._next.image:
             self._newest = view.frames.newest()
             self._next.image = now + _IMAGE_S
+        self._answers.gather(viewers)
         hello = view.hello() | {"listed": self._listed}
         known = str(hello | {"n_frames": 0})  # which alone is no news: other messages have it
         health = self._health | {"viewers": len(viewers)}
@@ -249,6 +250,9 @@ class Hub:
     def _offer_image(self, viewer: Viewer) -> None:
         view, show = self._view, viewer.show
         newest = show.frame is None
+        if show.stack is not None:
+            self._answers.give_stack(viewer, show.stack)
+            return
         key = self._newest if show.frame is None else view.frames.key_of(show.series, show.frame)
         if key is None:
             return

@@ -36,8 +36,9 @@ starts in the run. With one series both are the same.
     series, frame, time_ns, shape [rows, cols], binning (detector pixels per image pixel), low, high
     (counts at levels 1 and 255), knee (counts above low up to which levels are about linear),
     newest (true while live), settled (true: its peaks are on disk), provisional (true: its peaks
-    are those that reached the sink, and may differ in the end), has_pixels, why (no
-    pixels, when there are none). Arrays: pixels u1 [h, w] (0 masked, 1..255 logarithmic in counts:
+    are those that reached the sink, and may differ in the end), stack (``sum`` or ``highest`` where
+    it is that of many frames, whose number is in frame; else null), has_pixels, why (no pixels,
+    when there are none). Arrays: pixels u1 [h, w] (0 masked, 1..255 logarithmic in counts:
     ``low + knee * ((1 + (high - low) / knee) ** ((level - 1) / 254) - 1)``), and of each peak row,
     col, row_sigma, col_sigma, score (f4), flags (i4), track (f8).
 ``tracks``
@@ -79,6 +80,10 @@ starts in the run. With one series both are the same.
     The same of all pixels of a frame.
 ``mask``
     The same without the counts.
+``roi``
+    row, col, rows, cols of the rectangle, why (no pixels of some frames, if so). Arrays, f8: frame
+    (run frame), time (Unix seconds, 0 where there is none), sum (counts of the pixels that are not
+    masked), pixels (how many these are). Of the frames of a recording about 500 are looked at.
 ``point``
     series, frame, row, col, counts (null where there are none), marks, saturation, why.
 ``problem``
@@ -96,9 +101,9 @@ What all pages are told alike, as ``tracks`` and ``cell`` are, comes from
     most `points` of each, thinned by the weighted mean of neighbours, over stretches of x that are
     a power of two long and become twice as long when points are too many: until then nothing but
     the last point changes. At most 200 tracks.
-``{"type": "show", "frame": null, "series": null}``
+``{"type": "show", "frame": null, "series": null, "stack": null}``
     Which frame to show, by its number in the series: null for the newest, live; a number pauses
-    there.
+    there. With ``sum`` or ``highest`` as stack what many frames are together.
 ``{"type": "patch", "frame": 12, "series": "series_1", "row": 100.5, "col": 20.25}``
     The patch around a peak.
 ``{"type": "region", "row": 0, "col": 0, "rows": 300, "cols": 400, "binning": 1}``
@@ -107,6 +112,8 @@ What all pages are told alike, as ``tracks`` and ``cell`` are, comes from
     All pixels of a frame.
 ``{"type": "mask", "frame": 12, "series": "series_1"}``
     What is masked of it.
+``{"type": "roi", "row": 90, "col": 80, "rows": 20, "cols": 30}``
+    Within which rectangle to sum counts, now and as frames come; without rows none.
 ``{"type": "point", "frame": 12, "series": "series_1", "row": 100, "col": 20}``
     The counts of one pixel.
 ``{"type": "hold", "hold": true}``

@@ -18,6 +18,7 @@ from streamer.dashboard.gallery import Gallery, Key
 from streamer.dashboard.messages import encode
 from streamer.dashboard.packing import Packed
 from streamer.dashboard.requests import PointOf, RegionOf
+from streamer.dashboard.stack import KINDS
 from streamer.frames.display import highest
 
 __all__ = ["MASKED", "OWN_MASK", "SATURATED", "WORTHLESS", "Region", "Regions"]
@@ -129,6 +130,8 @@ class Regions:
         return Region(header, counts, marks)
 
     def _saturation_of(self, series: str) -> float | None:
+        if series == KINDS["sum"]:  # of which each frame may be far from it
+            return None
         return self._gallery.saturation(series) if self._saturation is None else self._saturation
 
     def _none(self, key: Key, why: str) -> Region:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -17,6 +17,7 @@ __all__ = [
     "PointOf",
     "RegionOf",
     "Request",
+    "RoiOf",
     "Show",
     "Watch",
     "WholeOf",
@@ -46,10 +47,11 @@ class Watch(_Asked, frozen=True, kw_only=True, tag="watch"):
 
 
 class Show(_Asked, frozen=True, kw_only=True, tag="show"):
-    """Which frame to show; None the newest."""
+    """Which frame to show; None the newest; or what many of them are together."""
 
     frame: _Number | None = None
     series: str | None = None
+    stack: Literal["sum", "highest"] | None = None
 
 
 class PatchOf(_Asked, frozen=True, kw_only=True, tag="patch"):
@@ -85,6 +87,15 @@ class MaskOf(_Asked, frozen=True, kw_only=True, tag="mask"):
     series: str | None = None
 
 
+class RoiOf(_Asked, frozen=True, kw_only=True, tag="roi"):
+    """Within which rectangle to sum the counts of each frame; without rows or columns none."""
+
+    row: _Pixel = 0
+    col: _Pixel = 0
+    rows: _Pixel = 0
+    cols: _Pixel = 0
+
+
 class PointOf(_Asked, frozen=True, kw_only=True, tag="point"):
     """Which pixel to tell the counts of."""
 
@@ -100,7 +111,7 @@ class Hold(_Asked, frozen=True, kw_only=True, tag="hold"):
     hold: bool = True
 
 
-Request = Watch | Show | PatchOf | RegionOf | WholeOf | MaskOf | PointOf | Hold
+Request = Watch | Show | PatchOf | RegionOf | WholeOf | MaskOf | PointOf | RoiOf | Hold
 
 
 def read_request(text: str) -> Request:

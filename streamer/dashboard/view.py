@@ -17,6 +17,7 @@ from streamer.dashboard.common import COMMON, CommonMotion
 from streamer.dashboard.drifts import Drifts, Plot, XAxis
 from streamer.dashboard.frames import ShownFrames
 from streamer.dashboard.gallery import Gallery
+from streamer.dashboard.gathering import Gathering
 from streamer.dashboard.messages import Lines, encode
 from streamer.dashboard.provisional import ProvisionalPeaks
 from streamer.dashboard.regions import Regions
@@ -69,6 +70,7 @@ class RunView:
         gallery = Gallery(*originals(opened), _mask_of(self.config), key)
         self._provisional = ProvisionalPeaks(key)
         self.frames = ShownFrames(self.archive, self.state, gallery, self._provisional)
+        self.gathering = Gathering(self.archive, gallery)
         self.regions = Regions(self.archive, gallery, self.config.detect.saturation)
         self._drifts, self._common = Drifts(self.archive), CommonMotion(self.archive)
         self._shared = SharedWatch(self.config.tracks)

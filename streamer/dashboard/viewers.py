@@ -10,7 +10,7 @@ from collections.abc import Hashable
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from streamer.dashboard.messages import DriftWriter, Lines
-from streamer.dashboard.requests import Hold, RegionOf, Request, Show, Watch
+from streamer.dashboard.requests import Hold, RegionOf, Request, RoiOf, Show, Watch
 
 __all__ = ["Message", "Viewer"]
 
@@ -31,6 +31,8 @@ class Viewer:
         self.show = Show()
         self.watch: Watch | None = None
         self.region = RegionOf()
+        self.roi = RoiOf()
+        self.roi_due_s = 0.0
         self.asked: dict[type, Request] = {}
         """What it asked for once and has not got, by the kind of request."""
         self.examined: object = None
@@ -69,6 +71,9 @@ class Viewer:
             self.sent.pop("drift", None)
         elif isinstance(request, RegionOf):
             self.region = request
+        elif isinstance(request, RoiOf):
+            self.roi = request
+            self.sent.pop("roi", None)
         elif isinstance(request, Hold):
             self.hold = request.hold
             self.sent.clear()
@@ -77,7 +82,8 @@ class Viewer:
 
     def forget(self) -> None:
         """Want nothing but the newest."""
-        self.show, self.watch, self.region = Show(), None, RegionOf()
+        self.show, self.watch = Show(), None
+        self.region, self.roi = RegionOf(), RoiOf()
         self.asked.clear()
 
     async def send(self) -> None:

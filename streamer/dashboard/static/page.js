@@ -65,7 +65,7 @@ const patch = new Patch(view, series, send);
 const frames = new Frames(view, series, send);
 const drift = new Drift(part("plot"), view, cell, series, theme);
 const readout = new Readout(part("readout"), drift);
-const detector = new Detector({ view, image, pointers, send, schedule });
+const detector = new Detector({ view, image, pointers, series, theme, send, schedule });
 const panels = [detector, ...PANELS.map((Kind) => new Kind({ view, theme, socket, stats, send, choose, schedule }))];
 const parts = [image, peaks, patch, frames, drift, ...panels];
 
@@ -173,10 +173,11 @@ const wired = {
     frames.grow(header.n_frames ?? 0);
   },
   image(header, arrays) {
-    const { frame, series: name } = view.state;
+    const { frame, series: name, stack } = view.state;
+    if ((header.stack ?? null) !== stack) return;
     // What was on its way when the user paused would show for a moment what he did not choose.
-    if (frame !== null && (header.frame !== frame || header.series !== (name ?? header.series))) return;
-    if (frame !== null && name === null) view.set({ series: header.series }); // the address did not say
+    if (stack === null && frame !== null && (header.frame !== frame || header.series !== (name ?? header.series))) return;
+    if (stack === null && frame !== null && name === null) view.set({ series: header.series }); // the address did not say
     if (!detector.region.hold(header, () => showFrame(header, arrays))) showFrame(header, arrays);
   },
   tracks(header) {
@@ -217,7 +218,7 @@ function showFrame(header, arrays) {
 
 /** Mark on the plot which frame the image shows. */
 function mark() {
-  if (image.header) drift.show(image.header.time_ns / 1e9, frames.number);
+  if (image.header && !image.header.stack) drift.show(image.header.time_ns / 1e9, frames.number);
 }
 
 function connected() {

@@ -22,6 +22,9 @@
  * @property {string | null} rings
  * @property {boolean} lattice
  * @property {boolean} beam
+ * @property {string | null} roi
+ * @property {boolean} mean
+ * @property {"sum" | "highest" | null} stack
  * @property {boolean} long
  * @property {string} sort
  * @property {Theme | null} theme
@@ -49,6 +52,9 @@ const DEFAULTS = {
   peaks: true,
   rings: null, // spacings in angstroms, as they were typed
   lattice: false, // rings of the lattice
+  roi: null, // first row and column, rows and columns of the region of interest
+  mean: false, // of its pixels, not their sum
+  stack: null, // what many frames are together is shown; null: one frame
   beam: true, // the cross where the direct beam is
   long: false, // only tracks that are long
   sort: "-n_frames",
@@ -57,10 +63,10 @@ const DEFAULTS = {
 };
 
 // What means something else in another run.
-const OF_A_RUN = /** @type {const} */ (["tracks", "span", "from", "to", "frame", "series", "low", "high", "zoom", "row", "col"]);
+const OF_A_RUN = /** @type {const} */ (["tracks", "span", "from", "to", "frame", "series", "low", "high", "zoom", "row", "col", "roi", "stack"]);
 
 const NUMBERS = ["span", "from", "to", "frame", "low", "high", "zoom", "row", "col"];
-const BOOLEANS = ["peaks", "long", "lattice", "beam"];
+const BOOLEANS = ["peaks", "long", "lattice", "beam", "mean"];
 export const MOST_LINES = 24; // reflections that are told apart by their looks
 const MOST_TRACKS = 120; // of all of these
 const MOST_MEMBERS = 30; // of one: what has more is no reflection but spots that met
@@ -219,6 +225,7 @@ function read(search) {
       if (text && Number.isFinite(Number(text))) found[name] = Number(text);
     } else found[name] = text;
   }
+  if (found.stack !== "sum" && found.stack !== "highest") delete found.stack;
   if (found.x && found.x !== "frame") delete found.x;
   if (found.zoom !== undefined && found.zoom < 1) delete found.zoom;
   return found;

@@ -1,6 +1,7 @@
 // What the server sends, as `streamer/dashboard/wire.py` explains it, and what the page asks for.
 
 export type Theme = "dark" | "light";
+export type Stacked = "sum" | "highest";
 export type XAxis = "time" | "frame";
 export type Place = [row: number, col: number];
 export type Values =
@@ -71,6 +72,7 @@ export interface ImageHeader extends Header {
   high: number;
   knee: number;
   has_pixels: boolean;
+  stack?: Stacked | null;
   provisional?: boolean;
   why?: string;
 }
@@ -188,6 +190,21 @@ export interface RegionArrays {
   marks: Uint8Array;
 }
 
+export interface RoiHeader extends Header {
+  row: number;
+  col: number;
+  rows: number;
+  cols: number;
+  why: string;
+}
+
+export interface RoiArrays {
+  frame: Float64Array;
+  time: Float64Array;
+  sum: Float64Array;
+  pixels: Float64Array;
+}
+
 export interface PointHeader extends Header {
   series: string;
   frame: number;
@@ -215,6 +232,7 @@ export interface Receivers {
   geometry(header: GeometryHeader): void;
   region(header: RegionHeader, arrays: RegionArrays): void;
   whole(header: RegionHeader, arrays: RegionArrays): void;
+  roi(header: RoiHeader, arrays: RoiArrays): void;
   mask(header: RegionHeader, arrays: { marks: Uint8Array }): void;
   point(header: PointHeader): void;
   problem(header: Problem): void;
@@ -231,7 +249,8 @@ export type Request =
       points: number;
       request: number;
     }
-  | { type: "show"; frame: number | null; series: string | null }
+  | { type: "show"; frame: number | null; series: string | null; stack: Stacked | null }
+  | ({ type: "roi" } & { [name in "row" | "col" | "rows" | "cols"]: number })
   | { type: "patch"; series: string; frame: number; row: number; col: number }
   | { type: "region"; row: number; col: number; rows: number; cols: number; binning: number }
   | { type: "whole"; series: string; frame: number }

@@ -8,10 +8,12 @@ import { Region } from "../image/region.js";
 import { Rings } from "../image/rings.js";
 import { Tools } from "../image/tools.js";
 import { Masking } from "./masking.js";
+import { Roi } from "./roi.js";
 
-/** @import { GeometryHeader, Place, PointHeader, RegionArrays, RegionHeader, Send } from "../link/types" */
+/** @import { GeometryHeader, Place, PointHeader, RegionArrays, RegionHeader, Send, Theme } from "../link/types" */
 /** @import { View } from "../view.js" */
 /** @import { Image } from "./image.js" */
+/** @import { Series } from "./series.js" */
 /** @import { Pointers } from "../image/pointers.js" */
 
 export class Detector {
@@ -20,10 +22,12 @@ export class Detector {
    * @param {View} page.view
    * @param {Image} page.image
    * @param {Pointers} page.pointers
+   * @param {Series} page.series
+   * @param {() => Theme} page.theme
    * @param {Send} page.send
    * @param {() => void} page.schedule
    */
-  constructor({ view, image, pointers, send, schedule }) {
+  constructor({ view, image, pointers, series, theme, send, schedule }) {
     this.image = image;
     this.schedule = schedule;
     this.geometry = new Geometry();
@@ -38,16 +42,25 @@ export class Detector {
       schedule();
     };
     this.masking = new Masking(image, send, redraw);
-    this.tools = new Tools(image, pointers, (_, shape) => this.masking.fill(shape), redraw);
-    this.overlay = new Overlay(image, [this.masking.mask, this.rings, this.tools, this.cursor]);
-    this.follows = ["zoom", "row", "col", "rings", "lattice", "beam", "theme"];
+    this.roi = new Roi(image, view, series, theme, send);
+    this.tools = new Tools(image, pointers, (tool, shape) => {
+      if (tool === "roi") this.roi.set(shape);
+      else this.masking.fill(shape);
+    }, redraw);
+    this.overlay = new Overlay(image, [this.masking.mask, this.rings, this.roi, this.tools, this.cursor]);
+    this.follows = ["zoom", "row", "col", "rings", "lattice", "beam", "roi", "theme"];
     pointers.onstep = (down, right) => {
       this.cursor.step(down, right);
       redraw();
     };
     /** @type {Record<string, (header: any, arrays: any) => void>} */
     this.receivers = {
-      hello: () => this.region.renew(),
+      hello: () => {
+        this.region.renew();
+        if (this.roi.rectangle) this.roi.ask();
+      },
+      /** @type {Roi["update"]} */
+      roi: (header, arrays) => this.roi.update(header, arrays),
       /** @param {GeometryHeader} header */
       geometry: (header) => {
         this.geometry.update(header);
@@ -87,6 +100,7 @@ export class Detector {
     this.dirty = false;
     this.overlay.draw();
     this.cursor.draw();
+    this.roi.draw();
     this.bar.draw();
   }
 
@@ -99,6 +113,7 @@ export class Detector {
       /** @param {Place} pixel */
       read: (pixel) => this.region.read(pixel),
       point: this.pointAt,
+      roiSeries: this.roi.report(),
       masked: this.masking.mask.count,
       ...this.rings.report(),
     };

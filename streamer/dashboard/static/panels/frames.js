@@ -4,10 +4,11 @@
 import { part } from "../dom.js";
 import { moment, whole } from "../numbers.js";
 
-/** @import { Hello, ImageHeader, Send } from "../link/types" */
+/** @import { Hello, ImageHeader, Send, Stacked } from "../link/types" */
 /** @import { View } from "../view.js" */
 /** @import { Series } from "./series.js" */
 
+const STACKS = { sum: "sum", highest: "highest counts" };
 const SEND_MS = 60; // while the slider moves, a frame is asked for no more often
 
 export class Frames {
@@ -27,13 +28,16 @@ export class Frames {
     this.dirty = false;
     this.timer = 0;
     this.slider = part("scroll", HTMLInputElement);
+    this.stack = part("stack", HTMLSelectElement);
+    this.stack.addEventListener("change", () => view.set({ stack: /** @type {Stacked} */ (this.stack.value) || null }));
     part("pause").addEventListener("click", () => this.toggle());
     part("live").addEventListener("click", () => this.go(null));
     this.slider.addEventListener("input", () => this.go(Number(this.slider.value)));
     for (const button of part("frames").querySelectorAll("button"))
       if (button.dataset.step) button.addEventListener("click", () => this.step(Number(button.dataset.step)));
     view.onchange((names) => {
-      if (names.has("frame") || names.has("series")) this.ask();
+      if (["frame", "series", "stack"].some((name) => names.has(name))) this.ask();
+      if (names.has("stack")) this.dirty = true;
     });
   }
 
@@ -107,7 +111,8 @@ export class Frames {
   }
 
   show() {
-    this.send({ type: "show", frame: this.view.get("frame"), series: this.view.get("series") });
+    const { frame, series, stack } = this.view.state;
+    this.send({ type: "show", frame, series, stack });
   }
 
   draw() {
@@ -129,6 +134,11 @@ export class Frames {
     badge.title = header?.provisional ? "Its peaks as they were found: they are not on disk yet" : "";
     const at = header && `frame ${whole(number ?? header.frame)} of ${whole(this.last + 1)}`;
     part("moment").textContent = header ? joined(at, series.words(number), moment(header.time_ns / 1e9)) : "–";
+    this.stack.value = this.view.get("stack") ?? "";
+    if (header?.stack) {
+      badge.textContent = STACKS[header.stack];
+      part("moment").textContent = `of ${whole(header.frame)} ${header.frame === 1 ? "frame" : "frames"}`;
+    }
     part("moment").title = header && series.several ? header.series : "";
   }
 }
