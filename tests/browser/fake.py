@@ -14,6 +14,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 import streamer.dashboard.messages as wire
+from streamer.dashboard.packing import Packed
 from streamer.dashboard.server import STATIC
 from streamer.results.thinning import Curve
 from tests.served import Served
@@ -181,9 +182,8 @@ class FakeRun:
         """Return (spots, 2) rows and columns."""
         return self.place + (self.speed * self.charge[frame])[:, None] * [0.6, 0.8]
 
-    def image(self, frame: int | None = None, **changes: Any) -> bytes:
-        newest = frame is None
-        frame = self.n_known - 1 if frame is None else frame
+    def counts(self, frame: int) -> np.ndarray:
+        """Return the counts of a frame, (size, size)."""
         counts = self.ground.copy()
         places = self.positions(frame)
         for (row, col), height in zip(places, self.height, strict=True):
@@ -191,7 +191,12 @@ class FakeRun:
                     slice(max(int(col) - 9, 0), int(col) + 10))  # fmt: skip
             square = (self._rows[near[0]] - row) ** 2 + (self._cols[:, near[1]] - col) ** 2
             counts[near] += height * np.exp(-square / 5)
-        counts = np.random.default_rng(frame).poisson(counts).astype(float)
+        return np.random.default_rng(frame).poisson(counts)
+
+    def image(self, frame: int | None = None, **changes: Any) -> bytes:
+        newest = frame is None
+        frame = self.n_known - 1 if frame is None else frame
+        places, counts = self.positions(frame), self.counts(frame).astype(float)
         low, high, knee = 1.0, 5000.0, 1.0
         level = 1 + 254 * np.log1p(np.clip(counts - low, 0, high) / knee) / np.log1p(high / knee)
         pixels = np.where(self.mask, 0, np.clip(level, 1, 255)).astype(np.uint8)
@@ -207,6 +212,17 @@ class FakeRun:
         arrays = {name: values.astype(np.float32) for name, values in single.items()}
         arrays |= {"flags": self.flags, "track": np.arange(self.spots, dtype=float)}
         return wire.encode("image", about | changes, {"pixels": pixels, **arrays})
+
+    def whole(self, request: dict[str, Any]) -> bytes:
+        """Return all pixels of a frame."""
+        about = {
+            "series": request["series"], "frame": request["frame"], "shape": [self.size] * 2,
+            "origin": [0, 0], "binning": 1, "saturation": None, "low": None, "why": "",
+        }  # fmt: skip
+        place = self.series.index(request["series"]) * self.share + request["frame"]
+        arrays = {"counts": Packed.of(self.counts(place).astype("u4")),
+                  "marks": Packed.of(self.mask.astype("u1"))}  # fmt: skip
+        return wire.encode("whole", about, arrays)
 
     def table(self) -> dict[str, np.ndarray]:
         n = np.maximum(self.n_known - 11 * np.arange(self.spots) ** 2 % 390, 3)
@@ -314,6 +330,8 @@ class FakeRun:
                 return [self.drifts(request)]
             case "show":
                 return [self.shown(request["series"], request["frame"])]
+            case "whole":
+                return [self.whole(request)]
             case "patch":
                 return [self.patch(request)]
         return []

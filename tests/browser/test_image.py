@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from streamer.config import load_config
 from streamer.dashboard.hub import Hub
@@ -24,6 +28,7 @@ PLACE = Geometry.from_beam(
     rotations=(0.05, -0.03, 0.02), source="made up",
 )  # fmt: skip
 HOT, GAP, OWN, BRIGHT = (1300, 900), (1310, 905), (1295, 890), (1305, 910)
+SVG = "{http://www.w3.org/2000/svg}"
 FRAME = "?frame=3&series=first"
 
 
@@ -216,6 +221,46 @@ def test_the_colour_bar_has_numbers(address, look):
     assert numbers[-1] == pytest.approx(image["high"], abs=0.6)
     said = page.get_by_role("img", name="Colours from").get_attribute("aria-label")
     assert "counts, logarithmic" in said
+
+
+def test_a_figure_has_each_pixel_of_the_detector(address, look, frame, tmp_path):
+    page = look(address + FRAME + "&colours=grey&peaks=0&beam=0&lattice=1")
+    until(page, "view.images > 0 && view.rings.length > 2")
+    with page.expect_download() as waiting:
+        page.locator("#image-svg").click()
+    waiting.value.save_as(tmp_path / "frame.svg")
+    assert waiting.value.suggested_filename == "run_first_frame_3.svg"
+    figure = ElementTree.parse(tmp_path / "frame.svg")
+    words = [one.text for one in figure.iter(f"{SVG}text")]
+    assert "minval auto, minscore auto" in words[1]
+    assert "1 1 1" in words
+    picture = next(figure.iter(f"{SVG}image")).get("href")
+    pixels = Image.open(io.BytesIO(base64.b64decode(picture.partition(",")[2])))
+    assert pixels.size == (COLS, ROWS)
+    grey = np.asarray(pixels.convert("RGB"))[:, :, 0].astype(int)
+    for one, other in ((HOT, BRIGHT), (BRIGHT, (1200, 1000))):
+        assert grey[one] >= grey[other]
+    # Brighter pixels are those with more counts, all over the frame.
+    part = (slice(500, 520), slice(600, 640))
+    order = np.argsort(frame[part], axis=None)
+    assert (np.diff(grey[part].ravel()[order]) >= 0).all()
+    # The page as PNG has room for title, axes and colour bar around as many pixels.
+    with page.expect_download() as waiting:
+        page.locator("#image-png").click()
+    waiting.value.save_as(tmp_path / "frame.png")
+    with Image.open(tmp_path / "frame.png") as png:
+        width, height = png.size
+    assert width > COLS
+    assert height > ROWS
+    # Zoomed in it is what is seen.
+    page.goto(address + FRAME + f"&zoom=32&row={HOT[0]}&col={HOT[1]}&peaks=0")
+    until(page, "view.images > 0 && view.region?.shown")
+    with page.expect_download() as waiting:
+        page.locator("#image-svg").click()
+    waiting.value.save_as(tmp_path / "part.svg")
+    picture = next(ElementTree.parse(tmp_path / "part.svg").iter(f"{SVG}image")).get("href")
+    pixels = Image.open(io.BytesIO(base64.b64decode(picture.partition(",")[2])))
+    assert 50 < pixels.size[0] < 90
 
 
 def test_the_first_picture_takes_few_bytes(address, look):

@@ -6,8 +6,9 @@ import csv
 import re
 import struct
 import time
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -516,17 +517,38 @@ def test_csv_holds_what_is_plotted(page, run, tmp_path):
             assert datetime.fromisoformat(rows[5][1]).timestamp() == float(rows[5][2])
 
 
+def saved(page, button: str, name: str, folder: Path) -> bytes:
+    with page.expect_download() as waiting:
+        page.locator(f"#{button}").click()
+    assert waiting.value.suggested_filename == name
+    waiting.value.save_as(folder / name)
+    return (folder / name).read_bytes()
+
+
 def test_plot_and_image_are_saved_as_png(page, tmp_path):
     for button, name in [("drift-png", "cycle-17_radial"), ("image-png", "cycle-17_frame_399")]:
-        with page.expect_download() as waiting:
-            page.locator(f"#{button}").click()
-        assert waiting.value.suggested_filename == f"{name}.png"
-        path = tmp_path / name
-        waiting.value.save_as(path)
-        content = path.read_bytes()
+        content = saved(page, button, f"{name}.png", tmp_path)
         assert content.startswith(b"\x89PNG")
-        assert min(struct.unpack(">II", content[16:24])) > 200
+        assert min(struct.unpack(">II", content[16:24])) > 1100
         assert len(content) > 5000
+
+
+def test_plot_and_image_are_saved_as_svg_with_words_and_lines(page, run, tmp_path):
+    until(page, "view.drift.lines.length === 6")
+    plot = ElementTree.fromstring(saved(page, "drift-svg", "cycle-17_radial.svg", tmp_path))
+    words = {one.text for one in plot.iter("{http://www.w3.org/2000/svg}text")}
+    assert {"cycle-17", "radial drift / px"} <= words
+    assert {str(track) for track in shown(page)["tracks"]} <= words
+    colours = {one.get("stroke") for one in plot.iter("{http://www.w3.org/2000/svg}polyline")}
+    assert len(colours) >= 6
+    image = ElementTree.fromstring(saved(page, "image-svg", "cycle-17_frame_399.svg", tmp_path))
+    words = [one.text for one in image.iter("{http://www.w3.org/2000/svg}text")]
+    assert words[0] == "cycle-17 · frame 399 of series_1"
+    moment = datetime.fromtimestamp(run.time[399], UTC).strftime("%Y-%m-%d %H:%M:%S")
+    assert words[1].startswith(f"{moment}.000 UTC")
+    assert "counts" in words
+    assert len([*image.iter("{http://www.w3.org/2000/svg}circle")]) == run.spots
+    assert len([*image.iter("{http://www.w3.org/2000/svg}image")]) == 1
 
 
 def test_keyboard_alone_is_enough(page, server, run):

@@ -14,7 +14,8 @@ import { Pointers } from "./image/pointers.js";
 import { Patch } from "./panels/patch.js";
 import { Peaks } from "./panels/peaks.js";
 import { Readout } from "./panels/readout.js";
-import { csv, driftCanvas, imageCanvas, save } from "./panels/saving.js";
+import { csv, hand } from "./panels/saving.js";
+import { Figures } from "./save/figures.js";
 import { Series } from "./panels/series.js";
 import { QUANTITIES, settle } from "./plot/quantities.js";
 import { Socket } from "./link/socket.js";
@@ -72,11 +73,24 @@ const parts = [image, peaks, patch, frames, drift, ...panels];
 /** @param {...string} words */
 const fileName = (...words) => [hello?.run ?? "run", ...words].join("_").replace(/[^\w.-]+/g, "_");
 /** @param {{ series: string, frame: number }} header */
-const nameOfFrame = ({ series: name, frame }) => `${series.several ? `${name}_` : ""}frame_${frame}.png`;
+const nameOfFrame = ({ series: name, frame }) => `${series.several ? `${name}_` : ""}frame_${frame}`;
+const figures = new Figures(detector, image, peaks, view, send, problem);
+
+/** @param {"png" | "svg"} form */
+function saveImage(form) {
+  const { header } = image;
+  if (!header) return;
+  const { stack, frame, series: name } = header;
+  const what = stack ? `${name.replace("of", `of ${frame}`)}` : `frame ${frame} of ${name}`;
+  figures.saveImage(form, fileName(stack ? what : nameOfFrame(header)), `${hello?.run ?? ""} · ${what}`);
+}
+
 const controls = new Controls(view, image, frames, theme, {
-  csv: () => save(fileName(`${drift.quantity}.csv`), csv(drift, series)),
-  "drift-png": () => save(fileName(`${drift.quantity}.png`), driftCanvas(drift, hello?.run ?? "")),
-  "image-png": () => save(fileName(image.header ? nameOfFrame(image.header) : "frame_none.png"), imageCanvas(image, peaks)),
+  csv: () => hand(fileName(`${drift.quantity}.csv`), new Blob([csv(drift, series)], { type: "text/csv" })),
+  "drift-png": () => figures.savePlot("png", drift, fileName(drift.quantity), hello?.run ?? ""),
+  "drift-svg": () => figures.savePlot("svg", drift, fileName(drift.quantity), hello?.run ?? ""),
+  "image-png": () => saveImage("png"),
+  "image-svg": () => saveImage("svg"),
 });
 
 function schedule() {
@@ -108,9 +122,9 @@ function receive(type, { buffer, at }) {
   try {
     const { header, arrays } = decode(buffer);
     const turn = turns[type] = (turns[type] ?? 0) + 1;
-    if (!isPacked(header)) return hand(type, header, arrays, at);
+    if (!isPacked(header)) return deliver(type, header, arrays, at);
     unpack(header, arrays).then((unpacked) => {
-      if (turn === turns[type]) hand(type, header, unpacked, at); // else there is a newer one
+      if (turn === turns[type]) deliver(type, header, unpacked, at); // else there is a newer one
       schedule();
     }).catch((error) => misunderstood(type, error));
   } catch (error) {
@@ -135,7 +149,7 @@ function misunderstood(type, error) {
  * @param {Record<string, Values>} arrays
  * @param {number} at
  */
-function hand(type, header, arrays, at) {
+function deliver(type, header, arrays, at) {
   try {
     const takers = [wired, ...panels.map((panel) => panel.receivers)].filter((one) => type in one);
     if (header.type !== type || !takers.length) throw new Error(`type ${header.type}`);

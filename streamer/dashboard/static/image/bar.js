@@ -9,6 +9,7 @@ import { sample } from "../plot/colours.js";
 
 const ENOUGH = 5;
 const APART = 0.09; // of the bar, from number to number at least
+const LAST = 0.18; // and from the one before the last, which stands wholly to the left of its place
 
 export class Bar {
   /**
@@ -66,7 +67,7 @@ export function ticksOf(image) {
       for (const digit of digits) {
         const value = Number((digit * 10 ** decade).toPrecision(2));
         const at = place(value);
-        if (value > first && at < 1 - APART && at - found[found.length - 1].at > APART)
+        if (value > first && at < 1 - LAST && at - found[found.length - 1].at > APART)
           found.push({ at, value, words: value < 1 ? String(value) : counts(value) });
       }
     return [...found, { at: 1, value: last, words: counts(last) }];

@@ -197,13 +197,8 @@ export class Region {
       this.data = new ImageData(width, height);
       this.words = new Uint32Array(this.data.data.buffer);
     }
-    const { words, table } = this;
-    const whole = !(counts instanceof Float32Array || counts instanceof Float64Array);
-    for (let i = 0; i < words.length; i += 1) {
-      const value = counts[i];
-      if (marks[i] & HIDDEN) words[i] = image.palette[0];
-      else words[i] = whole && value >= 0 && value < TABLE ? table[value] : image.shade(value);
-    }
+    const shade = shader(image, this.table);
+    for (let i = 0; i < counts.length; i += 1) this.words[i] = shade(counts[i], marks[i]);
     pen(this.canvas).putImageData(this.data, 0, 0);
   }
 }
@@ -220,4 +215,39 @@ export class Region {
 function within(from, to, size, margin) {
   const more = margin * (to - from);
   return [Math.max(0, Math.floor(from + 0.5 - more)), Math.min(size, Math.ceil(to + 0.5 + more))];
+}
+
+/**
+ * How pixels look now, given their counts and marks.
+ *
+ * @param {Image} image
+ * @param {Uint32Array} table colours of small counts
+ */
+function shader(image, table) {
+  /** @type {(counts: number, marks: number) => number} */
+  return (counts, marks) => {
+    if (marks & HIDDEN) return image.palette[0];
+    return counts >= 0 && counts < TABLE && Number.isInteger(counts) ? table[counts] : image.shade(counts);
+  };
+}
+
+/**
+ * Part of the pixels of a frame in colours, each a pixel of a canvas.
+ *
+ * @param {Image} image
+ * @param {{ counts: Values, marks: Uint8Array }} arrays of the whole frame
+ * @param {Place} shape
+ * @param {{ row: number, col: number, rows: number, cols: number }} window
+ */
+export function coloured(image, { counts, marks }, [, width], { row, col, rows, cols }) {
+  const canvas = document.createElement("canvas");
+  [canvas.width, canvas.height] = [cols, rows];
+  const data = new ImageData(cols, rows);
+  const words = new Uint32Array(data.data.buffer);
+  const shade = shader(image, Uint32Array.from({ length: TABLE }, (_, value) => image.shade(value)));
+  for (let i = 0; i < rows; i += 1)
+    for (let j = 0, at = (row + i) * width + col; j < cols; j += 1, at += 1)
+      words[i * cols + j] = shade(counts[at], marks[at]);
+  pen(canvas).putImageData(data, 0, 0);
+  return canvas;
 }

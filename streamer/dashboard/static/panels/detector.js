@@ -53,12 +53,16 @@ export class Detector {
       this.cursor.step(down, right);
       redraw();
     };
+    /** @type {(header: RegionHeader, arrays: RegionArrays) => void} */
+    this.onwhole = () => {};
     /** @type {Record<string, (header: any, arrays: any) => void>} */
     this.receivers = {
       hello: () => {
         this.region.renew();
         if (this.roi.rectangle) this.roi.ask();
       },
+      /** @type {(header: RegionHeader, arrays: RegionArrays) => void} */
+      whole: (header, arrays) => this.onwhole(header, arrays),
       /** @type {Roi["update"]} */
       roi: (header, arrays) => this.roi.update(header, arrays),
       /** @param {GeometryHeader} header */

@@ -1,10 +1,6 @@
-// What is plotted, as files: CSV with units and errors, PNG as it is seen.
-
-import { pen } from "../dom.js";
+// What is plotted, as CSV with units and errors; and how files reach the user.
 
 /** @import { Drift } from "./drift.js" */
-/** @import { Image } from "./image.js" */
-/** @import { Peaks } from "./peaks.js" */
 /** @import { Series } from "./series.js" */
 
 // A float32 is given back exactly by nine digits.
@@ -47,70 +43,8 @@ export function csv(drift, series) {
 }
 
 /**
- * The drift plot on its background, with the run's name and the lines' numbers above it.
+ * Hand a file to the user.
  *
- * @param {Drift} drift
- * @param {string} title
- */
-export function driftCanvas(drift, title) {
-  if (!drift.plot) return null;
-  const source = drift.plot.ctx.canvas;
-  const ratio = devicePixelRatio || 1;
-  const [canvas, context] = blank(source.width, source.height + 34 * ratio);
-  context.fillStyle = drift.palette.ink;
-  context.font = `600 ${13 * ratio}px system-ui, sans-serif`;
-  context.textBaseline = "middle";
-  context.fillText(title, 12 * ratio, 18 * ratio);
-  let right = canvas.width - 12 * ratio;
-  context.textAlign = "right";
-  for (const { track } of drift.chosen.toReversed()) {
-    context.fillStyle = drift.look(track).colour;
-    context.fillText(drift.name(track), right, 18 * ratio);
-    right -= context.measureText(drift.name(track)).width + 12 * ratio;
-  }
-  context.drawImage(source, 0, 34 * ratio);
-  return canvas;
-}
-
-/**
- * The image and its marks.
- *
- * @param {Image} image
- * @param {Peaks} peaks
- */
-export function imageCanvas(image, peaks) {
-  const [canvas, context] = blank(image.canvas.width, image.canvas.height);
-  context.drawImage(image.canvas, 0, 0);
-  context.drawImage(peaks.canvas, 0, 0);
-  return canvas;
-}
-
-/**
- * Hand a file to the user; nothing where there is nothing to save.
- *
- * @param {string} name
- * @param {string | HTMLCanvasElement | null} content
- */
-export function save(name, content) {
-  if (typeof content === "string") hand(name, new Blob([content], { type: "text/csv" }));
-  else content?.toBlob((blob) => blob && hand(name, blob), "image/png");
-}
-
-/**
- * @param {number} width
- * @param {number} height
- * @returns {[HTMLCanvasElement, CanvasRenderingContext2D]}
- */
-function blank(width, height) {
-  const canvas = document.createElement("canvas");
-  [canvas.width, canvas.height] = [width, height];
-  const context = pen(canvas);
-  context.fillStyle = getComputedStyle(document.documentElement).getPropertyValue("--panel").trim();
-  context.fillRect(0, 0, width, height);
-  return [canvas, context];
-}
-
-/**
  * @param {string} name
  * @param {Blob} blob
  */
