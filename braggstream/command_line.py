@@ -341,10 +341,10 @@ def show_dashboard(
 ) -> None:
     """Show a run, going on or ended, as a web page until Ctrl-C; or all runs of a folder."""
     from streamer.dashboard.session import show_run
-    from workers.compute import patch_fit
+    from workers.compute import patch_fit, peak_preview
 
     show_run(
-        folder, Console(), patch_fit,
+        folder, Console(), patch_fit, peak_preview,
         host=host, port=port, listener=listener, parent=parent, lasting=lasting,
     )  # fmt: skip
 

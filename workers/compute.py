@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +13,11 @@ from streamer.config import Config, PositionsConfig
 
 if TYPE_CHECKING:  # a run needs no web server, a page no reports
     from streamer.dashboard.fitter import Fit
+    from streamer.dashboard.thresholds import Finding
     from streamer.report.material import Fitter
+    from streamer.results.thresholds import Threshold
 
-__all__ = ["patch_fit", "patch_size", "run_refitter"]
+__all__ = ["patch_fit", "patch_size", "peak_preview", "run_refitter"]
 
 
 def patch_size(config: Config) -> int:
@@ -59,6 +63,43 @@ def patch_fit(config: PositionsConfig) -> Fit:
         return {"row": row, "col": col, "row_sigma": row_sigma, "col_sigma": col_sigma}
 
     return fit
+
+
+def peak_preview(config: Config, out: Path) -> Finding:
+    """Return what finds the peaks of single frames with other thresholds, as the run would.
+
+    Parameters
+    ----------
+    out
+        Run folder.
+    """
+    return _Preview(config, out)
+
+
+class _Preview:
+    """Finds peaks once somebody wants some: a page that nobody tries thresholds on starts fast."""
+
+    def __init__(self, config: Config, out: Path) -> None:
+        self._config, self._out = config, out
+
+    def check(self, minval: Threshold, minscore: Threshold) -> None:
+        self._made.check(minval, minscore)
+
+    def __call__(
+        self,
+        pixels: NDArray[Any],
+        mask: NDArray[np.bool_] | None,
+        flatfield: NDArray[np.float32] | None,
+        minval: Threshold,
+        minscore: Threshold,
+    ) -> dict[str, NDArray[np.float32]]:
+        return self._made(pixels, mask, flatfield, minval, minscore)
+
+    @cached_property
+    def _made(self) -> Finding:
+        from workers.detect.preview import PeakPreview
+
+        return PeakPreview(self._config, self._out)
 
 
 def run_refitter(config: Config) -> Fitter:

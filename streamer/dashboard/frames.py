@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamer.dashboard.archive import Archive
-from streamer.dashboard.gallery import Gallery, Key
+from streamer.dashboard.gallery import Counts, Gallery, Key
 from streamer.dashboard.messages import encode
 from streamer.dashboard.packing import Packed
 from streamer.dashboard.provisional import ProvisionalPeaks
@@ -159,6 +159,14 @@ class ShownFrames:
         if isinstance(patch, str):
             return PeakPatch(header | {"why": patch}, None)
         return PeakPatch(header | {"origin": [patch.row, patch.col]}, patch)
+
+    def counts(self, key: Key) -> Counts | str:
+        """Return a frame before any correction, or the reason why there is none."""
+        return self._gallery.counts(key, self._time_ns(self._archive.find(*key)))
+
+    def peaks(self, key: Key) -> Mapping[str, NDArray[Any]] | None:
+        """Return the columns of the peaks of a frame; None where none are known yet."""
+        return self._peaks_of(key, self._archive.find(*key)) if self._has_peaks(key) else None
 
     def shape(self) -> tuple[int, int] | None:
         """Return rows and columns of the frames of the newest series, once one was looked at."""

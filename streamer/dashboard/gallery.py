@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from streamer.frames.events import Frame
 from streamer.results.pixels import Recorded, decoded
 from streamer.transport.readers import ReaderKey
 
-__all__ = ["Gallery", "Key"]
+__all__ = ["Counts", "Gallery", "Key"]
 
 Key = tuple[str, int]
 """Series and number of a frame."""
@@ -25,6 +26,18 @@ _DISPLAYS = 200
 _DECODED, _DECODED_BYTES = 8, 96 << 20
 """Most frames whose pixels stay at hand, of which one at least does: what is zoomed to is asked for
 again and again."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Counts:
+    """A frame before any correction."""
+
+    pixels: NDArray[Any]
+    """(rows, cols)"""
+    mask: Mask | None
+    """(rows, cols), True where a pixel is masked."""
+    flatfield: NDArray[np.float32] | None
+    """(rows, cols), factors that the source has not applied."""
 
 
 class Gallery:
@@ -147,6 +160,16 @@ class Gallery:
         series = self._like.get(series, series)
         known = self.relayed.saturation.get(series)
         return self._recorded.saturation.get(series) if known is None else known
+
+    def counts(self, key: Key, time_ns: int | None) -> Counts | str:
+        """Return the pixels of a frame as the run gets them, or the reason why there are none."""
+        pixels = self.pixels(key, time_ns)
+        if isinstance(pixels, str):
+            return pixels
+        flatfield = self.relayed.flatfields.get(key[0])
+        if flatfield is None:
+            flatfield = self._recorded.flatfields.get(key[0])
+        return Counts(pixels, self._mask(key[0], pixels.shape), flatfield)
 
     def close(self) -> None:
         """Release files and sockets."""

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from starlette.websockets import WebSocket
 
@@ -38,7 +38,12 @@ _DRIFT_SHARE = 0.1
 _MOST_VIEWERS = 100
 _LAST_S, _LAST_TURNS = 2.0, 2
 """Longest time for viewers to hear how a run ended, and the turns that are made until then."""
+_ASKED_S = 10.0
+"""Longest time in which a run is read before a question about it is answered."""
 _CACHED = 64
+
+_T = TypeVar("_T")
+
 _FAILED = "failed"
 """In place of a version that could not be told."""
 
@@ -151,6 +156,22 @@ class Hub:
             sender.cancel()
             await asyncio.gather(sender, return_exceptions=True)
 
+    @property
+    def row(self) -> dict[str, Any]:
+        """What a list of runs says of this one."""
+        return {"name": self._view.name, **self._view.state.row()}
+
+    async def ask(self, question: Callable[[RunView], _T]) -> _T:
+        """Return the answer to a question about the run, of which all is read before."""
+
+        def answer() -> _T:
+            if not self._turns:
+                self._turn(())
+            self._view.catch_up(_ASKED_S)
+            return question(self._view)
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, answer)
+
     async def tell_the_end(self) -> None:
         """Let all viewers hear how the run ended, if they listen."""
         stop, turns = time.monotonic() + _LAST_S, self._turns
@@ -211,6 +232,7 @@ class Hub:
     def _offer_all(self, viewer: Viewer, now: float) -> None:
         view, watch = self._view, viewer.watch
         self._offer_image(viewer)
+        self._offer_preview(viewer)
         for panel in self._panels:
             self._offer_panel(viewer, panel)
         if watch is not None and (watch.tracks or watch.quantity in COMMON):
@@ -265,8 +287,19 @@ class Hub:
             name = f" of {key[0]}" if key[0] else ""
             self._put(viewer, "problem", _problem(f"there is no frame {key[1]}{name}, by now"))
             return
+        viewer.shown = key
         now = time.monotonic()
         self._offer(viewer, "image", version, lambda: view.frames.image(key, newest=newest))
+        took = time.monotonic() - now
+        self._next.image = max(self._next.image, now + took / _IMAGE_SHARE)
+
+    def _offer_preview(self, viewer: Viewer) -> None:
+        """Offer the peaks that thresholds would give on the frame that was offered last."""
+        preview, key, now = viewer.preview, viewer.shown, time.monotonic()
+        if preview.minval is None or preview.minscore is None or key is None:
+            return
+        version = (key, preview)
+        self._offer(viewer, "preview", version, lambda: self._view.preview(key, preview))
         took = time.monotonic() - now
         self._next.image = max(self._next.image, now + took / _IMAGE_SHARE)
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -17,6 +18,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from streamer.dashboard.hub import Hub
 from streamer.dashboard.messages import encode
 from streamer.dashboard.runs import RunList
+from streamer.dashboard.thresholds import RefusedError
 from streamer.errors import UserError
 
 __all__ = ["MOVED", "Hubs"]
@@ -74,6 +76,28 @@ class Hubs:
         finally:
             for name in list(self._open):
                 await self._close(name)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return what a list says of each run, the newest first."""
+        return self.runs.rows()
+
+    async def find(self, name: str) -> Hub:
+        """Return the hub of a run.
+
+        Raises
+        ------
+        RefusedError
+            There is no such run, or it cannot be read.
+        """
+        if not self.runs.identity(name):
+            raise RefusedError(404, f"no run {name} in {self._folder}")
+        try:
+            async with self._opening:
+                opened = await self._opened(name)
+        except UserError as error:
+            raise RefusedError(404, str(error)) from None
+        opened.seen = time.monotonic()
+        return opened.hub
 
     async def listed(self, request: Request) -> JSONResponse:
         """Answer with all runs, the newest first."""

@@ -86,6 +86,15 @@ starts in the run. With one series both are the same.
     masked), pixels (how many these are). Of the frames of a recording about 500 are looked at.
 ``point``
     series, frame, row, col, counts (null where there are none), marks, saturation, why.
+``thresholds``
+    minval, minscore (counts or ``auto``: what holds from the newest frame on), configured {minval,
+    minscore}, changes [{time_ns, minval, minscore, series, frame}] (series and frame of the first
+    frame that it holds for; null before it has come), waiting (a change that the run has not taken
+    yet, or null), can_change (with the control token), can_try, binning (of the run, before peaks
+    are found).
+``preview``
+    series, frame, minval, minscore, binning, why (no peaks, when they cannot be found). Arrays:
+    row, col, score (f4) of the peaks that these thresholds would give.
 ``problem``
     text, for the user.
 
@@ -116,6 +125,9 @@ What all pages are told alike, as ``tracks`` and ``cell`` are, comes from
     Within which rectangle to sum counts, now and as frames come; without rows none.
 ``{"type": "point", "frame": 12, "series": "series_1", "row": 100, "col": 20}``
     The counts of one pixel.
+``{"type": "preview", "minval": 40, "minscore": "auto"}``
+    Find the peaks of each frame that is shown with these thresholds as well; null for both: no
+    more.
 ``{"type": "hold", "hold": true}``
     Send nothing but health until further notice: the page is not visible.
 

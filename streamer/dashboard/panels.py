@@ -20,7 +20,7 @@ from streamer.dashboard.messages import encode
 from streamer.dashboard.place import geometry, geometry_version
 from streamer.dashboard.view import RunView
 
-__all__ = ["PANELS", "Panel", "cell", "tracks"]
+__all__ = ["PANELS", "Panel", "cell", "thresholds", "tracks"]
 
 _MOMENTS = 200
 """Frames whose times a page knows, so that a click on a moment finds those between."""
@@ -69,9 +69,15 @@ def cell(run: RunView) -> bytes:
     return cell_message(run.tables.cell(), archive.frames["time_ns"], archive.run_frames())
 
 
+def thresholds(run: RunView) -> bytes:
+    """Tell which thresholds hold, and whether they can be changed."""
+    return encode("thresholds", run.thresholds.content(live=run.state.live))
+
+
 PANELS = (
     Panel("tracks", lambda run: run.tables.tracks_version, tracks),
     Panel("geometry", geometry_version, geometry),
     Panel("cell", lambda run: run.tables.cell_version or None, cell),
+    Panel("thresholds", lambda run: run.thresholds.version(live=run.state.live), thresholds),
 )
 """In the order in which they are told."""

@@ -43,6 +43,8 @@ class Relayed:
         """Pixel mask by series, of the newest."""
         self.saturation: dict[str, float] = {}
         """Counts from which a pixel is saturated, by series, of the newest."""
+        self.flatfields: dict[str, NDArray[np.float32]] = {}
+        """Factors by series, of the newest."""
         self._n_bytes = 0
         self._listener = Listener("newest", "series", key=key)
 
@@ -70,6 +72,7 @@ class Relayed:
         elif isinstance(record, Series):
             _note(self.masks, record.name, record.pixel_mask)
             _note(self.saturation, record.name, record.saturation)
+            _note(self.flatfields, record.name, record.flatfield)
 
     def _keep(self, frame: Frame) -> None:
         old = self.frames.pop((frame.series, frame.frame), None)

@@ -9,12 +9,14 @@ import msgspec
 from streamer.dashboard.drifts import Common, XAxis
 from streamer.results.curves import Quantity
 from streamer.results.shapes import Shape
+from streamer.results.thresholds import Threshold
 
 __all__ = [
     "Hold",
     "MaskOf",
     "PatchOf",
     "PointOf",
+    "Preview",
     "RegionOf",
     "Request",
     "RoiOf",
@@ -111,7 +113,14 @@ class Hold(_Asked, frozen=True, kw_only=True, tag="hold"):
     hold: bool = True
 
 
-Request = Watch | Show | PatchOf | RegionOf | WholeOf | MaskOf | PointOf | RoiOf | Hold
+class Preview(_Asked, frozen=True, kw_only=True, tag="preview"):
+    """Which thresholds to try out on the frame that is shown; None: none any more."""
+
+    minval: Threshold | None = None
+    minscore: Threshold | None = None
+
+
+Request = Watch | Show | PatchOf | RegionOf | WholeOf | MaskOf | PointOf | RoiOf | Hold | Preview
 
 
 def read_request(text: str) -> Request:

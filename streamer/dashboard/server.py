@@ -18,9 +18,11 @@ from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
+from streamer.dashboard.api.routes import api_routes
 from streamer.dashboard.fitter import Fit
 from streamer.dashboard.hub import Hub
 from streamer.dashboard.hubs import Hubs
+from streamer.dashboard.thresholds import RefusedError
 from streamer.dashboard.view import RunView
 from streamer.transport.guard import Guard
 from streamer.transport.web import web_server
@@ -124,9 +126,25 @@ def application(
     """
     routes = [
         WebSocketRoute("/ws", hub.attend),
+        *api_routes(_OneRun(hub)),
         Mount("/", _page(static)),
     ]
     return _application(routes, hub.run, *beside, closing=hub.close)
+
+
+class _OneRun:
+    """A run by itself, as programs ask for it."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    def rows(self) -> list[dict[str, Any]]:
+        return [self._hub.row]
+
+    async def find(self, name: str) -> Hub:
+        if name != self._hub.row["name"]:
+            raise RefusedError(404, f"no run {name} here: it is {self._hub.row['name']}")
+        return self._hub
 
 
 def application_of_runs(hubs: Hubs, *, static: Path = STATIC) -> Starlette:
@@ -139,6 +157,7 @@ def application_of_runs(hubs: Hubs, *, static: Path = STATIC) -> Starlette:
         WebSocketRoute("/ws", hubs.attend_newest),
         WebSocketRoute("/runs/{name}/ws", hubs.attend_named),
         Route("/runs/runs.json", hubs.listed),
+        *api_routes(hubs),
         Mount("/runs/{name}", page),
         Mount("/", page),
     ]

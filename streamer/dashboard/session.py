@@ -15,6 +15,7 @@ from streamer.dashboard.fitter import Fit
 from streamer.dashboard.hub import Hub
 from streamer.dashboard.hubs import Hubs
 from streamer.dashboard.server import serve, serve_runs
+from streamer.dashboard.thresholds import MakeFinding
 from streamer.dashboard.view import RunView
 from streamer.errors import UserError
 from streamer.run.sidecar import address_of, listen, step_back, token_of
@@ -27,6 +28,7 @@ def show_run(
     folder: Path,
     console: Console,
     make_fit: Callable[[PositionsConfig], Fit],
+    make_finding: MakeFinding,
     *,
     host: str | None = None,
     port: int | None = None,
@@ -44,6 +46,8 @@ def show_run(
         Told the address, except beside a run, which tells it itself.
     make_fit
         Returns what fits patches.
+    make_finding
+        Returns what finds peaks.
     host, port
         Where to serve it, the next free port if need be; None takes what the run was given.
     listener
@@ -61,9 +65,9 @@ def show_run(
     )
     allow_connections()
     if listener is None and not (folder / "run.json").exists():
-        _show_runs(folder, console, make_fit, host, port)
+        _show_runs(folder, console, make_fit, make_finding, host, port)
         return
-    view = RunView(folder)
+    view = RunView(folder, make_finding)
     if listener is not None:
         step_back()  # the run comes first
         opened = socket.socket(fileno=listener)
@@ -86,6 +90,7 @@ def _show_runs(
     folder: Path,
     console: Console,
     make_fit: Callable[[PositionsConfig], Fit],
+    make_finding: MakeFinding,
     host: str | None,
     port: int | None,
 ) -> None:
@@ -96,7 +101,7 @@ def _show_runs(
     token = token_of(opened, Config(), folder)
 
     def make_hub(run: Path) -> Hub:
-        view = RunView(run)
+        view = RunView(run, make_finding)
         return Hub(view, make_fit(view.config.positions), listed=True)
 
     hubs = Hubs(folder, make_hub)

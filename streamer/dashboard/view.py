@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Hashable, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -16,15 +17,16 @@ from streamer.dashboard.archive import Archive
 from streamer.dashboard.common import COMMON, CommonMotion
 from streamer.dashboard.drifts import Drifts, Plot, XAxis
 from streamer.dashboard.frames import ShownFrames
-from streamer.dashboard.gallery import Gallery
+from streamer.dashboard.gallery import Gallery, Key
 from streamer.dashboard.gathering import Gathering
 from streamer.dashboard.messages import Lines, encode
 from streamer.dashboard.provisional import ProvisionalPeaks
 from streamer.dashboard.regions import Regions
-from streamer.dashboard.requests import Watch
+from streamer.dashboard.requests import Preview, Watch
 from streamer.dashboard.shared import SharedWatch
 from streamer.dashboard.state import RunState
 from streamer.dashboard.tables import RunTables
+from streamer.dashboard.thresholds import MakeFinding, RunThresholds
 from streamer.errors import UserError
 from streamer.results.curves import QUANTITIES, available
 from streamer.results.folder import RunFolder
@@ -40,6 +42,7 @@ logger = logging.getLogger(__name__)
 Mask = NDArray[np.bool_]
 
 _LABELS: Mapping[str, tuple[str, str]] = dict([*QUANTITIES.items(), *MEASURED.items()])
+_NO_PEAKS = {name: np.empty(0, np.float32) for name in ("row", "col", "score")}
 _READ_S = 0.2
 """Longest time in a row that is spent on reading, while viewers wait."""
 
@@ -51,6 +54,8 @@ class RunView:
     ----------
     folder
         Run folder.
+    make_finding
+        Makes what finds the peaks of a frame with other thresholds.
 
     Raises
     ------
@@ -58,7 +63,7 @@ class RunView:
         `folder` is not a run folder, or its configuration cannot be read.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, make_finding: MakeFinding | None = None) -> None:
         opened = RunFolder.open(folder)
         self.name = opened.path.resolve().name
         self.config = opened.read_config()
@@ -66,6 +71,8 @@ class RunView:
         self._removes = self.config.tracks.common_motion == "remove"
         self.archive = Archive(folder, exact_motion=self._removes)
         self.tables = RunTables(opened)
+        finding = None if make_finding is None else make_finding(self.config, opened.path)
+        self.thresholds = RunThresholds(self.config, opened.path, finding)
         key = _key_of(publish_keys(self.config, opened.path))
         gallery = Gallery(*originals(opened), _mask_of(self.config), key)
         self._provisional = ProvisionalPeaks(key)
@@ -86,6 +93,12 @@ class RunView:
         """Take in frames and parts that are new; the newest only while they are `watched`."""
         self.frames.refresh(watched=watched)
         self._is_behind = self.archive.refresh(_READ_S)
+
+    def catch_up(self, limit_s: float) -> None:
+        """Read all parts that there are, for so long at most."""
+        until = time.monotonic() + limit_s
+        while self.archive.refresh(_READ_S) and time.monotonic() < until:
+            pass
 
     def refresh_tables(self) -> None:
         """Read what is rewritten every few seconds, if it was."""
@@ -155,6 +168,23 @@ class RunView:
         header |= {"label": label, "unit": unit, "still": is_still}
         curves = self._drifts.curves(plot, watch.tracks, self.tables.references, limit_s=_READ_S)
         return Lines(header, curves, self._drifts.is_whole)
+
+    def preview(self, key: Key, wanted: Preview) -> bytes:
+        """Show which peaks thresholds would give on a frame."""
+        header: dict[str, Any] = {
+            **{"series": key[0], "frame": key[1], "why": ""},
+            **{"minval": wanted.minval, "minscore": wanted.minscore},
+            "binning": self.config.detect.binning,
+        }
+        counts, found = self.frames.counts(key), dict(_NO_PEAKS)
+        try:
+            if isinstance(counts, str):
+                header["why"] = counts
+            elif wanted.minval is not None and wanted.minscore is not None:
+                found = self.thresholds.try_out(counts, wanted.minval, wanted.minscore)
+        except UserError as error:
+            header["why"] = str(error)
+        return encode("preview", header, found)
 
     def close(self) -> None:
         """Release files and sockets."""

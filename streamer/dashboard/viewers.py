@@ -9,8 +9,9 @@ from collections.abc import Hashable
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from streamer.dashboard.gallery import Key
 from streamer.dashboard.messages import DriftWriter, Lines
-from streamer.dashboard.requests import Hold, RegionOf, Request, RoiOf, Show, Watch
+from streamer.dashboard.requests import Hold, Preview, RegionOf, Request, RoiOf, Show, Watch
 
 __all__ = ["Message", "Viewer"]
 
@@ -37,6 +38,9 @@ class Viewer:
         """What it asked for once and has not got, by the kind of request."""
         self.examined: object = None
         """Patch that was sent last."""
+        self.preview = Preview()
+        self.shown: Key | None = None
+        """Frame that was sent last."""
         self.hold = False
         self.sent: dict[str, Hashable] = {}
         """Version of what was sent last, by the type of message."""
@@ -74,6 +78,9 @@ class Viewer:
         elif isinstance(request, RoiOf):
             self.roi = request
             self.sent.pop("roi", None)
+        elif isinstance(request, Preview):
+            self.preview = request
+            self.sent.pop("preview", None)
         elif isinstance(request, Hold):
             self.hold = request.hold
             self.sent.clear()
@@ -85,6 +92,7 @@ class Viewer:
         self.show, self.watch = Show(), None
         self.region, self.roi = RegionOf(), RoiOf()
         self.asked.clear()
+        self.preview = Preview()
 
     async def send(self) -> None:
         """Send what waits, until the page is gone."""

@@ -32,6 +32,7 @@ from streamer.sources import check_reachable, open_source
 from streamer.sources.images import load_dark, load_mask
 from streamer.transport.exposure import refuse_exposed
 from streamer.transport.readers import PublishKeys
+from streamer.transport.token import CONTROL_FILE, own_token
 
 __all__ = ["Compute", "Session"]
 
@@ -180,6 +181,10 @@ class Session:
             token = token_of(listener, config, out)
             where = url if token is None else f"{url}?token={token}"
             self.console.print(f"dashboard {where}", highlight=False, soft_wrap=True)
+            if config.dashboard.control:
+                key = own_token(out / CONTROL_FILE)
+                text = f"thresholds can be changed at {where}#control={key}"
+                self.console.print(text, highlight=False, soft_wrap=True)
             announced(where)
 
         def command(number: int) -> list[str]:

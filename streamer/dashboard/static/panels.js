@@ -2,9 +2,11 @@
 // one names it here; `streamer/dashboard/panels.py` makes what it is told.
 
 import { Health } from "./panels/health.js";
+import { Thresholds } from "./panels/thresholds.js";
 import { Tracks } from "./panels/tracks.js";
 
 /** @import { Send, Theme } from "./link/types" */
+/** @import { Image } from "./panels/image.js" */
 /** @import { Stats } from "./link/stats.js" */
 /** @import { Socket } from "./link/socket.js" */
 /** @import { View } from "./view.js" */
@@ -13,6 +15,7 @@ import { Tracks } from "./panels/tracks.js";
  * What a panel may use of the page.
  *
  * @typedef {object} Page
+ * @property {Image} image
  * @property {View} view what the user chose to see
  * @property {() => Theme} theme
  * @property {Socket} socket
@@ -34,4 +37,4 @@ import { Tracks } from "./panels/tracks.js";
  */
 
 /** @type {(new (page: Page) => Panel)[]} */
-export const PANELS = [Health, Tracks];
+export const PANELS = [Health, Thresholds, Tracks];

@@ -216,6 +216,39 @@ export interface PointHeader extends Header {
   why: string;
 }
 
+/** Counts, or what the run works out for each frame. */
+export type Threshold = number | "auto";
+
+export interface ThresholdChange {
+  time_ns: number;
+  minval: Threshold;
+  minscore: Threshold;
+  series: string | null;
+  frame: number | null;
+}
+
+export interface ThresholdsHeader extends Header {
+  minval: Threshold;
+  minscore: Threshold;
+  changes: ThresholdChange[];
+  waiting: ThresholdChange | null;
+  can_change: boolean;
+  can_try: boolean;
+}
+
+export interface PreviewHeader extends Header {
+  series: string;
+  frame: number;
+  binning: number;
+  why: string;
+}
+
+export interface PreviewArrays {
+  row: Float32Array;
+  col: Float32Array;
+  score: Float32Array;
+}
+
 export interface Problem extends Header {
   text: string;
 }
@@ -256,6 +289,7 @@ export type Request =
   | { type: "whole"; series: string; frame: number }
   | { type: "mask"; series: string; frame: number }
   | { type: "point"; series: string; frame: number; row: number; col: number }
+  | { type: "preview"; minval: Threshold | null; minscore: Threshold | null }
   | { type: "hold"; hold: boolean };
 
 export type Send = (request: Request) => void;

@@ -1,0 +1,1 @@
+"""What programs are told of runs over HTTP, as JSON."""
