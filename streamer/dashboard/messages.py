@@ -43,7 +43,8 @@ starts in the run. With one series both are the same.
     col, row_sigma, col_sigma, score (f4), flags (i4), track (f8).
 ``tracks``
     n_frames, timeline (two lists: run frames and Unix seconds, sorted by these; other frames are
-    about evenly between), n (tracks), radial (whether ``drift`` is along the line from the direct
+    about evenly between), n (tracks), memory_frames
+    (as many a track may miss), radial (whether ``drift`` is along the line from the direct
     beam), units {column: unit}. Arrays: one f8 or i4 for each numeric column of the run folder's
     tracks table, and series (i4, places in the list of ``hello``), in which frames have their
     numbers; and reflection (f8, the number of its first spot). Columns may be missing.

@@ -57,6 +57,7 @@ def tracks(run: RunView) -> bytes:
         "n_frames": archive.n_frames,
         "timeline": [frames.tolist(), (times * 1e-9).tolist()],
         "n": table.num_rows,
+        "memory_frames": run.config.tracks.memory_frames,
         "radial": run.tables.geometry is not None,
         "units": units(list(arrays)),
     }

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -96,7 +97,7 @@ def test_thresholds_hold_from_the_frame_that_is_recorded_whatever_dies(recording
     assert post(url, token, *FEW) == 202
     wait_until(lambda: changed(out, 1))
     # A worker that dies is told by who sends it frames, wherever it is then.
-    names = {pid: open(f"/proc/{pid}/cmdline").read() for pid in children_of(process.pid)}
+    names = {pid: Path(f"/proc/{pid}/cmdline").read_text() for pid in children_of(process.pid)}
     victim = next(pid for pid, name in names.items() if "detector-0" in name)
     os.kill(victim, signal.SIGKILL)
     assert post(url, token, *MANY) == 202

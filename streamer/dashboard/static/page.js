@@ -11,6 +11,7 @@ import { Image } from "./panels/image.js";
 import { decode, isPacked, unpack } from "./link/message.js";
 import { Moments } from "./link/moments.js";
 import { Pointers } from "./image/pointers.js";
+import { Lives } from "./panels/lives.js";
 import { Patch } from "./panels/patch.js";
 import { Peaks } from "./panels/peaks.js";
 import { Readout } from "./panels/readout.js";
@@ -59,15 +60,16 @@ const stats = new Stats(socket);
 const cell = new Cell();
 const series = new Series();
 const moments = new Moments();
+const lives = new Lives();
 const image = new Image(part("image"), view, theme);
 const pointers = new Pointers(image);
 const peaks = new Peaks(image, pointers, view, theme);
 const patch = new Patch(view, series, send);
 const frames = new Frames(view, series, send);
 const drift = new Drift(part("plot"), view, cell, series, theme);
-const readout = new Readout(part("readout"), drift);
+const readout = new Readout(part("readout"), drift, lives);
 const detector = new Detector({ view, image, pointers, series, theme, send, schedule });
-const panels = [detector, ...PANELS.map((Kind) => new Kind({ image, view, theme, socket, stats, send, choose, schedule }))];
+const panels = [detector, ...PANELS.map((Kind) => new Kind({ image, lives, view, theme, socket, stats, send, choose, schedule }))];
 const parts = [image, peaks, patch, frames, drift, ...panels];
 
 /** @param {...string} words */
@@ -174,6 +176,7 @@ const wired = {
     }
     hello = header;
     series.greet(header);
+    lives.greet(header);
     frames.greet(header);
     drift.dirty = patch.dirty = true;
     mark();
@@ -194,9 +197,13 @@ const wired = {
     if (stack === null && frame !== null && name === null) view.set({ series: header.series }); // the address did not say
     if (!detector.region.hold(header, () => showFrame(header, arrays))) showFrame(header, arrays);
   },
-  tracks(header) {
+  tracks(header, arrays) {
     frames.grow(header.n_frames);
     moments.update(header.timeline);
+    lives.update(header, arrays);
+    const times = header.timeline[1];
+    drift.extent = { time: times.length ? [times[0], times[times.length - 1]] : [], frame: header.n_frames ? [0, header.n_frames - 1] : [] };
+    drift.dirty = true;
     const untimed = header.n_frames > 0 && !header.timeline[0].length;
     if (untimed) view.set({ x: "frame" });
   },

@@ -7,6 +7,7 @@ import { Tracks } from "./panels/tracks.js";
 
 /** @import { Send, Theme } from "./link/types" */
 /** @import { Image } from "./panels/image.js" */
+/** @import { Lives } from "./panels/lives.js" */
 /** @import { Stats } from "./link/stats.js" */
 /** @import { Socket } from "./link/socket.js" */
 /** @import { View } from "./view.js" */
@@ -16,6 +17,7 @@ import { Tracks } from "./panels/tracks.js";
  *
  * @typedef {object} Page
  * @property {Image} image
+ * @property {Lives} lives which tracks are still seen
  * @property {View} view what the user chose to see
  * @property {() => Theme} theme
  * @property {Socket} socket

@@ -95,6 +95,7 @@ export interface ImageArrays extends PeakArrays {
 export interface TracksHeader extends Header {
   n_frames: number;
   timeline: [frames: number[], times: number[]];
+  memory_frames?: number;
 }
 
 /** Columns of the tracks table; any may be missing. */

@@ -2,6 +2,7 @@
 
 import { axes, ends, padded, palette, scaleOf } from "../plot/axes.js";
 import { lineStyle } from "../plot/colours.js";
+import { nameEnds } from "../plot/ends.js";
 import { extent, isDense, nearest, shapes } from "../plot/lines.js";
 import { shownUnit } from "../numbers.js";
 import { Points } from "../plot/points.js";
@@ -46,6 +47,8 @@ export class Drift {
     this.cursor = null; // value of x under the cursor
     /** @type {number | null} */
     this.shown = null; // value of x of the frame that is shown
+    /** @type {Record<XAxis, number[]>} */
+    this.extent = { time: [], frame: [] }; // of the run: first and last frame, and when they were
     this.oncursor = this.onresize = () => {};
     /** @type {(x: number) => void} */
     this.onshow = () => {};
@@ -148,11 +151,12 @@ export class Drift {
     return lineStyle(track < 0 ? -1 - track : (this.view.slots.get(track) ?? 0), this.theme());
   }
 
-  /** First and last x that are known. */
+  /** First and last x of the run, as far as they are known. */
   get whole() {
     let [from, to] = [Infinity, -Infinity];
     const known = this.lines.filter((line) => line.x.length);
-    for (const { x } of known.length ? known : [this.cell.line(this.x)]) {
+    const run = { x: this.extent[this.x] };
+    for (const { x } of known.length || run.x.length ? [run, ...known] : [this.cell.line(this.x)]) {
       if (!x.length) continue;
       from = Math.min(from, x[0]);
       to = Math.max(to, x[x.length - 1]);
@@ -388,6 +392,12 @@ export class Drift {
       if (points) ctx.fill(points);
     }
     ctx.restore();
+    ctx.setLineDash([]);
+    const named = this.chosen.map(({ track, x, y }) => {
+      const key = track < 0 ? `${track}` : `slot ${this.view.slots.get(track)}`;
+      return { x, y, key, name: this.name(track), colour: this.look(track).colour };
+    });
+    nameEnds(ctx, bbox, scale, named, this.palette.back);
   }
 
   resize() {

@@ -3,6 +3,7 @@
 import { NONE, measured, moment, shownUnit, whole } from "../numbers.js";
 
 /** @import { Drift } from "./drift.js" */
+/** @import { Lives } from "./lives.js" */
 
 /** @typedef {{ item: HTMLElement, line: HTMLElement, number: HTMLElement, value: HTMLElement }} Chip of a line */
 
@@ -10,8 +11,10 @@ export class Readout {
   /**
    * @param {HTMLElement} element
    * @param {Drift} drift
+   * @param {Lives} lives
    */
-  constructor(element, drift) {
+  constructor(element, drift, lives) {
+    this.lives = lives;
     this.element = element;
     this.drift = drift;
     /** @type {Map<number, Chip>} */
@@ -45,7 +48,8 @@ export class Readout {
     if (number.textContent !== name) number.textContent = name;
     line.style.borderTop = `3px ${dash.length ? "dashed" : "solid"} ${colour}`;
     const [unit, factor] = shownUnit(this.drift.unit);
-    const text = measured(y * factor, sigma * factor, unit);
+    const ended = this.drift.cursor === null ? this.lives.words(track) : "";
+    const text = measured(y * factor, sigma * factor, unit) + (ended && `, ${ended}`);
     if (value.textContent !== text) value.textContent = text;
     return item;
   }

@@ -28,12 +28,29 @@ const DOUBTFUL = 16 | 32; // flags: not like one peak, out of trusted range
  */
 const short = (value, sigma) => measured(value, sigma, "", 1);
 
+/**
+ * Along the hours, or along the frames where these have no times.
+ *
+ * @param {TrackArrays} t
+ * @param {number} i
+ */
+function rate(t, i) {
+  if (Number.isFinite(t.rate[i]) || !Number.isFinite(t.rate_per_frame?.[i])) return short(t.rate[i], t.rate_sigma[i]);
+  return `${short(t.rate_per_frame[i], t.rate_per_frame_sigma[i])} px/frame`;
+}
+
 /** @type {Column[]} */
 const COLUMNS = [
   { key: "track", words: "track", unit: "", cell: (t, i) => String(t.track[i]) },
   { key: "n_frames", words: "frames", unit: "", cell: (t, i) => whole(t.n_frames[i]) },
   { key: "drift", words: "drift", unit: "px", cell: (t, i) => short(t.drift[i], t.drift_sigma[i]) },
-  { key: "rate", words: "rate", unit: "px/h", cell: (t, i) => short(t.rate[i], t.rate_sigma[i]) },
+  {
+    key: "excursion",
+    words: "largest",
+    unit: "px",
+    cell: (t, i) => short(t.excursion[i], t.excursion_sigma?.[i] ?? NaN),
+  },
+  { key: "rate", words: "rate", unit: "px/h", cell: rate },
   { key: "significance", words: "significance", unit: "σ", cell: (t, i) => fixed(t.significance[i], 1) },
   { key: "d", words: "d", unit: "Å", cell: (t, i) => short(t.d[i], t.d_sigma[i]) },
   {
@@ -47,8 +64,9 @@ const COLUMNS = [
 
 export class Tracks {
   /** @param {Page} page */
-  constructor({ view, theme, choose }) {
+  constructor({ view, lives, theme, choose }) {
     this.view = view;
+    this.lives = lives;
     this.theme = theme;
     this.choose = choose;
     this.follows = ["tracks", "long", "sort"];
@@ -145,16 +163,21 @@ export class Tracks {
     /** @param {number} one */
     const total = (one) => view.spots(one).reduce((sum, spot) => sum + n_frames[place.get(spot) ?? 0], 0);
     const frames = [...track].map(total);
+    // Where a run goes on, what it sees no more comes behind what it sees.
+    const over = [...track].map((one) => Number(view.spots(one).every((spot) => this.lives.ended(spot))));
     const best = [...frames.keys()].sort(
-      (a, b) => this.doubt(a) - this.doubt(b) || frames[b] - frames[a] || track[a] - track[b],
+      (a, b) => this.doubt(a) - this.doubt(b) || over[a] - over[b] || frames[b] - frames[a] || track[a] - track[b],
     );
     /** @type {Set<number>} */
     const wanted = new Set(); // the first spots
     for (const i of best) if (wanted.size < PROPOSED) wanted.add(view.spots(track[i])[0]);
     const now = new Set((view.get("tracks") ?? []).map((one) => view.spots(one)[0]));
     const lengths = [...now].map((one) => frames[place.get(one) ?? -1] ?? 0);
+    const ended = [...now].filter((one) => over[place.get(one) ?? -1]).length;
+    const fewest = [...wanted].filter((one) => over[place.get(one) ?? -1]).length;
     // What was proposed first stays as long as it is not outgrown: lines that jump help nobody.
-    const good = now.size === wanted.size && lengths.every((n) => n >= 0.8 * frames[best[0]]);
+    const isWorthy = ended ? ended <= fewest : lengths.every((n) => n >= 0.8 * frames[best[0]]);
+    const good = now.size === wanted.size && isWorthy;
     if (!good) this.set([...wanted].flatMap((one) => view.spots(one)));
   }
 
@@ -178,6 +201,15 @@ export class Tracks {
     return Number((this.columns.flags?.[i] & DOUBTFUL) > 0);
   }
 
+  /**
+   * 1 for what a run that goes on sees no more, else 0.
+   *
+   * @param {number} i
+   */
+  over(i) {
+    return Number(this.lives.ended(this.columns.track[i]));
+  }
+
   /** @param {string} key */
   sortBy(key) {
     const now = this.view.get("sort");
@@ -195,7 +227,7 @@ export class Tracks {
     const sign = sort.startsWith("-") ? -1 : 1;
     const values = this.columns[key] ?? [];
     /** @type {(value: number) => number} */
-    const size = key === "drift" || key === "rate" || key === "strain" ? Math.abs : Number;
+    const size = ["drift", "excursion", "rate", "strain"].includes(key) ? Math.abs : Number;
     const frames = this.columns.n_frames ?? [];
     let longest = 0;
     for (const n of frames) longest = Math.max(longest, n);
@@ -206,9 +238,9 @@ export class Tracks {
     // What is not known stands at the end, whichever way the column is sorted.
     /** @param {number} i */
     const place = (i) => (Number.isNaN(values[i]) ? Infinity : sign * size(values[i]));
-    // So do hot pixels, which outlast every spot, where it is figures that count.
+    // So do hot pixels, which outlast every spot, where it is figures that count, and what has ended.
     /** @type {(i: number) => number} */
-    const doubt = key === "track" || key === "flags" ? () => 0 : (i) => this.doubt(i);
+    const doubt = key === "track" || key === "flags" ? () => 0 : (i) => 2 * this.doubt(i) + this.over(i);
     order.sort(
       (a, b) => doubt(a) - doubt(b) || place(a) - place(b) || this.columns.track[a] - this.columns.track[b] || 0,
     );
@@ -261,7 +293,9 @@ export class Tracks {
     mark.className = slot === undefined ? "box" : "box chosen";
     mark.style.background = slot === undefined ? "" : lineStyle(slot, this.theme()).colour;
     COLUMNS.forEach((column, n) => {
-      const text = this.columns[column.key] ? column.cell(this.columns, i) : NONE;
+      const known = this.columns[column.key] ? column.cell(this.columns, i) : NONE;
+      const ended = column.key === "flags" ? this.lives.words(track) : "";
+      const text = ended ? `${ended} · ${known}` : known;
       const cell = row.cells[n + 1];
       if (cell.textContent !== text) cell.textContent = text;
     });

@@ -1,7 +1,7 @@
 // The axes of the plot: how they look, and from where to where they go.
 
 import { linear } from "./lines.js";
-import { clock, decimals, frames } from "./ticks.js";
+import { clock, decimals, frames, room } from "./ticks.js";
 
 /** @import { XAxis } from "../link/types" */
 
@@ -11,7 +11,8 @@ const MARGIN = 0.06; // above and below what is drawn
 export function palette() {
   const style = getComputedStyle(document.documentElement);
   const names = ["ink", "faint", "grid", "charge", "discharge", "words"];
-  return Object.fromEntries(names.map((name) => [name, style.getPropertyValue(`--plot-${name}`).trim()]));
+  const found = names.map((name) => [name, style.getPropertyValue(`--plot-${name}`).trim()]);
+  return { ...Object.fromEntries(found), back: style.getPropertyValue("--panel").trim() };
 }
 
 /**
@@ -30,7 +31,7 @@ export function axes(colours, { x, several, volts, factor }) {
   /** @type {(...about: Parameters<typeof decimals>) => string[]} */
   const values = (plot, splits, place, space, step) => decimals(plot, splits, place, space, step, factor());
   return [
-    { ...axis, grid, size: 34, label: along, values: x === "time" ? clock : frames },
+    { ...axis, grid, size: 34, label: along, values: x === "time" ? clock : frames, space: x === "time" ? room : 60 },
     { ...axis, grid, size: 62, scale: "y", label: " ", values },
     { ...axis, stroke: colours.faint, grid: { show: false }, side: 1, size: 46, scale: "volts", label: "cell voltage / V", values: decimals, show: volts },
   ];

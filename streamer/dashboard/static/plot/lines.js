@@ -1,5 +1,8 @@
 // Lines through points: what of them lies in a window, and their shapes.
 
+const [MOST_STEPS, LEAST_STEPS] = [200, 4];
+const GAP = 6.5; // times the usual step: a track may miss five frames
+
 /**
  * Points sorted in x; NaN in y interrupts the line.
  *
@@ -7,6 +10,7 @@
  * @property {ArrayLike<number>} x
  * @property {ArrayLike<number>} y
  * @property {ArrayLike<number>} [sigma]
+ * @property {number} [gap] points farther apart in x are not joined
  */
 
 /** @typedef {{ left: number, top: number, width: number, height: number }} Box */
@@ -84,18 +88,18 @@ export function isDense({ x }, { from, to, across }) {
  * @param {Line} line
  * @param {Scale} scale
  */
-export function shapes({ x, y, sigma }, { x0, y0, across, below, from, to }) {
+export function shapes({ x, y, sigma, gap = Infinity }, { x0, y0, across, below, from, to }) {
   const [first, last] = within(x, from, to);
   const [stroke, band, points] = [new Path2D(), new Path2D(), new Path2D()];
   const sparse = last - first < ((to - from) * across) / 8;
   /** @type {[number, number, number][]} */
   let run = [];
   for (let i = first; i <= last; i += 1) {
-    if (Number.isNaN(y[i])) {
+    if (Number.isNaN(y[i]) || (i > first && x[i] - x[i - 1] > gap)) {
       enclose(band, run);
       run = [];
-      continue;
     }
+    if (Number.isNaN(y[i])) continue;
     const [place, height] = [x0 + x[i] * across, y0 - y[i] * below];
     if (run.length) stroke.lineTo(place, height);
     else stroke.moveTo(place, height);
@@ -107,6 +111,20 @@ export function shapes({ x, y, sigma }, { x0, y0, across, below, from, to }) {
   }
   enclose(band, run);
   return { stroke, band, points: sparse ? points : null };
+}
+
+/**
+ * How far apart points of a line may be to be joined: a few times as far as they mostly are.
+ *
+ * @param {ArrayLike<number>} x sorted
+ */
+export function usualGap(x) {
+  const steps = [];
+  const every = Math.max(1, Math.floor(x.length / MOST_STEPS));
+  for (let i = every; i < x.length; i += every) steps.push(x[i] - x[i - 1]);
+  if (steps.length < LEAST_STEPS) return Infinity;
+  steps.sort((one, other) => one - other);
+  return GAP * steps[steps.length >> 1];
 }
 
 /**

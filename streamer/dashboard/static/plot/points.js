@@ -2,6 +2,8 @@
 
 /** @import { Columns } from "../link/types" */
 
+import { usualGap } from "./lines.js";
+
 const LEAST_ROOM = 256;
 
 export class Points {
@@ -14,6 +16,7 @@ export class Points {
     this.x = x;
     this.y = y;
     this.sigma = sigma;
+    this.gap = Infinity; // points farther apart in x are not joined
   }
 
   /**
@@ -31,6 +34,7 @@ export class Points {
     if (this.start + this.count > this.room.x.length) this.make(keep);
     put(this.room, added, this.start + keep);
     Object.assign(this, cut(this.room, this.start, this.start + this.count));
+    this.gap = usualGap(this.x);
     return true;
   }
 

@@ -43,7 +43,7 @@ export class Raster {
    * @param {Line} line
    * @param {Scale} scale
    */
-  trace({ x, y, sigma }, scale) {
+  trace({ x, y, sigma, gap = Infinity }, scale) {
     const { x0, y0, across, below } = scale;
     const [first, last] = within(x, scale.from, scale.to);
     this.reserve(last - first + 1);
@@ -57,10 +57,8 @@ export class Raster {
     };
     for (let i = first; i <= last; i += 1) {
       const value = y[i];
-      if (value !== value) {
-        finish();
-        continue;
-      }
+      if (value !== value || (i > first && x[i] - x[i - 1] > gap)) finish();
+      if (value !== value) continue;
       const place = Math.round(x0 + x[i] * across) - this.left;
       const height = y0 - value * below - this.top;
       const half = sigma && sigma[i] < Infinity ? sigma[i] * below : 0;

@@ -2,6 +2,8 @@
 
 import { fixed } from "../numbers.js";
 
+const ROOMY_PX = 80; // a tick about as often
+
 /**
  * Time of day; with the day where they are more than one.
  *
@@ -22,6 +24,22 @@ export function clock(plot, splits, axis, space, step) {
     const part = step < 1 ? (date.getMilliseconds() / 1000).toFixed(step < 0.1 ? 2 : 1).slice(1) : "";
     return `${day}${two(date.getHours())}:${two(date.getMinutes())}${seconds}${part}`;
   });
+}
+
+/**
+ * CSS pixels that a time of day takes, as it is written for such a range.
+ *
+ * @param {uPlot} plot
+ * @param {number} axis
+ * @param {number} from
+ * @param {number} to
+ * @param {number} width of the axis
+ */
+export function room(plot, axis, from, to, width) {
+  const span = to - from;
+  if (span > 86_400) return 100;
+  const step = (span * ROOMY_PX) / width;
+  return step < 1 ? 96 : step < 60 ? 74 : 56;
 }
 
 /**
