@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from streamer.results.summary import Delivery
 
 if TYPE_CHECKING:  # who reads a state needs nobody to look after processes
@@ -126,7 +128,7 @@ def take_snapshot(
         feed=sink.status.info.get("feed", "") if sink.status else "",
         relay=ingest.status.info.get("relay", "") if ingest.status else "",
         elapsed_s=time.time() - started,
-        expected=expected,
+        expected=_announced(ingest.info) if expected is None else expected,
         received=int(ingest.stat("received")),
         frames={state: int(sink.stat(state)) for state in STATES},
         peaks=int(sink.stat("peaks")),
@@ -146,6 +148,21 @@ def take_snapshot(
         alarms=sink.status.info.get("alarms", "") if sink.status else "",
         start=_start(nodes.values()),
     )
+
+
+def _announced(info: Mapping[str, str]) -> int | None:
+    """Return how many frames the series of a live source have, by what was announced of each."""
+    books = [text for key, text in info.items() if key.startswith("series/")]
+    try:
+        counts = [msgspec.json.decode(text, type=_Announced).announced for text in books]
+    except (ValueError, RecursionError):
+        return None
+    known = [count for count in counts if count is not None]
+    return sum(known) if known and len(known) == len(counts) else None
+
+
+class _Announced(msgspec.Struct):
+    announced: int | None = None
 
 
 def _start(nodes: Iterable[NodeProcess]) -> str:

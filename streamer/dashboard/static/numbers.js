@@ -78,20 +78,34 @@ export function span(seconds) {
   return seconds < DAY_S ? text : `${Math.floor(seconds / DAY_S)} d ${text}`;
 }
 
-const clock = new Intl.DateTimeFormat("en-GB", {
-  hour: "2-digit",
-  minute: "2-digit",
-  second: "2-digit",
-  fractionalSecondDigits: 2,
-});
+let isLocal = false; // times are those of the browser's place, else UTC, as in reports and exports
+
+/** @param {boolean} local */
+export function useLocalTime(local) {
+  isLocal = local;
+}
+
+/** Which clock it is. */
+export const zone = () => (isLocal ? "local time" : "UTC");
 
 /**
- * A moment (Unix seconds) as the wall clock shows it.
+ * A date whose `getUTC...` give what the clock shows (of Unix seconds).
+ *
+ * @param {number} seconds
+ */
+export function wall(seconds) {
+  const date = new Date(seconds * 1000);
+  return isLocal ? new Date(date.getTime() - date.getTimezoneOffset() * 60_000) : date;
+}
+
+/**
+ * A moment (Unix seconds) as the clock shows it.
  *
  * @param {number} seconds
  */
 export function moment(seconds) {
-  return Number.isFinite(seconds) ? clock.format(seconds * 1000) : NONE;
+  if (!Number.isFinite(seconds)) return NONE;
+  return `${wall(seconds).toISOString().slice(11, 22)}${isLocal ? "" : " UTC"}`;
 }
 
 /** @type {[bit: number, words: string][]} */

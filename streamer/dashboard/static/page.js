@@ -11,6 +11,7 @@ import { Image } from "./panels/image.js";
 import { decode, isPacked, unpack } from "./link/message.js";
 import { Moments } from "./link/moments.js";
 import { Pointers } from "./image/pointers.js";
+import { useLocalTime } from "./numbers.js";
 import { Lives } from "./panels/lives.js";
 import { Patch } from "./panels/patch.js";
 import { Peaks } from "./panels/peaks.js";
@@ -22,6 +23,7 @@ import { QUANTITIES, settle } from "./plot/quantities.js";
 import { Socket } from "./link/socket.js";
 import { Stats } from "./link/stats.js";
 import { View } from "./view.js";
+import { hang } from "./wall.js";
 
 /** @import { Header, Hello, ImageArrays, ImageHeader, Place, Receivers, Send, Theme, Values } from "./link/types" */
 /** @import { Arrived } from "./link/socket.js" */
@@ -32,6 +34,7 @@ const AHEAD = 0.25; // of the span: how far the plot moves before finer points a
 const dark = matchMedia("(prefers-color-scheme: dark)");
 
 const view = new View();
+useLocalTime(view.get("zone") === "local");
 /** @returns {Theme} */
 const theme = () => {
   const wanted = view.get("theme");
@@ -289,10 +292,17 @@ function retheme() {
   schedule();
 }
 
+function rezone() {
+  useLocalTime(view.get("zone") === "local");
+  for (const one of parts) one.dirty = true;
+  schedule();
+}
+
 view.onchange((names) => {
   /** @param {...string} wanted */
   const any = (...wanted) => wanted.some((name) => names.has(name));
   if (any("theme")) retheme();
+  if (any("zone")) rezone();
   if (any("colours", "low", "high", "zoom", "row", "col")) image.dirty = peaks.dirty = patch.dirty = true;
   if (any("peaks", "tracks")) peaks.dirty = true;
   for (const panel of panels) if (any(...(panel.follows ?? []))) panel.dirty = true;
@@ -322,6 +332,10 @@ detector.region.onready = () => {
   schedule();
 };
 drift.onresize = schedule;
+hang(view, () => {
+  for (const one of parts) one.dirty = true;
+  schedule();
+});
 /** @type {Drift["onshow"]} */
 drift.onshow = (x) => {
   const number = drift.x === "frame" ? x : moments.frameAt(x);

@@ -28,6 +28,8 @@
  * @property {boolean} long
  * @property {string} sort
  * @property {Theme | null} theme
+ * @property {"utc" | "local"} zone
+ * @property {boolean} wall
  * @property {string | null} run
  */
 
@@ -59,6 +61,8 @@ const DEFAULTS = {
   long: false, // only tracks that are long
   sort: "-n_frames",
   theme: null, // null: what the system prefers
+  zone: "utc", // how times are written
+  wall: false, // the page fills a screen that is only looked at
   run: null, // which run the following were chosen in; null: not known
 };
 
@@ -220,13 +224,15 @@ function read(search) {
     if (name === "tracks") {
       const numbers = text.split(".").filter(Boolean).map(Number);
       found.tracks = numbers.filter(Number.isInteger).slice(0, MOST_TRACKS);
-    } else if (BOOLEANS.includes(name)) found[name] = text === "1";
+    } else if (name === "wall") found.wall = text !== "0";
+    else if (BOOLEANS.includes(name)) found[name] = text === "1";
     else if (NUMBERS.includes(name)) {
       if (text && Number.isFinite(Number(text))) found[name] = Number(text);
     } else found[name] = text;
   }
   if (found.stack !== "sum" && found.stack !== "highest") delete found.stack;
   if (found.x && found.x !== "frame") delete found.x;
+  if (found.zone !== "local") delete found.zone;
   if (found.zoom !== undefined && found.zoom < 1) delete found.zoom;
   return found;
 }

@@ -2,6 +2,7 @@
 
 import { fixed } from "../numbers.js";
 import { isDense, nearest, shapes } from "../plot/lines.js";
+import { enlarged } from "../wall.js";
 
 /** @import { CellArrays, CellHeader, HalfCycle, XAxis } from "../link/types" */
 /** @import { Box, Scale } from "../plot/lines.js" */
@@ -108,7 +109,7 @@ export class Cell {
    */
   shade(context, box, scale, x, colours) {
     context.save();
-    const ratio = devicePixelRatio || 1;
+    const ratio = (devicePixelRatio || 1) * enlarged();
     context.font = `${11 * ratio}px system-ui, sans-serif`;
     context.textBaseline = "top";
     for (const cycle of this.halfCycles) {

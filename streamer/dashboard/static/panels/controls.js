@@ -2,7 +2,7 @@
 
 import { around, part, pen } from "../dom.js";
 import { KINDS, MAP_NAMES } from "../plot/colours.js";
-import { counts } from "../numbers.js";
+import { counts, zone } from "../numbers.js";
 import { trace } from "./peaks.js";
 
 /** @import { Theme, XAxis } from "../link/types" */
@@ -75,6 +75,7 @@ export class Controls {
     if (names.has("x")) this.fill(list("span"), [["", "whole run"], ...SPANS[view.get("x")]]);
     if (names.has("x") || names.has("span")) list("span").value = String(view.get("span") ?? "");
     for (const name of LISTS) if (names.has(name)) list(name).value = view.get(name) ?? "";
+    part("zone").textContent = zone();
     part("zoom-reset").hidden = view.get("from") === null;
     this.image.host.style.touchAction = view.get("zoom") > 1 ? "none" : "pan-y";
     this.levels();
@@ -120,6 +121,9 @@ export class Controls {
     const clicks = {
       "levels-auto": () => view.set({ low: null, high: null }),
       "zoom-reset": () => view.set({ from: null, to: null }),
+      zone: () => view.set({ zone: view.get("zone") === "utc" ? "local" : "utc" }),
+      help: () => part("keys", HTMLDialogElement).showModal(),
+      "keys-close": () => part("keys", HTMLDialogElement).close(),
       theme: () => view.set({ theme: this.theme() === "dark" ? "light" : "dark" }),
       ...saves,
     };
@@ -135,6 +139,8 @@ export class Controls {
       ",": () => frames.step(-1),
       ".": () => frames.step(1),
       t: () => part("theme").click(),
+      z: () => part("zone").click(),
+      "?": () => part("help").click(),
     };
     document.addEventListener("keydown", (event) => {
       const busy = around(event, "button, select, summary, textarea, input:not([type=range])");

@@ -5,9 +5,11 @@ import { lineStyle } from "../plot/colours.js";
 import { nameEnds } from "../plot/ends.js";
 import { extent, isDense, nearest, shapes } from "../plot/lines.js";
 import { shownUnit } from "../numbers.js";
+import { press } from "../plot/keys.js";
 import { Points } from "../plot/points.js";
 import { QUANTITIES } from "../plot/quantities.js";
 import { Raster } from "../plot/raster.js";
+import { enlarged } from "../wall.js";
 
 /** @import { Columns, DriftHeader, Theme, XAxis } from "../link/types" */
 /** @import { View } from "../view.js" */
@@ -18,7 +20,6 @@ import { Raster } from "../plot/raster.js";
 /** @typedef {{ colour: string, dash: number[] }} Look of a line */
 
 const CLICK_MS = 240; // a second click within this time makes it a double click
-const KEY_STEP = 0.01; // of the plot's width
 const BAND = 0.2; // opacity of sigma
 
 export class Drift {
@@ -71,7 +72,7 @@ export class Drift {
     this.dots = new Map();
     this.raster = new Raster();
     new ResizeObserver(() => this.resize()).observe(host);
-    host.addEventListener("keydown", (event) => this.key(event));
+    host.addEventListener("keydown", (event) => press(this, event));
   }
 
   /**
@@ -200,7 +201,7 @@ export class Drift {
 
   /** What a plot is made anew for. */
   get kind() {
-    return `${this.x} ${this.theme()} ${this.cell.known} ${this.series.several}`;
+    return `${this.x} ${this.view.get("zone")} ${this.theme()} ${this.cell.known} ${this.series.several} ${enlarged()}`;
   }
 
   make() {
@@ -260,24 +261,6 @@ export class Drift {
       event.stopImmediatePropagation();
       this.onselect(null, null);
     }, true);
-  }
-
-  /** @param {KeyboardEvent} event */
-  key(event) {
-    if (event.target !== this.host || event.ctrlKey || event.metaKey) return;
-    const [from, to] = this.range;
-    const middle = this.cursor ?? (from + to) / 2;
-    /** @param {number} factor */
-    const zoom = (factor) => this.onselect(middle + (from - middle) * factor, middle + (to - middle) * factor);
-    const step = (to - from) * KEY_STEP * (event.shiftKey ? 10 : 1);
-    if (event.key === "ArrowLeft") this.move(Math.max(middle - step, from));
-    else if (event.key === "ArrowRight") this.move(Math.min(middle + step, to));
-    else if (event.key === "Enter") this.onshow(middle);
-    else if (event.key === "+" || event.key === "=") zoom(0.5);
-    else if (event.key === "-") zoom(2);
-    else if (event.key === "0" || event.key === "Escape") this.onselect(null, null);
-    else return;
-    event.preventDefault();
   }
 
   /** @param {number} value */
@@ -354,7 +337,7 @@ export class Drift {
   /** @param {uPlot} plot */
   before(plot) {
     const { ctx, bbox } = plot;
-    const ratio = devicePixelRatio || 1;
+    const ratio = (devicePixelRatio || 1) * enlarged();
     ctx.save();
     ctx.beginPath();
     ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);

@@ -126,6 +126,7 @@ export class Frames {
     part("pause").ariaPressed = String(paused);
     part("live", HTMLButtonElement).disabled = !paused;
     part("live").textContent = this.live ? "Live" : "Last";
+    part("peak").ariaLive = paused ? "polite" : "off"; // else it speaks with each frame
     const badge = part("badge");
     badge.dataset.mode = paused ? "paused" : this.live ? "live" : "ended";
     const newest = header?.provisional ? "provisional" : "newest";

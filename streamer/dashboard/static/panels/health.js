@@ -70,6 +70,7 @@ export class Health {
     /** @type {HealthNow | null} */
     this.health = null;
     this.dirty = false;
+    this.said = ""; // of the state, aloud
     part("figures").append(...FIGURES.map(figure));
     // The strip counts seconds even when nothing comes.
     setInterval(() => {
@@ -128,6 +129,7 @@ export class Health {
     part("state").dataset.level = level;
     part("state").title = [this.health?.phase, this.health?.hosts].filter(Boolean).join("\n");
     const { health } = this;
+    this.say(level, words);
     if (!health) return;
     const known = this.socket.open;
     this.element.dataset.stale = String(!known);
@@ -135,6 +137,20 @@ export class Health {
     const lost = SLOW.some((name) => (health.frames?.[name] ?? 0) > 0);
     this.write("lost-words", health.lost || "nothing lost");
     part("lost").dataset.level = lost || health.alarm ? "bad" : health.lost ? "warn" : "good";
+  }
+
+  /**
+   * Have what has changed in kind read aloud, but not each second that is counted.
+   *
+   * @param {string} level
+   * @param {string} words
+   */
+  say(level, words) {
+    const lost = this.health?.alarm ? "look after it at once" : this.health?.lost ? "something was lost or is late" : "";
+    const key = `${level} ${lost}`;
+    if (key === this.said) return;
+    this.said = key;
+    this.write("state-said", [words, lost].filter(Boolean).join("; "));
   }
 
   /**
@@ -152,6 +168,7 @@ function figure({ name, words, unit, title = "", kind = "" }) {
   const element = document.createElement("div");
   [element.title, element.className] = [title, kind];
   const output = document.createElement("output");
+  output.ariaLive = "off"; // figures change each second
   [output.id, output.textContent] = [name, NONE];
   element.appendChild(document.createElement("dt")).textContent = words;
   const value = element.appendChild(document.createElement("dd"));

@@ -3,6 +3,7 @@
 import { part, pen } from "../dom.js";
 import { whole } from "../numbers.js";
 import { KINDS, kindOf, lineStyle } from "../plot/colours.js";
+import { enlarged } from "../wall.js";
 
 /** @import { ImageHeader, Peak, PeakArrays, Theme } from "../link/types" */
 /** @import { View } from "../view.js" */
@@ -151,7 +152,7 @@ export class Peaks {
     let strongest = 1;
     for (let i = 0; i < this.count; i += 1) strongest = Math.max(strongest, score[i]);
     const grow = (LARGEST_PX - SMALLEST_PX) / Math.log(strongest + 1);
-    const zoom = Math.min(1.6, Math.sqrt(this.view.get("zoom")));
+    const zoom = Math.min(1.6, Math.sqrt(this.view.get("zoom"))) * enlarged();
     for (let i = 0; i < this.count; i += 1) {
       const [x, y] = [image.x(col[i]), image.y(row[i])];
       if (x < -9 || y < -9 || x > image.width + 9 || y > image.height + 9) continue;
@@ -161,7 +162,7 @@ export class Peaks {
     }
     // A dark rim keeps marks legible on bright and dark pixels alike.
     for (const [width, alpha] of [[3.2, 0.55], [1.5, 1]]) {
-      context.lineWidth = width;
+      context.lineWidth = width * enlarged();
       context.globalAlpha = alpha;
       for (const [index, path] of paths.entries()) {
         context.strokeStyle = alpha < 1 ? "#000000" : KINDS[index].colour;
@@ -175,7 +176,8 @@ export class Peaks {
     const { context, image, view } = this;
     const { row, col, track } = this.arrays;
     const halo = this.theme() === "dark" ? "#000000c0" : "#ffffffd8";
-    context.font = "600 12px system-ui, sans-serif";
+    const large = enlarged();
+    context.font = `600 ${12 * large}px system-ui, sans-serif`;
     context.textBaseline = "middle";
     context.lineJoin = "round";
     for (let i = 0; i < this.count; i += 1) {
@@ -183,18 +185,18 @@ export class Peaks {
       if (slot === undefined) continue;
       const { colour, dash } = lineStyle(slot, this.theme());
       const [x, y] = [image.x(col[i]), image.y(row[i])];
-      ring(context, x, y, 12, colour, halo, dash);
+      ring(context, x, y, 12 * large, colour, halo, dash);
       const label = String(track[i]);
-      const left = x + 18 + context.measureText(label).width > image.width;
+      const left = x + 18 * large + context.measureText(label).width > image.width;
       context.textAlign = left ? "right" : "left";
-      context.lineWidth = 3.5;
+      context.lineWidth = 3.5 * large;
       context.strokeStyle = halo;
-      context.strokeText(label, x + (left ? -17 : 17), y - 8);
+      context.strokeText(label, x + (left ? -17 : 17) * large, y - 8 * large);
       context.fillStyle = colour;
-      context.fillText(label, x + (left ? -17 : 17), y - 8);
+      context.fillText(label, x + (left ? -17 : 17) * large, y - 8 * large);
     }
     if (this.pointed >= 0)
-      ring(context, image.x(col[this.pointed]), image.y(row[this.pointed]), 17, "#ffffff", "#000000a0", []);
+      ring(context, image.x(col[this.pointed]), image.y(row[this.pointed]), 17 * large, "#ffffff", "#000000a0", []);
   }
 }
 
@@ -239,10 +241,10 @@ export function trace(path, shape, x, y, size) {
 function ring(context, x, y, radius, colour, halo, dash) {
   context.beginPath();
   context.arc(x, y, radius, 0, 2 * Math.PI);
-  context.lineWidth = 4.5;
+  context.lineWidth = 4.5 * enlarged();
   context.strokeStyle = halo;
   context.stroke();
-  context.lineWidth = 2;
+  context.lineWidth = 2 * enlarged();
   context.setLineDash(dash);
   context.strokeStyle = colour;
   context.stroke();

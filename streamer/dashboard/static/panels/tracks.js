@@ -3,6 +3,7 @@
 import { around, part, section } from "../dom.js";
 import { lineStyle } from "../plot/colours.js";
 import { NONE, fixed, flagWords, measured, whole } from "../numbers.js";
+import { enlarged } from "../wall.js";
 
 /** @import { TrackArrays, TracksHeader } from "../link/types" */
 /** @import { Page } from "../panels.js" */
@@ -14,7 +15,7 @@ const BAR = `
   <span class="push"></span>
   <label class="check"><input type="checkbox" id="long"> long tracks only</label>
   <button type="button" id="none" title="Take every track out of the plot">Clear</button>`;
-const ROW_PX = 30;
+const ROW_PX = 30; // on a desk
 const SPARE = 6; // rows above and below what is seen
 const PROPOSED = 6;
 const LONG = 0.5; // of the longest track's frames
@@ -97,6 +98,10 @@ export class Tracks {
     this.below = this.table.createTBody().insertRow();
     this.make();
     this.listen();
+  }
+
+  get rowPx() {
+    return ROW_PX * enlarged();
   }
 
   make() {
@@ -238,9 +243,10 @@ export class Tracks {
     // What is not known stands at the end, whichever way the column is sorted.
     /** @param {number} i */
     const place = (i) => (Number.isNaN(values[i]) ? Infinity : sign * size(values[i]));
-    // So do hot pixels, which outlast every spot, where it is figures that count, and what has ended.
+    // So do hot pixels, which outlast every spot, where it is figures that count; and among the longest
+    // what has ended.
     /** @type {(i: number) => number} */
-    const doubt = key === "track" || key === "flags" ? () => 0 : (i) => 2 * this.doubt(i) + this.over(i);
+    const doubt = key === "track" || key === "flags" ? () => 0 : (i) => 2 * this.doubt(i) + (key === "n_frames" ? this.over(i) : 0);
     order.sort(
       (a, b) => doubt(a) - doubt(b) || place(a) - place(b) || this.columns.track[a] - this.columns.track[b] || 0,
     );
@@ -254,11 +260,11 @@ export class Tracks {
 
   /** Put the rows in sight into the document, re-using those that are there. */
   fill() {
-    const first = Math.max(0, Math.floor(this.host.scrollTop / ROW_PX) - SPARE);
-    const seen = Math.ceil(this.host.clientHeight / ROW_PX) + 2 * SPARE;
+    const first = Math.max(0, Math.floor(this.host.scrollTop / this.rowPx) - SPARE);
+    const seen = Math.ceil(this.host.clientHeight / this.rowPx) + 2 * SPARE;
     const last = Math.min(this.order.length, first + seen);
-    this.above.style.height = `${first * ROW_PX}px`;
-    this.below.style.height = `${(this.order.length - last) * ROW_PX}px`;
+    this.above.style.height = `${first * this.rowPx}px`;
+    this.below.style.height = `${(this.order.length - last) * this.rowPx}px`;
     while (this.rows.length < last - first) this.rows.push(this.row());
     while (this.rows.length > last - first) this.rows.pop()?.remove();
     this.active = Math.max(0, Math.min(this.active, this.order.length - 1));
@@ -309,10 +315,10 @@ export class Tracks {
    */
   activate(place, toggle) {
     this.active = Math.min(Math.max(place, 0), this.order.length - 1);
-    const top = this.active * ROW_PX;
+    const top = this.active * this.rowPx;
     const view = this.host.clientHeight - (this.table.tHead?.offsetHeight ?? 0);
     if (top < this.host.scrollTop) this.host.scrollTop = top;
-    else if (top + ROW_PX > this.host.scrollTop + view) this.host.scrollTop = top + ROW_PX - view;
+    else if (top + this.rowPx > this.host.scrollTop + view) this.host.scrollTop = top + this.rowPx - view;
     if (toggle) this.choose(this.columns.track[this.order[this.active]]);
     this.fill();
     this.rows.find((row) => row.tabIndex === 0)?.focus({ preventScroll: true });
@@ -329,7 +335,7 @@ export class Tracks {
 
   /** @param {KeyboardEvent} event */
   key(event) {
-    const page = Math.max(1, Math.floor(this.host.clientHeight / ROW_PX) - 2);
+    const page = Math.max(1, Math.floor(this.host.clientHeight / this.rowPx) - 2);
     const place = Number(around(event, "tr")?.dataset.place);
     /** @type {Record<string, number>} */
     const steps = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -1e9, End: 1e9 };

@@ -1,5 +1,7 @@
 // The axes of the plot: how they look, and from where to where they go.
 
+import { zone } from "../numbers.js";
+import { enlarged } from "../wall.js";
 import { linear } from "./lines.js";
 import { clock, decimals, frames, room } from "./ticks.js";
 
@@ -24,16 +26,17 @@ export function palette() {
  * @returns {uPlot.Axis[]}
  */
 export function axes(colours, { x, several, volts, factor }) {
-  const font = "12px system-ui, sans-serif";
-  const axis = { stroke: colours.ink, font, labelFont: font, labelSize: 20, ticks: { stroke: colours.grid, size: 5 } };
+  const large = enlarged();
+  const font = `${12 * large}px system-ui, sans-serif`;
+  const axis = { stroke: colours.ink, font, labelFont: font, labelSize: 20 * large, ticks: { stroke: colours.grid, size: 5 } };
   const grid = { stroke: colours.grid, width: 1 };
-  const along = x === "time" ? "time of day" : several ? "frame of the run" : "frame";
+  const along = x === "time" ? `time of day (${zone()})` : several ? "frame of the run" : "frame";
   /** @type {(...about: Parameters<typeof decimals>) => string[]} */
   const values = (plot, splits, place, space, step) => decimals(plot, splits, place, space, step, factor());
   return [
-    { ...axis, grid, size: 34, label: along, values: x === "time" ? clock : frames, space: x === "time" ? room : 60 },
-    { ...axis, grid, size: 62, scale: "y", label: " ", values },
-    { ...axis, stroke: colours.faint, grid: { show: false }, side: 1, size: 46, scale: "volts", label: "cell voltage / V", values: decimals, show: volts },
+    { ...axis, grid, size: 34 * large, label: along, values: x === "time" ? clock : frames, space: x === "time" ? room : 60 * large },
+    { ...axis, grid, size: 62 * large, scale: "y", label: " ", values },
+    { ...axis, stroke: colours.faint, grid: { show: false }, side: 1, size: 46 * large, scale: "volts", label: "cell voltage / V", values: decimals, show: volts },
   ];
 }
 

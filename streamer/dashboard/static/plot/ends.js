@@ -1,5 +1,6 @@
 // Names of lines beside where they end: colours alone do not tell all lines from each other.
 
+import { enlarged } from "../wall.js";
 import { within } from "./lines.js";
 
 const LINE_PX = 13; // names are as far apart
@@ -49,7 +50,7 @@ function endOf({ x, y, name, colour }, { x0, y0, across, below, from, to }) {
  * @param {string} back
  */
 function write(context, box, ends, back) {
-  const ratio = devicePixelRatio || 1;
+  const ratio = (devicePixelRatio || 1) * enlarged();
   const step = LINE_PX * ratio;
   if (ends.length * step > box.height) return; // they would hide what they name
   const sorted = ends.toSorted((one, other) => one.y - other.y);

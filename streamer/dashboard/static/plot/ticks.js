@@ -1,6 +1,7 @@
 // What stands at the ticks of the plot's axes.
 
-import { fixed } from "../numbers.js";
+import { fixed, wall } from "../numbers.js";
+import { enlarged } from "../wall.js";
 
 const ROOMY_PX = 80; // a tick about as often
 
@@ -16,13 +17,13 @@ const ROOMY_PX = 80; // a tick about as often
 export function clock(plot, splits, axis, space, step) {
   const long = (plot.scales.x.max ?? 0) - (plot.scales.x.min ?? 0) > 86_400;
   return splits.map((split) => {
-    const date = new Date(split * 1000);
+    const date = wall(split);
     /** @param {number} value */
     const two = (value) => String(value).padStart(2, "0");
-    const day = long ? `${date.getDate()} ${date.toLocaleString("en", { month: "short" })} ` : "";
-    const seconds = step < 60 ? `:${two(date.getSeconds())}` : "";
-    const part = step < 1 ? (date.getMilliseconds() / 1000).toFixed(step < 0.1 ? 2 : 1).slice(1) : "";
-    return `${day}${two(date.getHours())}:${two(date.getMinutes())}${seconds}${part}`;
+    const day = long ? `${date.getUTCDate()} ${date.toLocaleString("en", { month: "short", timeZone: "UTC" })} ` : "";
+    const seconds = step < 60 ? `:${two(date.getUTCSeconds())}` : "";
+    const part = step < 1 ? (date.getUTCMilliseconds() / 1000).toFixed(step < 0.1 ? 2 : 1).slice(1) : "";
+    return `${day}${two(date.getUTCHours())}:${two(date.getUTCMinutes())}${seconds}${part}`;
   });
 }
 
@@ -37,9 +38,10 @@ export function clock(plot, splits, axis, space, step) {
  */
 export function room(plot, axis, from, to, width) {
   const span = to - from;
-  if (span > 86_400) return 100;
-  const step = (span * ROOMY_PX) / width;
-  return step < 1 ? 96 : step < 60 ? 74 : 56;
+  const large = enlarged();
+  if (span > 86_400) return 100 * large;
+  const step = (span * ROOMY_PX * large) / width;
+  return (step < 1 ? 96 : step < 60 ? 74 : 56) * large;
 }
 
 /**

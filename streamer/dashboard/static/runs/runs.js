@@ -19,7 +19,7 @@ const AGAIN_MS = 2000;
 const MOST_SHOWN = 500;
 
 const search = part("search", HTMLInputElement);
-const began = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "medium" });
+const began = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "medium", timeZone: "UTC" });
 /** @type {Run[]} */
 let runs = [];
 let shown = "";

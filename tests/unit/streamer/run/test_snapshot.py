@@ -13,7 +13,7 @@ from streamer.errors import RunError
 from streamer.results.folder import RunFolder
 from streamer.results.summary import Delivery
 from streamer.run.launcher import this_process
-from streamer.run.snapshot import LIVE_FILE, take_snapshot
+from streamer.run.snapshot import LIVE_FILE, _announced, take_snapshot
 from streamer.run.status import print_status, status_json
 from streamer.run.supervisor import Phase
 from streamer.run.topology import NodeSpec
@@ -127,3 +127,17 @@ def test_who_asks_how_a_run_stands_waits_for_nothing_heavy():
     code = f"import sys, streamer.run.status; print({heavy} & set(sys.modules))"
     ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert (ran.stdout, ran.stderr) == ("set()\n", "")
+
+
+@pytest.mark.parametrize(
+    ("books", "total"),
+    [
+        ({"series/1": '{"announced": 6000}', "gone": ""}, 6000),
+        ({"series/1": '{"announced": 6000}', "series/2": '{"announced": 40}'}, 6040),
+        ({"series/1": '{"announced": 6000}', "series/2": '{"announced": null}'}, None),
+        ({"series/1": "{"}, None),
+        ({}, None),
+    ],
+)
+def test_frames_of_a_stream_are_those_that_its_series_announced(books, total):
+    assert _announced(books) == total
