@@ -72,5 +72,6 @@ def cell_message(
             "frame": frame_at(times[kept]),
             "voltage": readings["voltage_v"].to_numpy()[kept].astype(np.float32),
             "current": readings["current_a"].to_numpy()[kept].astype(np.float32),
+            "capacity": readings["capacity_ah"].to_numpy()[kept].astype(np.float32),
         },
     )

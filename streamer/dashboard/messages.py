@@ -60,7 +60,8 @@ starts in the run. With one series both are the same.
 ``cell``
     half_cycles [{number, kind, guess, start, stop, start_frame, stop_frame}] (guess: told by the
     voltage alone; Unix seconds; run frames, null when not known). Arrays: time (f8, Unix seconds),
-    frame (f8, run frame), voltage, current (f4).
+    frame (f8, run frame), voltage, current, capacity
+    (f4; V, A, Ah; NaN where not known).
 ``patch``
     series, frame, track, row, col, origin [row, col] of the first pixel, placed [row, col], sigma
     [row, col], fit {row, col, row_sigma, col_sigma} or null, fitted (false: sent again when it is

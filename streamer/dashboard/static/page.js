@@ -72,7 +72,7 @@ const frames = new Frames(view, series, send);
 const drift = new Drift(part("plot"), view, cell, series, theme);
 const readout = new Readout(part("readout"), drift, lives);
 const detector = new Detector({ view, image, pointers, series, theme, send, schedule });
-const panels = [detector, ...PANELS.map((Kind) => new Kind({ image, lives, view, theme, socket, stats, send, choose, schedule }))];
+const panels = [detector, ...PANELS.map((Kind) => new Kind({ image, drift, cell, lives, view, theme, socket, stats, send, choose, schedule }))];
 const parts = [image, peaks, patch, frames, drift, ...panels];
 
 /** @param {...string} words */

@@ -1,11 +1,16 @@
 // The panels that stand by themselves, in the order in which they come onto the page. Whoever adds
 // one names it here; `streamer/dashboard/panels.py` makes what it is told.
 
+import { Against } from "./panels/against.js";
 import { Health } from "./panels/health.js";
+import { Pairs } from "./panels/pairs.js";
+import { Quiver } from "./panels/quiver.js";
 import { Thresholds } from "./panels/thresholds.js";
 import { Tracks } from "./panels/tracks.js";
 
 /** @import { Send, Theme } from "./link/types" */
+/** @import { Cell } from "./panels/cell.js" */
+/** @import { Drift } from "./panels/drift.js" */
 /** @import { Image } from "./panels/image.js" */
 /** @import { Lives } from "./panels/lives.js" */
 /** @import { Stats } from "./link/stats.js" */
@@ -17,6 +22,8 @@ import { Tracks } from "./panels/tracks.js";
  *
  * @typedef {object} Page
  * @property {Image} image
+ * @property {Drift} drift
+ * @property {Cell} cell
  * @property {Lives} lives which tracks are still seen
  * @property {View} view what the user chose to see
  * @property {() => Theme} theme
@@ -39,4 +46,4 @@ import { Tracks } from "./panels/tracks.js";
  */
 
 /** @type {(new (page: Page) => Panel)[]} */
-export const PANELS = [Health, Thresholds, Tracks];
+export const PANELS = [Health, Thresholds, Quiver, Tracks, Against, Pairs];

@@ -30,6 +30,8 @@
  * @property {Theme | null} theme
  * @property {"utc" | "local"} zone
  * @property {boolean} wall
+ * @property {boolean} quiver
+ * @property {"voltage" | "capacity"} against
  * @property {string | null} run
  */
 
@@ -62,6 +64,8 @@ const DEFAULTS = {
   sort: "-n_frames",
   theme: null, // null: what the system prefers
   zone: "utc", // how times are written
+  quiver: false, // arrows of drifts on the image
+  against: "voltage", // or the cell's capacity
   wall: false, // the page fills a screen that is only looked at
   run: null, // which run the following were chosen in; null: not known
 };
@@ -70,7 +74,7 @@ const DEFAULTS = {
 const OF_A_RUN = /** @type {const} */ (["tracks", "span", "from", "to", "frame", "series", "low", "high", "zoom", "row", "col", "roi", "stack"]);
 
 const NUMBERS = ["span", "from", "to", "frame", "low", "high", "zoom", "row", "col"];
-const BOOLEANS = ["peaks", "long", "lattice", "beam", "mean"];
+const BOOLEANS = ["peaks", "long", "lattice", "beam", "mean", "quiver"];
 export const MOST_LINES = 24; // reflections that are told apart by their looks
 const MOST_TRACKS = 120; // of all of these
 const MOST_MEMBERS = 30; // of one: what has more is no reflection but spots that met
@@ -232,6 +236,7 @@ function read(search) {
   }
   if (found.stack !== "sum" && found.stack !== "highest") delete found.stack;
   if (found.x && found.x !== "frame") delete found.x;
+  if (found.against !== "capacity") delete found.against;
   if (found.zone !== "local") delete found.zone;
   if (found.zoom !== undefined && found.zoom < 1) delete found.zoom;
   return found;

@@ -139,6 +139,7 @@ export interface CellArrays {
   frame: Float64Array;
   voltage: Float32Array;
   current: Float32Array;
+  capacity?: Float32Array;
 }
 
 export interface Fit {

@@ -21,6 +21,8 @@ export class Cell {
   constructor() {
     this.time = this.frame = new Float64Array();
     this.voltage = this.current = new Float32Array();
+    /** @type {Float32Array} */
+    this.capacity = new Float32Array();
     /** @type {(HalfCycle & { words: string })[]} */
     this.halfCycles = [];
     /** @type {CellLine | null} */
@@ -33,6 +35,7 @@ export class Cell {
    */
   update(header, arrays) {
     Object.assign(this, arrays);
+    this.capacity = arrays.capacity ?? new Float32Array();
     /** @type {Record<string, number>} */
     const numbers = { charge: 0, discharge: 0 };
     this.halfCycles = header.half_cycles.map((cycle) => {
@@ -47,6 +50,33 @@ export class Cell {
       y: Float32Array.from(known, (i) => this.voltage[i]),
       current: Float32Array.from(known, (i) => this.current[i]),
     };
+  }
+
+  get hasCapacity() {
+    return this.capacity.some(Number.isFinite);
+  }
+
+  /**
+   * Voltage in V or capacity in mAh at a moment or frame, between readings, and what the cell does.
+   *
+   * @param {number} at
+   * @param {XAxis} x
+   * @param {"voltage" | "capacity"} axis
+   */
+  between(at, x, axis) {
+    const xs = x === "time" ? this.time : this.frame;
+    const values = axis === "voltage" ? this.voltage : this.capacity;
+    const kind = this.halfCycles.find((one) => {
+      const [start, stop] = this.ends(one, x);
+      return start !== null && at >= start && (stop === null || at <= stop);
+    });
+    let below = nearest(xs, at);
+    if (below > 0 && xs[below] > at) below -= 1;
+    const above = Math.min(below + 1, xs.length - 1);
+    const inside = below >= 0 && at >= xs[0] && at <= xs[xs.length - 1];
+    const share = above > below && at > xs[below] ? (at - xs[below]) / (xs[above] - xs[below]) : 0;
+    const value = inside ? values[below] + share * (values[above] - values[below]) : NaN;
+    return { value: axis === "voltage" ? value : 1000 * value, kind: kind ? `${kind.kind}` : "rest" };
   }
 
   get known() {

@@ -164,7 +164,7 @@ export class Thresholds {
     part("try").ariaPressed = String(trying);
     part("try", HTMLButtonElement).disabled = !header?.can_try;
     part("apply", HTMLButtonElement).disabled = !(whole && this.token && header?.can_change);
-    write("try-words", this.told || (whole ? this.words() : "minval is a number from 0 up, minscore one above 0"));
+    write("try-words", this.told || (whole || !header ? this.words() : "minval is a number from 0 up, minscore one above 0"));
     write("holds", this.held());
   }
 
