@@ -20,6 +20,8 @@ class Aside:
     def __init__(self) -> None:
         self.expected = False
         """Whether an ingest node said that it sends all again that is not on disk."""
+        self.late: list[Result | Gap] = []
+        """What is past its turn, to be entered out of it."""
         self._results: defaultdict[str, list[Result]] = defaultdict(list)
 
     def put(self, item: Result | Gap | SeriesEnd) -> bool:

@@ -7,7 +7,9 @@ import math
 import os
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -132,11 +134,16 @@ class Committer:
         if self._rows:
             self._due = -math.inf
 
-    def write(self, upto: int) -> Part | None:
+    def write(self, upto: int, meanwhile: Callable[[], None] | None = None) -> Part | None:
         """Write the rows as the next part, with the number that a successor goes on from.
 
         There may be none: what brings no row, such as the end of a series, is waited for for ever
         by a successor that cannot see that it came.
+
+        Parameters
+        ----------
+        meanwhile
+            Called again and again while the disk is waited for; it must add no row and link none.
 
         Returns
         -------
@@ -157,7 +164,8 @@ class Committer:
         peaks |= self._tracking.locate(peaks)
         frames |= motion_columns(frames["n_peaks"], self._tracking.follow(peaks))
         try:
-            self._folder.write_part(
+            self._put_on_disk(
+                meanwhile,
                 self._next,
                 as_table(frames, series, FRAMES, reason=[row.reason for row in rows]),
                 as_table(peaks, series, PEAKS),
@@ -181,6 +189,17 @@ class Committer:
             self._last_ns = time.time_ns()
             self.latency_ms = float(np.nanmedian(frames["latency_ms"]))
         return Part(rows, series, frames, peaks)
+
+    def _put_on_disk(self, meanwhile: Callable[[], None] | None, *part: Any, **says: Any) -> None:
+        """Write a part; see `RunFolder.write_part`."""
+        if meanwhile is None:
+            self._folder.write_part(*part, **says)
+            return
+        with ThreadPoolExecutor(1, "part") as thread:
+            job = thread.submit(self._folder.write_part, *part, **says)
+            while not job.done():
+                meanwhile()
+        job.result()
 
     def _wait(self, reason: str) -> None:
         """Leave a disk that failed alone for a while."""

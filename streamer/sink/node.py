@@ -40,6 +40,8 @@ logger = logging.getLogger(__name__)
 
 _AT_ONCE, _PEAKS_AT_ONCE = 256, 1 << 15
 """Messages, and peaks in them, that are taken in before what is due is written."""
+_LOOK_MS = 2
+"""From one look at a part that is being written to the next, where nothing comes."""
 
 
 class Sink:
@@ -117,7 +119,7 @@ class Sink:
         else:
             is_due = self._order.upto > self._committer.upto  # by what brought no row
         if is_due:
-            self._commit(self._order.upto)
+            is_more |= self._commit(self._order.upto)
         if self._acks.take_newcomers():
             # Who connects after a number came would else not hear of it until it is on disk.
             for seq in self._order.waiting:
@@ -131,6 +133,7 @@ class Sink:
 
     def stop(self) -> None:
         """Commit what is there and finish."""
+        self._enter_late()
         for item in self._order.rest():
             self._enter(item)
         for series in self._account.open_series:
@@ -244,7 +247,7 @@ class Sink:
             self._aside.expected = True
         if self._order.is_past(seq) and not isinstance(item, SeriesEnd):
             if not self._aside.put(item):
-                self._enter(item, late=True)
+                self._aside.late.append(item)
         elif self._order.has(seq, span):
             self._counts.frames["duplicate"] += 1
             if seq >= self._order.upto:
@@ -256,6 +259,7 @@ class Sink:
             self._acks.received(seq + span - 1, reason)
 
     def _enter_in_turn(self) -> None:
+        self._enter_late()
         for item in self._order.in_turn():
             self._enter(item)
         for item in self._order.left_behind():
@@ -264,6 +268,11 @@ class Sink:
                 self._enter(item)
         for item in self._order.in_turn():
             self._enter(item)
+
+    def _enter_late(self) -> None:
+        late, self._aside.late = self._aside.late, []
+        for item in late:
+            self._enter(item, late=True)
 
     def _enter(self, item: Result | Gap | SeriesEnd, *, late: bool = False) -> None:
         """Give an item whose turn has come, or is past, its rows; what is late is in no track."""
@@ -300,14 +309,17 @@ class Sink:
         for frames in self._account.end(series, taken):
             self._add_gap(series, frames, 0, "missing", "lost with a node that died")
 
-    def _commit(self, upto: int) -> None:
-        """Write a part after which a successor goes on with the number `upto`, if it can be."""
+    def _commit(self, upto: int) -> bool:
+        """Write a part after which a successor goes on with the number `upto`, if it can be.
+
+        Returns whether that was tried: then there may be more to enter.
+        """
         if self._committer.held:
-            return
+            return False
         with self._metrics.stages.timed("commit"):
-            part = self._committer.write(upto)
+            part = self._committer.write(upto, None if self._stopping else self._go_on)
         if part is None:
-            return
+            return True
         self._acks.committed(upto)
         self._merging.committed()
         for row in part.rows:
@@ -322,6 +334,16 @@ class Sink:
             self.feed.publish("frames", part.series, part.frames)
         if self._stopping:
             self._tracking.write(now=True)
+        return True
+
+    def _go_on(self) -> None:
+        """Take in what comes while a part is written, and say so; its turn is after that."""
+        self._subscriber.socket.poll(_LOOK_MS)
+        self._take_in()
+        self._provisional.publish()
+        now = time.monotonic()
+        if now >= self._acks.due:
+            self._acks.publish(now)
 
     def _keep_state(self, upto: int) -> None:
         """Write down from time to time what a successor would have to read all parts for."""

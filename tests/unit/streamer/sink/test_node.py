@@ -461,6 +461,29 @@ def test_who_asks_hears_of_peaks_before_they_are_on_disk_or_in_order(rig):
     early.close()
 
 
+def test_who_asks_hears_of_peaks_while_others_are_written(rig, monkeypatch):
+    early = rig.context.socket(zmq.SUB)
+    early.subscribe(b"provisional")
+    early.connect(rig.sink.feed.address)
+    rig.sink.feed.socket.poll(2000)
+    write, told = rig.folder.write_part, []
+
+    def write_slowly(*part, **says):
+        if not told:  # in a thread of its own, while the sink's own is at its step
+            assert early.poll(2000)
+            early.recv_multipart()
+            rig.send((1, 1, [(9.0, 9.0)]))
+            told.append(early.poll(2000) and read_message(early.recv_multipart())[2])
+        write(*part, **says)
+
+    monkeypatch.setattr(type(rig.folder), "write_part", lambda _, *a, **k: write_slowly(*a, **k))
+    rig.send((0, 0, [(1.25, 2.5)]))
+    rig.run(2)
+    assert told[0]["frame"].tolist() == [1]
+    assert rig.folder.read("peaks")["frame"].to_pylist() == [0, 1]
+    early.close()
+
+
 def test_nothing_is_prepared_for_nobody(rig, monkeypatch):
     said = []
     monkeypatch.setattr(rig.sink.feed, "publish", lambda topic, *_: said.append(topic))
