@@ -77,15 +77,18 @@ def like_gaps(valid: NDArray[Any]) -> list[tuple[float, int]]:
     least = max(_FEWEST_OF_A_GAP, valid.size // 2000)
     low, high = valid.min(), valid.max()
     n_low, n_high = (int(np.count_nonzero(valid == value)) for value in (low, high))
-    others = valid[(valid != low) & (valid != high)]
-    if not others.size:
+    if n_low + n_high >= valid.size:
         return found
+    # Without a copy of the others: a frame may be of 16 million pixels.
     if n_low >= least:
-        above, middle = float(others.min()), float(np.median(valid))
+        above = float(valid.min(where=valid != low, initial=high))
+        middle = float(np.median(valid))
         if above - float(low) > max(0.5 * (middle - float(low)), 8.0):
             found.append((float(low), n_low))
-    if n_high >= least and high >= 255.0 and float(others.max()) < 0.5 * float(high):
-        found.append((float(high), n_high))
+    if n_high >= least and high >= 255.0:
+        below = float(valid.max(where=valid != high, initial=low))
+        if below < 0.5 * float(high):
+            found.append((float(high), n_high))
     return found
 
 

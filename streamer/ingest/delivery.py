@@ -28,7 +28,7 @@ _THRESHOLDS = "\0thresholds"
 _BUNDLE_FRAMES = 16
 """Most frames in one message."""
 _BUNDLE_BYTES = 8 << 20
-_PREFETCH_BYTES = 64 << 20
+_PREFETCH_BYTES = 32 << 20
 """Coded frames that one detector worker may have before it: more would only take its memory."""
 
 
