@@ -74,7 +74,10 @@ class Answers:
             self._pack(viewer, "region", self._view.regions.cut(key, wanted))
 
     def gather(self, viewers: Iterable[Viewer]) -> None:
-        """Go on with what needs many frames."""
+        """Go on with what needs many frames, and let no frame go that somebody looks at."""
+        frames = self._view.frames
+        paused = [one.show for one in viewers if one.show.frame is not None]
+        frames.look_at(frames.key_of(one.series, one.frame or 0) for one in paused)
         wanted: list[RoiOf | Kind] = []
         for viewer in viewers:
             if not viewer.hold:

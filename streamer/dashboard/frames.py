@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -18,13 +19,16 @@ from streamer.dashboard.provisional import ProvisionalPeaks
 from streamer.dashboard.requests import PatchOf
 from streamer.dashboard.stack import STACKED
 from streamer.dashboard.state import RunState
-from streamer.frames.display import Display, Patch
+from streamer.frames.display import Display, Patch, coarser
 
 __all__ = ["PeakPatch", "ShownFrames"]
 
 _RAW_PICTURES = 30
 """So far peaks may be behind the newest images; else these are shown without."""
 _QUEUE = 8
+_LOOKED_AT = 16
+_COARSE = 128
+"""Pixels along the longer side of a first picture."""
 _SAME_PEAK_PX = 3.0
 _LOOKED_THROUGH = 4096
 _PEAK_ARRAYS = ("row", "col", "row_sigma", "col_sigma", "score", "flags", "track")
@@ -94,6 +98,10 @@ class ShownFrames:
             self._shown = keys[max(shown + 1, newest - queue)]
         return self._shown
 
+    def look_at(self, keys: Iterable[Key]) -> None:
+        """Let the pixels of some frames not go; of many the first."""
+        self._relayed.looked_at = frozenset(islice(keys, _LOOKED_AT))
+
     def key_of(self, series: str | None, frame: int) -> Key:
         """Return what a page means that may not say the series."""
         names = self._archive.series
@@ -109,9 +117,21 @@ class ShownFrames:
 
     def image(self, key: Key, *, newest: bool) -> bytes:
         """Show a frame with its peaks."""
+        time_ns = self._time_ns(self._archive.find(*key))
+        return self._image(key, self._gallery.display(key, time_ns), newest=newest)
+
+    def coarse_image(self, key: Key, *, newest: bool) -> bytes | None:
+        """Show a frame in few bytes; None where it has few as it is."""
+        shown = self._gallery.display(key, self._time_ns(self._archive.find(*key)))
+        if isinstance(shown, str) or max(shown.pixels.shape) <= _COARSE:
+            return None
+        return self._image(key, coarser(shown, _COARSE), newest=newest, coarse=True)
+
+    def _image(
+        self, key: Key, shown: Display | str, *, newest: bool, coarse: bool = False
+    ) -> bytes:
         row = self._archive.find(*key)
         time_ns = self._time_ns(row)
-        shown = self._gallery.display(key, time_ns)
         peaks = self._peaks_of(key, row)
         arrays: dict[str, NDArray[Any]] = {
             name: peaks[name].astype({"flags": np.int32, "track": np.float64}.get(name, np.float32))
@@ -127,6 +147,7 @@ class ShownFrames:
             "stack": STACKED.get(key[0]),
             "newest": newest and self._state.live,
             "shape": list(self._shape(key[0])),
+            "coarse": coarse,
             "has_pixels": isinstance(shown, Display),
         }
         if isinstance(shown, Display):

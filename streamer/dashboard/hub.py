@@ -289,7 +289,15 @@ class Hub:
             return
         viewer.shown = key
         now = time.monotonic()
-        self._offer(viewer, "image", version, lambda: view.frames.image(key, newest=newest))
+        # Over a thin line the first picture is there sooner if it is a coarse one.
+        if not viewer.has_picture:
+            first = view.frames.coarse_image(key, newest=newest)
+            if first is not None:
+                viewer.has_picture = True
+                self._put(viewer, "image", first)
+                return
+        if "image" in viewer.sent or not viewer.waits_for("image"):
+            self._offer(viewer, "image", version, lambda: view.frames.image(key, newest=newest))
         took = time.monotonic() - now
         self._next.image = max(self._next.image, now + took / _IMAGE_SHARE)
 

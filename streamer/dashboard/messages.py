@@ -37,8 +37,9 @@ starts in the run. With one series both are the same.
     (counts at levels 1 and 255), knee (counts above low up to which levels are about linear),
     newest (true while live), settled (true: its peaks are on disk), provisional (true: its peaks
     are those that reached the sink, and may differ in the end), stack (``sum`` or ``highest`` where
-    it is that of many frames, whose number is in frame; else null), has_pixels, why (no pixels,
-    when there are none). Arrays: pixels u1 [h, w] (0 masked, 1..255 logarithmic in counts:
+    it is that of many frames, whose number is in frame; else null), coarse (true: the same in more
+    pixels comes next), has_pixels, why (no pixels, when there are none). Arrays: pixels u1 [h, w]
+    (0 masked, 1..255 logarithmic in counts:
     ``low + knee * ((1 + (high - low) / knee) ** ((level - 1) / 254) - 1)``), and of each peak row,
     col, row_sigma, col_sigma, score (f4), flags (i4), track (f8).
 ``tracks``

@@ -45,6 +45,8 @@ class Relayed:
         """Counts from which a pixel is saturated, by series, of the newest."""
         self.flatfields: dict[str, NDArray[np.float32]] = {}
         """Factors by series, of the newest."""
+        self.looked_at: frozenset[tuple[str, int]] = frozenset()
+        """Frames that stay however old they are; a few."""
         self._n_bytes = 0
         self._listener = Listener("newest", "series", key=key)
 
@@ -81,8 +83,10 @@ class Relayed:
         while len(self.frames) > _MOST_FRAMES or (
             self._n_bytes > _MOST_BYTES and len(self.frames) > 1
         ):
-            _, gone = self.frames.popitem(last=False)
-            self._n_bytes -= len(gone.data)
+            gone = next((key for key in self.frames if key not in self.looked_at), None)
+            if gone is None:
+                break
+            self._n_bytes -= len(self.frames.pop(gone).data)
 
 
 def _note(known: dict[str, _T], series: str, value: _T | None) -> None:

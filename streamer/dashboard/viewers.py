@@ -34,6 +34,8 @@ class Viewer:
         self.region = RegionOf()
         self.roi = RoiOf()
         self.roi_due_s = 0.0
+        self.has_picture = False
+        """True once it was sent one, coarse as that may be."""
         self.asked: dict[type, Request] = {}
         """What it asked for once and has not got, by the kind of request."""
         self.examined: object = None
@@ -57,6 +59,10 @@ class Viewer:
     def is_idle(self) -> bool:
         """True when all has gone out."""
         return not self._waiting
+
+    def waits_for(self, kind: str) -> bool:
+        """Tell whether a message of a type has not gone out."""
+        return kind in self._waiting
 
     def put(self, kind: str, message: Message) -> None:
         """Send a message when there is room."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["PATCH_SIZE", "Display", "Patch", "cut_patch", "display", "highest"]
+__all__ = ["PATCH_SIZE", "Display", "Patch", "coarser", "cut_patch", "display", "highest"]
 
 PATCH_SIZE = 11
 _MOST_PIXELS = 512
@@ -80,6 +80,13 @@ def display(frame: NDArray[Any], mask: NDArray[np.bool_] | None) -> Display:
     above += np.float32(1.5)
     above[~valid] = 0.0
     return Display(above.astype(np.uint8), binning, low, high, knee)
+
+
+def coarser(shown: Display, most: int) -> Display:
+    """Return the same with at most so many pixels along each side."""
+    n = -(-max(shown.pixels.shape) // most)
+    # The level of the highest counts is the highest level; masked pixels have the lowest.
+    return replace(shown, pixels=_highest(shown.pixels, n, 0), binning=shown.binning * n)
 
 
 def cut_patch(frame: NDArray[Any], mask: NDArray[np.bool_] | None, row: float, col: float) -> Patch:

@@ -72,6 +72,7 @@ export interface ImageHeader extends Header {
   high: number;
   knee: number;
   has_pixels: boolean;
+  coarse?: boolean;
   stack?: Stacked | null;
   provisional?: boolean;
   why?: string;
@@ -284,7 +285,7 @@ export type Request =
       points: number;
       request: number;
     }
-  | { type: "show"; frame: number | null; series: string | null; stack: Stacked | null }
+  | { type: "show"; frame: number | null; series: string | null; stack?: Stacked }
   | ({ type: "roi" } & { [name in "row" | "col" | "rows" | "cols"]: number })
   | { type: "patch"; series: string; frame: number; row: number; col: number }
   | { type: "region"; row: number; col: number; rows: number; cols: number; binning: number }

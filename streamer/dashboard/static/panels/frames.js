@@ -112,7 +112,7 @@ export class Frames {
 
   show() {
     const { frame, series, stack } = this.view.state;
-    this.send({ type: "show", frame, series, stack });
+    this.send({ type: "show", frame, series, ...(stack && { stack }) });
   }
 
   draw() {

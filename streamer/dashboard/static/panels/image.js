@@ -172,7 +172,7 @@ export class Image {
       );
       this.region?.paint(context);
     }
-    if (this.fresh) this.drawn += 1;
+    if (this.fresh && !this.header?.coarse) this.drawn += 1;
     this.fresh = false;
   }
 

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from websockets.sync.client import connect
 
 from streamer.config import load_config
 from streamer.dashboard import regions
+from streamer.dashboard.hub import Hub
 from streamer.dashboard.messages import encode
 from streamer.dashboard.packing import Packed
 from streamer.dashboard.place import geometry
 from streamer.dashboard.requests import PointOf, RegionOf
+from streamer.dashboard.server import application
 from streamer.dashboard.view import RunView
+from streamer.frames.events import Frame
 from streamer.frames.lattice import Lattice
+from tests.served import Served
 from tests.unit.runs import make_run
 from tests.unit.streamer.dashboard.test_server import decode
 
@@ -142,3 +147,49 @@ def test_the_largest_spacings_leave_none_out(cell, centring):
     assert [d for _, d in lattice.largest(5)] == many[:5]
     index = np.array([hkl for hkl, _ in lattice.largest(40)])
     assert lattice.index(np.array(many)).hkl.shape == index.shape
+
+
+def test_the_first_picture_of_a_large_frame_is_a_coarse_one(opened):
+    rng = np.random.default_rng(2)
+    frames = np.zeros((30, 300, 400), np.uint16)
+    frames[3] = rng.integers(0, 900, (300, 400))
+    mask = np.zeros((300, 400), bool)
+    mask[:40, :40] = True
+    view = opened(frames, mask)
+    with Served(application(Hub(view))) as served:
+        address = served.url.replace("http", "ws") + "ws"
+        with connect(address, proxy=None, max_size=None) as viewer:
+            viewer.send('{"type": "show", "frame": 3, "series": "first"}')
+            heard = []
+            while len(heard) < 2 or heard[-1][0]["coarse"]:
+                header, arrays = decode(viewer.recv(20))
+                if header["type"] == "image":
+                    heard.append((header, arrays))
+    (coarse, few), (whole, all_of_them) = heard[0], heard[-1]
+    assert coarse["coarse"]
+    assert (coarse["binning"], whole["binning"]) == (4, 1)
+    assert few["pixels"].shape == (75, 100)
+    if coarse["frame"] == whole["frame"]:
+        blocks = all_of_them["pixels"].reshape(75, 4, 100, 4).max((1, 3))
+        np.testing.assert_array_equal(few["pixels"], blocks)
+
+
+def test_a_frame_that_somebody_looks_at_stays_however_many_come_after_it(opened):
+    view = opened(np.zeros((30, 60, 100), np.uint16))
+    relayed = view.frames._relayed
+    view.frames.look_at([("second", 3)])
+    for frame in range(400):
+        pixels = np.full((60, 100), frame, np.uint16)
+        relayed._keep(
+            Frame(series="second", frame=frame, time_ns=0, shape=(60, 100), dtype="<u2",
+                  encoding="raw", data=memoryview(pixels.tobytes()))
+        )  # fmt: skip
+    assert len(relayed.frames) == 200
+    region = view.regions.cut(("second", 3), RegionOf(rows=5, cols=5))
+    assert (region.counts == 3).all()
+    view.frames.look_at([])
+    relayed._keep(
+        Frame(series="second", frame=400, time_ns=0, shape=(60, 100), dtype="<u2", encoding="raw",
+              data=memoryview(pixels.tobytes()))
+    )  # fmt: skip
+    assert ("second", 3) not in relayed.frames
