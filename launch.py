@@ -1,6 +1,6 @@
 """The program, run from a checkout."""
 
-from braggstream.command_line import main
+from braggstream.__main__ import main
 
 __all__ = ["main"]
 

@@ -44,7 +44,7 @@ def test_nothing_but_our_packages_comes_to_lie_beside_those_of_others(names: lis
 
 
 def test_the_command_is_there(names: list[str]) -> None:
-    assert "scripts/braggstream=braggstream.command_line:main" in names
+    assert "scripts/braggstream=braggstream.__main__:main" in names
 
 
 def test_all_that_the_program_reads_is_in_it(names: list[str]) -> None:
