@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from streamer.run.progress import can_redraw
 from streamer.run.snapshot import Snapshot
 
 __all__ = ["LiveView", "PlainView", "View", "print_summary", "view_for"]
@@ -42,7 +43,7 @@ class View(Protocol):
 
 def view_for(console: Console) -> View:
     """Return a view that moves on a terminal, one of plain lines elsewhere."""
-    return LiveView(console) if console.is_terminal else PlainView(console)
+    return LiveView(console) if can_redraw(console) else PlainView(console)
 
 
 class _Rates:

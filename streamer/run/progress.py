@@ -18,9 +18,14 @@ from rich.progress import (
 )
 from rich.text import Text
 
-__all__ = ["progress_bar"]
+__all__ = ["can_redraw", "progress_bar"]
 
 _PLAIN_EVERY_S = 5.0
+
+
+def can_redraw(console: Console) -> bool:
+    """Tell whether lines that were written can be written anew."""
+    return console.is_terminal and not console.is_dumb_terminal
 
 
 def progress_bar(console: Console | None, *, transient: bool = False) -> Progress:
@@ -34,7 +39,7 @@ def progress_bar(console: Console | None, *, transient: bool = False) -> Progres
         Leave nothing of it when it is over.
     """
     console = console or Console()
-    if not console.is_terminal:
+    if not can_redraw(console):
         return _Lines(console)
     return Progress(
         TextColumn("{task.description}"),

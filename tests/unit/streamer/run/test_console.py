@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 
+import pytest
 from rich.console import Console
 
 from streamer.results.summary import Delivery
@@ -99,9 +100,13 @@ def test_a_run_of_unknown_length_has_a_view_too():
     assert "100" in shown(LiveView, True, snapshot(expected=None))
 
 
-def test_the_view_suits_where_it_is_shown():
-    assert isinstance(view_for(Console(file=io.StringIO())), PlainView)
-    assert isinstance(view_for(Console(file=io.StringIO(), force_terminal=True)), LiveView)
+@pytest.mark.parametrize(
+    ("terminal", "kind", "view"),
+    [(False, "xterm", PlainView), (True, "xterm", LiveView), (True, "dumb", PlainView)],
+)
+def test_the_view_suits_where_it_is_shown(monkeypatch, terminal, kind, view):
+    monkeypatch.setenv("TERM", kind)
+    assert isinstance(view_for(Console(file=io.StringIO(), force_terminal=terminal)), view)
 
 
 def test_a_name_that_looks_like_markup_is_shown_as_it_is():

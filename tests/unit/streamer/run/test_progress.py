@@ -44,7 +44,8 @@ def test_a_pipe_hears_of_what_is_counted_by_itself(clock):
     assert console.file.getvalue().splitlines()[-1] == "finding peaks: 3 of 3"
 
 
-def test_a_terminal_gets_a_bar_with_the_note():
+def test_a_terminal_gets_a_bar_with_the_note(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
     console = Console(file=io.StringIO(), force_terminal=True, color_system=None, width=80)
     with progress_bar(console) as bar:
         task = bar.add_task("learning", total=2, note="loss 0.5")
