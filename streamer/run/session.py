@@ -143,7 +143,7 @@ class Session:
             raise
         except OSError as error:  # it is all in run.json
             logger.warning("the summary cannot be printed: %s", error.strerror)
-        if config.report.auto:
+        if config.report.auto and summary["frames"]["total"]:
             with private_files(config):
                 self._report(out)
         _raise_for_lost(summary["frames"], out)

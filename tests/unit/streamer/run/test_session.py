@@ -184,6 +184,13 @@ def test_a_run_that_lost_frames_is_no_success_but_has_its_summary_and_report(
     assert said.getvalue().splitlines()[-1] == f"report {tmp_path / 'run' / 'page.html'}"
 
 
+def test_a_run_without_a_frame_has_no_report(session, execute, said, tmp_path):
+    execute.frames = {"done": 0, "total": 0}
+    config = load_config(options=QUIET | {"report.auto": True})
+    session().run(config, "x.npy", tmp_path / "run")
+    assert "report" not in said.getvalue()
+
+
 def test_frames_that_were_shed_as_configured_are_no_failure(session, execute, tmp_path):
     execute.frames = {"shed": 2}
     session().run(load_config(options=QUIET), "x.npy", tmp_path / "run")
