@@ -66,7 +66,7 @@ th small,td small{font-weight:400;color:var(--soft);font-size:.92em}
 .swatch{display:inline-block;width:.7em;height:.7em;border-radius:50%;margin-right:.45em}
 .note{font-size:.82rem;color:var(--soft);max-width:52rem}
 @media print{main{max-width:none;padding:0}body{font-size:10.5pt}h2{break-after:avoid}
-tr{break-inside:avoid}.scroll{overflow:visible}table{font-size:7pt}th,td{padding:.2rem .25rem}
+table,tr{break-inside:avoid}.scroll{overflow:visible}table{font-size:7pt}th,td{padding:.2rem .25rem}
 @page{margin:14mm}}
 """
 
