@@ -123,7 +123,7 @@ def configuration_page() -> str:
     for name, field in _described(Config).items():
         section = field.annotation
         if isinstance(section, type) and issubclass(section, BaseModel):
-            lines += [f"## {name}\n", f"{section.__doc__}\n"]
+            lines += [f"## {name}\n", f"{inspect.getdoc(section)}\n"]
             lines += _table(_keys(_described(section), f"{name}."))
             for key, plugins in _NAMES.items():
                 if key.startswith(f"{name}."):
