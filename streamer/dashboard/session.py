@@ -20,6 +20,7 @@ from streamer.dashboard.view import RunView
 from streamer.errors import UserError
 from streamer.run.sidecar import address_of, listen, step_back, token_of
 from streamer.transport.limits import allow_connections
+from streamer.transport.token import CONTROL_FILE, own_token
 
 __all__ = ["show_run"]
 
@@ -80,6 +81,10 @@ def show_run(
         query = "" if token is None else f"?token={token}"
         where = address_of(opened) + query
         console.print(f"dashboard {where}", highlight=False, soft_wrap=True)
+        if view.state.live and (folder / CONTROL_FILE).exists():
+            key = own_token(folder / CONTROL_FILE)
+            text = f"thresholds can be changed at {where}#control={key}"
+            console.print(text, highlight=False, soft_wrap=True)
     with opened:
         fit = make_fit(view.config.positions)
         named = host or view.config.dashboard.host

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from streamer.cell.cycles import GUESS
 from streamer.config import Config
 from streamer.errors import UserError
+from streamer.report.against_figure import draw_over_cell, draw_quiver
 from streamer.report.agreement_figure import draw_agreement, measure_agreement
 from streamer.report.contents import (
     METHODS,
@@ -48,6 +49,16 @@ _COMPARED = 48
 _SHOWN = 6
 _PATCHES = 6
 
+_QUIVER = (
+    "Each reflection, from where its newest spot is, as far as that has moved from where the first "
+    "one was, and as many times longer as is said above. Coloured: the main reflections. Faint: "
+    "less than three standard deviations. What does not look like a peak is left out."
+)
+_OVER = (
+    "The main reflections over the cell: spacings, from where each was first, where wavelength and "
+    "geometry are known, with the first lattice parameter where a lattice is given; else drifts. "
+    "Solid: charge; dashed: discharge. Each point is the mean of the frames that fall on it."
+)
 _SHAPES = (
     "The peaks of the same spots: integrated intensity above the background, and full widths at "
     "half maximum as they were measured, in angles where the detector's place is known. Bands: one "
@@ -117,6 +128,12 @@ def write_report(
         add_reflections(page, material)
     else:
         page.note("No track was seen on enough frames.")
+    quiver = draw_quiver(material)
+    if quiver is not None:
+        add(quiver, "quiver", _QUIVER)
+    over = draw_over_cell(material)
+    if over is not None:
+        add(over, "over-cell", _OVER)
     lattice = draw_lattice(material)
     if lattice is not None:
         add(lattice, "lattice", _lattice_caption(material))

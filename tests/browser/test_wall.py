@@ -24,7 +24,7 @@ def test_a_wall_is_filled_and_nothing_on_it_is_cut_off(server, run, look, keep, 
     # The picture of a square detector takes most of the height.
     x, y = page.evaluate(f"view.place({run.size - 1}, {run.size - 1})")
     left, top = page.evaluate("view.place(0, 0)")
-    assert min(x - left, y - top) > 0.7 * height
+    assert min(x - left, y - top) > 0.6 * height
     for name in ("plot", "tracks"):
         assert page.locator(f"#{name}").bounding_box()["height"] > 0.15 * height
     words = page.locator("#figures dd output").first

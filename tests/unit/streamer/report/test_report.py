@@ -13,6 +13,7 @@ from rich.console import Console
 from streamer.cell.cycles import Span, spans
 from streamer.config import SourceConfig
 from streamer.errors import UserError
+from streamer.report.against_figure import draw_over_cell, draw_quiver
 from streamer.report.agreement_figure import measure_agreement
 from streamer.report.contents import with_error
 from streamer.report.drift_figure import draw_drift
@@ -20,6 +21,7 @@ from streamer.report.material import Refit, Shot, gather
 from streamer.report.movie import write_movie
 from streamer.report.run import write_report
 from streamer.report.shape_figure import draw_shapes
+from streamer.results import open_run
 from streamer.results.curves import references
 from streamer.results.folder import RunFolder
 from streamer.results.histories import main_tracks
@@ -79,12 +81,12 @@ def test_a_report_needs_nothing_beside_it(run, tmp_path):
     assert all(one.startswith(("#", "data:")) for one in reader.refers)
     assert not {"script", "link", "iframe"} & set(reader.tags)
     assert "url(http" not in page.read_text()
-    assert reader.tags.count("figure") == 5
+    assert reader.tags.count("figure") == 7
     assert "prefers-color-scheme:dark" in page.read_text()
-    for name in ("drift", "shapes", "frames", "patches", "agreement"):
+    for name in ("drift", "quiver", "over-cell", "shapes", "frames", "patches", "agreement"):
         assert (tmp_path / "out" / "figures" / f"{name}.pdf").read_bytes().startswith(b"%PDF")
         with Image.open(tmp_path / "out" / "figures" / f"{name}.png") as image:
-            assert image.width > 800
+            assert image.width > 600
     assert "Figure 4." in text
 
 
@@ -112,7 +114,7 @@ def test_without_pixels_peaks_are_shown_and_it_is_said(tmp_path):
     reader, text = read(page)
     assert "Without pixels: gone.npy does not exist" in text
     assert "No peaks could be fitted: gone.npy does not exist" in text
-    assert reader.tags.count("figure") == 3
+    assert reader.tags.count("figure") == 4
     assert "no angles, spacings and strains" in text
 
 
@@ -311,3 +313,45 @@ def test_a_report_tells_what_all_spots_did_together_and_whether_drifts_have_it(t
         assert "What all spots of a frame did together." in text
         assert f"first spot, {said} and rotation that all spots share." in text
         assert "Look: it moves." in text
+
+
+def test_arrows_are_the_drifts_of_the_newest_spots(run):
+    material, *_ = gather(run, 8, 4, 0)
+    (axes,) = draw_quiver(material).axes
+    tracks = material.tracks.to_pandas().sort_values("last_time_ns")
+    newest = tracks.groupby("reflection").last()
+    newest = newest[(newest["flags"] & 48) == 0]
+    drawn = {
+        (round(x, 6), round(y, 6)): (u, v)
+        for one in axes.collections
+        for (x, y), u, v in zip(one.get_offsets(), one.U, one.V, strict=True)
+    }
+    assert len(drawn) == len(newest) > 3
+    for spot in newest.itertuples():
+        assert drawn[round(spot.col, 6), round(spot.row, 6)] == pytest.approx(
+            (spot.drift_col, spot.drift_row)
+        )
+    assert " times as long" in axes.get_title("left")
+
+
+def test_spacings_are_drawn_over_voltage_by_half_cycle(run):
+    material, *_ = gather(run, 2, 4, 0)
+    (axes,) = draw_over_cell(material).axes
+    assert axes.get_xlabel() == "cell voltage / V"
+    lines = {line.get_label(): line for line in axes.lines}
+    spots = open_run(run.path).reflection(material.main[0].number).to_pandas()
+    line = lines[material.main[0].name]
+    cell = material.cell.to_pandas()
+    half = cell.half_cycle.to_numpy()[
+        np.clip(np.searchsorted(cell.time_ns, spots.time_ns, "right") - 1, 0, None)
+    ]
+    spots = spots[half >= 0]
+    volts = np.interp(spots.time_ns, cell.time_ns, cell.voltage_v)
+    drawn = np.isfinite(line.get_ydata())
+    assert line.get_xdata()[drawn] == pytest.approx(volts, abs=1e-4)
+    assert line.get_ydata()[drawn] == pytest.approx(1e3 * spots.strain, abs=1e-3)
+
+
+def test_without_a_cell_nothing_is_drawn_over_it(tmp_path):
+    material, *_ = gather(make_run(tmp_path / "run", cell=False), 8, 4, 0)
+    assert draw_over_cell(material) is None
