@@ -9,7 +9,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from workers.place.fit.elementary import FAST, exponential
-from workers.place.fit.likelihood import TWO_LN2
+from workers.place.fit.expected import TWO_LN2
 
 __all__ = ["draws"]
 

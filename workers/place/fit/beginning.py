@@ -7,7 +7,7 @@ import math
 from numba import njit
 
 from workers.place.fit.elementary import FAST, exponential
-from workers.place.fit.likelihood import Workspace
+from workers.place.fit.likelihood import LANES, Lanes, Workspace, n_blocks
 
 __all__ = ["begin", "begin_at"]
 
@@ -31,16 +31,17 @@ def begin(work: Workspace, m: int, level: float, gain: float, variance: float) -
         The background, such as the border's level; what is lowest where it is NaN.
     """
     if not math.isfinite(level):
-        level = work.counts[:m].min() if m > 0 else 0.0
-    counts, rows, cols = work.counts, work.rows, work.cols
+        level = work.lanes.counts.reshape(-1)[:m].min() if m > 0 else 0.0
+    lanes = work.lanes
     total, down, right, square = 0.0, 0.0, 0.0, 0.0
-    for k in range(m):
-        r2 = rows[k] * rows[k] + cols[k] * cols[k]
-        weight = exponential(-0.5 / _WINDOW2 * r2) * (counts[k] - level)
-        total += weight
-        down += weight * rows[k]
-        right += weight * cols[k]
-        square += 0.5 * weight * r2
+    for block in range(n_blocks(m)):
+        _weigh(lanes, block, level, 0.0, 0.0)
+        rows, cols, weights = lanes.rows[block], lanes.cols[block], lanes.weights[block]
+        for k in range(LANES):
+            total += weights[k]
+            down += weights[k] * rows[k]
+            right += weights[k] * cols[k]
+            square += 0.5 * weights[k] * (rows[k] * rows[k] + cols[k] * cols[k])
     row, col = 0.0, 0.0
     if total > 0.0:
         # The product of two Gaussians, peak and window, is narrower and nearer to the middle.
@@ -58,18 +59,20 @@ def begin_at(
 ) -> None:
     """Write a Gaussian at a place to `best` whose shape is from the moments about that place."""
     if not math.isfinite(level):
-        level = work.counts[:m].min() if m > 0 else 0.0
-    counts, rows, cols = work.counts, work.rows, work.cols
+        level = work.lanes.counts.reshape(-1)[:m].min() if m > 0 else 0.0
+    lanes = work.lanes
     total, down, right, rr, rc, cc = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-    for k in range(m):
-        dy, dx = rows[k] - row, cols[k] - col
-        weight = exponential(-0.5 / _WINDOW2 * (dy * dy + dx * dx)) * (counts[k] - level)
-        total += weight
-        down += weight * dy
-        right += weight * dx
-        rr += weight * dy * dy
-        rc += weight * dy * dx
-        cc += weight * dx * dx
+    for block in range(n_blocks(m)):
+        _weigh(lanes, block, level, row, col)
+        rows, cols, weights = lanes.rows[block], lanes.cols[block], lanes.weights[block]
+        for k in range(LANES):
+            dy, dx = rows[k] - row, cols[k] - col
+            total += weights[k]
+            down += weights[k] * dy
+            right += weights[k] * dx
+            rr += weights[k] * dy * dy
+            rc += weights[k] * dy * dx
+            cc += weights[k] * dx * dx
     a, b, c, amplitude = _ROUND, 0.0, _ROUND, 0.0
     if total > 0.0:
         down, right = down / total, right / total
@@ -90,3 +93,14 @@ def begin_at(
     error = math.sqrt(gain * max(level, 0.1 * gain) + variance)
     best[0], best[1], best[2] = max(amplitude, error), row, col
     best[3], best[4], best[5], best[6] = a, b, c, level
+
+
+@njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
+def _weigh(lanes: Lanes, block: int, level: float, row: float, col: float) -> None:
+    """Write what a block has above a level, in a window about a place, to `weights`."""
+    rows, cols, counts = lanes.rows[block], lanes.cols[block], lanes.counts[block]
+    weights, live = lanes.weights[block], lanes.live[block]
+    for k in range(LANES):
+        dy, dx = rows[k] - row, cols[k] - col
+        share = live[k] * exponential(-0.5 / _WINDOW2 * (dy * dy + dx * dx))
+        weights[k] = share * (counts[k] - level)

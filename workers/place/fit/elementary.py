@@ -20,6 +20,7 @@ and NaN keep their meaning."""
 
 _LOWEST = -700.0
 _LN2 = math.log(2.0)
+_LOG2E = 1.0 / _LN2
 _LN2_HIGH = 6.93147180369123816490e-01
 """The first 33 bits of the logarithm of 2, so that a multiple of it is exact; the rest follows."""
 _LN2_LOW = 1.90821492927058770002e-10
@@ -38,7 +39,7 @@ _TO_ONE = np.float64(1.0).view(np.uint64) - np.float64(math.sqrt(0.5)).view(np.u
 def exponential(x: float) -> float:
     """Return e to the power of `x`, of -700 below that; `x` is at most 700."""
     x = max(x, _LOWEST)
-    n = math.floor(x / _LN2 + 0.5)
+    n = math.floor(x * _LOG2E + 0.5)
     r = x - n * _LN2_HIGH - n * _LN2_LOW
     tail = _E5 + r * (_E6 + r * (_E7 + r * (_E8 + r * (_E9 + r * (_E10 + r * _E11)))))
     power = 1.0 + r * (1.0 + r * (_E2 + r * (_E3 + r * (_E4 + r * tail))))

@@ -8,14 +8,13 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from workers.place.fit.elementary import FAST
+from workers.place.fit.expected import evaluate
+from workers.place.fit.fisher_matrix import factorise, solve
 from workers.place.fit.likelihood import (
-    GAUSSIAN,
     OUTSIDE_PX,
     PSEUDO_VOIGT,
     TILTED,
     Workspace,
-    evaluate,
     loss_of,
     narrowest,
     prior_loss,
@@ -25,13 +24,9 @@ from workers.place.fit.likelihood import (
 
 __all__ = [
     "NARROW",
-    "covariances",
-    "extend",
     "fisher_scoring",
-    "invert",
     "narrow",
     "possible",
-    "score_statistic",
     "scoring_step",
     "settle",
 ]
@@ -54,157 +49,11 @@ _STUCK = 100.0
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _factorise(work: Workspace, p: int, damping: float) -> bool:
-    """Factorise the Fisher matrix with its diagonal raised; fixed parameters stay put.
-
-    The diagonal of the factor holds inverses.
-    """
-    fisher, factor, fixed = work.fisher, work.factor, work.fixed
-    for i in range(p):
-        for j in range(i):
-            total = 0.0 if fixed[i] or fixed[j] else fisher[i, j]
-            for k in range(j):
-                total -= factor[i, k] * factor[j, k]
-            factor[i, j] = total * factor[j, j]
-        scale = 1.0 if fixed[i] else fisher[i, i] * (1.0 + damping)
-        total = scale
-        for k in range(i):
-            total -= factor[i, k] * factor[i, k]
-        if not (total > 1e-13 * scale and math.isfinite(total)):
-            return False
-        factor[i, i] = 1.0 / math.sqrt(total)
-    return True
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _solve(work: Workspace, p: int) -> None:
-    """Replace `step`, a right-hand side, by the solution."""
-    step, factor = work.step, work.factor
-    for i in range(p):
-        total = step[i]
-        for k in range(i):
-            total -= factor[i, k] * step[k]
-        step[i] = total * factor[i, i]
-    for i in range(p - 1, -1, -1):
-        total = step[i]
-        for k in range(i + 1, p):
-            total -= factor[k, i] * step[k]
-        step[i] = total * factor[i, i]
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def score_statistic(
-    work: Workspace, m: int, fitted: int, p: int, gain: float, variance: float
-) -> tuple[float, float]:
-    """Return by how much a single peak's loss should fall with parameters `fitted` to `p` added.
-
-    A chi-square with as many degrees of freedom if they are 0 in truth. The derivatives by them
-    stand in `slopes` behind those that `fisher_scoring` left. The second number has the sign of
-    the first of them where it would grow.
-    """
-    score(work, m, p, gain, variance)
-    prior_score(work, 1, GAUSSIAN)
-    work.fixed[fitted:p] = False
-    if not _factorise(work, p, 0.0):
-        return 0.0, 0.0
-    total, gradient, factor = 0.0, work.gradient, work.factor
-    for i in range(p):
-        part = 0.0 if work.fixed[i] else gradient[i]
-        for k in range(i):
-            part -= factor[i, k] * work.step[k]
-        work.step[i] = part * factor[i, i]
-        if i >= fitted:
-            total += work.step[i] ** 2
-    return total, work.step[fitted]
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def invert(work: Workspace, p: int, first: int) -> tuple[float, float, float]:
-    """Return the variances of two parameters and their covariance; NaN if there are none.
-
-    They are those at `first` and the next; `step` becomes the latter's column of the inverse of the
-    Fisher matrix, and `trial` the former's.
-    """
-    if not _factorise(work, p, 0.0):
-        return math.nan, math.nan, math.nan
-    for column in (first, first + 1):
-        work.points.trial[:p] = work.step[:p]
-        work.step[:p] = 0.0
-        work.step[column] = 1.0
-        _solve(work, p)
-    return work.points.trial[first], work.step[first], work.step[first + 1]
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def covariances(work: Workspace, p: int, first: int, each: int, last: int) -> bool:
-    """Write the covariances of a peak's parameters and of the background to `inverse`.
-
-    Parameters
-    ----------
-    p
-        Parameters in all.
-    first, last
-        Index of the first of the peak's, and of the background.
-
-    Returns
-    -------
-    known
-        False where there are none.
-    """
-    if not _factorise(work, p, 0.0):
-        return False
-    for i in range(each + 1):
-        work.step[:p] = 0.0
-        work.step[first + i if i < each else last] = 1.0
-        _solve(work, p)
-        for j in range(each):
-            work.inverse[i, j] = work.step[first + j]
-        work.inverse[i, each] = work.step[last]
-    return True
-
-
-@njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
-def extend(work: Workspace, m: int, p: int, more: int, gain: float, variance: float) -> float:
-    """Return by how much the loss should fall if parameters that are 0 in it were fitted too.
-
-    A score statistic (Rao 1948), a chi-square with as many degrees of freedom if they are 0 in
-    truth. Their derivatives stand in `slopes` behind those of the `p` fitted ones, for which
-    `fisher` was computed. One step of scoring would lead the last of them to its place of `step`
-    times its place on the diagonal of `factor`, which is its standard deviation.
-    """
-    counts, expected, products = work.counts, work.expected, work.products
-    for i in range(p, p + more):
-        slope, total = work.slopes[i], 0.0
-        for k in range(m):
-            products[k] = slope[k] / (gain * max(expected[k], 0.0) + variance)
-            total += products[k] * (counts[k] - expected[k])
-        work.gradient[i] = total
-        for j in range(i + 1):
-            other, total = work.slopes[j], 0.0
-            for k in range(m):
-                total += products[k] * other[k]
-            work.fisher[i, j] = total
-        work.fixed[i] = False
-    if not _factorise(work, p + more, 0.0):
-        work.step[p + more - 1] = math.nan
-        return 0.0
-    statistic, factor = 0.0, work.factor
-    for i in range(p + more):
-        part = 0.0 if work.fixed[i] else work.gradient[i]
-        for k in range(i):
-            part -= factor[i, k] * work.step[k]
-        work.step[i] = part * factor[i, i]
-        if i >= p:
-            statistic += work.step[i] ** 2
-    return statistic
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
 def possible(trial: NDArray[np.float64], n_peaks: int, each: int, size: int) -> bool:
     """Whether every peak is wider than the narrowest and narrower than the patch."""
     for first in range(0, n_peaks * each, each):
         a, b, c = trial[first + 3], trial[first + 4], trial[first + 5]
-        flattest = 0.5 * (a + c) - math.hypot(0.5 * (a - c), b)
+        flattest = 0.5 * (a + c) - math.sqrt(0.25 * (a - c) ** 2 + b * b)
         if not (narrowest(a, b, c) >= _NARROWEST and flattest * size * size >= 1.0):
             return False
     return True
@@ -271,16 +120,11 @@ def scoring_step(
     p = n_peaks * each + work.ground[0]
     lowest = _FAINTEST * gain if variance == 0.0 else -math.inf
     _fix(work, n_peaks, each, size, lowest)
-    if not _factorise(work, p, 0.0):
+    if not factorise(work, p, 0.0):
         return -1.0
-    for i in range(p):
-        work.step[i] = 0.0 if work.fixed[i] else work.gradient[i]
-    _solve(work, p)
-    expected_gain, trial = 0.0, work.points.trial
+    expected_gain, trial = solve(work, p), work.points.trial
     for i in range(p):
         trial[i] = work.best[i] + work.step[i]
-        if not work.fixed[i]:
-            expected_gain += work.step[i] * work.gradient[i]
     _limit(work, trial, n_peaks, each, size, lowest)
     if not (expected_gain >= 0.0 and possible(trial, n_peaks, each, size)):
         return -1.0
@@ -317,23 +161,18 @@ def _maximise(
     loss = loss_of(work, m, gain, variance) + prior_loss(work.best, n_peaks, each)
     if not math.isfinite(loss):
         return False, math.inf, 0
-    score(work, m, p, gain, variance)
+    score(work, m, 0, p, gain, variance)
     prior_score(work, n_peaks, each)
     damping, stale, converged, steps = 1e-3, False, False, 0
     while steps < _MAX_STEPS and damping < 1e9:
         steps += 1
         _fix(work, n_peaks, each, size, lowest)
-        if not _factorise(work, p, damping):
+        if not factorise(work, p, damping):
             damping = max(10.0 * damping, 1e-3)
             continue
-        expected_gain = 0.0
-        for i in range(p):
-            work.step[i] = 0.0 if work.fixed[i] else work.gradient[i]
-        _solve(work, p)
+        expected_gain = solve(work, p)
         for i in range(p):
             work.points.trial[i] = work.best[i] + work.step[i]
-            if not work.fixed[i]:
-                expected_gain += work.step[i] * work.gradient[i]
         cut = _limit(work, work.points.trial, n_peaks, each, size, lowest)
         if expected_gain < _CONVERGED * 2.0 ** (_IMPATIENCE * steps) and damping <= 1.0:
             converged = True
@@ -357,7 +196,7 @@ def _maximise(
                 if cut and damping > _STUCK:
                     break
             loss, stale = trial_loss, False
-            score(work, m, p, gain, variance)
+            score(work, m, 0, p, gain, variance)
             prior_score(work, n_peaks, each)
         else:
             stale = True
@@ -398,6 +237,6 @@ def settle(
     lowest = _FAINTEST * gain if variance == 0.0 else -math.inf
     _limit(work, work.best, n_peaks, each, size, lowest)
     evaluate(work, m, work.best, n_peaks, each, narrow(work, n_peaks, each))
-    score(work, m, n_peaks * each + work.ground[0], gain, variance)
+    score(work, m, 0, n_peaks * each + work.ground[0], gain, variance)
     prior_score(work, n_peaks, each)
     _fix(work, n_peaks, each, size, lowest)

@@ -8,9 +8,17 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from workers.place.fit.fisher_scoring import fisher_scoring, invert, possible, settle
+from workers.place.fit.fisher_matrix import invert
+from workers.place.fit.fisher_scoring import fisher_scoring, possible, settle
 from workers.place.fit.goodness import goodness
-from workers.place.fit.likelihood import GAUSSIAN, MAX_PEAKS, PSEUDO_VOIGT, Workspace, narrowest
+from workers.place.fit.likelihood import (
+    GAUSSIAN,
+    LANES,
+    MAX_PEAKS,
+    PSEUDO_VOIGT,
+    Workspace,
+    narrowest,
+)
 from workers.place.fit.residuals import bump
 
 __all__ = [
@@ -53,8 +61,10 @@ def _bulge(
     best = work.best
     best[first + each] = best[first]
     width = min(max(narrowest(best[3], best[4], best[5]), 0.8), 2.5)
-    error = math.sqrt(gain * max(work.expected[at], 0.0) + variance)
-    _put(work, first, each, max(height, 1.0) * error / 2.0, work.rows[at], work.cols[at], width)
+    lanes, block, k = work.lanes, at // LANES, at % LANES
+    error = math.sqrt(gain * max(lanes.expected[block, k], 0.0) + variance)
+    amplitude = max(height, 1.0) * error / 2.0
+    _put(work, first, each, amplitude, lanes.rows[block, k], lanes.cols[block, k], width)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -206,7 +216,8 @@ def add_peak(
     if n_peaks == MAX_PEAKS or m <= (n_peaks + 1) * each + 1:
         return False, loss, 0.0
     height, at = bump(work, m, size, gain, variance)
-    dy, dx = work.rows[at] - best[1], work.cols[at] - best[2]
+    dy = work.lanes.rows[at // LANES, at % LANES] - best[1]
+    dx = work.lanes.cols[at // LANES, at % LANES] - best[2]
     r2 = best[3] * dx * dx + 2.0 * best[4] * dx * dy + best[5] * dy * dy
     # The start that fits where the residual is first; the other only if that leaves doubts.
     beside = n_peaks > 1 or r2 > _BESIDE**2
@@ -269,7 +280,9 @@ def position_covariance(
     variance: float,
     first: int,
 ) -> tuple[float, float, float]:
-    """Return the variances of row and col, and between them their covariance; NaN if none is known.
+    """Return the variances of row and col, and between them their covariance.
+
+    `inverse` is that of the Fisher matrix.
 
     Close peaks trade counts along a valley of the loss that is not a parabola, and the Fisher
     matrix is that of the point in it where the noise left the fit. So the largest covariance counts
@@ -282,22 +295,20 @@ def position_covariance(
         Index of the first parameter of the peak.
     """
     p = n_peaks * each + work.ground[0]
-    rows, both, cols = invert(work, p, first + 1)
-    if n_peaks == 1 or not rows + cols < math.inf:
+    inverse, row, col = work.inverse, first + 1, first + 2
+    rows, both, cols = inverse[row, row], inverse[row, col], inverse[col, col]
+    if n_peaks == 1:
         return rows, both, cols
     angle = 0.5 * math.atan2(2.0 * both, cols - rows)
     dy, dx = math.sin(angle), math.cos(angle)
     along = math.sqrt(rows * dy * dy + 2.0 * both * dx * dy + cols * dx * dx)
     work.points.saved[:p] = work.best[:p]
-    work.points.candidate[:p] = (_AROUND / along) * (
-        dy * work.points.trial[:p] + dx * work.step[:p]
-    )
+    work.points.candidate[:p] = (_AROUND / along) * (dy * inverse[row, :p] + dx * inverse[col, :p])
     for side in (-1.0, 1.0):
         work.best[:p] = work.points.saved[:p] + side * work.points.candidate[:p]
         if possible(work.best, n_peaks, each, size) and work.best[: p - 1 : each].min() > 0.0:
             settle(work, m, n_peaks, each, size, gain, variance)
-            there = invert(work, p, first + 1)
-            if rows + cols < there[0] + there[2] < math.inf:
-                rows, both, cols = there
+            if invert(work, p) and rows + cols < inverse[row, row] + inverse[col, col] < math.inf:
+                rows, both, cols = inverse[row, row], inverse[row, col], inverse[col, col]
     work.best[:p] = work.points.saved[:p]
     return rows, both, cols

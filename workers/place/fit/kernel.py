@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from workers.place.border import border_level
 from workers.place.fit.beginning import begin
-from workers.place.fit.fisher_scoring import fisher_scoring, invert, narrow, settle
+from workers.place.fit.fisher_matrix import invert
+from workers.place.fit.fisher_scoring import fisher_scoring, narrow, settle
 from workers.place.fit.goodness import goodness
 from workers.place.fit.joint import (
     add_peak,
@@ -20,7 +21,6 @@ from workers.place.fit.joint import (
     position_covariance,
     put_known,
 )
-from workers.place.fit.lent import lent
 from workers.place.fit.likelihood import (
     GAUSSIAN,
     LEVEL,
@@ -123,7 +123,6 @@ def fit_patches(
         (n, 2 * len(SHAPE)) and (n, 5), filled with NaN; see `workers.place.base.Positions`.
     """
     n, size, _ = patches.shape
-    work = lent(work)
     best = work.best
     for i in range(n):
         row = table[i]
@@ -233,9 +232,10 @@ def fit_patches(
 @njit(cache=True, nogil=True, error_model="numpy")
 def _note_single(work: Workspace, kind: int, loss: float, single: NDArray[np.float64]) -> None:
     """Keep what one peak alone would be, with its loss in place of the evidence for more."""
-    along_rows, _, along_cols = invert(work, kind + 1, 1)
     single[0], single[1], single[4] = work.best[1], work.best[2], loss
-    single[2], single[3] = math.sqrt(along_rows), math.sqrt(along_cols)
+    single[2] = single[3] = math.nan
+    if invert(work, kind + 1):
+        single[2], single[3] = math.sqrt(work.inverse[1, 1]), math.sqrt(work.inverse[2, 2])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -304,9 +304,13 @@ def conclude(
     shape: NDArray[np.float64],
 ) -> None:
     """Write what was fitted to a row of the table and to one of shapes, if there is a peak."""
-    best = work.best
+    best, last = work.best, n_peaks * kind
     first = nearest(best, n_peaks, kind)
     fine = narrow(work, n_peaks, kind)
+    # A background that came out at its limit is not known any better for that.
+    work.fixed[last : last + work.ground[0]] = False
+    if not invert(work, last + work.ground[0]):
+        return
     describe(work, m, n_peaks, kind, first, fine, gain, variance, shape)
     along_rows, both, along_cols = position_covariance(
         work, m, n_peaks, kind, size, gain, variance, first
@@ -319,7 +323,7 @@ def conclude(
     row.amplitude, row.row, row.col = best[first], best[first + 1], best[first + 2]
     row.a, row.b, row.c = best[first + 3], best[first + 4], best[first + 5]
     row.eta = best[first + 6] if kind == PSEUDO_VOIGT else 0.0
-    row.background = best[n_peaks * kind]
+    row.background = best[last]
     correction = 1.0 + _SECOND_ORDER * faint
     row.row_variance, row.col_variance = correction * along_rows, correction * along_cols
     row.covariance, row.converged = correction * both, 1

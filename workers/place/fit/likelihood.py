@@ -16,26 +16,29 @@ and what least squares with weights iterated to convergence solves otherwise.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from functools import cache
+from typing import Any, Protocol, get_type_hints
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from workers.place.fit.elementary import FAST, exponential, logarithm
+from workers.place.fit.elementary import FAST, logarithm
 
 __all__ = [
     "GAUSSIAN",
+    "LANES",
     "LEVEL",
     "MAX_PEAKS",
     "OUTSIDE_PX",
     "PSEUDO_VOIGT",
     "TILTED",
-    "TWO_LN2",
+    "WIDTH",
+    "Lanes",
     "Workspace",
-    "evaluate",
     "gather",
     "loss_of",
+    "n_blocks",
     "narrowest",
     "prior_loss",
     "prior_score",
@@ -54,20 +57,23 @@ LEVEL = 1
 """Parameters of a background that is the same everywhere."""
 TILTED = 3
 """Parameters of one that rises along rows and columns."""
+WIDTH = MAX_PEAKS * PSEUDO_VOIGT + TILTED
+"""Most parameters."""
+LANES = 128
+"""Pixels come in blocks of so many, the last filled up with some that do not count. Loops over a
+block have a length that the compiler knows, and are several times as fast for it. The project's own
+patches are one block."""
+_BLOCKS = 2
+"""Least blocks of memory: so there is one kind of it, and kernels are compiled once, for all
+patches up to 15 pixels."""
 
 _PRIOR_PHOTONS, _PRIOR_VARIANCE = 1.0, 2.25
 """What is known of a peak's shape beforehand is worth one photon of a round peak 1.5 px wide. It
 keeps faint peaks from shrinking to a spike or spreading over the patch, and is nothing beside the
 photons of others."""
-_NODE = math.sqrt(0.15)
-"""Outer nodes of the 3-point Gauss-Legendre rule on a pixel from -0.5 to 0.5."""
-TWO_LN2 = 2.0 * math.log(2.0)
-_LANES = 16
-"""Arrays over pixels are filled up to a multiple of this with pixels of weight 0: what is left over
-when vectors are full is summed one by one and would take a third of the time."""
 
 
-class Points(NamedTuple):
+class Points(Protocol):
     """Other parameters than the best; each (p,)."""
 
     trial: NDArray[np.float64]
@@ -83,26 +89,44 @@ class Points(NamedTuple):
     """Of one on a background with slopes."""
 
 
-class Workspace(NamedTuple):
-    """Memory for one patch of m pixels and up to p parameters; float64."""
+class Lanes(Protocol):
+    """Arrays over pixels in blocks, each (blocks, LANES) unless said otherwise."""
 
     counts: NDArray[np.float64]
-    """(m,) of the usable pixels, which come first in each array over pixels."""
+    """Of the usable pixels, which come first."""
     rows: NDArray[np.float64]
     cols: NDArray[np.float64]
     expected: NDArray[np.float64]
     slopes: NDArray[np.float64]
-    """(p, m), derivatives of `expected`."""
-    node: NDArray[np.float64]
-    """(7, m), derivatives at one of the points where a pixel is sampled."""
+    """(p, blocks, LANES), derivatives of `expected`."""
+    live: NDArray[np.float64]
+    """1 for the pixels of the patch, 0 for those that fill up."""
     weights: NDArray[np.float64]
+    """Inverse variances of the counts, 0 for pixels that fill up."""
+    residuals: NDArray[np.float64]
     products: NDArray[np.float64]
+    node: NDArray[np.float64]
+    """(7, 1, LANES), derivatives at one of the points where a pixel is sampled."""
+
+
+class Workspace(Protocol):
+    """Memory for one patch of m pixels and up to p parameters.
+
+    It is one record: of arrays each, kernels would hand dozens of numbers to each other at every
+    call, and not know how long they are.
+    """
+
+    lanes: Lanes
+    image: NDArray[np.float64]
+    """(4, pixels), for what is reckoned where pixels are in the patch."""
     fisher: NDArray[np.float64]
-    """(p, p), the Fisher matrix."""
+    """(p, p), the upper triangle of the Fisher matrix."""
     factor: NDArray[np.float64]
-    """(p, p), its Cholesky factor, damped."""
+    """(p, p), what elimination makes of it."""
+    pivots: NDArray[np.float64]
+    """(p,), inverses of its diagonal."""
     inverse: NDArray[np.float64]
-    """(PSEUDO_VOIGT + 1, PSEUDO_VOIGT + 1), covariances of one peak and the background."""
+    """(p, p), covariances of all parameters."""
     gradient: NDArray[np.float64]
     """(p,), of the log-likelihood."""
     step: NDArray[np.float64]
@@ -117,26 +141,36 @@ class Workspace(NamedTuple):
 
 def workspace(size: int) -> Workspace:
     """Allocate for patches of `size` x `size` pixels."""
-    pixels, parameters = -(-size * size // _LANES) * _LANES, MAX_PEAKS * PSEUDO_VOIGT + TILTED
-    return Workspace(
-        counts=np.zeros(pixels),
-        rows=np.zeros(pixels),
-        cols=np.zeros(pixels),
-        expected=np.zeros(pixels),
-        slopes=np.zeros((parameters, pixels)),
-        node=np.zeros((PSEUDO_VOIGT, pixels)),
-        weights=np.zeros(pixels),
-        products=np.zeros(pixels),
-        fisher=np.zeros((parameters, parameters)),
-        factor=np.zeros((parameters, parameters)),
-        inverse=np.zeros((PSEUDO_VOIGT + 1, PSEUDO_VOIGT + 1)),
-        gradient=np.zeros(parameters),
-        step=np.zeros(parameters),
-        best=np.zeros(parameters),
-        points=Points(*(np.zeros(parameters) for _ in Points._fields)),
-        ground=np.full(1, LEVEL),
-        fixed=np.zeros(parameters, np.bool_),
-    )
+    memory: Workspace = np.zeros(1, _layout(max(n_blocks(size * size), _BLOCKS)))[0]
+    memory.ground[0] = LEVEL
+    return memory
+
+
+@cache
+def _layout(blocks: int) -> np.dtype[np.void]:
+    pixels, many, square = (blocks, LANES), (WIDTH,), (WIDTH, WIDTH)
+    lanes = {name: _floats(pixels) for name in get_type_hints(Lanes)}
+    lanes |= {"slopes": _floats((WIDTH, *pixels)), "node": _floats((PSEUDO_VOIGT, 1, LANES))}
+    whole = {
+        "lanes": np.dtype((np.record, list(lanes.items()))),
+        "points": np.dtype((np.record, [(one, _floats(many)) for one in get_type_hints(Points)])),
+        "image": _floats((4, blocks * LANES)),
+        **{name: _floats(square) for name in ("fisher", "factor", "inverse")},
+        **{name: _floats(many) for name in ("pivots", "gradient", "step", "best")},
+        "ground": np.dtype((np.int64, (1,))),
+        "fixed": np.dtype((np.uint8, many)),
+    }
+    return np.dtype((np.record, list(whole.items())))
+
+
+def _floats(shape: tuple[int, ...]) -> np.dtype[Any]:
+    return np.dtype((np.float64, shape))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def n_blocks(m: int) -> int:
+    """Blocks of `m` pixels."""
+    return -(-m // LANES)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -147,123 +181,46 @@ def gather(
 
     Negative counts are impossible for `photons` and taken as 0.
     """
-    size = patch.shape[0]
+    size, lanes = patch.shape[0], work.lanes
+    counts, rows, cols = lanes.counts.reshape(-1), lanes.rows.reshape(-1), lanes.cols.reshape(-1)
     middle, m = size // 2, 0
     for row in range(size):
         for col in range(size):
             count = float(patch[row, col])
             if valid[row, col] and math.isfinite(count):
-                work.counts[m] = max(count, 0.0) if photons else count
-                work.rows[m], work.cols[m] = row - middle, col - middle
+                counts[m] = max(count, 0.0) if photons else count
+                rows[m], cols[m] = row - middle, col - middle
                 m += 1
+    for k in range(m, n_blocks(m) * LANES):
+        counts[k] = rows[k] = cols[k] = 0.0
+    for block in range(n_blocks(m)):
+        live, left = lanes.live[block], m - block * LANES
+        for k in range(LANES):
+            live[k] = 1.0 if k < left else 0.0
     return m
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _filled(m: int) -> int:
-    return -(-m // _LANES) * _LANES
-
-
-@njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
-def evaluate(
-    work: Workspace, m: int, parameters: NDArray[np.float64], n_peaks: int, each: int, fine: bool
-) -> None:
-    """Write expected counts and their derivatives for the first `m` pixels.
-
-    `fine` integrates over each pixel by 3 x 3 Gauss-Legendre nodes, else the profile is sampled at
-    the pixel's centre.
-    """
-    last = n_peaks * each
-    m = _filled(m)
-    background, expected, constant = parameters[last], work.expected, work.slopes[last]
-    for k in range(m):
-        expected[k] = background
-        constant[k] = 1.0
-    if work.ground[0] == TILTED:
-        rows, cols = work.rows, work.cols
-        down, right = parameters[last + 1], parameters[last + 2]
-        for k in range(m):
-            expected[k] += down * rows[k] + right * cols[k]
-        work.slopes[last + 1, :m] = rows[:m]
-        work.slopes[last + 2, :m] = cols[:m]
-    for first in range(0, last, each):
-        peak, slopes = parameters[first : first + each], work.slopes[first : first + each]
-        if fine:
-            slopes[:, :m] = 0.0
-            for i in range(-1, 2):
-                for j in range(-1, 2):
-                    weight = (8.0 if i == 0 else 5.0) * (8.0 if j == 0 else 5.0) / 324.0
-                    _sample(work, m, peak, work.node, i * _NODE, j * _NODE)
-                    slopes[:, :m] += weight * work.node[:each, :m]
-        else:
-            _sample(work, m, peak, slopes, 0.0, 0.0)
-        amplitude, heights = peak[0], slopes[0]
-        for k in range(m):
-            expected[k] += amplitude * heights[k]
-
-
-@njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
-def _sample(
-    work: Workspace,
-    m: int,
-    peak: NDArray[np.float64],
-    slopes: NDArray[np.float64],
-    shift_row: float,
-    shift_col: float,
-) -> None:
-    """Write the derivatives of a peak at points that are shifted from the pixels' centres.
-
-    Most loops write one array: of more the compiler cannot tell whether they overlap, and uses no
-    vectors.
-    """
-    amplitude, row, col = peak[0], peak[1] - shift_row, peak[2] - shift_col
-    a, b, c = peak[3], peak[4], peak[5]
-    rows, cols, falls = work.rows, work.cols, work.products
-    heights, to_row, to_col = slopes[0], slopes[1], slopes[2]
-    to_a, to_b, to_c = slopes[3], slopes[4], slopes[5]
-    for k in range(m):
-        dy, dx = rows[k] - row, cols[k] - col
-        heights[k] = exponential(-0.5 * (a * dx * dx + 2.0 * b * dx * dy + c * dy * dy))
-    for k in range(m):
-        falls[k] = amplitude * heights[k]
-    if len(peak) == PSEUDO_VOIGT:
-        eta, mixed = peak[6], slopes[6]
-        for k in range(m):
-            dy, dx = rows[k] - row, cols[k] - col
-            tail = 1.0 / (1.0 + (a * dx * dx + 2.0 * b * dx * dy + c * dy * dy) / TWO_LN2)
-            mixed[k] = amplitude * (tail - heights[k])
-            # The fall is minus twice the derivative of the profile by the squared distance.
-            falls[k] += eta * amplitude * (tail * tail * (2.0 / TWO_LN2) - heights[k])
-        for k in range(m):
-            heights[k] += eta / amplitude * mixed[k]
-    for k in range(m):
-        to_row[k] = falls[k] * (b * (cols[k] - col) + c * (rows[k] - row))
-    for k in range(m):
-        to_col[k] = falls[k] * (a * (cols[k] - col) + b * (rows[k] - row))
-    for k in range(m):
-        to_a[k] = -0.5 * falls[k] * (cols[k] - col) * (cols[k] - col)
-    for k in range(m):
-        to_b[k] = -falls[k] * (cols[k] - col) * (rows[k] - row)
-    for k in range(m):
-        to_c[k] = -0.5 * falls[k] * (rows[k] - row) * (rows[k] - row)
 
 
 @njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
 def loss_of(work: Workspace, m: int, gain: float, variance: float) -> float:
     """Minus twice the quasi-likelihood, up to a constant."""
     total = 0.0
-    counts, expected = work.counts, work.expected
     if variance == 0.0:
-        for k in range(m):
-            # Counts are never negative here, and expected ones above 0.
-            total += expected[k] - counts[k] * logarithm(expected[k])
+        for block in range(n_blocks(m)):
+            seen, model = work.lanes.counts[block], work.lanes.expected[block]
+            live = work.lanes.live[block]
+            for k in range(LANES):
+                # Counts are never negative here, and expected ones above 0.
+                total += live[k] * (model[k] - seen[k] * logarithm(model[k]))
         return 2.0 * total / gain
     for k in range(m):
-        if gain == 0.0 or expected[k] <= 0.0:
-            total += (0.5 * expected[k] - counts[k]) * expected[k] / variance
+        count, mu = (
+            work.lanes.counts[k // LANES, k % LANES],
+            work.lanes.expected[k // LANES, k % LANES],
+        )
+        if gain == 0.0 or mu <= 0.0:
+            total += (0.5 * mu - count) * mu / variance
         else:
-            rise = math.log1p(gain * expected[k] / variance)
-            total += (expected[k] - (counts[k] + variance / gain) * rise) / gain
+            total += (mu - (count + variance / gain) * math.log1p(gain * mu / variance)) / gain
     return 2.0 * total
 
 
@@ -289,38 +246,47 @@ def prior_score(work: Workspace, n_peaks: int, each: int) -> None:
         work.gradient[i + 2] += half * (a / det - _PRIOR_VARIANCE)
         scale = half / det**2
         work.fisher[i, i] += scale * c * c
-        work.fisher[i + 1, i] -= scale * 2.0 * b * c
+        work.fisher[i, i + 1] -= scale * 2.0 * b * c
         work.fisher[i + 1, i + 1] += scale * 2.0 * (a * c + b * b)
-        work.fisher[i + 2, i] += scale * b * b
-        work.fisher[i + 2, i + 1] -= scale * 2.0 * a * b
+        work.fisher[i, i + 2] += scale * b * b
+        work.fisher[i + 1, i + 2] -= scale * 2.0 * a * b
         work.fisher[i + 2, i + 2] += scale * a * a
 
 
 @njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
-def score(work: Workspace, m: int, p: int, gain: float, variance: float) -> None:
-    """Write the gradient and the Fisher matrix (its lower triangle)."""
-    n = _filled(m)
-    counts, expected, weights, products = work.counts, work.expected, work.weights, work.products
-    for k in range(n):
-        weights[k] = 1.0 / (gain * max(expected[k], 0.0) + variance)
-    weights[m:n] = 0.0
-    for i in range(p):
-        slope, total = work.slopes[i], 0.0
-        for k in range(n):
-            products[k] = weights[k] * slope[k]
-            total += products[k] * (counts[k] - expected[k])
-        work.gradient[i] = total
+def score(work: Workspace, m: int, first: int, p: int, gain: float, variance: float) -> None:
+    """Write the gradient and the upper triangle of the Fisher matrix from column `first` on."""
+    gradient, fisher, slopes = work.gradient, work.fisher, work.lanes.slopes
+    for i in range(first, p):
+        gradient[i] = 0.0
         for j in range(i + 1):
-            other, total = work.slopes[j], 0.0
-            for k in range(n):
-                total += products[k] * other[k]
-            work.fisher[i, j] = total
+            fisher[j, i] = 0.0
+    for block in range(n_blocks(m)):
+        counts, expected = work.lanes.counts[block], work.lanes.expected[block]
+        weights, live = work.lanes.weights[block], work.lanes.live[block]
+        residuals, products = work.lanes.residuals[block], work.lanes.products[block]
+        for k in range(LANES):
+            weights[k] = live[k] / (gain * max(expected[k], 0.0) + variance)
+        for k in range(LANES):
+            residuals[k] = counts[k] - expected[k]
+        for i in range(first, p):
+            slope, total = slopes[i, block], 0.0
+            for k in range(LANES):
+                products[k] = weights[k] * slope[k]
+            for k in range(LANES):
+                total += products[k] * residuals[k]
+            gradient[i] += total
+            for j in range(i + 1):
+                other, total = slopes[j, block], 0.0
+                for k in range(LANES):
+                    total += products[k] * other[k]
+                fisher[j, i] += total
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def narrowest(a: float, b: float, c: float) -> float:
     """Width along the minor axis; 0 where the matrix is not positive definite."""
-    root = math.hypot(0.5 * (a - c), b)
+    root = math.sqrt(0.25 * (a - c) ** 2 + b * b)
     if not 0.5 * (a + c) > root:
         return 0.0
     return 1.0 / math.sqrt(0.5 * (a + c) + root)

@@ -27,6 +27,7 @@ __all__ = [
     "fit_pseudo_voigt",
     "flags_of",
     "polish",
+    "polish_table",
 ]
 
 FIT_TRUSTED_PX = 2.0
@@ -146,8 +147,18 @@ def polish(
     patches, valid, noise
         See `fit_gaussian`.
     """
-    noise = noise or Noise()
-    table, shape, single = _empty(len(patches))
+    table, shape = polish_table(patches, valid, places, noise or Noise())
+    return _as_fits(table, shape, np.full((len(table), 5), np.nan))
+
+
+def polish_table(
+    patches: NDArray[np.float32],
+    valid: NDArray[np.bool_],
+    places: NDArray[np.float64],
+    noise: Noise,
+) -> tuple[NDArray[np.void], NDArray[np.float64]]:
+    """Return what `polish` finds as (n,) of `workers.place.fit.kernel.FITTED`, and shapes."""
+    table, shape, _ = _empty(len(patches))
     polish_patches(
         np.ascontiguousarray(patches, np.float32),
         np.ascontiguousarray(valid, np.bool_),
@@ -158,7 +169,7 @@ def polish(
         table,
         shape,
     )
-    return _as_fits(table, shape, single)
+    return table, shape
 
 
 def fit_pseudo_voigt(

@@ -10,16 +10,15 @@ from numpy.typing import NDArray
 
 from workers.place.border import border_level
 from workers.place.fit.beginning import begin, begin_at
+from workers.place.fit.expected import evaluate
 from workers.place.fit.fisher_scoring import fisher_scoring, narrow, scoring_step, settle
 from workers.place.fit.goodness import goodness
 from workers.place.fit.kernel import STEEP, conclude
-from workers.place.fit.lent import lent
 from workers.place.fit.likelihood import (
     GAUSSIAN,
     LEVEL,
     TILTED,
     Workspace,
-    evaluate,
     gather,
     prior_score,
     score,
@@ -66,7 +65,6 @@ def polish_patches(
         See `workers.place.fit.kernel.fit_patches`.
     """
     n, size, _ = patches.shape
-    work = lent(work)
     for i in range(n):
         row = table[i]
         row.n_peaks, row.converged = 1, 0
@@ -124,7 +122,7 @@ def _climb(work: Workspace, m: int, size: int, gain: float, variance: float) -> 
         return False
     for _ in range(_MOST_STEPS):
         evaluate(work, m, work.best, 1, GAUSSIAN, False)
-        score(work, m, p, gain, variance)
+        score(work, m, 0, p, gain, variance)
         prior_score(work, 1, GAUSSIAN)
         expected_gain = scoring_step(work, 1, GAUSSIAN, size, gain, variance)
         if not 0.0 <= expected_gain < _WORSE * before:

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from streamer.frames.peaks import SHAPE
 from workers.place.fit.elementary import FAST
-from workers.place.fit.fisher_scoring import covariances, extend
-from workers.place.fit.likelihood import PSEUDO_VOIGT, TWO_LN2, Workspace
+from workers.place.fit.expected import TWO_LN2
+from workers.place.fit.fisher_matrix import extend
+from workers.place.fit.likelihood import LANES, PSEUDO_VOIGT, Workspace, n_blocks
 
 __all__ = ["describe"]
 
@@ -48,7 +49,7 @@ def describe(
     variance: float,
     shape: NDArray[np.float64],
 ) -> None:
-    """Write the shape of the peak whose parameters begin at `first`, once all were fitted.
+    """Write the shape of the peak whose parameters begin at `first`, once `inverse` is known.
 
     Parameters
     ----------
@@ -59,19 +60,14 @@ def describe(
         deviation, in pixels and degrees; NaN where the counts do not tell.
     """
     last = n_peaks * each
-    shape[:] = math.nan
-    # A background that came out at its limit is not known any better for that.
-    work.fixed[last : last + work.ground[0]] = False
-    if not covariances(work, last + work.ground[0], first, each, last):
-        return
-    best, cov = work.best, work.inverse
+    best, cov = work.best, work.inverse[first : first + each, first : first + each]
     amplitude, a, b, c = best[first], best[first + 3], best[first + 4], best[first + 5]
-    det, bottom = a * c - b * b, each  # the background comes behind the peak's parameters
+    det = a * c - b * b
     # Where hardly a photon was counted, one more or less would have been no surprise.
-    ground = cov[bottom, bottom] + (gain / m) ** 2
+    ground = work.inverse[last, last] + (gain / m) ** 2
     shape[_BACKGROUND], shape[_BACKGROUND + 1] = best[last], math.sqrt(ground)
     # Along the axes: eigenvalues of the precision matrix, which change by v' dP v.
-    mean, root = 0.5 * (a + c), math.hypot(0.5 * (a - c), b)
+    mean, root = 0.5 * (a + c), math.sqrt(0.25 * (a - c) ** 2 + b * b)
     angle = 0.5 * math.atan2(-2.0 * b, c - a)
     x, y = math.cos(angle), math.sin(angle)
     pixel = 0.0 if fine else _PIXEL
@@ -156,28 +152,33 @@ def _centre(
     ``sum((x - centre) * counts) / sum``, whose variance is ``sum((x - centre)**2 * v) / sum**2``,
     as far as the window holds the peak, and the profile's position beyond that.
     """
-    best, counts, expected, rows, cols = work.best, work.counts, work.expected, work.rows, work.cols
+    best, lanes = work.best, work.lanes
     row, col = best[first + 1], best[first + 2]
     a, b, c = best[first + 3], best[first + 4], best[first + 5]
-    to_row, to_col = work.slopes[first + 1], work.slopes[first + 2]
     down, right, down2, right2, held_row, held_col = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-    for k in range(m):
-        dy, dx = rows[k] - row, cols[k] - col
-        near = a * dx * dx + 2.0 * b * dx * dy + c * dy * dy < _WINDOW
-        part = 1.0 if near else 0.0
-        more = part * (counts[k] - expected[k])
-        noise = part * (gain * max(expected[k], 0.0) + variance)
-        down += dy * more
-        right += dx * more
-        down2 += dy * dy * noise
-        right2 += dx * dx * noise
-        held_row += part * dy * to_row[k]
-        held_col += part * dx * to_col[k]
+    for block in range(n_blocks(m)):
+        counts, expected, live = lanes.counts[block], lanes.expected[block], lanes.live[block]
+        rows, cols, near = lanes.rows[block], lanes.cols[block], lanes.products[block]
+        to_row, to_col = lanes.slopes[first + 1, block], lanes.slopes[first + 2, block]
+        for k in range(LANES):
+            dy, dx = rows[k] - row, cols[k] - col
+            inside = a * dx * dx + 2.0 * b * dx * dy + c * dy * dy < _WINDOW
+            near[k] = live[k] if inside else 0.0
+        for k in range(LANES):
+            dy, dx = rows[k] - row, cols[k] - col
+            more = near[k] * (counts[k] - expected[k])
+            noise = near[k] * (gain * max(expected[k], 0.0) + variance)
+            down += dy * more
+            right += dx * more
+            down2 += dy * dy * noise
+            right2 += dx * dx * noise
+            held_row += near[k] * dy * to_row[k]
+            held_col += near[k] * dx * to_col[k]
     for place, at, moved, square, held, i in (
         (_CENTRE_ROW, row, down, down2, held_row, 1),
         (_CENTRE_COL, col, right, right2, held_col, 2),
     ):
-        beyond = max(1.0 - (held / intensity) ** 2, 0.0) * work.inverse[i, i]
+        beyond = max(1.0 - (held / intensity) ** 2, 0.0) * work.inverse[first + i, first + i]
         shape[place] = at + moved / intensity
         shape[place + 1] = math.sqrt(square / intensity**2 + beyond)
 
@@ -198,10 +199,12 @@ def _asymmetry(
     One step of scoring from a symmetric peak, all other parameters going along.
     """
     row, col, amplitude = work.best[1], work.best[2], work.best[0]
-    p, heights = each + work.ground[0], work.slopes[0]
-    slope = work.slopes[p]
-    for k in range(m):
-        u = (work.cols[k] - col) * x + (work.rows[k] - row) * y
-        slope[k] = amplitude * heights[k] * along * u * abs(u)
-    extend(work, m, p, 1, gain, variance)
-    return work.step[p] * work.factor[p, p], work.factor[p, p]
+    p, lanes = each + work.ground[0], work.lanes
+    for block in range(n_blocks(m)):
+        rows, cols = lanes.rows[block], lanes.cols[block]
+        heights, slope = lanes.slopes[0, block], lanes.slopes[p, block]
+        for k in range(LANES):
+            u = (cols[k] - col) * x + (rows[k] - row) * y
+            slope[k] = amplitude * heights[k] * along * u * abs(u)
+    _, skew, sigma = extend(work, m, p, 1, gain, variance)
+    return skew, sigma

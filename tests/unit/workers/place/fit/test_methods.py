@@ -18,16 +18,10 @@ from workers.compare import evaluation
 from workers.place.base import TRAINED_PX
 from workers.place.fit import methods as module
 from workers.place.fit.elementary import exponential, logarithm
+from workers.place.fit.expected import evaluate
 from workers.place.fit.fisher_scoring import fisher_scoring
 from workers.place.fit.goodness import deviance_moments
-from workers.place.fit.likelihood import (
-    GAUSSIAN,
-    PSEUDO_VOIGT,
-    TILTED,
-    evaluate,
-    gather,
-    workspace,
-)
+from workers.place.fit.likelihood import GAUSSIAN, PSEUDO_VOIGT, TILTED, gather, workspace
 from workers.place.fit.methods import (
     FIT_TRUSTED_PX,
     GaussianFit,
@@ -70,8 +64,8 @@ def bounds_of(groups: list[Peaks], valid, each=GAUSSIAN, white=0.0):
             + [groups[0].background[i]]
         )
         evaluate(work, m, theta, len(groups), each, False)
-        slopes = work.slopes[: len(theta), :m]
-        weights = 1.0 / (white**2 if white else work.expected[:m])
+        slopes = work.lanes.slopes[: len(theta)].reshape(len(theta), -1)[:, :m]
+        weights = 1.0 / (white**2 if white else work.lanes.expected.reshape(-1)[:m])
         bounds.append(np.sqrt(np.diag(np.linalg.inv((slopes * weights) @ slopes.T))[1:3]))
     return np.array(bounds)
 
@@ -103,7 +97,7 @@ def test_derivatives(each, fine):
     theta[each + 1] += 2.0
     theta *= rng.uniform(0.9, 1.1, len(theta))
     evaluate(work, m, theta, 2, each, fine)
-    slopes = work.slopes[: len(theta), :m].copy()
+    slopes = work.lanes.slopes[: len(theta)].reshape(len(theta), -1)[:, :m].copy()
     for i, value in enumerate(theta):
         step = 1e-5 * max(abs(value), 0.1)
         sides = []
@@ -111,7 +105,7 @@ def test_derivatives(each, fine):
             moved = theta.copy()
             moved[i] += sign * step
             evaluate(work, m, moved, 2, each, fine)
-            sides.append(work.expected[:m].copy())
+            sides.append(work.lanes.expected.reshape(-1)[:m].copy())
         difference = (sides[0] - sides[1]) / (2.0 * step)
         np.testing.assert_allclose(slopes[i], difference, rtol=1e-5, atol=1e-6)
 
@@ -177,11 +171,11 @@ def test_agrees_with_scipy():
     work = workspace(11)
     for i in range(6):
         m = gather(work, counts[i], np.ones((11, 11), np.bool_), True)
-        data = work.counts[:m].copy()
+        data = work.lanes.counts.reshape(-1)[:m].copy()
 
         def expected(theta, m=m):
             evaluate(work, m, theta, 1, GAUSSIAN, False)
-            return np.maximum(work.expected[:m], 1e-9)
+            return np.maximum(work.lanes.expected.reshape(-1)[:m], 1e-9)
 
         start = np.array([*parameters_of(peaks, i, GAUSSIAN), 10.0])
         best = minimize(
