@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
-from streamer.frames.flags import POOR_FIT
+from streamer.frames.flags import POOR_FIT, UNTRUSTED
 from workers.place.base import TRAINED_PX, PositionMethod, Positions
-from workers.place.fit.methods import EXCESS, Noise, flags_of, polish
+from workers.place.fit.methods import EXCESS, FIT_TRUSTED_PX, Noise, polish_table
 
 __all__ = ["Polished"]
 
@@ -40,19 +43,31 @@ class Polished:
         """
         begun = self._method.place(patches, valid)
         places = np.stack([begun.row, begun.col], axis=1)
-        fits = polish(patches, valid, places, self._noise)
-        known = fits.converged
-        sigmas = np.sqrt(fits.covariance[:, (0, 1), (0, 1)])
-        # Of what stands further out than it learnt, a network says that it is no peak.
-        knows = np.maximum(np.abs(fits.row), np.abs(fits.col)) <= TRAINED_PX
-        spoilt = np.where(knows, begun.flags & POOR_FIT, 0)
-        return Positions(
-            np.where(known, fits.row, begun.row),
-            np.where(known, fits.col, begun.col),
-            np.where(known, sigmas[:, 0], begun.row_sigma),
-            np.where(known, sigmas[:, 1], begun.col_sigma),
-            np.where(known, flags_of(fits) | spoilt, begun.flags),
-            begun.unsure | ~known | (fits.excess > EXCESS),
-            fits.shape,
-            begun=places,
-        )
+        table, shape = polish_table(patches, valid, places, self._noise)
+        placed = np.stack([begun.row, begun.col, begun.row_sigma, begun.col_sigma])
+        flags, unsure = begun.flags.copy(), begun.unsure.copy()
+        _follow(table, placed, flags, unsure)
+        row, col, row_sigma, col_sigma = placed
+        return Positions(row, col, row_sigma, col_sigma, flags, unsure, shape, begun=places)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _follow(
+    table: NDArray[np.void],
+    placed: NDArray[np.float64],
+    flags: NDArray[np.int32],
+    unsure: NDArray[np.bool_],
+) -> None:
+    """Replace a method's answers, (4, n) places and standard deviations, by those of fits."""
+    for i in range(len(table)):
+        fit = table[i]
+        good = fit.excess <= EXCESS
+        unsure[i] = unsure[i] or not (fit.converged and good)
+        if fit.converged:
+            far = max(abs(fit.row), abs(fit.col))
+            # Of what stands further out than it learnt, a network says that it is no peak.
+            flag = flags[i] & POOR_FIT if far <= TRAINED_PX else 0
+            flag |= 0 if good else POOR_FIT
+            flags[i] = flag | UNTRUSTED if far > FIT_TRUSTED_PX else flag
+            placed[0, i], placed[1, i] = fit.row, fit.col
+            placed[2, i], placed[3, i] = math.sqrt(fit.row_variance), math.sqrt(fit.col_variance)
