@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import zmq
 from numpy.typing import NDArray
 
 from streamer.config import Config
-from streamer.frames.peaks import POSITION, SHAPE, SINGLE
+from streamer.frames.peaks import POSITION, SINGLE
 from streamer.transport.acks import AckListener
 from streamer.transport.counts import Counts
 from streamer.transport.messages import MessageError, Patches, pack, unpack
@@ -30,8 +30,23 @@ from workers.place.refit import Fit, doubtful, refit
 __all__ = ["GpuWorker", "place_peaks"]
 
 _BATCH_WAIT_S = 0.002
-_POWERS = {"background": -2, "fwhm_major": 1, "fwhm_minor": 1, "centre_row": 1, "centre_col": 1}
+_NUMBERS = [name for name in POSITION.names or () if POSITION[name] == np.float64]
+"""The columns with which positions begin; those of `SINGLE` follow."""
+_SHAPE = slice(4, len(_NUMBERS))
+_SINGLE = slice(len(_NUMBERS), len(_NUMBERS) + 5)
+_LENGTHS = ("row", "col", "fwhm_major", "fwhm_minor", "centre_row", "centre_col")
+_POWERS = np.array(
+    [
+        -2 if name.startswith("background") else int(name.removesuffix("_sigma") in _LENGTHS)
+        for name in (*_NUMBERS, *(SINGLE.names or ()))
+    ]
+)
 """Powers of the binning that lead from patch pixels to detector pixels."""
+_PLACES = {
+    axis: (k, _NUMBERS.index(f"centre_{axis}"), _SINGLE.start + k)
+    for k, axis in enumerate(("row", "col"))
+}
+"""Columns that are places along each axis."""
 
 
 def place_peaks(peaks: NDArray[np.void], placed: Positions, binning: int = 1) -> NDArray[np.void]:
@@ -53,34 +68,20 @@ def place_peaks(peaks: NDArray[np.void], placed: Positions, binning: int = 1) ->
     """
     n = len(peaks)
     positions = np.empty(n, POSITION)
-    single = positions["single"]
-    answers = _columns(placed.single, SINGLE.names or (), n)
-    shape = _columns(placed.shape, [name + part for name in SHAPE for part in ("", "_sigma")], n)
-    for axis in ("row", "col"):
+    numbers = positions.view(np.float64).reshape(n, POSITION.itemsize // 8)
+    for k, name in enumerate(("row", "col", "row_sigma", "col_sigma")):
+        numbers[:, k] = getattr(placed, name)
+    for columns, told in ((_SHAPE, placed.shape), (_SINGLE, placed.single)):
+        numbers[:, columns] = np.nan if told is None else told
+    if binning > 1:
+        numbers[:, : len(_POWERS)] *= float(binning) ** _POWERS
+    for axis, places in _PLACES.items():
         # Pixel centres are integers on both grids: binned pixel i covers i*n - 0.5 .. i*n + n - 0.5
-        middle = peaks[axis] // binning + 0.5
-        for name, offset in (
-            (axis, getattr(placed, axis)),
-            (f"centre_{axis}", shape.pop(f"centre_{axis}")),
-        ):
-            positions[name] = (middle + offset) * binning - 0.5
-        single[axis] = (middle + answers[axis]) * binning - 0.5
-        positions[f"{axis}_sigma"] = getattr(placed, f"{axis}_sigma") * binning
-        single[f"{axis}_sigma"] = answers[f"{axis}_sigma"] * binning
-    single["evidence"] = answers["evidence"]
-    for name, values in shape.items():
-        power = _POWERS.get(name.removesuffix("_sigma"), 0)
-        positions[name] = values * float(binning) ** power
+        middle = peaks[axis] // binning * binning + 0.5 * (binning - 1)
+        for k in places:
+            numbers[:, k] += middle
     positions["flags"] = peaks["flags"] | placed.flags
     return positions
-
-
-def _columns(
-    table: NDArray[np.float64] | None, names: Sequence[str], n: int
-) -> dict[str, NDArray[np.float64]]:
-    """Return the columns of a table by name; NaN where there is none."""
-    table = np.full((n, len(names)), np.nan) if table is None else table
-    return dict(zip(names, table.T, strict=True))
 
 
 class GpuWorker:
