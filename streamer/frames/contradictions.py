@@ -69,7 +69,7 @@ def like_gaps(valid: NDArray[Any]) -> list[tuple[float, int]]:
     Parameters
     ----------
     valid
-        (n,), pixels that nothing marks.
+        (n,), pixels that nothing marks; they are left in another order.
     """
     found: list[tuple[float, int]] = []
     if not valid.size:
@@ -82,7 +82,7 @@ def like_gaps(valid: NDArray[Any]) -> list[tuple[float, int]]:
     # Without a copy of the others: a frame may be of 16 million pixels.
     if n_low >= least:
         above = float(valid.min(where=valid != low, initial=high))
-        middle = float(np.median(valid))
+        middle = float(np.median(valid, overwrite_input=True))
         if above - float(low) > max(0.5 * (middle - float(low)), 8.0):
             found.append((float(low), n_low))
     if n_high >= least and high >= 255.0:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numba import njit
@@ -55,6 +56,14 @@ class Correction:
         limit = saturation if saturation is not None else series.saturation
         limit = np.inf if limit is None else float(limit)
         return cls(bad, dark, series.flatfield, binning, limit)
+
+    def sharing(self, others: Iterable[Correction | str]) -> Correction:
+        """Return it with the mask of one of others, where that is the same: series are alike."""
+        for other in others:
+            if isinstance(other, Correction) and self.bad is not None and other.bad is not None:
+                if np.array_equal(self.bad, other.bad):
+                    return replace(self, bad=other.bad)
+        return self
 
     @property
     def is_mask(self) -> bool:

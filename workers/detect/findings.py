@@ -62,7 +62,7 @@ class Findings:
         if one.frames == 0:
             masked = image.masked
             one.masked = int(np.count_nonzero(masked))
-            one.gaps = like_gaps(image.pixels[~masked])
+            one.gaps = like_gaps(image.pixels[np.logical_not(masked, out=masked)])
         one.frames += 1
         one.peaks += len(flags)
         one.poor += int(np.count_nonzero(flags & POOR_FIT))

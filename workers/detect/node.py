@@ -240,9 +240,10 @@ class DetectorWorker:
 
     def _begin(self, series: Series) -> None:
         try:
-            self._corrections[series.name] = Correction.for_series(
+            correction = Correction.for_series(
                 series, self._mask, self._dark, self._detect.binning, self._detect.saturation
             )
+            self._corrections[series.name] = correction.sharing(self._corrections.values())
         except ValueError as error:
             self._corrections[series.name] = str(error)
         self._begun[series.name] = series.first_seq
