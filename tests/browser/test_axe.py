@@ -5,14 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from streamer.config import Config
+from streamer.dashboard.hub import Hub
 from streamer.dashboard.hubs import Hubs
-from streamer.dashboard.server import application_of_runs
+from streamer.dashboard.server import application, application_of_runs
+from streamer.dashboard.view import RunView
 from tests.browser.conftest import ready, until
 from tests.browser.fake import FakeRun, FakeServer
 from tests.served import Served
 from tests.unit.runs import make_run
+from tests.unit.streamer.dashboard.test_gathering import frames
 
 AXE = Path(__file__).parents[1] / "page/node_modules/axe-core/axe.min.js"
 pytestmark = pytest.mark.skipif(not AXE.is_file(), reason="needs axe-core: make page")
@@ -74,3 +79,27 @@ def test_what_is_read_aloud_stays_as_it_is_while_frames_come(look):
         assert spoken(page) == before
         server.send(run.health(lost="detector gone since 14:05", alarm=True))
         until(page, "document.querySelector('#state-said').textContent.includes('at once')")
+
+
+@pytest.mark.parametrize(("theme", "width"), [("dark", 390), ("light", 1440), ("dark", 3840)])
+def test_axe_finds_nothing_against_what_is_drawn_on_the_image(look, tmp_path, theme, width, keep):
+    np.save(tmp_path / "first.npy", frames())
+    run = make_run(tmp_path / "run", source=str(tmp_path / "first.npy"))
+    (run.path / "config.yaml").write_text(Config().to_yaml())
+    address = "?frame=3&series=first&rings=2.34&zoom=4"
+    with Served(application(Hub(RunView(run.path)))) as served:
+        page = look(
+            f"{served.url}{address}&theme={theme}", width=width, height=max(width // 2, 844)
+        )
+        until(page, "view.images > 0 && view.beamAt !== null")
+        page.locator("#drawing summary").click()
+        for tool, numbers in (("roi", "8 9 7 20"), ("disc", "30 40 5"), ("polygon", "1 2")):
+            page.locator("#tool").select_option(tool)
+            page.locator("#shape").fill(numbers)
+            page.locator("#shape").press("Enter")
+        until(page, "view.roiSeries.frame.length > 0 && view.masked > 0")
+        page.evaluate("view.point([20, 30])")
+        until(page, "view.cursor.counts !== null")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert not violations(page)
+        keep(page, full_page=True)

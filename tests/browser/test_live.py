@@ -155,11 +155,26 @@ def test_live_run_is_watched(live, look, keep, tmp_path):
     frame = shown(page)["frame"]
     until(page, f"Number(document.querySelector('#scroll').max) > {frame} + 10")
     assert shown(page)["image"]["frame"] == frame
+    # The pixels of the frame that is looked at are there, though nothing is recorded.
+    page.evaluate("view.point([100, 120])")
+    until(page, "Number.isInteger(view.cursor.counts)")
     page.locator("#scroll").fill("5")
     until(page, "view.image.frame === 5")
     assert shown(page)["peaks"] > 0
     page.keyboard.press("l")
     until(page, f"view.image.frame > {frame} + 5")
+    # Many frames at once, as they come.
+    page.locator("#drawing summary").click()
+    page.locator("#tool").select_option("roi")
+    page.locator("#shape").fill("90 100 30 40")
+    page.locator("#shape").press("Enter")
+    page.locator("#stack").select_option("sum")
+    until(page, "view.roiSeries.frame.length > 12 && view.image.stack === 'sum'", 60)
+    told = shown(page)["roiSeries"]
+    assert min(told["pixels"]) > 600
+    assert min(told["sum"]) > 0
+    page.locator("#stack").select_option("")
+    until(page, "view.image.newest")
     keep(page)
     # The dashboard dies; the run starts it again, and the page comes back by itself.
     lines = len(shown(page)["drift"]["lines"])

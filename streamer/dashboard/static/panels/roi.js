@@ -16,6 +16,7 @@ import { hand } from "./saving.js";
 
 const NOTHING = { frame: new Float64Array(), time: new Float64Array(), sum: new Float64Array(), pixels: new Float64Array() };
 const HEIGHT_PX = 220;
+const AXIS_PX = 100; // sums have many digits
 
 export class Roi {
   /**
@@ -145,6 +146,7 @@ export class Roi {
     this.plot?.destroy();
     const colours = palette();
     const about = { x, several: this.series.several, volts: false, factor: () => 1 };
+    const [along, up] = axes(colours, about);
     this.plot = new uPlot(
       {
         width: this.host.clientWidth,
@@ -153,7 +155,7 @@ export class Roi {
         legend: { show: false },
         cursor: { show: false },
         scales: { x: { time: x === "time" } },
-        axes: axes(colours, about).slice(0, 2),
+        axes: [along, { ...up, size: AXIS_PX }],
         series: [{}, { scale: "y", stroke: colours.ink, width: 1, points: { show: true, size: 4, fill: colours.ink } }],
       },
       [[], []],
