@@ -139,3 +139,32 @@ def test_sliders_of_a_small_screen_can_be_used(night, look):
         ready(page)
         for name in ("low", "high", "scroll"):
             assert page.locator(f"#{name}").bounding_box()["width"] > 100
+
+
+# Machado, Oliveira and Fernandes (2009), severity 1, on linear RGB.
+BLINDNESS = {
+    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413],
+                     [-0.011820, 0.042940, 0.968881]],
+    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216],
+                   [-0.003882, -0.048116, 1.051998]],
+}  # fmt: skip
+TO_XYZ = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+
+
+def lab(colour: str, sight: np.ndarray) -> np.ndarray:
+    """Return a colour as somebody sees it, in CIE L*a*b*."""
+    rgb = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    xyz = TO_XYZ @ np.clip(sight @ linear, 0, 1) / [0.9505, 1, 1.089]
+    f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+@pytest.mark.parametrize("sight", BLINDNESS)
+def test_lines_are_told_apart_with_any_colour_vision(page, theme, sight):
+    style = f"Array.from({{ length: 8 }}, (_, slot) => m.lineStyle(slot, '{theme}').colour)"
+    colours = page.evaluate(f"import('/plot/colours.js').then((m) => {style})")
+    seen = [lab(colour, np.array(BLINDNESS[sight])) for colour in colours]
+    apart = [np.linalg.norm(a - b) for i, a in enumerate(seen) for b in seen[:i]]
+    assert min(apart) > 14

@@ -17,8 +17,8 @@ export const MAP_NAMES = Object.keys(MAPS);
 export const MASKED = { dark: "#2c3d4f", light: "#b9c7d6" };
 
 const LINES = {
-  dark: ["#56b4e9", "#f0a330", "#2fc796", "#f2e66b", "#f07f4f", "#e291c0", "#8f9bff", "#c8cdd3"],
-  light: ["#0072b2", "#c77700", "#00805c", "#a3268c", "#d04a02", "#5a4fcf", "#2b9ac8", "#4b5560"],
+  dark: ["#56b4e9", "#f0a330", "#2fc796", "#f2e66b", "#f07f4f", "#e291c0", "#8f9bff", "#ccdedb"],
+  light: ["#0072b2", "#c58100", "#00805c", "#6a106d", "#af3e1a", "#5a4fcf", "#3693a8", "#23373b"],
 };
 const DASHES = [[], [7, 4], [2, 3]];
 
