@@ -60,8 +60,9 @@ def _all(
     mean: Floats,
     variance: Floats,
 ) -> None:
+    memory = np.empty(value.shape[1:]), np.empty(value.shape[1:])
     for i in range(len(value)):
-        average(value[i], sigma[i], hours[i], taken[i], together[i], mean[i], variance[i])
+        average(value[i], sigma[i], hours[i], taken[i], together[i], memory, mean[i], variance[i])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -71,6 +72,7 @@ def average(
     hours: Floats,
     taken: Bools,
     together: bool,
+    memory: tuple[Floats, Floats],
     mean: Floats,
     variance: Floats,
 ) -> None:
@@ -80,6 +82,8 @@ def average(
     ----------
     value, sigma, hours, taken
         (windows, size)
+    memory
+        Two arrays of this shape.
     mean, variance
         (windows,), which are overwritten.
     """
@@ -87,11 +91,10 @@ def average(
     for w in range(value.shape[0]):
         for i in range(value.shape[1]):
             known &= not taken[w, i] or (np.isfinite(sigma[w, i]) and sigma[w, i] > 0)
-    own, weight = np.ones_like(value), np.empty_like(value)
-    if known:
-        for w in range(value.shape[0]):
-            for i in range(value.shape[1]):
-                own[w, i] = sigma[w, i] ** 2
+    own, weight = memory
+    for w in range(value.shape[0]):
+        for i in range(value.shape[1]):
+            own[w, i] = sigma[w, i] ** 2 if known else 1.0
     lacking = 0.0
     chi2, falls, freedom = _fit(value, own, lacking, hours, taken, together, weight, mean, variance)
     if not known:

@@ -13,7 +13,7 @@ from streamer.tracks.averages import average
 from streamer.tracks.estimates import SHARED
 from streamer.tracks.shapes import SHAPES
 
-__all__ = ["FLAG_BITS", "OBSERVATION", "Tracks", "enter", "find", "readable"]
+__all__ = ["FLAG_BITS", "OBSERVATION", "REMEMBERED", "Tracks", "enter", "find", "readable"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -39,8 +39,8 @@ ACCOUNT = np.dtype(
     ]
 )
 _HOUR_NS = 3.6e12
-_REMEMBERED = 1 << 16
-"""Tracks whose place is remembered while peaks are entered."""
+REMEMBERED = 1 << 16
+"""Tracks whose place is remembered, a power of two."""
 
 
 class Tracks(NamedTuple):
@@ -83,20 +83,22 @@ def readable(column: NDArray[Any]) -> NDArray[Any]:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def find(number: Ints, tracks: Ints) -> Ints:
-    """Return where tracks are in the sorted numbers of those that are known, -1 for not at all."""
+def find(number: Ints, tracks: Ints, remembered: Ints) -> Ints:
+    """Return where tracks are in the sorted numbers of those that are known, -1 for not at all.
+
+    Parameters
+    ----------
+    remembered
+        (REMEMBERED,), where tracks were the last time, none of them below 0.
+    """
     at = np.full(len(tracks), -1)
-    size = 1
-    while size < min(len(tracks), _REMEMBERED):
-        size *= 2
-    newest = np.zeros(size, np.int64)
     for i in range(len(tracks)):
         # Most were there a frame before, and need no search.
-        guess = newest[tracks[i] % size]
+        guess = remembered[tracks[i] & (REMEMBERED - 1)]
         if not (guess < len(number) and number[guess] == tracks[i]):
             guess = np.searchsorted(number, tracks[i])
         if guess < len(number) and number[guess] == tracks[i]:
-            at[i] = newest[tracks[i] % size] = guess
+            at[i] = remembered[tracks[i] & (REMEMBERED - 1)] = guess
     return at
 
 
@@ -132,6 +134,7 @@ def enter(
     size = newest.shape[1]
     value, sigma, hours = np.empty((2, 1, size)), np.empty((2, 1, size)), np.empty((1, size))
     whole, found = np.ones((1, size), np.bool_), np.empty((2, 2, 1))
+    memory = np.empty((1, size)), np.empty((1, size))
     row, col, row_sigma, col_sigma, score = places
     here = np.empty(4)
     before = -1
@@ -193,7 +196,10 @@ def enter(
             for k in range(size):
                 value[axis, 0, k], sigma[axis, 0, k] = newest[s, k, axis], newest[s, k, 2 + axis]
                 hours[0, k] = newest[s, k, 4]
-            average(value[axis], sigma[axis], hours, whole, False, found[axis, 0], found[axis, 1])
+            average(
+                value[axis], sigma[axis], hours, whole, False, memory,
+                found[axis, 0], found[axis, 1],
+            )  # fmt: skip
         distance = np.hypot(found[0, 0, 0] - track.origin[0], found[1, 0, 0] - track.origin[1])
         if distance > track.far_distance:
             track.far_distance = distance

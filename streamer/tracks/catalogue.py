@@ -13,7 +13,7 @@ from streamer.frames.flags import POOR_FIT
 from streamer.frames.geometry import Geometry
 from streamer.frames.lattice import Lattice
 from streamer.results.schema import TRACKS, Columns
-from streamer.tracks.booking import Tracks, enter, find, readable
+from streamer.tracks.booking import REMEMBERED, Tracks, enter, find, readable
 from streamer.tracks.measures import AT_ONCE, measured, together
 from streamer.tracks.shapes import sightings
 
@@ -67,6 +67,7 @@ class TrackCatalogue:
         if reference_frame is not None:
             self._stop = reference_frame + (reference_frames + 1) // 2
         self._tracks = Tracks.none(0, reference_frames)
+        self._remembered = np.zeros(REMEMBERED, np.int64)
         self._n = 0
         self._check = _ROOM
         """Tracks with which to look for what can be forgotten."""
@@ -232,7 +233,7 @@ class TrackCatalogue:
 
     def _find(self, tracks: Ints) -> Ints:
         """Return where tracks are, -1 for those that are not known."""
-        return np.asarray(find(self._tracks.number[: self._n], tracks))
+        return np.asarray(find(self._tracks.number[: self._n], tracks, self._remembered))
 
     def _forget(self) -> None:
         """Let go of what was seen too rarely and will not come back, when it is much."""

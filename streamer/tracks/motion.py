@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from streamer.frames.flags import POOR_FIT
 from streamer.results.schema import Columns
-from streamer.tracks.booking import find, readable
+from streamer.tracks.booking import REMEMBERED, find, readable
 from streamer.tracks.similarity import FEWEST, Similarity, fit_frame
 
 __all__ = ["CommonMotion"]
@@ -49,6 +49,7 @@ class CommonMotion:
     def __init__(self, confirm_frames: int = 3, reference_frames: int = 10) -> None:
         self._stages = min(confirm_frames, reference_frames), reference_frames
         self._spots = np.zeros(0, _SPOT)
+        self._remembered = np.zeros(REMEMBERED, np.int64)
         self._frames = 0
         self._about = np.full(2, np.nan)
         self._newest = np.zeros(4)
@@ -105,14 +106,14 @@ class CommonMotion:
     def _known(self, tracks: Ints) -> tuple[NDArray[np.void], Ints]:
         """Return what is known of spots, sorted by track, with new ones, and where tracks are."""
         spots = self._spots.copy()
-        slot = find(np.ascontiguousarray(spots["track"]), tracks)
+        slot = find(np.ascontiguousarray(spots["track"]), tracks, self._remembered)
         new = np.unique(tracks[slot < 0])
         if len(new):
             begun = np.zeros(len(new), _SPOT)
             begun["track"], begun["place_row"] = new, np.nan
             spots = np.concatenate([spots, begun])
             spots = spots[np.argsort(spots["track"], kind="stable")]
-            slot = find(np.ascontiguousarray(spots["track"]), tracks)
+            slot = find(np.ascontiguousarray(spots["track"]), tracks, self._remembered)
         return spots, slot
 
     def _centred(self, beam: tuple[float, float] | None) -> tuple[Floats, Floats]:
