@@ -102,3 +102,8 @@ def test_what_the_image_copies_is_there_and_not_ignored() -> None:
     (extras,) = re.findall(r'"\.\[([\w,]+)\]"', text)
     project = (ROOT / "pyproject.toml").read_text()
     assert all(re.search(rf"^{extra} = \[", project, re.MULTILINE) for extra in extras.split(","))
+
+
+def test_the_image_can_be_that_of_a_host_of_a_cluster() -> None:
+    (extras,) = re.findall(r'"\.\[([\w,]+)\]"', (DEPLOY / "Dockerfile").read_text())
+    assert "cluster" in extras.split(",")
