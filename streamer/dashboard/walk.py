@@ -15,6 +15,7 @@ __all__ = ["Visited", "Walk"]
 
 _MOST = 500
 """Frames of a recording that are visited: what more of them would tell takes too long to read."""
+_WORTH_IT = 16
 _TRIES = 5
 """So many frames in a row without pixels, and none with: there are none."""
 
@@ -84,7 +85,8 @@ class Walk:
         n = len(self._rows)
         if self._next >= _power(n):
             rows = np.flatnonzero(self._archive.frames["state"] == 0)
-            if len(rows) < 2 * n or not len(rows):
+            # Each time all are gone through, which is not worth it for a few.
+            if len(rows) < n + max(1, n // _WORTH_IT):
                 return None
             self._rows, self._next, n = rows, 0, len(rows)
         while self._next < _power(n):

@@ -76,7 +76,7 @@ def test_many_frames_are_shown_together_with_exact_counts(address, look, keep, k
     until(page, "view.images > 0")
     page.get_by_label("One frame, or many together").select_option(kind)
     until(page, f"view.image.stack === '{kind}' && view.image.frame === {len(DONE)}")
-    assert page.locator("#moment").inner_text() == f"of {len(DONE)} frames"
+    page.locator("#moment", has_text=f"of {len(DONE)} frames").wait_for()
     page.evaluate("view.point([33, 44])")
     until(page, "view.cursor.counts !== null")
     counts = frames()[DONE, 33, 44].astype(np.int64)

@@ -38,7 +38,8 @@ def opened(tmp_path):
             settings.append(f"detect.mask={tmp_path / 'mask.npy'}")
         (folder.path / "config.yaml").write_text(load_config(None, settings).to_yaml())
         view = RunView(folder.path)
-        view.refresh()
+        while view.archive.refresh(10.0):
+            pass
         view.refresh_tables()
         views.append(view)
         return view
