@@ -24,6 +24,7 @@ COLS = ROWS.T
 def draw(page: Any, tool: str, *places: tuple[float, float]) -> None:
     """Draw with the mouse, from place to place."""
     page.locator("#tool").select_option(tool)
+    page.evaluate("document.querySelector('#image').scrollIntoView()")
     if tool == "polygon":
         for place in (*places, places[0]):
             page.mouse.click(*at_peak(page, *place))
@@ -100,11 +101,13 @@ def test_shapes_are_drawn_with_the_mouse(page, tmp_path, keep):
     # Nothing moved, and with the pointer given back it does.
     assert page.evaluate("view.zoom") == 1
     page.locator("#tool").select_option("move")
+    page.evaluate("document.querySelector('#image').scrollIntoView()")
     page.mouse.move(*at_peak(page, 128, 128))
     page.mouse.wheel(0, -400)
     until(page, "view.zoom > 1.5")
     # Escape drops what was begun.
     page.locator("#tool").select_option("polygon")
+    page.evaluate("document.querySelector('#image').scrollIntoView()")
     page.mouse.click(*at_peak(page, 120, 120))
     page.mouse.click(*at_peak(page, 120, 140))
     page.locator("#image").focus()
