@@ -111,10 +111,10 @@ class Answers:
             self._put(viewer, "point", view.regions.point(key, request))
         elif isinstance(request, WholeOf | MaskOf):
             key = view.frames.key_of(request.series, request.frame)
-            region = view.regions.whole(key)
             if isinstance(request, WholeOf):
-                self._pack(viewer, "whole", region)
+                self._pack(viewer, "whole", view.whole(key))
             else:
+                region = view.regions.whole(key)
                 arrays = {"marks": Packed.of(region.marks)}
                 self._put(viewer, "mask", encode("mask", region.header, arrays))
 

@@ -294,10 +294,9 @@ class Hub:
             first = view.frames.coarse_image(key, newest=newest)
             if first is not None:
                 viewer.has_picture = True
-                self._put(viewer, "image", first)
+                self._put(viewer, "coarse", first)  # goes out before what is offered after it
                 return
-        if "image" in viewer.sent or not viewer.waits_for("image"):
-            self._offer(viewer, "image", version, lambda: view.frames.image(key, newest=newest))
+        self._offer(viewer, "image", version, lambda: view.frames.image(key, newest=newest))
         took = time.monotonic() - now
         self._next.image = max(self._next.image, now + took / _IMAGE_SHARE)
 

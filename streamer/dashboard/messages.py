@@ -71,7 +71,7 @@ starts in the run. With one series both are the same.
 ``geometry``
     place {rotation (nine numbers, row by row), distance_m, poni1_m, poni2_m, pixel1_m, pixel2_m,
     wavelength_a} or null, as in `streamer.frames.geometry.Geometry`; beam [row, col] or null; rings
-    [{d, words}] of the lattice, in angstroms; thresholds (words).
+    [{d, words}] of the lattice, in angstroms.
 ``region``
     The pixels within the window that the page asked for, of the frame whose ``image`` comes next or
     came last: series, frame, shape [rows, cols] of the frame, origin [row, col], binning (each
@@ -80,7 +80,7 @@ starts in the run. With one series both are the same.
     the detector sent them, in their own type; marks u1 [h, w], bits as in
     `streamer.dashboard.regions`.
 ``whole``
-    The same of all pixels of a frame.
+    The same of all pixels of a frame; thresholds (words: with which its peaks were found).
 ``mask``
     The same without the counts.
 ``roi``

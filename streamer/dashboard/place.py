@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable
 
-from streamer.config import DetectConfig, LatticeConfig
+from streamer.config import LatticeConfig
 from streamer.dashboard.messages import encode
 from streamer.dashboard.view import RunView
 from streamer.errors import UserError
@@ -33,7 +33,6 @@ def geometry(run: RunView) -> bytes:
         "place": place,
         "beam": known.beam if known is not None and math.isfinite(sum(known.beam)) else None,
         "rings": _rings(run.config.lattice),
-        "thresholds": _thresholds(run.config.detect),
     }
     return encode("geometry", header)
 
@@ -50,7 +49,3 @@ def _rings(config: LatticeConfig) -> list[dict[str, float | str]]:
         {"d": d, "words": " ".join(f"{index}" for index in hkl)}
         for hkl, d in lattice.largest(_MOST_RINGS)
     ]
-
-
-def _thresholds(detect: DetectConfig) -> str:
-    return f"minval {detect.minval}, minscore {detect.minscore}"

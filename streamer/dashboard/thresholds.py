@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from streamer.config import Config
+from streamer.config import Config, DetectConfig
 from streamer.dashboard.gallery import Counts
 from streamer.errors import UserError
 from streamer.results.threshold_files import request_change
@@ -79,19 +79,11 @@ class RunThresholds:
 
     def version(self, *, live: bool) -> Hashable:
         """Return what changes when `content` does."""
-        stamps = tuple(_stamp(self._folder / name) for name in (CHANGES_FILE, REQUEST_FILE))
-        if stamps != self._version:
-            self._changes = read_changes(self._folder)
-            try:
-                self._wanted = read_request(self._folder)
-            except (ValueError, OSError):
-                self._wanted = None
-            self._version = stamps
-        return stamps, self._token() is not None, live
+        return self._look(), self._token() is not None, live
 
     def content(self, *, live: bool) -> dict[str, Any]:
         """Return how thresholds were configured and changed, and whether they can be now."""
-        self.version(live=live)
+        self._look()
         detect = self._config.detect
         last = self._changes[-1] if self._changes else detect
         waits = self._wanted
@@ -107,6 +99,29 @@ class RunThresholds:
             "can_try": self._finding is not None,
             "binning": detect.binning,
         }
+
+    def held(self, series: str, frame: int, order: Sequence[str]) -> str:
+        """Say which thresholds a frame's peaks were found with.
+
+        Parameters
+        ----------
+        series, frame
+            The frame; none of the run's series: it is made of many frames.
+        order
+            The series of the run, one after the other.
+        """
+        self._look()
+        begins = {name: place for place, name in enumerate(order)}
+        held: DetectConfig | Change = self._config.detect
+        for change in self._changes:
+            if change.frame < 0:
+                continue  # its first frame has not come
+            if series not in begins:
+                return ""
+            first = begins.get(change.series, len(begins))
+            if (first, change.frame) <= (begins[series], frame):
+                held = change
+        return f"minval {held.minval}, minscore {held.minscore}"
 
     def try_out(self, counts: Counts, minval: Threshold, minscore: Threshold) -> TriedOut:
         """Return the peaks that thresholds would give on a frame.
@@ -150,6 +165,17 @@ class RunThresholds:
             raise RefusedError(422, str(error)) from None
         except OSError as error:
             raise RefusedError(503, f"nothing can be written there: {error.strerror}") from None
+
+    def _look(self) -> Hashable:
+        stamps = tuple(_stamp(self._folder / name) for name in (CHANGES_FILE, REQUEST_FILE))
+        if stamps != self._version:
+            self._changes = read_changes(self._folder)
+            try:
+                self._wanted = read_request(self._folder)
+            except (ValueError, OSError):
+                self._wanted = None
+            self._version = stamps
+        return stamps
 
     def _token(self) -> str | None:
         path = self._folder / CONTROL_FILE

@@ -21,7 +21,7 @@ from streamer.dashboard.gallery import Gallery, Key
 from streamer.dashboard.gathering import Gathering
 from streamer.dashboard.messages import Lines, encode
 from streamer.dashboard.provisional import ProvisionalPeaks
-from streamer.dashboard.regions import Regions
+from streamer.dashboard.regions import Region, Regions
 from streamer.dashboard.requests import Preview, Watch
 from streamer.dashboard.shared import SharedWatch
 from streamer.dashboard.state import RunState
@@ -168,6 +168,12 @@ class RunView:
         header |= {"label": label, "unit": unit, "still": is_still}
         curves = self._drifts.curves(plot, watch.tracks, self.tables.references, limit_s=_READ_S)
         return Lines(header, curves, self._drifts.is_whole)
+
+    def whole(self, key: Key) -> Region:
+        """Return all pixels of a frame, and with which thresholds its peaks were found."""
+        region = self.regions.whole(key)
+        region.header["thresholds"] = self.thresholds.held(*key, self.archive.series)
+        return region
 
     def preview(self, key: Key, wanted: Preview) -> bytes:
         """Show which peaks thresholds would give on a frame."""

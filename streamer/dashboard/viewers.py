@@ -60,10 +60,6 @@ class Viewer:
         """True when all has gone out."""
         return not self._waiting
 
-    def waits_for(self, kind: str) -> bool:
-        """Tell whether a message of a type has not gone out."""
-        return kind in self._waiting
-
     def put(self, kind: str, message: Message) -> None:
         """Send a message when there is room."""
         self.dropped += kind in self._waiting

@@ -14,12 +14,11 @@ export class Geometry {
     this.beam = null;
     /** @type {{ d: number, words: string }[]} of the lattice */
     this.rings = [];
-    this.thresholds = "";
   }
 
   /** @param {GeometryHeader} header */
-  update({ place, beam, rings, thresholds }) {
-    Object.assign(this, { place, beam, rings, thresholds });
+  update({ place, beam, rings }) {
+    Object.assign(this, { place, beam, rings });
   }
 
   /**

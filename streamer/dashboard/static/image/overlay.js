@@ -1,4 +1,4 @@
-// What is drawn over the image and below the marks of peaks: layers, one over the other.
+// A canvas over the image and below the marks of peaks, drawn anew when the image moves.
 
 import { part, pen } from "../dom.js";
 
@@ -12,24 +12,34 @@ import { part, pen } from "../dom.js";
 export class Overlay {
   /**
    * @param {Image} image
-   * @param {Layer[]} layers
+   * @param {string} name of the canvas
    */
-  constructor(image, layers) {
+  constructor(image, name) {
     this.image = image;
-    this.layers = layers;
-    this.canvas = part("overlay", HTMLCanvasElement);
+    this.canvas = document.createElement("canvas");
+    this.canvas.id = name;
+    this.canvas.className = "overlay";
+    this.canvas.setAttribute("aria-hidden", "true");
+    part("pixels").after(this.canvas);
     this.context = pen(this.canvas);
-    this.dirty = true;
+    this.drawn = ""; // what it was drawn for
   }
 
-  draw() {
-    if (!this.dirty) return;
-    this.dirty = false;
-    const { canvas, context, image } = this;
-    if (canvas.width !== image.canvas.width || canvas.height !== image.canvas.height)
-      [canvas.width, canvas.height] = [image.canvas.width, image.canvas.height];
+  /**
+   * Draw if anything has changed; in CSS pixels of the image.
+   *
+   * @param {boolean} dirty
+   * @param {(context: CanvasRenderingContext2D) => void} act
+   */
+  draw(dirty, act) {
+    const { image, canvas, context } = this;
+    const { width, height } = image.canvas;
+    const key = `${width} ${height} ${image.scale} ${image.centre}`;
+    if (!dirty && key === this.drawn) return;
+    this.drawn = key;
+    if (canvas.width !== width || canvas.height !== height) [canvas.width, canvas.height] = [width, height];
     context.setTransform(image.ratio, 0, 0, image.ratio, 0, 0);
     context.clearRect(0, 0, image.width, image.height);
-    for (const layer of this.layers) layer.paint(context);
+    act(context);
   }
 }

@@ -174,7 +174,6 @@ export interface GeometryHeader extends Header {
   place: DetectorPlace | null;
   beam: Place | null;
   rings: { d: number; words: string }[];
-  thresholds: string;
 }
 
 export interface RegionHeader extends Header {
@@ -186,6 +185,10 @@ export interface RegionHeader extends Header {
   saturation: number | null;
   low: number | null;
   why: string;
+}
+
+export interface WholeHeader extends RegionHeader {
+  thresholds: string;
 }
 
 export interface RegionArrays {

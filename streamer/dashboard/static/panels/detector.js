@@ -10,9 +10,10 @@ import { Tools } from "../image/tools.js";
 import { Masking } from "./masking.js";
 import { Roi } from "./roi.js";
 
-/** @import { GeometryHeader, Place, PointHeader, RegionArrays, RegionHeader, Send, Theme } from "../link/types" */
+/** @import { GeometryHeader, Place, PointHeader, RegionArrays, RegionHeader, Send, Theme, WholeHeader } from "../link/types" */
 /** @import { View } from "../view.js" */
 /** @import { Image } from "./image.js" */
+/** @import { Layer } from "../image/overlay.js" */
 /** @import { Series } from "./series.js" */
 /** @import { Pointers } from "../image/pointers.js" */
 
@@ -47,13 +48,15 @@ export class Detector {
       if (tool === "roi") this.roi.set(shape);
       else this.masking.fill(shape);
     }, redraw);
-    this.overlay = new Overlay(image, [this.masking.mask, this.rings, this.roi, this.tools, this.cursor]);
+    /** @type {Layer[]} from below to above */
+    this.layers = [this.masking.mask, this.rings, this.roi, this.tools, this.cursor];
+    this.overlay = new Overlay(image, "overlay");
     this.follows = ["zoom", "row", "col", "rings", "lattice", "beam", "roi", "theme"];
     pointers.onstep = (down, right) => {
       this.cursor.step(down, right);
       redraw();
     };
-    /** @type {(header: RegionHeader, arrays: RegionArrays) => void} */
+    /** @type {(header: WholeHeader, arrays: RegionArrays) => void} */
     this.onwhole = () => {};
     /** @type {Record<string, (header: any, arrays: any) => void>} */
     this.receivers = {
@@ -61,7 +64,7 @@ export class Detector {
         this.region.renew();
         if (this.roi.rectangle) this.roi.ask();
       },
-      /** @type {(header: RegionHeader, arrays: RegionArrays) => void} */
+      /** @type {(header: WholeHeader, arrays: RegionArrays) => void} */
       whole: (header, arrays) => this.onwhole(header, arrays),
       /** @type {Roi["update"]} */
       roi: (header, arrays) => this.roi.update(header, arrays),
@@ -81,11 +84,12 @@ export class Detector {
       if (["rings", "lattice", "beam"].some((name) => names.has(name))) this.dirty = true;
     });
     this.dirty = true;
+    this.moved = false; // by keys
   }
 
   /** @param {Place | null} place under the pointer */
   point(place) {
-    if (this.cursor.byKeys) this.overlay.dirty = true;
+    if (this.cursor.byKeys) this.moved = true;
     this.cursor.point(place);
   }
 
@@ -99,10 +103,11 @@ export class Detector {
     if (this.dirty) {
       this.rings.settle();
       this.region.ask();
-      this.overlay.dirty = true;
     }
-    this.dirty = false;
-    this.overlay.draw();
+    this.overlay.draw(this.dirty || this.moved, (context) => {
+      for (const layer of this.layers) layer.paint(context);
+    });
+    this.dirty = this.moved = false;
     this.cursor.draw();
     this.roi.draw();
     this.bar.draw();

@@ -4,7 +4,7 @@ import { part } from "../dom.js";
 import { fixed } from "../numbers.js";
 import { lineStyle } from "../plot/colours.js";
 import { enlarged } from "../wall.js";
-import { Overlay } from "./overlay.js";
+import { Overlay } from "../image/overlay.js";
 
 /** @import { TrackArrays, TracksHeader } from "../link/types" */
 /** @import { Page } from "../panels.js" */

@@ -2,7 +2,7 @@
 
 import { part } from "../dom.js";
 import { moment, whole } from "../numbers.js";
-import { Overlay } from "./overlay.js";
+import { Overlay } from "../image/overlay.js";
 
 /** @import { PreviewArrays, PreviewHeader, Threshold, ThresholdsHeader } from "../link/types" */
 /** @import { Page } from "../panels.js" */

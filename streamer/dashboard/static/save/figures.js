@@ -5,7 +5,7 @@ import { captionOf, draw, layout } from "./image.js";
 import { CanvasPen, SvgPen } from "./pens.js";
 import * as plot from "./plot.js";
 
-/** @import { RegionArrays, RegionHeader, Send } from "../link/types" */
+/** @import { RegionArrays, WholeHeader, Send } from "../link/types" */
 /** @import { Detector } from "../panels/detector.js" */
 /** @import { Drift } from "../panels/drift.js" */
 /** @import { Image } from "../panels/image.js" */
@@ -53,7 +53,7 @@ export class Figures {
   }
 
   /**
-   * @param {RegionHeader} header
+   * @param {WholeHeader} header
    * @param {RegionArrays} arrays
    */
   async take(header, arrays) {
@@ -74,7 +74,7 @@ export class Figures {
       rings: detector.rings.rings,
       beam: view.get("beam") ? detector.geometry.beam : null,
       title: wanted.title,
-      caption: captionOf(isSame ? image.header : { ...image.header, time_ns: 0 }, image, detector.geometry.thresholds),
+      caption: captionOf(isSame ? image.header : { ...image.header, time_ns: 0 }, image, header.thresholds),
       colours: view.get("colours"),
     };
     const { width, height } = layout(scene);

@@ -17,6 +17,8 @@ from streamer.dashboard.server import application
 from streamer.dashboard.view import RunView
 from streamer.frames.events import Frame
 from streamer.frames.lattice import Lattice
+from streamer.results.threshold_files import write_changes
+from streamer.results.thresholds import Change
 from tests.served import Served
 from tests.unit.runs import make_run
 from tests.unit.streamer.dashboard.test_server import decode
@@ -134,7 +136,23 @@ def test_the_place_of_the_detector_and_rings_of_the_lattice_are_told(opened):
     assert header["place"]["rotation"] == pytest.approx(np.eye(3).reshape(-1).tolist())
     assert [ring["words"] for ring in header["rings"][:4]] == ["1 1 1", "2 0 0", "2 2 0", "3 1 1"]
     assert header["rings"][1]["d"] == pytest.approx(4.05 / 2)
-    assert "minscore auto" in header["thresholds"]
+
+
+def test_a_whole_frame_says_which_thresholds_its_peaks_were_found_with(opened, tmp_path):
+    view = opened(np.zeros((30, 60, 100), np.uint16))
+    frame, last = ("first", 8), ("second", 29)
+    assert view.whole(frame).header["thresholds"] == "minval auto, minscore auto"
+
+    def change(minval: float, series: str = "", number: int = -1) -> Change:
+        return Change(id=f"{minval}", time_ns=1, minval=minval, minscore=2 * minval,
+                      series=series, frame=number)  # fmt: skip
+
+    write_changes(tmp_path / "run", [change(10, "first", 8), change(20, "second", 3), change(30)])
+    assert "minval auto" in view.whole(("first", 6)).header["thresholds"]
+    assert view.whole(frame).header["thresholds"] == "minval 10.0, minscore 20.0"
+    assert "minval 10.0" in view.whole(("second", 2)).header["thresholds"]
+    assert "minval 20.0" in view.whole(last).header["thresholds"]
+    assert not view.whole(("sum of frames", 3)).header["thresholds"]  # some with these, some others
 
 
 @pytest.mark.parametrize(
@@ -164,7 +182,8 @@ def test_the_first_picture_of_a_large_frame_is_a_coarse_one(opened):
             heard = []
             while len(heard) < 2 or heard[-1][0]["coarse"]:
                 header, arrays = decode(viewer.recv(20))
-                if header["type"] == "image":
+                # Before it is asked it shows the newest, of which there are no pixels.
+                if header["type"] == "image" and header["series"] == "first":
                     heard.append((header, arrays))
     (coarse, few), (whole, all_of_them) = heard[0], heard[-1]
     assert coarse["coarse"]
