@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from workers.detect.image import Image
 from workers.detect.usable import unusable
 
-__all__ = ["Background", "estimate", "level_at", "low_at", "spread_at"]
+__all__ = ["Background", "cells", "estimate", "level_at", "line_of", "low_at", "spread_at"]
 
 BLOCK = 32
 """Pixels along each axis of what has a level of its own."""
@@ -108,6 +108,27 @@ def spread_at(background, row, col):  # type: ignore[no-untyped-def]
     # Beyond the last middle a slope could lead below 0.
     down, right = min(max(down, 0.0), 1.0), min(max(right, 0.0), 1.0)
     return _between(background.spread, i, j, down, right)
+
+
+@njit(cache=True, nogil=True)
+def cells(pitch, n, cell, part):  # type: ignore[no-untyped-def]
+    """Write for each pixel along an axis the middle before it and how far behind it is, in blocks.
+
+    With `line_of` it says of many pixels of a row what `level_at` says of one.
+    """
+    for x in range(cell.size):
+        cell[x], part[x] = _cell(x, pitch, n)
+
+
+@njit(cache=True, nogil=True, forceinline=True)
+def line_of(nodes, row, pitch, values):  # type: ignore[no-untyped-def]
+    """Write what nodes are on a row: at the middles of blocks, the last one twice."""
+    n_rows, n_cols = nodes.shape
+    i, down = _cell(row, pitch, n_rows)
+    one, other = nodes[i], nodes[min(i + 1, n_rows - 1)]
+    for j in range(n_cols):
+        values[j] = one[j] + down * (other[j] - one[j])
+    values[n_cols] = values[n_cols - 1]
 
 
 @njit(cache=True, nogil=True)

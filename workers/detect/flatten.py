@@ -13,9 +13,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from workers.detect.background import BLOCK, Background, level_at, low_at, spread_at
+from workers.detect.background import BLOCK, Background, cells, level_at, line_of, low_at, spread_at
 from workers.detect.image import Image
-from workers.detect.surroundings import DIRECTIONS, box_means, local_level
+from workers.detect.surroundings import DIRECTIONS, box_means, box_memory, local_level
 from workers.detect.usable import unusable
 
 __all__ = ["Flattener", "Pixels"]
@@ -27,7 +27,7 @@ _SHARE = 32
 _CROWD = 100
 """Pixels of a block above which, with two blocks beside it, there may be a structure."""
 _LOW = 3.2
-_ONE = np.uint64(1)
+_ONE, _NEXT = np.uint64(1), np.uint32(1)
 _ONES = np.uint64(0x0101010101010101)
 _LAST_BYTE = np.uint64(56)
 
@@ -64,12 +64,13 @@ class Flattener:
             lowest,
             highest,
             self._search,
+            self._crowd,
             self._index,
             self._value,
         )
         if count < 0:
             raise ValueError("the frame holds NaN: mask these pixels or set them to 0")
-        count = _follow(*image, background, whole, self._index, self._value, count)
+        count = _follow(*image, background, whole, self._crowd, self._index, self._value, count)
         return self._index[:count], self._value[:count]
 
     def _allocate(self, rows: int, cols: int) -> None:
@@ -77,16 +78,22 @@ class Flattener:
         self._search = words.view(np.uint8), words, np.empty(len(words), np.int64)
         self._index = np.empty(rows * cols, np.int64)
         self._value = np.empty(rows * cols, np.float64)
+        self._crowd = np.empty((-(-rows // BLOCK), -(-cols // BLOCK)), np.int64)
         self._shape = rows, cols
 
 
 @njit(cache=True, nogil=True)
 def _above(  # type: ignore[no-untyped-def]
-    frame, bad, least, most, background, whole, limits, lowest, highest, search, index, value
+    frame, bad, least, most, background, whole, limits, lowest, highest, search, crowd, index, value
 ):
     """List the pixels that are not below `low_at`; see `workers.detect.superlevels.collect`."""
     hits, words, hit_words = search
     rows, cols = frame.shape
+    level, low, pitch = background.level, background.low, background.pitch
+    cell, part = np.empty(cols, np.uint32), np.empty(cols)
+    cells(pitch[1], level.shape[1], cell, part)
+    levels, lows = np.empty(level.shape[1] + 1), np.empty(level.shape[1] + 1)
+    crowd[:] = 0
     count, first = 0, 0
     while first < rows:
         last = _band_end(background, first, rows)
@@ -99,6 +106,9 @@ def _above(  # type: ignore[no-untyped-def]
             for word_at in range(words.size):
                 hit_words[n_words] = word_at
                 n_words += words[word_at] != 0
+            if n_words:
+                line_of(level, row, pitch[0], levels)
+                line_of(low, row, pitch[0], lows)
             for word_at in hit_words[:n_words]:
                 word = words[word_at]
                 while word:
@@ -111,11 +121,13 @@ def _above(  # type: ignore[no-untyped-def]
                     pixel = float(line[col])
                     if math.isnan(pixel):
                         return -1
-                    if pixel < low_at(background, row, col):
+                    j, right = cell[col], part[col]
+                    if pixel < lows[j] + right * (lows[j + _NEXT] - lows[j]):
                         continue
-                    level = level_at(background, row, col)
+                    here = levels[j] + right * (levels[j + _NEXT] - levels[j])
                     index[count] = row * cols + col
-                    value[count] = pixel - (math.floor(level + 0.5) if whole else level)
+                    value[count] = pixel - (math.floor(here + 0.5) if whole else here)
+                    crowd[row // BLOCK, col // BLOCK] += 1
                     count += 1
         first = last
     return count
@@ -151,18 +163,15 @@ def _limits(background, first, last, whole, limits, lowest, highest):  # type: i
             # What is decided here is decided again, exactly.
             limit -= 1e-6 * abs(limit)
             if whole:
-                limit = min(max(math.floor(limit), lowest), highest)
+                limit = min(max(math.ceil(limit), lowest), highest)
             limits[col : last_col + 1] = limit
 
 
 @njit(cache=True, nogil=True)
-def _follow(frame, bad, least, most, background, whole, index, value, count):  # type: ignore[no-untyped-def]
+def _follow(frame, bad, least, most, background, whole, crowd, index, value, count):  # type: ignore[no-untyped-def]
     """Hold the pixels of crowded blocks against their own surroundings; return how many stay."""
     rows, cols = frame.shape
-    n_rows, n_cols = (rows + BLOCK - 1) // BLOCK, (cols + BLOCK - 1) // BLOCK
-    crowd = np.zeros((n_rows, n_cols), np.int64)
-    for i in range(count):
-        crowd[index[i] // cols // BLOCK, index[i] % cols // BLOCK] += 1
+    n_rows, n_cols = crowd.shape
     structured = np.zeros((n_rows, n_cols), np.bool_)
     some = False
     for r in range(n_rows):
@@ -174,19 +183,21 @@ def _follow(frame, bad, least, most, background, whole, index, value, count):  #
     if not some:
         return count
     boxes = np.empty((rows, cols), np.float32)
+    memory = box_memory(BLOCK, BLOCK)
     for r in range(n_rows):
         for c in range(n_cols):
             if structured[max(r - 1, 0) : r + 2, max(c - 1, 0) : c + 2].any():
                 top, left = r * BLOCK, c * BLOCK
-                part = boxes[top : top + BLOCK, left : left + BLOCK]
-                box_means(frame, bad, least, most, top, left, part)
-    means = np.empty((2, DIRECTIONS))
+                part = box_means(frame, bad, least, most, top, left, memory)
+                last_row, last_col = min(top + BLOCK, rows), min(left + BLOCK, cols)
+                boxes[top:last_row, left:last_col] = part[: last_row - top, : last_col - left]
+    directions = np.empty((2, DIRECTIONS))
     kept = 0
     for i in range(count):
         row, col = index[i] // cols, index[i] % cols
         if structured[row // BLOCK, col // BLOCK]:
             coarse, spread = level_at(background, row, col), spread_at(background, row, col)
-            level, doubt = local_level(boxes, row, col, coarse, spread, means)
+            level, doubt = local_level(boxes, row, col, coarse, spread, directions)
             pixel = float(frame[row, col])
             variance = spread * spread + background.gain * max(level - coarse, 0.0)
             above = _LOW * math.sqrt(variance + max(doubt, 0.0) ** 2)

@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 
 from workers.detect.background import level_at, spread_at
-from workers.detect.surroundings import DIRECTIONS, REACH, box_means, local_level
+from workers.detect.surroundings import DIRECTIONS, REACH, box_means, box_memory, local_level
 from workers.detect.usable import unusable
 
 __all__ = ["TESTS", "judge", "significance"]
@@ -46,26 +46,45 @@ def significance(excess, variance, unit):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _stands_out(frame, bad, least, most, row, col, level, variance, unsure, unit):  # type: ignore[no-untyped-def]
-    """Return the largest significance of the pixel, of 2 x 2 with it and of the 3 x 3 around it."""
-    total, used, best = 0.0, 0, -math.inf
-    for top in range(row - 1, row + 1):
-        for left in range(col - 1, col + 1):
-            four = 0.0
-            for r in range(top, top + 2):
-                for c in range(left, left + 2):
-                    inside = 0 <= r < frame.shape[0] and 0 <= c < frame.shape[1]
-                    if inside and not unusable(frame, bad, least, most, r, c):
-                        four += float(frame[r, c]) - level
-            best = max(best, four)
-    for r in range(max(row - 1, 0), min(row + 2, frame.shape[0])):
-        for c in range(max(col - 1, 0), min(col + 2, frame.shape[1])):
-            if not unusable(frame, bad, least, most, r, c):
-                total += float(frame[r, c]) - level
-                used += 1
-    alone = significance(float(frame[row, col]) - level, variance + unsure, unit)
-    four = significance(best, 4.0 * variance + 16.0 * unsure, unit)
-    return max(alone, four, significance(total, used * variance + used * used * unsure, unit))
+def _exceeds(excess, variance, unit, limit):  # type: ignore[no-untyped-def]
+    """Tell whether `significance` reaches a limit above 0."""
+    # A skewed noise makes it less than a normal one would, and that is soon known.
+    return excess >= limit * math.sqrt(variance) and significance(excess, variance, unit) >= limit
+
+
+@njit(cache=True, nogil=True)
+def _around(frame, bad, least, most, row, col, counts, known):  # type: ignore[no-untyped-def]
+    """Write the counts of the 3 x 3 pixels around one, and which of them may be used."""
+    k = 0
+    for r in range(row - 1, row + 2):
+        for c in range(col - 1, col + 2):
+            inside = 0 <= r < frame.shape[0] and 0 <= c < frame.shape[1]
+            known[k] = inside and not unusable(frame, bad, least, most, r, c)
+            counts[k] = float(frame[r, c]) if known[k] else 0.0
+            k += 1
+
+
+@njit(cache=True, nogil=True)
+def _stands_out(counts, known, level, variance, unsure, unit, limit):  # type: ignore[no-untyped-def]
+    """Tell whether a pixel, 2 x 2 with it or the 3 x 3 around it are as significant as that.
+
+    `counts` and `known` are (9,), see `_around`.
+    """
+    if _exceeds(counts[4] - level, variance + unsure, unit, limit):
+        return True
+    best = -math.inf
+    for corner in (0, 1, 3, 4):
+        four = 0.0
+        for k in (corner, corner + 1, corner + 3, corner + 4):
+            four += counts[k] - level if known[k] else 0.0
+        best = max(best, four)
+    if _exceeds(best, 4.0 * variance + 16.0 * unsure, unit, limit):
+        return True
+    total, used = 0.0, 0
+    for k in range(9):
+        total += counts[k] - level if known[k] else 0.0
+        used += known[k]
+    return _exceeds(total, used * variance + used * used * unsure, unit, limit)
 
 
 @njit(cache=True, nogil=True)
@@ -129,9 +148,9 @@ def judge(frame, bad, least, most, background, rows, cols, scores, limit, keep):
     keep
         (n,), written.
     """
-    means = np.empty((2, DIRECTIONS))
+    counts, known, directions = np.empty(9), np.empty(9, np.bool_), np.empty((2, DIRECTIONS))
     side = 2 * REACH + 1
-    boxes, scatters = np.empty((side, side), np.float32), np.empty(side)
+    memory, scatters = box_memory(side, side), np.empty(side)
     unit, counter = background.unit, background.counter
     taken, n_taken = np.empty(len(rows), np.int64), 0
     for k in range(len(rows)):
@@ -145,13 +164,11 @@ def judge(frame, bad, least, most, background, rows, cols, scores, limit, keep):
         noise = math.sqrt(variance + background.gain * above)
         if scores[k] < min(above - 1.5 * math.sqrt(variance), _SADDLE * noise):
             continue
-        if (
-            _stands_out(frame, bad, least, most, row, col, coarse, variance, 0.0, unit)
-            < limit - _MARGIN
-        ):
+        _around(frame, bad, least, most, row, col, counts, known)
+        if not _stands_out(counts, known, coarse, variance, 0.0, unit, limit - _MARGIN):
             continue
-        box_means(frame, bad, least, most, row - REACH, col - REACH, boxes)
-        level, doubt = local_level(boxes, REACH, REACH, coarse, spread, means)
+        boxes = box_means(frame, bad, least, most, row - REACH, col - REACH, memory)
+        level, doubt = local_level(boxes, REACH, REACH, coarse, spread, directions)
         if counter:
             # Where counts are rare, more blocks know better than one place.
             level = max(level, coarse if level < 4.0 * unit else 0.0)
@@ -161,7 +178,7 @@ def judge(frame, bad, least, most, background, rows, cols, scores, limit, keep):
                 variance += background.gain * max(level - coarse, 0.0)
             variance = max(variance, _scatter(frame, bad, least, most, row, col, scatters))
         unsure = variance * (_LINE if doubt > 0.0 else _AROUND) + max(doubt, 0.0) ** 2
-        if _stands_out(frame, bad, least, most, row, col, level, variance, unsure, unit) < limit:
+        if not _stands_out(counts, known, level, variance, unsure, unit, limit):
             continue
         above = max(float(frame[row, col]) - level, 0.0)
         noise = math.sqrt(variance + background.gain * above)
