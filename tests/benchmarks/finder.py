@@ -1,8 +1,8 @@
 """How fast the topology finder is, beside findpeaks and one numpy comparison of the frame.
 
-A second table has all that a detector worker does with a coded frame, from bytes to patches, beside
-decompressing it with LZ4, which undoes no shuffling; and what it does with a decoded frame, beside
-ImageD11's labels of sparse local maxima with their moments where that is installed.
+A second table has what a detector worker does with a decoded frame, from counts to patches, beside
+ImageD11's labels of sparse local maxima with their moments where that is installed. What it does
+with a coded one is in `tests.benchmarks.frames`.
 
 Run as ``python -m tests.benchmarks.finder``.
 """
@@ -14,19 +14,13 @@ from time import thread_time
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from streamer.frames.codecs import decode
-from streamer.frames.events import Frame
 from streamer.simulator.profiles import pseudo_voigt
-from streamer.simulator.stream_v2 import encode_bslz4
-from workers.detect.base import Peaks, lowest_of
-from workers.detect.bright import BrightReader
-from workers.detect.bright import _decompress as lz4
+from workers.detect.base import Peaks
 from workers.detect.choice import make_finder
 from workers.detect.correction import Correction
 from workers.detect.findpeaks import FindpeaksFinder
@@ -131,13 +125,13 @@ def main() -> None:
     console = Console()
     console.print(table)
     console.print("In brackets: the goal. Passes: in units of numpy's frame >= minval.")
-    stages = Table(title="Detector stage, ms a frame, CPU time", box=box.SIMPLE, pad_edge=False)
-    for heading in ("frame", "type", "kept", "peaks", "LZ4", "stage", "ratio", "found", "ImageD11"):
+    stages = Table(title="A decoded frame, ms of CPU", box=box.SIMPLE, pad_edge=False)
+    for heading in ("frame", "type", "kept", "peaks", "to patches", "ImageD11"):
         stages.add_column(heading, justify="right", no_wrap=True)
     for stage in STAGES:
         stages.add_row(*_measure_stage(stage))
     console.print(stages)
-    console.print("Stage: coded bytes to patches. Found: a decoded frame to patches.")
+    console.print("ImageD11 labels and measures peaks and cuts no patches.")
 
 
 def _measure(case: Case) -> tuple[str, ...]:
@@ -179,69 +173,23 @@ def _measure_stage(stage: Stage) -> tuple[str, ...]:
     if stage.fill is not None:
         minval = float(np.quantile(frames[0][frames[0] < gap], 1.0 - stage.fill))
     finder = make_finder("topology", minval, 60.0)
-    correction, read = Correction(saturation=float(gap - 1)), BrightReader()
-    coded = [
-        Frame(
-            series="",
-            frame=1,
-            time_ns=0,
-            shape=shape,
-            dtype=dtype.str,
-            encoding="bslz4",
-            data=memoryview(encode_bslz4(frame)),
-        )
-        for frame in frames
-    ]
+    correction = Correction(saturation=float(gap - 1))
     for frame in frames:
         frame.flags.writeable = False
-    planes = np.empty(frames[0].nbytes, np.uint8)
     peer = _sparse_maxima(shape, int(minval)) if dtype == np.uint16 else None
-
-    def from_coded(one: Frame) -> PeakTable:
-        bright = read(one, correction, lowest_of(finder))
-        pixels = (
-            decode(one.data, one.encoding, one.dtype, shape) if bright is None else bright.pixels
-        )
-        return find_in_frame(pixels, correction, finder, 11, bright=bright)
 
     def from_decoded(frame: NDArray[Any]) -> PeakTable:
         return find_in_frame(frame, correction, finder, 11)
 
-    lz4 = _usual(lambda one: _decompress(one.data, planes), coded)
-    whole, found = _usual(from_coded, coded), _usual(from_decoded, frames)
     theirs = f"{_usual(peer, frames):.3f}" if peer else "-"
     return (
         f"{shape[0]} x {shape[1]}",
         dtype.name,
         f"{100 * np.mean((frames[0] >= minval) & (frames[0] < gap)):.2f} %",
         f"{len(from_decoded(frames[0])[0])}",
-        f"{lz4:.3f}",
-        f"{whole:.3f}",
-        f"{whole / lz4:.2f}",
-        f"{found:.3f}",
+        f"{_usual(from_decoded, frames):.3f}",
         theirs,
     )
-
-
-def _decompress(data: memoryview, planes: NDArray[np.uint8]) -> None:
-    """Decompress the blocks of a frame as they are."""
-    coded = np.frombuffer(data, np.uint8)
-    if _decompress_blocks(coded, planes) < 0:
-        raise ValueError("the frame is damaged")
-
-
-@njit(nogil=True)
-def _decompress_blocks(coded, planes):
-    at, first, whole = 12, 0, planes.size // 8192 * 8192
-    while first < whole:
-        n = 0
-        for _ in range(4):
-            n = n << 8 | np.int64(coded[at])
-            at += 1
-        if lz4(coded.ctypes.data + at, planes.ctypes.data + first, n, 8192) != 8192:
-            return -1
-        at, first = at + n, first + 8192
-    return 0
 
 
 def _sparse_maxima(shape: tuple[int, int], minval: int) -> Callable[[NDArray[Any]], Any] | None:
