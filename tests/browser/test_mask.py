@@ -101,8 +101,7 @@ def test_shapes_are_drawn_with_the_mouse(page, tmp_path, keep):
     # Nothing moved, and with the pointer given back it does.
     assert page.evaluate("view.zoom") == 1
     page.locator("#tool").select_option("move")
-    page.evaluate("document.querySelector('#image').scrollIntoView()")
-    page.mouse.move(*at_peak(page, 128, 128))
+    page.locator("#image").hover()  # waits until it stands still
     page.mouse.wheel(0, -400)
     until(page, "view.zoom > 1.5")
     # Escape drops what was begun.
