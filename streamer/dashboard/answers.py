@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from streamer.dashboard.fitter import PatchFitter
-from streamer.dashboard.frames import PeakPatch
-from streamer.dashboard.gallery import Key
+from streamer.dashboard.image.frames import PeakPatch
+from streamer.dashboard.image.gallery import Key
+from streamer.dashboard.image.regions import Region
+from streamer.dashboard.image.stack import Kind
 from streamer.dashboard.messages import encode
 from streamer.dashboard.packing import Packed
-from streamer.dashboard.regions import Region
 from streamer.dashboard.requests import MaskOf, PatchOf, PointOf, Request, RoiOf, WholeOf
-from streamer.dashboard.stack import Kind
 from streamer.dashboard.view import RunView
 from streamer.dashboard.viewers import Viewer
 from streamer.frames.display import PATCH_SIZE, Patch

@@ -16,7 +16,7 @@ from starlette.websockets import WebSocket
 from streamer.dashboard.answers import Answers
 from streamer.dashboard.common import COMMON
 from streamer.dashboard.fitter import Fit, PatchFitter
-from streamer.dashboard.gallery import Key
+from streamer.dashboard.image.gallery import Key
 from streamer.dashboard.messages import Lines, encode
 from streamer.dashboard.panels import PANELS, Panel
 from streamer.dashboard.requests import read_request

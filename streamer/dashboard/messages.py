@@ -78,7 +78,7 @@ starts in the run. With one series both are the same.
     value is the highest of binning x binning valid pixels), saturation (counts, or null), low
     (counts of the darkest), why (no pixels, when there are none). Arrays: counts [h, w], exactly as
     the detector sent them, in their own type; marks u1 [h, w], bits as in
-    `streamer.dashboard.regions`.
+    `streamer.dashboard.image.regions`.
 ``whole``
     The same of all pixels of a frame; thresholds (words: with which its peaks were found).
 ``mask``

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamer.config import Config, DetectConfig
-from streamer.dashboard.gallery import Counts
+from streamer.dashboard.image.gallery import Counts
 from streamer.errors import UserError
 from streamer.results.threshold_files import request_change
 from streamer.results.thresholds import (

@@ -16,12 +16,12 @@ from streamer.config import Config
 from streamer.dashboard.archive import Archive
 from streamer.dashboard.common import COMMON, CommonMotion
 from streamer.dashboard.drifts import Drifts, Plot, XAxis
-from streamer.dashboard.frames import ShownFrames
-from streamer.dashboard.gallery import Gallery, Key
-from streamer.dashboard.gathering import Gathering
+from streamer.dashboard.image.frames import ShownFrames
+from streamer.dashboard.image.gallery import Gallery, Key
+from streamer.dashboard.image.gathering import Gathering
+from streamer.dashboard.image.regions import Region, Regions
 from streamer.dashboard.messages import Lines, encode
 from streamer.dashboard.provisional import ProvisionalPeaks
-from streamer.dashboard.regions import Region, Regions
 from streamer.dashboard.requests import Preview, Watch
 from streamer.dashboard.shared import SharedWatch
 from streamer.dashboard.state import RunState

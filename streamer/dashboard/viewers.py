@@ -9,7 +9,7 @@ from collections.abc import Hashable
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from streamer.dashboard.gallery import Key
+from streamer.dashboard.image.gallery import Key
 from streamer.dashboard.messages import DriftWriter, Lines
 from streamer.dashboard.requests import Hold, Preview, RegionOf, Request, RoiOf, Show, Watch
 

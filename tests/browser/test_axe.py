@@ -17,7 +17,7 @@ from tests.browser.conftest import ready, until
 from tests.browser.fake import FakeRun, FakeServer
 from tests.served import Served
 from tests.unit.runs import make_run
-from tests.unit.streamer.dashboard.test_gathering import frames
+from tests.unit.streamer.dashboard.image.test_gathering import frames
 
 AXE = Path(__file__).parents[1] / "page/node_modules/axe-core/axe.min.js"
 pytestmark = pytest.mark.skipif(not AXE.is_file(), reason="needs axe-core: make page")

@@ -16,7 +16,7 @@ from streamer.dashboard.view import RunView
 from tests.browser.conftest import shown, until
 from tests.served import Served
 from tests.unit.runs import make_run
-from tests.unit.streamer.dashboard.test_gathering import DONE, frames
+from tests.unit.streamer.dashboard.image.test_gathering import DONE, frames
 
 
 @pytest.fixture

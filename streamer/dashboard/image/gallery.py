@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamer.config import SourceConfig
-from streamer.dashboard.relayed import Relayed
+from streamer.dashboard.image.relayed import Relayed
 from streamer.frames.display import Display, Patch, cut_patch, display
 from streamer.frames.events import Frame
 from streamer.results.pixels import Recorded, decoded

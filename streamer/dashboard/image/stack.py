@@ -7,8 +7,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from streamer.dashboard.gallery import Gallery, Key
-from streamer.dashboard.walk import Visited, Walk
+from streamer.dashboard.image.gallery import Gallery, Key
+from streamer.dashboard.image.walk import Visited, Walk
 from streamer.frames.display import highest
 
 __all__ = ["KINDS", "STACKED", "Kind", "Stack"]

@@ -7,8 +7,8 @@ import pytest
 from websockets.sync.client import connect
 
 from streamer.config import load_config
-from streamer.dashboard import regions
 from streamer.dashboard.hub import Hub
+from streamer.dashboard.image import regions
 from streamer.dashboard.messages import encode
 from streamer.dashboard.packing import Packed
 from streamer.dashboard.place import geometry

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamer.dashboard.archive import Archive
-from streamer.dashboard.gallery import Counts, Gallery, Key
+from streamer.dashboard.image.gallery import Counts, Gallery, Key
+from streamer.dashboard.image.stack import STACKED
 from streamer.dashboard.messages import encode
 from streamer.dashboard.packing import Packed
 from streamer.dashboard.provisional import ProvisionalPeaks
 from streamer.dashboard.requests import PatchOf
-from streamer.dashboard.stack import STACKED
 from streamer.dashboard.state import RunState
 from streamer.frames.display import Display, Patch, coarser
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from streamer.dashboard import walk
+from streamer.dashboard.image import walk
+from streamer.dashboard.image.walk import Walk
 from streamer.dashboard.requests import RoiOf
-from streamer.dashboard.walk import Walk
 from streamer.frames.events import Frame
-from tests.unit.streamer.dashboard.test_regions import opened  # noqa: F401 - a fixture
+from tests.unit.streamer.dashboard.image.test_regions import opened  # noqa: F401 - a fixture
 from tests.unit.streamer.dashboard.test_server import decode
 
 DONE = [n for n in range(30) if n not in (7, 20)]

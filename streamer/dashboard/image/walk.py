@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamer.dashboard.archive import Archive
-from streamer.dashboard.gallery import Gallery, Key
+from streamer.dashboard.image.gallery import Gallery, Key
 
 __all__ = ["Visited", "Walk"]
 

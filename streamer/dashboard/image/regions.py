@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamer.dashboard.archive import Archive
-from streamer.dashboard.gallery import Gallery, Key
+from streamer.dashboard.image.gallery import Gallery, Key
+from streamer.dashboard.image.stack import KINDS
 from streamer.dashboard.messages import encode
 from streamer.dashboard.packing import Packed
 from streamer.dashboard.requests import PointOf, RegionOf
-from streamer.dashboard.stack import KINDS
 from streamer.frames.display import highest
 
 __all__ = ["MASKED", "OWN_MASK", "SATURATED", "WORTHLESS", "Region", "Regions"]

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from streamer.dashboard.gallery import Gallery, Key
+from streamer.dashboard.image.gallery import Gallery, Key
+from streamer.dashboard.image.walk import Visited, Walk
 from streamer.dashboard.messages import encode
 from streamer.dashboard.packing import Packed
 from streamer.dashboard.requests import RoiOf
-from streamer.dashboard.walk import Visited, Walk
 from streamer.frames.display import highest
 
 __all__ = ["Roi"]

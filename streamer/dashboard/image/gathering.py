@@ -6,11 +6,11 @@ import time
 from collections.abc import Iterable
 
 from streamer.dashboard.archive import Archive
-from streamer.dashboard.gallery import Gallery, Key
+from streamer.dashboard.image.gallery import Gallery, Key
+from streamer.dashboard.image.roi import Roi
+from streamer.dashboard.image.stack import Kind, Stack
+from streamer.dashboard.image.walk import Walk
 from streamer.dashboard.requests import RoiOf
-from streamer.dashboard.roi import Roi
-from streamer.dashboard.stack import Kind, Stack
-from streamer.dashboard.walk import Walk
 
 __all__ = ["Gathering"]
 
