@@ -200,7 +200,7 @@ class Ingest:
             return ""
         if not (gone_s := self._source.gone_s):
             return ""
-        since = time.strftime("%H:%M:%S", time.localtime(time.time() - gone_s))
+        since = time.strftime("%H:%M:%S UTC", time.gmtime(time.time() - gone_s))
         return f"detector gone since {since}, trying again"
 
     def _doing(self) -> str:

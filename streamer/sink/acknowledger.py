@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections import deque
 
 import zmq
 
@@ -12,6 +13,8 @@ from streamer.transport.sockets import bind_hop, seal
 __all__ = ["Acknowledger"]
 
 _INTERVAL_S = 0.2
+_KEPT = 1000
+"""Frames that failed lately: who connects after one has failed would else not keep its bytes."""
 
 
 class Acknowledger:
@@ -39,6 +42,7 @@ class Acknowledger:
         self._name = secrets.token_hex(8)
         self._received: list[int] = []
         self._failed: list[tuple[int, str]] = []
+        self._failed_lately: deque[tuple[int, str]] = deque(maxlen=_KEPT)
         self._socket = context.socket(zmq.XPUB)
         self._socket.set(zmq.XPUB_VERBOSE, 1)
         self._socket.set(zmq.SNDHWM, 0)
@@ -46,10 +50,16 @@ class Acknowledger:
         self.address = bind_hop(self._socket, address)
 
     def take_newcomers(self) -> bool:
-        """Tell whether somebody listens who did not when this was asked last."""
+        """Tell whether somebody listens who did not when this was asked last.
+
+        Which frames failed lately is then said again.
+        """
         joined = False
         while self._socket.poll(0):
             joined |= self._socket.recv()[:1] == b"\x01"
+        if joined and self._failed_lately:
+            self._failed = list(self._failed_lately)
+            self.due = 0.0
         return joined
 
     def received(self, seq: int, reason: str = "") -> None:
@@ -57,6 +67,7 @@ class Acknowledger:
         self._received.append(seq)
         if reason:
             self._failed.append((seq, reason))
+            self._failed_lately.append((seq, reason))
         self.due = 0.0
 
     def committed(self, upto: int) -> None:

@@ -14,6 +14,8 @@ from tests.browser.fake import FakeRun, FakeServer
 
 SCREENSHOTS = "BRAGGSTREAM_SCREENSHOTS"
 """Names the folder that keeps what pages looked like; by default the test's own."""
+PATIENCE_S = 60.0
+"""A page that has not come by then does not: two cores are shared by a dozen processes here."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -54,7 +56,7 @@ def look(browser: Any) -> Iterator[Callable[..., Any]]:
         options = {"viewport": {"width": width, "height": height}, "color_scheme": "dark"} | options
         context = browser.new_context(**options)
         contexts.append(context)
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(1e3 * PATIENCE_S)
         page = context.new_page()
         page.on("console", heard)
         page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -102,7 +104,7 @@ def page(server: FakeServer, look: Callable[..., Any]) -> Any:
     return opened
 
 
-def until(page: Any, expression: str, seconds: float = 20.0) -> None:
+def until(page: Any, expression: str, seconds: float = PATIENCE_S) -> None:
     """Wait until an expression holds on a page.
 
     Playwright's own way is a script on the page, which the page's security policy forbids.

@@ -31,7 +31,7 @@ def test_a_run_ends_with_its_report(recording, tmp_path):
     assert "maximum-likelihood Gaussian fit" in page
     assert sorted(path.name for path in (out / "report" / "figures").glob("*.pdf")) == [
         "agreement.pdf", "drift.pdf", "frames.pdf", "motion.pdf", "patches.pdf",
-        "shapes.pdf",
+        "quiver.pdf", "shapes.pdf",
     ]  # fmt: skip
 
 

@@ -55,6 +55,7 @@ def test_a_shell_can_complete_commands(tmp_path: Path) -> None:
 # Presses Ctrl-C while the commands are imported, as somebody does who sees a mistake at once.
 IMPATIENT = """
 import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which who starts this may ignore
 class Finder:
     def find_spec(name, path=None, target=None):
         if name == "braggstream.command_line":
@@ -75,6 +76,7 @@ def test_ctrl_c_before_it_is_there_ends_it_without_a_word() -> None:
 def test_ctrl_c_is_an_exception_again_for_the_commands() -> None:
     code = """
 import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which who starts this may ignore
 from braggstream import __main__, command_line
 command_line.main = lambda: print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)
 __main__.main()

@@ -530,7 +530,7 @@ def test_frames_of_a_detector_that_waits_for_nobody_are_counted(context, address
     assert ingest.report()[2]["gone"] == ""
     source.gone_s = 3.0
     gone = ingest.report()[2]["gone"]
-    assert re.fullmatch(r"detector gone since \d\d:\d\d:\d\d, trying again", gone)
+    assert re.fullmatch(r"detector gone since \d\d:\d\d:\d\d UTC, trying again", gone)
     ingest.step()
     assert source.exhausted
     assert ingest.report()[2]["gone"] == ""  # for nothing more was to come

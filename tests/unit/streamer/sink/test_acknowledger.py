@@ -56,3 +56,26 @@ def test_news_is_due_at_once_and_no_news_after_a_while(acknowledger):
     acknowledger.publish(100.0)
     acknowledger.committed(7)
     assert acknowledger.due <= 0.0
+
+
+def test_who_listens_late_is_told_which_frames_failed(context, acknowledger, heard):
+    assert acknowledger.take_newcomers()
+    acknowledger.received(6, "cannot be decoded")
+    acknowledger.publish(100.0)
+    acknowledger.committed(8)
+    acknowledger.publish(100.0)
+    assert heard().failed
+    assert not heard().failed
+    late = context.socket(zmq.SUB)
+    late.subscribe(b"")
+    late.connect(acknowledger.address)
+    for _ in range(200):
+        if acknowledger.take_newcomers():
+            break
+        late.poll(20)
+    assert acknowledger.due <= 0.0
+    acknowledger.publish(100.0)
+    assert late.poll(5000)
+    acks = unpack(late.recv_multipart())[0]
+    assert (acks.upto, acks.failed) == (8, [(6, "cannot be decoded")])
+    late.close()
