@@ -5,6 +5,7 @@ Tracks of frames that are not on disk yet are noted in the part that they will b
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -126,8 +127,9 @@ class Linker:
         return news
 
     def state(self) -> dict[str, Any]:
-        """Return what `restore` takes."""
-        return {"tracker": self.tracker.state(), "multiplicity": self._multiplicity.state()}
+        """Return what `restore` takes, in copies: the next frame changes it."""
+        state = {"tracker": self.tracker.state(), "multiplicity": self._multiplicity.state()}
+        return copy.deepcopy(state)
 
     def restore(self, state: dict[str, Any], *, tracker: bool) -> None:
         """Go on from what `state` returned; without the tracker where peaks are linked anew."""

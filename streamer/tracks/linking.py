@@ -198,7 +198,10 @@ class Tracking:
         return False
 
     def state(self) -> dict[str, Any]:
-        """Return what `resume` takes, nothing being linked that is not committed."""
+        """Return what `resume` takes, nothing being linked that is not committed.
+
+        Its arrays stay as they are until the next `commit`.
+        """
         return {
             "linker": self._linker.state(),
             "catalogue": self.catalogue.state(),

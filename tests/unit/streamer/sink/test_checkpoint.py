@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -84,9 +86,27 @@ def test_what_is_written_beside_the_work_is_the_state_at_its_beginning(folder):
     array = np.arange(1000)
     state = {"a": array, "b": [1]}
     checkpoint.begin(1, 10, state)
-    array += 1
     state["b"].append(2)
+    assert checkpoint.is_copied(60.0)
+    array += 1
     checkpoint.close()
     _, kept = Checkpoint(folder, Config()).read()
     assert kept["b"] == [1]
     np.testing.assert_array_equal(kept["a"], np.arange(1000))
+
+
+def test_the_work_goes_on_while_arrays_are_copied(folder):
+    class Slow(np.ndarray):
+        def copy(self, order="C"):
+            assert go.wait(60.0)
+            return np.array(self)
+
+    go = threading.Event()
+    checkpoint = Checkpoint(folder, Config())
+    assert checkpoint.is_copied()
+    checkpoint.begin(1, 10, {"a": np.arange(1000).view(Slow)})
+    assert not checkpoint.is_copied()
+    go.set()
+    assert checkpoint.is_copied(60.0)
+    checkpoint.close()
+    np.testing.assert_array_equal(Checkpoint(folder, Config()).read()[1]["a"], np.arange(1000))

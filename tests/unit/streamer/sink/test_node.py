@@ -706,6 +706,22 @@ def test_nothing_is_lost_or_acknowledged_while_the_disk_is_full(rig, monkeypatch
     assert rig.sink.report()[0] == "putting results on disk"
 
 
+def test_no_part_is_written_before_the_state_of_the_one_before_is_copied(rig, monkeypatch):
+    is_copied = False
+    monkeypatch.setattr(rig.sink._checkpoint, "is_copied", lambda timeout_s: is_copied)
+    rig.send(*((n, n, [(20.0, 30.0)]) for n in range(5)))
+    deadline = time.monotonic() + 10
+    while time.monotonic() < rig.sink._committer.due:
+        assert time.monotonic() < deadline
+        rig.publisher.pump()
+        rig.sink.step()
+    rig.sink.step()
+    assert len(rig.sink._committer)
+    assert rig.folder.last_part() is None
+    is_copied = True
+    rig.run(5)
+
+
 def test_tracks_and_geometry_wait_for_a_disk_that_is_full(rig, monkeypatch):
     monkeypatch.setattr("streamer.tracks.linking._WRITE_S", 0.0)
     full = [errno.EROFS]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import json
 
 import numpy as np
@@ -172,3 +173,14 @@ def test_who_takes_over_decides_as_if_nothing_had_happened(cut):
         rest = linked(successor, range(cut, 40), evidence)
         for name in ("row", "col", "row_sigma", "col_sigma", "flags"):
             np.testing.assert_array_equal(np.concatenate([start, rest])[name], whole[name])
+
+
+def test_a_state_stays_as_it_is_while_frames_are_linked():
+    linker = Linker(3.0, 5, confirm=3)
+    linked(linker, range(3), np.full(6, 20.0))
+    state = linker.state()
+    then = copy.deepcopy(state)
+    linked(linker, range(3, 6), np.full(6, 20.0))
+    np.testing.assert_array_equal(state["tracker"]["live"], then["tracker"]["live"])
+    np.testing.assert_array_equal(state["multiplicity"], then["multiplicity"])
+    assert (linker.state()["tracker"]["live"] != then["tracker"]["live"]).all()
