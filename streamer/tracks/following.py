@@ -207,7 +207,8 @@ def end(live: Tracks, memory: int) -> tuple[int, Tracks]:
             over[n_over] = live[i]
             n_over += 1
         else:
-            live[kept] = live[i]
+            if kept < i:  # most of those that end have just begun, and stand behind all others
+                live[kept] = live[i]
             kept += 1
     return kept, over
 
