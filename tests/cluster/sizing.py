@@ -1,6 +1,6 @@
 """How many hosts a detector needs: ``python -m tests.cluster.sizing [NAME MPX MB PEAKS RATE]``.
 
-What frames cost is fitted to docs/performance.md with few numbers, and a third off at most.
+What frames cost is fitted to docs/performance.md with few numbers, and two fifths off at most.
 """
 
 from __future__ import annotations
