@@ -6,15 +6,15 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-__all__ = ["average", "averages"]
+__all__ = ["CLOSE", "LEAST", "ROUNDS", "average", "averages"]
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-_ROUNDS = 20
-_CLOSE = 1e-3
+ROUNDS = 20
+CLOSE = 1e-3
 """How near chi-squared comes to what it should be, as a share of that."""
-_LEAST = 1e-30
+LEAST = 1e-30
 """Variance of what does not scatter at all."""
 
 
@@ -103,13 +103,13 @@ def average(
         return
     if freedom <= 0 or not chi2 > freedom:
         return
-    for _ in range(_ROUNDS):
+    for _ in range(ROUNDS):
         # Newton's method for the inverse of chi-squared, which is nearly a straight line.
         lacking += chi2 * (chi2 / freedom - 1.0) / falls
         chi2, falls, freedom = _fit(
             value, own, lacking, hours, taken, together, weight, mean, variance
         )
-        if not chi2 > (1.0 + _CLOSE) * freedom:
+        if not chi2 > (1.0 + CLOSE) * freedom:
             return
 
 
@@ -150,7 +150,7 @@ def _fit(
         own_mass = own_x = 0.0
         for i in range(value.shape[1]):
             if taken[w, i]:
-                weight[w, i] = 1.0 / max(own[w, i] + lacking, _LEAST)
+                weight[w, i] = 1.0 / max(own[w, i] + lacking, LEAST)
                 n += 1
                 own_mass += weight[w, i]
                 own_x += weight[w, i] * value[w, i]

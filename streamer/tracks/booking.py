@@ -9,7 +9,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from streamer.frames.flags import POOR_FIT
-from streamer.tracks.averages import average
+from streamer.tracks.batches import AT_ONCE, Batch, empty, solve
 from streamer.tracks.estimates import SHARED
 from streamer.tracks.shapes import SHAPES
 
@@ -132,9 +132,7 @@ def enter(
     account, first, newest = tracks.account, tracks.first, tracks.newest
     first_shape, newest_shape = tracks.first_shape, tracks.newest_shape
     size = newest.shape[1]
-    value, sigma, hours = np.empty((2, 1, size)), np.empty((2, 1, size)), np.empty((1, size))
-    whole, found = np.ones((1, size), np.bool_), np.empty((2, 2, 1))
-    memory = np.empty((1, size)), np.empty((1, size))
+    batch, whose, n_whole = empty(size), np.empty(AT_ONCE // 2, np.int64), 0
     row, col, row_sigma, col_sigma, score = places
     here = np.empty(4)
     before = -1
@@ -154,6 +152,9 @@ def enter(
             track.flags[bit] += (flags >> bit) & 1
         if not flags & POOR_FIT:
             if track.n_good == 0:  # what was before does not count any more
+                if track.n_newest >= size:
+                    _measure(account, batch, whose, n_whole)
+                    n_whole = 0
                 track.n_newest = track.n_first = 0
                 track.far_distance = 0.0
                 track.line[:] = 0.0
@@ -193,17 +194,34 @@ def enter(
         if at < size - 1:
             continue
         for axis in range(2):
+            column = 2 * n_whole + axis
             for k in range(size):
-                value[axis, 0, k], sigma[axis, 0, k] = newest[s, k, axis], newest[s, k, 2 + axis]
-                hours[0, k] = newest[s, k, 4]
-            average(
-                value[axis], sigma[axis], hours, whole, False, memory,
-                found[axis, 0], found[axis, 1],
-            )  # fmt: skip
-        distance = np.hypot(found[0, 0, 0] - track.origin[0], found[1, 0, 0] - track.origin[1])
+                batch.value[k, column] = newest[s, k, axis]
+                batch.sigma[k, column] = newest[s, k, 2 + axis]
+                batch.hours[k, column] = newest[s, k, 4]
+        whose[n_whole] = s
+        n_whole += 1
+        if n_whole == len(whose):
+            _measure(account, batch, whose, n_whole)
+            n_whole = 0
+    _measure(account, batch, whose, n_whole)
+    return frames
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _measure(account: NDArray[np.void], batch: Batch, whose: Ints, n: int) -> None:
+    """Note the farthest places of tracks, of which windows are whole, in their order."""
+    if not n:
+        return
+    solve(batch)
+    size = len(batch.value)
+    for i in range(n):
+        track = account[whose[i]]
+        row, col = batch.mean[2 * i], batch.mean[2 * i + 1]
+        distance = np.hypot(row - track.origin[0], col - track.origin[1])
         if distance > track.far_distance:
             track.far_distance = distance
+            track.far[0, 0], track.far[0, 1] = row, col
             for axis in range(2):
-                track.far[0, axis] = found[axis, 0, 0]
-                track.far[1, axis] = found[axis, 1, 0] * (1.0 + SHARED * (size - 1))
-    return frames
+                variance = batch.variance[2 * i + axis]
+                track.far[1, axis] = variance * (1.0 + SHARED * (size - 1))
