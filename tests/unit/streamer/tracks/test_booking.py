@@ -97,3 +97,25 @@ def test_what_is_kept_of_a_track_is_what_all_its_peaks_say(seed, frames_at_once,
             terms = [w, w * h, w * h * h, w * x, w * h * x, w * x * x, np.ones(len(x)), known]
             sums = [term.sum() for term in terms]
             np.testing.assert_allclose(kept["line"][axis], sums, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("at_once", [1, 3, 100])
+def test_the_farthest_place_is_that_of_a_whole_window_of_what_looks_like_a_peak(at_once):
+    n_poor, rows = SIZE + 1, [50.0] * SIZE + [40.0] * SIZE + [44.0] * (SIZE - 1)
+    n = n_poor + len(rows)
+    peaks = {
+        **{name: np.zeros(n, np.int64) for name in ("series", "time_ns", "track")},
+        "frame": np.arange(n),
+        "flags": np.where(np.arange(n) < n_poor, POOR_FIT, 0),
+        "row": np.array([50.0] + [900.0] * (n_poor - 1) + rows),
+        **{name: np.full(n, 1.0) for name in ("col", "row_sigma", "col_sigma", "score")},
+    }
+    catalogue = TrackCatalogue(1, SIZE)
+    for start in range(0, n, at_once):
+        part = {name: column[start : start + at_once] for name, column in peaks.items()}
+        catalogue.extend(["a"], part)
+        distance = catalogue.state()["tracks"][1]["far_distance"][0]
+        assert start + at_once <= n_poor or distance < 100.0
+    account = catalogue.state()["tracks"][1]
+    assert account["far_distance"] == 10.0
+    np.testing.assert_array_equal(account["far"][0, 0], [40.0, 1.0])
