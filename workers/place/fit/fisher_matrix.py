@@ -12,6 +12,8 @@ __all__ = ["extend", "factorise", "invert", "solve"]
 
 _LEAST = 1e-13
 """Share of a diagonal element below which what others leave of it is rounding."""
+_BLOCK = 8
+"""Columns that are taken at once, `WIDTH` being a multiple: a length that is known is faster."""
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -34,10 +36,10 @@ def factorise(work: Workspace, p: int, damping: float) -> bool:
         pivots[k] = 1.0 / pivot
         for i in range(k + 1, p):
             share, other = row[i] * pivots[k], factor[i]
-            # Of whole rows, of which only what is right of the diagonal means anything: a length
-            # that is known is faster.
-            for j in range(WIDTH):
-                other[j] -= share * row[j]
+            # From the block of the diagonal on: what is left of it means nothing.
+            for first in range(i - i % _BLOCK, p, _BLOCK):
+                for j in range(first, first + _BLOCK):
+                    other[j] -= share * row[j]
     return True
 
 
@@ -120,8 +122,9 @@ def invert(work: Workspace, p: int) -> bool:
                 other = inverse[i]
                 share = other[k]
                 other[k] = 0.0
-                for j in range(WIDTH):
-                    other[j] -= share * row[j]
+                for first in range(0, p, _BLOCK):
+                    for j in range(first, first + _BLOCK):
+                        other[j] -= share * row[j]
     return True
 
 

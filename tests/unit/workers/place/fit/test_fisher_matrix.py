@@ -8,7 +8,7 @@ import pytest
 from workers.place.fit.fisher_matrix import extend, factorise, invert, solve
 from workers.place.fit.likelihood import LANES, gather, score, workspace
 
-P = 9
+P = 22
 
 
 @pytest.fixture
