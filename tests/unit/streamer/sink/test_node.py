@@ -224,7 +224,7 @@ def test_every_frame_that_brings_no_result_has_its_state_and_reason(rig):
     assert frames["count"] == [1, 2, 1, 1, 1]
     assert frames["state"] == ["done", "missing", "shed", "failed", "failed"]
     assert frames["reason"][3] == "cannot be decoded"
-    assert rig.failed == [(3, "cannot be decoded")]
+    assert set(rig.failed) == {(3, "cannot be decoded")}  # again for whoever connects meanwhile
 
 
 def test_a_sink_started_again_goes_on_where_the_first_left_off(rig):
