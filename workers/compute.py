@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +14,6 @@ if TYPE_CHECKING:  # a run needs no web server, a page no reports
     from streamer.dashboard.fitter import Fit
     from streamer.dashboard.thresholds import Finding
     from streamer.report.material import Fitter
-    from streamer.results.thresholds import Threshold
 
 __all__ = ["patch_fit", "patch_size", "peak_preview", "run_refitter"]
 
@@ -73,33 +71,9 @@ def peak_preview(config: Config, out: Path) -> Finding:
     out
         Run folder.
     """
-    return _Preview(config, out)
+    from workers.detect.preview import PeakPreview
 
-
-class _Preview:
-    """Finds peaks once somebody wants some: a page that nobody tries thresholds on starts fast."""
-
-    def __init__(self, config: Config, out: Path) -> None:
-        self._config, self._out = config, out
-
-    def check(self, minval: Threshold, minscore: Threshold) -> None:
-        self._made.check(minval, minscore)
-
-    def __call__(
-        self,
-        pixels: NDArray[Any],
-        mask: NDArray[np.bool_] | None,
-        flatfield: NDArray[np.float32] | None,
-        minval: Threshold,
-        minscore: Threshold,
-    ) -> dict[str, NDArray[np.float32]]:
-        return self._made(pixels, mask, flatfield, minval, minscore)
-
-    @cached_property
-    def _made(self) -> Finding:
-        from workers.detect.preview import PeakPreview
-
-        return PeakPreview(self._config, self._out)
+    return PeakPreview(config, out)
 
 
 def run_refitter(config: Config) -> Fitter:

@@ -67,12 +67,14 @@ class RunThresholds:
         With which the run began.
     folder
         Run folder.
-    finding
-        Finds peaks; None: nothing can be tried out, nor changed.
+    make
+        Makes what finds peaks, once somebody wants some: a page that nobody tries thresholds on
+        starts fast. None: nothing can be tried out, nor changed.
     """
 
-    def __init__(self, config: Config, folder: Path, finding: Finding | None) -> None:
-        self._config, self._folder, self._finding = config, folder, finding
+    def __init__(self, config: Config, folder: Path, make: MakeFinding | None) -> None:
+        self._config, self._folder, self._make = config, folder, make
+        self._made: Finding | None = None
         self._changes: list[Change] = []
         self._wanted: Change | None = None
         self._version: Hashable = None
@@ -95,8 +97,8 @@ class RunThresholds:
             "configured": {"minval": detect.minval, "minscore": detect.minscore},
             "changes": [_told(one) for one in self._changes],
             "waiting": None if waits is None or not live else _told(waits),
-            "can_change": live and self._token() is not None and self._finding is not None,
-            "can_try": self._finding is not None,
+            "can_change": live and self._token() is not None and self._make is not None,
+            "can_try": self._make is not None,
             "binning": detect.binning,
         }
 
@@ -131,9 +133,7 @@ class RunThresholds:
         UserError
             None can be found; the text says why.
         """
-        if self._finding is None:
-            raise UserError("peaks cannot be found here")
-        return self._finding(counts.pixels, counts.mask, counts.flatfield, minval, minscore)
+        return self._finding()(counts.pixels, counts.mask, counts.flatfield, minval, minscore)
 
     def change(self, token: str, minval: Threshold, minscore: Threshold, *, live: bool) -> Change:
         """Ask the run for other thresholds.
@@ -144,7 +144,7 @@ class RunThresholds:
             It is not asked.
         """
         own = self._token()
-        if own is None or self._finding is None:
+        if own is None or self._make is None:
             raise RefusedError(
                 409 if not live else 403,
                 "the run is over"
@@ -159,12 +159,19 @@ class RunThresholds:
         if not live:
             raise RefusedError(409, "the run is over")
         try:
-            self._finding.check(minval, minscore)
+            self._finding().check(minval, minscore)
             return request_change(self._folder, minval, minscore)
         except UserError as error:
             raise RefusedError(422, str(error)) from None
         except OSError as error:
             raise RefusedError(503, f"nothing can be written there: {error.strerror}") from None
+
+    def _finding(self) -> Finding:
+        if self._make is None:
+            raise UserError("peaks cannot be found here")
+        if self._made is None:
+            self._made = self._make(self._config, self._folder)
+        return self._made
 
     def _look(self) -> Hashable:
         stamps = tuple(_stamp(self._folder / name) for name in (CHANGES_FILE, REQUEST_FILE))

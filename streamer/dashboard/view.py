@@ -71,8 +71,7 @@ class RunView:
         self._removes = self.config.tracks.common_motion == "remove"
         self.archive = Archive(folder, exact_motion=self._removes)
         self.tables = RunTables(opened)
-        finding = None if make_finding is None else make_finding(self.config, opened.path)
-        self.thresholds = RunThresholds(self.config, opened.path, finding)
+        self.thresholds = RunThresholds(self.config, opened.path, make_finding)
         key = _key_of(publish_keys(self.config, opened.path))
         gallery = Gallery(*originals(opened), _mask_of(self.config), key)
         self._provisional = ProvisionalPeaks(key)
