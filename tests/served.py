@@ -1,4 +1,4 @@
-"""An application that a thread serves on a port of its own."""
+"""An application that a thread serves on a port of its own, and ports for others to serve on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,13 @@ from typing import Any, Self
 import uvicorn
 from starlette.applications import Starlette
 
-__all__ = ["Served"]
+__all__ = ["Served", "free_port"]
+
+
+def free_port() -> int:
+    """Return a port of this machine that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        return int(found.getsockname()[1])
 
 
 class Served:

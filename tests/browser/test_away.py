@@ -7,7 +7,8 @@ import re
 import pytest
 
 from tests.browser.conftest import ready, until
-from tests.browser.test_live import QUICK, SCENE, free_port, launched, sets
+from tests.browser.test_live import QUICK, SCENE, launched, sets
+from tests.served import free_port
 
 pytestmark = pytest.mark.timeout(240)  # several processes start, one after the other
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -25,6 +24,7 @@ from streamer.simulator.cycler import Cycler
 from streamer.simulator.eiger_files import write_recording
 from streamer.simulator.scene import Scene
 from tests.browser.conftest import shown, until
+from tests.served import free_port
 
 pytestmark = [
     pytest.mark.xdist_group("live"),  # one worker makes the run for all
@@ -64,11 +64,6 @@ def launched(log: Path, pattern: str, *words: str) -> Iterator[tuple[subprocess.
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return found.getsockname()[1]
 
 
 def dashboard_of(pid: int) -> int | None:

@@ -6,7 +6,6 @@ import math
 import re
 import shutil
 import signal
-import socket
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from tests.faults.material import RATE_HZ, Material, Sender
 from tests.faults.progress import Progress, Relayed
 from tests.faults.schedule import Schedule, Strike
 from tests.faults.verdict import Verdict, judge
+from tests.served import free_port
 
 __all__ = ["Outcome", "Struck", "undisturbed"]
 
@@ -90,7 +90,7 @@ class Struck:
         self._schedule = schedule
         self._undisturbed = undisturbed(material, live=schedule.live)
         self._sender = Sender(material.messages) if schedule.live else None
-        relay = f"tcp://127.0.0.1:{_free_port()}"
+        relay = f"tcp://127.0.0.1:{free_port()}"
         self._relayed = Relayed(relay)
         settings = [f"publish.frames={relay}"]
         if "dashboard" not in schedule.needs:
@@ -211,9 +211,3 @@ def remove(out: Path) -> None:
     shutil.rmtree(out, ignore_errors=True)
     for path in out.parent.glob(re.sub(r"([*?\[])", r"[\1]", out.name) + "*.*"):
         path.unlink(missing_ok=True)
-
-
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])

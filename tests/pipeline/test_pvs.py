@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import queue
-import socket
 import subprocess
 import sys
-from contextlib import closing
 
 import pytest
 
@@ -16,14 +14,9 @@ from p4p.client.thread import Context
 
 from streamer.results.folder import RunFolder
 from tests.pipeline.conftest import LAUNCH, QUICK
+from tests.served import free_port
 
 PATIENCE_S = 90.0
-
-
-def free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_a_client_reads_peaks_and_an_alarm_while_a_run_goes_on(recording, tmp_path):

@@ -25,6 +25,7 @@ from tests.pipeline.conftest import (
     summary_of,
     wait_until,
 )
+from tests.served import free_port
 
 SETS = [*QUICK, "detect.minval=20", "detect.minscore=30", "source.frame_time_s=0.1",
         "nodes.detectors=2"]  # fmt: skip
@@ -38,7 +39,7 @@ def sets(*settings):
 def start(recording, out, *words):
     """Start a run; returns its process and the page's address with the control token."""
     command = [sys.executable, str(LAUNCH), "replay", str(recording), "--out", str(out),
-               "--dashboard", "8620", *words]  # fmt: skip
+               "--dashboard", str(free_port()), *words]  # fmt: skip
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     for line in process.stdout:
         if "#control=" in line:
