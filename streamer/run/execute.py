@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import shutil
 import signal
@@ -11,7 +10,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -21,32 +19,26 @@ from streamer.cell.log import CellLog
 from streamer.cell.told import describe
 from streamer.config import CellConfig, Config
 from streamer.errors import RunError, UserError
-from streamer.results.derived import write_derived
-from streamer.results.folder import RunFolder, write_atomically
+from streamer.results.folder import RunFolder
 from streamer.run.best_effort import BestEffort
 from streamer.run.console import View
 from streamer.run.engine import open_placement
-from streamer.run.launcher import this_process
+from streamer.run.journal import UNTOLD, Journal
 from streamer.run.private import private_files
 from streamer.run.resume import Earlier
-from streamer.run.snapshot import LIVE_FILE, Snapshot, take_snapshot
-from streamer.run.summary import summarise, utc
+from streamer.run.secrets import Secrets
+from streamer.run.snapshot import Snapshot, take_snapshot
 from streamer.run.supervisor import Phase, Supervisor
 from streamer.run.targets import Targets
 from streamer.run.topology import Topology
 from streamer.transport.context import run_context
 from streamer.transport.keys import RunKeys
-from streamer.transport.readers import make_reader_key, publish_keys
-from streamer.transport.token import CONTROL_FILE, TOKEN_FILE, needs_token, own_token, token_path
 
 __all__ = ["execute"]
 
 logger = logging.getLogger(__name__)
 _TICK_S = 0.125
 _NOTE_S = 1.0
-_UNTOLD = "what was taken for the cell cannot be said"
-_LAST_PAUSES_S = (0.0, 1.0, 2.0, 4.0)
-"""Before each attempt to say how a run has ended."""
 
 
 def execute(
@@ -92,81 +84,28 @@ def execute(
         A node died too often, the run was ended at once, or its folder cannot be written to or is
         gone.
     """
-    was_there = out.exists()
-    with contextlib.suppress(OSError):  # what is wrong with it is said below
-        out.parent.mkdir(parents=True, exist_ok=True)
-    with private_files(config):
-        folder = RunFolder.create(out) if earlier is None else RunFolder.open(out)
+    beside = BestEffort()
+    with (
+        private_files(config),
+        _folder(out, is_new=earlier is None) as folder,
+        Secrets(config, out, beside) as secrets,
+    ):
+        journal = Journal(config, source, folder, earlier, beside)
+        journal.begin()
+        keys = RunKeys.make(curve=config.encrypts)
+        supervisor: Supervisor | None = None
+        cell: CellLog | None = None
         try:
-            return _process(
-                config,
-                source,
-                folder,
-                command,
-                view,
-                patch_size,
-                expected,
-                cuda_devices,
-                earlier,
-                tell,
-                at_work,
-            )
-        except UserError as error:
-            if earlier is not None or not _remove(folder, was_there):
-                raise UserError(f"{error} (what came before is in {out})") from None
-            raise
-
-
-def _process(
-    config: Config,
-    source: str,
-    folder: RunFolder,
-    command: Callable[[Path], list[str]],
-    view: View,
-    patch_size: int,
-    expected: int | None,
-    cuda_devices: int,
-    earlier: Earlier | None,
-    tell: Callable[[str], None],
-    at_work: Callable[[], None] | None,
-) -> dict[str, Any]:
-    """Have all nodes at work until the run is over; no node is left, however it ends."""
-    out, started, beside = folder.path, time.time(), BestEffort()
-    own_keys = publish_keys(config, out) if config.publish.keys is None else None
-    resumed: dict[str, Any] = {}
-    if earlier is not None:
-        resumed = {"resumed": [*earlier.resumed, utc(started)]}
-        started = earlier.started
-    if any(needs_token(host, config) for host in (config.metrics.host, config.dashboard.host)):
-        own_token(token_path(config, out))
-    if config.dashboard.control:
-        own_token(out / CONTROL_FILE)
-    if own_keys is not None:
-        make_reader_key(own_keys, "page")
-    try:
-        write_atomically(out / "config.yaml", config.to_yaml())
-        begun = summarise(folder, source, started, None, None, "running") | resumed
-        folder.write_summary(begun | {"launcher": this_process()})
-    except OSError as error:
-        raise RunError(f"cannot write to {out}: {error.strerror}") from None
-    keys = RunKeys.make(curve=config.encrypts)
-    supervisor: Supervisor | None = None
-    ended: dict[str, Any] = {}
-    cell: CellLog | None = None
-    try:
-        with (
-            _cell_log(config.cell, out) as cell,
-            _runtime_folder() as runtime,
-            closing(open_placement(config, command, runtime, out, cuda_devices)) as placement,
-            run_context(keys, directory=placement.directory, linger_ms=0) as context,
-        ):
-            _tell_cell(cell, tell, beside)
-            if needs_token(placement.host, config):
-                own_token(token_path(config, out))
-            topology = Topology.plan(config, runtime, placement.cuda_devices, placement.cores)
-            supervisor = Supervisor(
-                context,
-                topology.specs(
+            with (
+                _cell_log(config.cell, out) as cell,
+                _runtime_folder() as runtime,
+                closing(open_placement(config, command, runtime, out, cuda_devices)) as placement,
+                run_context(keys, directory=placement.directory, linger_ms=0) as context,
+            ):
+                _tell_cell(cell, tell, beside)
+                secrets.make_token(placement.host)
+                topology = Topology.plan(config, runtime, placement.cuda_devices, placement.cores)
+                specs = topology.specs(
                     source,
                     out,
                     patch_size,
@@ -174,86 +113,67 @@ def _process(
                     incarnation=earlier.incarnation if earlier is not None else 0,
                     keys=keys,
                     directory=str(placement.directory.folder if placement.directory else ""),
-                ),
-                placement,
-                logs=out / "logs",
-            )
-            with (
-                closing(supervisor),
-                _signals(supervisor),
-                Targets(config.metrics, out) as targets,
-            ):
-                try:
-                    supervisor.start()
-                except OSError as error:
-                    raise RunError(f"the nodes cannot be started: {error}") from None
+                )
+                supervisor = Supervisor(context, specs, placement, logs=out / "logs")
                 observe = partial(
                     take_snapshot,
                     supervisor,
                     source,
-                    started,
+                    journal.started,
                     expected,
                     beside.troubles,
                     str if cell is None else cell.missed,
                 )
-                note = partial(_note, beside, out, supervisor, cell, targets)
-                _watch(supervisor, out, view, beside, observe, note, at_work)
-            if supervisor.mistake:
-                raise UserError(supervisor.reason)
-            if supervisor.phase is not Phase.DONE:
-                raise RunError(
-                    supervisor.reason or "stopped at once; what is in the folder is whole"
-                )
-    finally:
-        if not _is_gone(out):
-            beside("what a node left in the run folder cannot be removed", folder.tidy)
-            conclude = partial(_conclude, folder, begun, started, supervisor, beside, cell)
-            for pause_s in _LAST_PAUSES_S:
-                time.sleep(pause_s)
-                if beside("run.json cannot be written", lambda: ended.update(conclude())):
-                    break
-            beside(
-                f"{LIVE_FILE} cannot be removed", partial((out / LIVE_FILE).unlink, missing_ok=True)
-            )
-            derive = partial(write_derived, folder, config)
-            if not beside("reflections.parquet and lattice.parquet cannot be written", derive):
-                beside("run.json cannot be written", lambda: ended.update(conclude()))
-            for name in (TOKEN_FILE, CONTROL_FILE):
-                forget = partial((out / name).unlink, missing_ok=True)
-                beside("the token cannot be removed", forget)
-            if own_keys is not None and own_keys.exists():
-                beside("the keys cannot be removed", partial(shutil.rmtree, own_keys))
+                with (
+                    closing(supervisor),
+                    _signals(supervisor),
+                    Targets(config.metrics, out) as targets,
+                ):
+                    _start(supervisor)
+                    note = partial(_note, journal, beside, supervisor, cell, targets)
+                    _watch(supervisor, out, view, beside, observe, note, at_work)
+            _raise_for_end(supervisor)
+        finally:
+            ended = {} if _is_gone(out) else journal.conclude(supervisor, cell)
     if not ended:
         raise RunError(f"run.json in {out} does not say how the run ended: it cannot be written")
     return ended
 
 
-def _conclude(
-    folder: RunFolder,
-    begun: dict[str, Any],
-    started: float,
-    supervisor: Supervisor | None,
-    beside: BestEffort,
-    cell: CellLog | None,
-) -> dict[str, Any]:
-    """Have ``run.json``, which is as `begun`, say how a run has ended."""
-    source, state = begun["source"], _state_of(supervisor)
-    summary = summarise(folder, source, started, time.time(), supervisor, state, begun)
-    if "resumed" in begun:
-        summary["resumed"] = begun["resumed"]
-    if cell is not None:
-        times = folder.read("frames", ["time_ns"])["time_ns"].to_numpy()
-        beside(_UNTOLD, lambda: summary.update(cell=cell.record(times)))
-    summary["troubles"] = dict(beside.troubles)
-    folder.write_summary(summary)
-    return summary
+@contextmanager
+def _folder(out: Path, *, is_new: bool) -> Iterator[RunFolder]:
+    """Yield a run's folder; for a user's mistake nothing half-made is left behind.
+
+    Raises
+    ------
+    UserError
+        The folder is taken, or what was raised meanwhile, with what is left where.
+    """
+    was_there = out.exists()
+    with contextlib.suppress(OSError):  # what is wrong with it is said below
+        out.parent.mkdir(parents=True, exist_ok=True)
+    folder = RunFolder.create(out) if is_new else RunFolder.open(out)
+    try:
+        yield folder
+    except UserError as error:
+        if is_new and _remove(folder, was_there):
+            raise
+        raise UserError(f"{error} (what came before is in {out})") from None
 
 
-def _state_of(supervisor: Supervisor | None) -> str:
-    """Return how a run has ended, in the words of ``run.json``."""
-    if supervisor is None or supervisor.phase is not Phase.DONE:
-        return "failed"
-    return "stopped" if supervisor.asked_to_stop else "done"
+def _start(supervisor: Supervisor) -> None:
+    try:
+        supervisor.start()
+    except OSError as error:
+        raise RunError(f"the nodes cannot be started: {error}") from None
+
+
+def _raise_for_end(supervisor: Supervisor) -> None:
+    """Tell of an end that is no good one."""
+    if supervisor.mistake:
+        raise UserError(supervisor.reason)
+    if supervisor.phase is not Phase.DONE:
+        raise RunError(supervisor.reason or "stopped at once; what is in the folder is whole")
 
 
 def _remove(folder: RunFolder, was_there: bool) -> bool:
@@ -283,7 +203,7 @@ def _cell_log(config: CellConfig, out: Path) -> Iterator[CellLog | None]:
 def _tell_cell(cell: CellLog | None, tell: Callable[[str], None], beside: BestEffort) -> None:
     """Say what is taken for the cell's readings."""
     if cell is not None:
-        beside(_UNTOLD, lambda: tell("\n".join(describe(cell.record()))))
+        beside(UNTOLD, lambda: tell("\n".join(describe(cell.record()))))
 
 
 @contextmanager
@@ -373,8 +293,8 @@ def _is_gone(out: Path) -> bool:
 
 
 def _note(
+    journal: Journal,
     beside: BestEffort,
-    out: Path,
     supervisor: Supervisor,
     cell: CellLog | None,
     targets: Targets,
@@ -383,7 +303,6 @@ def _note(
     """Let the run folder say how things stand."""
     if cell is not None:
         beside("the cell's readings cannot be kept", cell.poll)
-    live = json.dumps(asdict(now)) + "\n"
-    beside(f"{LIVE_FILE} cannot be written", partial(write_atomically, out / LIVE_FILE, live))
+    journal.note(now)
     nodes = supervisor.nodes.values()
     beside("the list of metrics ports cannot be written", partial(targets.update, nodes))

@@ -13,6 +13,7 @@ from streamer.errors import RunError
 from streamer.results import folder as folder_module
 from streamer.results.folder import RunFolder
 from streamer.run import execute as module
+from streamer.run import journal
 from streamer.run.summary import summarise
 from streamer.run.supervisor import Phase
 from tests.unit.streamer.run.test_snapshot import Node
@@ -88,7 +89,7 @@ def run(out, monkeypatch):
 
     monkeypatch.setattr(module, "Supervisor", Supervisor)
     monkeypatch.setattr(module, "_NOTE_S", 0.0)
-    monkeypatch.setattr(module, "_LAST_PAUSES_S", (0.0,) * 4)
+    monkeypatch.setattr(journal, "_LAST_PAUSES_S", (0.0,) * 4)
     return run
 
 
@@ -104,7 +105,7 @@ def full_disk(monkeypatch):
         folder_write(path, content, *mode)
 
     folder_write = folder_module.write_atomically
-    monkeypatch.setattr(module, "write_atomically", write)
+    monkeypatch.setattr(journal, "write_atomically", write)
     monkeypatch.setattr(folder_module, "write_atomically", write)
     monkeypatch.setattr("streamer.run.targets.write_atomically", write)
     return left
