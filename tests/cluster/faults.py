@@ -15,7 +15,7 @@ from tests.cluster.conftest import LAUNCH, LONG, Run, words_of
 from tests.cluster.hosts import Hosts
 from tests.pipeline.conftest import SCENE, frames_of
 
-__all__ = ["FAULTS", "Fault", "Outcome", "suffer"]
+__all__ = ["FAULTS", "Fault", "Outcome", "await_until", "suffer"]
 
 SETTINGS = ("placement.insecure=true", "placement.hosts=3")
 WORKERS = "bcd"
@@ -115,7 +115,7 @@ def suffer(fault: Fault, recording: Path, folder: Path) -> Outcome:
         later, since = run.live["received"] + _LATER, time.monotonic()
         fault.strike(hosts, run, struck)
         if fault.resumed:
-            _await(lambda: not hosts.nodes())
+            await_until(lambda: not hosts.nodes())
             silent_s = time.monotonic() - since
             run.process.wait(60)
             _start_again(hosts)
@@ -145,12 +145,13 @@ def _detector(hosts: Hosts, frames: int) -> str:
     settings = words_of([*SCENE, f"simulate.frames={frames}", "insecure=true"])
     words = [sys.executable, LAUNCH, "simulate", "--bind", address, "--rate", "50", *settings]
     detector: subprocess.Popen[bytes] = hosts.run("a", words, "detector.log")
-    _await(lambda: "dectris://" in (hosts.folder / "detector.log").read_text())
+    await_until(lambda: "dectris://" in (hosts.folder / "detector.log").read_text())
     assert detector.poll() is None
     return f"dectris://{address}"
 
 
-def _await(condition: Callable[[], object], seconds: float = 60.0) -> None:
+def await_until(condition: Callable[[], object], seconds: float = 60.0) -> None:
+    """Wait for what the hosts will have done."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
