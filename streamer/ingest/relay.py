@@ -26,6 +26,7 @@ import zmq
 from msgspec.structs import replace
 
 from streamer.frames.events import Buffer, Event, Frame, Gap, Series
+from streamer.frames.memory import COPIED_BYTES, as_part
 from streamer.transport.messages import pack
 from streamer.transport.sockets import bind_public
 
@@ -63,8 +64,11 @@ class Relay:
         self._socket.set(zmq.SNDHWM, _WAITING_MESSAGES)
         # Each subscription counts, for each newcomer must hear of the open series.
         self._socket.set(zmq.XPUB_VERBOSE, 1)
+        self._socket.copy_threshold = COPIED_BYTES
         self.address = bind_public(self._socket, address)
         self._clock = clock
+        self._asked: set[bytes] = set()
+        """What subscribers want topics to begin with."""
         self._series: Series | None = None
         self._next_frame = 0
         self._newest_s = -math.inf
@@ -89,16 +93,24 @@ class Relay:
         is_new = False
         while True:
             try:
-                subscription = self._socket.recv(zmq.NOBLOCK)
+                is_new |= self._hear(self._socket.recv(zmq.NOBLOCK))
             except zmq.Again:
                 break
-            is_new |= subscription[:1] == b"\1"
         if is_new and self._series is not None:
             self._announce()
 
     def close(self) -> None:
         """Close the socket."""
         self._socket.close()
+
+    def _hear(self, message: bytes) -> bool:
+        """Note what a subscriber asks for, or that nobody does any more; True for the former."""
+        is_new, topic = message[:1] == b"\1", message[1:]
+        (self._asked.add if is_new else self._asked.discard)(topic)
+        return is_new
+
+    def _is_asked(self, topic: bytes) -> bool:
+        return any(topic.startswith(one) for one in self._asked)
 
     def _announce(self) -> None:
         if self._series is not None:
@@ -107,12 +119,16 @@ class Relay:
 
     def _publish_frame(self, frame: Frame) -> None:
         self._next_frame = max(self._next_frame, frame.frame + 1)
-        parts = pack(frame)
-        self._publish(b"frame", parts)
+        topics = [b"frame"] if self._is_asked(b"frame") else []
         now = self._clock()
-        if now - self._newest_s >= _NEWEST_S:
+        if now - self._newest_s >= _NEWEST_S and self._is_asked(b"newest"):
             self._newest_s = now
-            self._publish(b"newest", parts)
+            topics.append(b"newest")
+        if topics:  # to send to nobody costs as much
+            parts = pack(frame)
+            for topic in topics:
+                self._publish(topic, parts)
 
     def _publish(self, topic: bytes, parts: list[Buffer]) -> None:
-        self._socket.send_multipart([topic, *parts], flags=zmq.NOBLOCK, copy=False)
+        message = [topic, *map(as_part, parts)]
+        self._socket.send_multipart(message, flags=zmq.NOBLOCK, copy=False)

@@ -65,7 +65,7 @@ def meet(relay, n_topics):
     socket, met = relay._socket, 0
     while met < n_topics:
         assert socket.poll(5000, zmq.POLLIN), "no subscription comes"
-        met += socket.recv()[0] == 1
+        met += relay._hear(socket.recv())
     relay._announce()
 
 
@@ -135,6 +135,23 @@ def test_newest_frame_comes_now_and_then(context):
 def test_nobody_listens_and_nothing_waits(relay):
     for number in range(5000):
         relay.take([frame(number)])
+
+
+def test_frames_are_made_messages_only_while_somebody_asks_for_them(relay, context, monkeypatch):
+    made = []
+    monkeypatch.setattr(
+        "streamer.ingest.relay.pack", lambda record: made.append(record) or pack(record)
+    )
+    relay.take([frame(0), frame(1)])
+    with context.socket(zmq.SUB) as reader:
+        reader.subscribe(b"fr")
+        reader.connect(relay.address)
+        meet(relay, 1)
+        relay.take([frame(2), frame(3)])
+        assert [unpack(reader.recv_multipart()[1:])[0].frame for _ in range(2)] == [2, 3]
+    assert relay._socket.poll(5000)  # that it has left
+    relay.take([frame(4)])
+    assert [one.frame for one in made] == [2, 3]
 
 
 def test_damaged_messages_are_counted(context):
