@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +57,12 @@ class Positions:
 
     def __len__(self) -> int:
         return len(self.row)
+
+    def part(self, which: slice) -> Positions:
+        """Return those of some patches, not copied."""
+        columns: list[Any] = [getattr(self, field.name) for field in fields(self)]
+        parts: list[Any] = [None if one is None else one[which] for one in columns]
+        return Positions(*parts)
 
 
 class PositionMethod(Protocol):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from streamer.config import Config
 from streamer.frames.peaks import POSITION, SINGLE
 from streamer.transport.acks import AckListener
 from streamer.transport.counts import Counts
-from streamer.transport.messages import MessageError, Patches, pack, unpack
+from streamer.transport.messages import FramePeaks, MessageError, Patches, pack, unpack
 from streamer.transport.messages import Positions as PositionsHeader
 from streamer.transport.metrics import Metrics
 from streamer.transport.pool import Parcel
@@ -30,6 +31,9 @@ from workers.place.refit import Fit, doubtful, refit
 __all__ = ["GpuWorker", "place_peaks"]
 
 _BATCH_WAIT_S = 0.002
+_FITS_AT_ONCE = 64
+"""Peaks that are placed anew before those of their frames are sent: what a batch needs for all of
+them, while two phases are there, is longer than a position should be old."""
 _NUMBERS = [name for name in POSITION.names or () if POSITION[name] == np.float64]
 """The columns with which positions begin; those of `SINGLE` follow."""
 _SHAPE = slice(4, len(_NUMBERS))
@@ -213,23 +217,56 @@ class GpuWorker:
         with self._metrics.stages.timed("place") as lap:
             placed = self._method.place(counts, valid)
         self._counts.busy_s += lap.seconds
-        if self._refit is not None:
+        self._counts.batches += 1
+        self._metrics.science.batch.observe(len(peaks))
+        if self._refit is None:
+            self._send(frames, peaks, placed)
+        else:
+            sizes = [frame.n_peaks for frame in frames]
             with self._metrics.stages.timed("refit") as lap:
-                sizes = [frame.n_peaks for frame in frames]
                 near = Neighbours(peaks, sizes, self._binning, self._method.patch_size)
                 again = doubtful(placed, peaks, near)
-                placed = refit(placed, counts, valid, again, self._refit, near)
             self._counts.busy_s += lap.seconds
+            for some, which in _in_pieces(sizes, again):
+                here = np.zeros(len(peaks), np.bool_)
+                here[which] = again[which]
+                with self._metrics.stages.timed("refit") as lap:
+                    placed = refit(placed, counts, valid, here, self._refit, near)
+                self._counts.busy_s += lap.seconds
+                self._send(frames[some], peaks[which], placed.part(which))
         if self._check is not None:
             with self._metrics.stages.timed("check"):
                 self._check.look(counts, valid, placed)
+
+    def _send(self, frames: list[FramePeaks], peaks: NDArray[np.void], placed: Positions) -> None:
+        """Pass on the peaks of some frames."""
         positions = place_peaks(peaks, placed, self._binning)
         self._counts.frames["done"] += len(frames)
         self._counts.peaks += len(peaks)
-        self._counts.batches += 1
-        self._metrics.science.batch.observe(len(peaks))
         self._metrics.stages.note_latency("place", (frame.received_ns for frame in frames))
         parts = pack(
             PositionsHeader(frames), peaks.view(np.uint8).data, positions.view(np.uint8).data
         )
         self._publisher.send(FAR_END, Parcel(keys=[frame.seq for frame in frames], parts=parts))
+
+
+def _in_pieces(sizes: Sequence[int], again: NDArray[np.bool_]) -> Iterator[tuple[slice, slice]]:
+    """Yield frames that follow each other and their peaks, until all were there.
+
+    Parameters
+    ----------
+    sizes
+        How many peaks each frame has.
+    again
+        (n,), True for those that take long.
+    """
+    stops = np.cumsum([0, *sizes])
+    long = np.cumsum([0, *again])[stops]
+    bounds = [0]
+    for stop in range(1, len(stops)):
+        if long[stop] - long[bounds[-1]] >= _FITS_AT_ONCE:
+            bounds.append(stop)
+    if bounds[-1] < len(sizes) or len(bounds) == 1:
+        bounds.append(len(sizes))
+    for first, last in itertools.pairwise(bounds):
+        yield slice(first, last), slice(int(stops[first]), int(stops[last]))

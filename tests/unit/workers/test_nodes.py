@@ -41,6 +41,7 @@ from workers.detect.choice import make_finder
 from workers.detect.device.reader import DeviceReader
 from workers.detect.node import DetectorWorker
 from workers.nodes import _role, _settled
+from workers.place import node as place_node
 from workers.place.base import Positions as Placed
 from workers.place.methods import patch_size_of
 from workers.place.node import GpuWorker
@@ -412,6 +413,35 @@ def test_the_second_opinion_is_asked_of_what_is_in_doubt(gpu):
     assert second.batches == [3]
     assert where["row"].tolist() == [50.25, 50.25, 90.5, 130.25, 97.0, 51.5]
     assert where["flags"].tolist() == [NEIGHBOUR, NEIGHBOUR, 0, NEIGHBOUR, POOR_FIT, 0]
+
+
+def test_frames_are_sent_as_soon_as_enough_of_their_peaks_are_placed_anew(gpu, monkeypatch):
+    monkeypatch.setattr(place_node, "_FITS_AT_ONCE", 2)
+    second, sent_before = Second(), []
+    line = gpu(second=second)
+    place, send = second.place, line.worker._publisher.send
+
+    def placing(*args):
+        sent_before.append(sent[:])
+        return place(*args)
+
+    def sending(pool, parcel):
+        sent.append(parcel.keys)
+        send(pool, parcel)
+
+    sent: list[list[int]] = []
+    second.place, line.worker._publisher.send = placing, sending
+    clear, unsure = (90, 90, 0.5, 0), (130, 130, 7.0, 0)
+    frames = [[clear, unsure], [], [unsure], [clear], [unsure, clear, (9, 9, 7.0, 0)], [clear], []]
+    send_patches(line, frames)
+    line.run(lambda: len(line.received) == 3)
+    numbers, where = positions(line)
+    assert line.worker.method.batches == [8]
+    assert second.batches == [2, 2]
+    assert sent_before == [[], [[0, 1, 2]]]
+    assert sent == [[0, 1, 2], [3, 4], [5, 6]]
+    assert numbers == list(range(7))
+    assert where["row"].tolist() == [90.5, 130.25, 130.25, 90.5, 130.25, 90.5, 9.25, 90.5]
 
 
 def test_binned_positions_are_in_detector_pixels(gpu):
