@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streamer.config import SourceConfig
-from streamer.errors import UserError
+from streamer.errors import UserError, as_line
 from streamer.frames.events import Pixels, Series, Taken
 from streamer.frames.pixels import MAX_FRAME_BYTES, as_bytes
 from streamer.sources.files.headers import HeaderMetadata, of_keys, of_pilatus
@@ -33,6 +34,9 @@ logging.getLogger("fabio").addHandler(logging.NullHandler())
 _NO_FRAMES = (".xml", ".xsd", ".bin", ".msk", ".jpg", ".jpeg")
 
 _MOST_AXES = 32
+
+_BYTE_OFFSET = "x-cbf_byte_offset"
+_CBF_CODINGS = (_BYTE_OFFSET, "x-cbf_none", "")
 
 
 def fabio_reads(suffix: str) -> bool:
@@ -58,7 +62,6 @@ def open_cbf(path: Path, config: SourceConfig) -> RecordingReader:
     """
     try:
         from fabio.cbfimage import CbfImage
-        from fabio.compression import decByteOffset
     except ImportError:
         raise _no_fabio(path) from None
     image = CbfImage()
@@ -74,23 +77,20 @@ def open_cbf(path: Path, config: SourceConfig) -> RecordingReader:
         digest = base64.b64encode(hashlib.md5(coded, usedforsecurity=False).digest())
         if checksum and digest.decode() != checksum:
             raise ValueError("its checksum is wrong")
-        if header.get("conversions", "").lower() != "x-cbf_byte_offset":
-            raise ValueError(f"compressed by {header.get('conversions')}, which is not supported")
-        shape = (
-            int(header["X-Binary-Size-Second-Dimension"]),
-            int(header["X-Binary-Size-Fastest-Dimension"]),
-        )
-        dtype = _cbf_dtype(header)
-        if min(shape) < 1 or shape[0] * shape[1] > len(coded):  # a pixel takes a byte at least
-            raise ValueError(f"{shape[0]} x {shape[1]} pixels in {len(coded)} bytes")
-        pixels = decByteOffset(coded, size=shape[0] * shape[1], dtype=dtype)
-        pixels = np.ascontiguousarray(pixels, dtype).reshape(shape)
+        if (coding := header.get("conversions", "").lower()) not in _CBF_CODINGS:
+            raise UserError(
+                f"{path} is compressed by {as_line(coding)}, which is not read: write it anew with"
+                f" {_BYTE_OFFSET}"
+            )
+        pixels = _cbf_pixels(header, coded)
+    except UserError:
+        raise
     except Exception as error:  # of any type: fabio trusts what a damaged file says
         raise _damaged(path, error) from None
     known = of_pilatus(str(header.get("_array_data.header_contents", "")))
 
     def frame(number: int) -> Pixels:
-        return Pixels(as_bytes(pixels), "raw", pixels.dtype.str, shape)
+        return Pixels(as_bytes(pixels), "raw", pixels.dtype.str, pixels.shape)
 
     return PlainReader(_series(path, 1, known, config), 1, frame, time_ns=known.time_of_frame)
 
@@ -105,7 +105,7 @@ def open_fabio(path: Path, config: SourceConfig) -> RecordingReader:
     """
     try:
         import fabio
-        from fabio.edfimage import EdfFrame
+        from fabio.edfimage import EdfFrame, EdfImage
     except ImportError:
         raise _no_fabio(path) from None
     EdfFrame.get_data_rank = staticmethod(_edf_rank)
@@ -124,7 +124,7 @@ def open_fabio(path: Path, config: SourceConfig) -> RecordingReader:
         raise UserError(f"{path} cannot be read by fabio: {reason}")
     try:
         check_frames(str(path), shape, dtype, (2,))
-        known = of_keys(header)
+        known = of_keys(header, "m" if isinstance(image, EdfImage) else "angstrom")
     except UserError:
         image.close()
         raise
@@ -203,10 +203,38 @@ def _edf_rank(header: Any = None, capsHeader: Any = None) -> int:  # noqa: N803
 
 def _cbf_dtype(header: Any) -> np.dtype[Any]:
     words = str(header.get("X-Binary-Element-Type", "")).split()
+    if len(words) > 2 and words[2] == "real":
+        return np.dtype(np.float64 if words[1].startswith("64") else np.float32)
     if len(words) == 3 and words[1].removesuffix("-bit") in ("8", "16", "32", "64"):
         sign = "u" if words[0] == "unsigned" else ""
         return np.dtype(f"{sign}int{words[1].removesuffix('-bit')}")
     return np.dtype(np.int32)
+
+
+def _cbf_pixels(header: Any, coded: bytes) -> NDArray[Any]:
+    """Return the pixels of a CBF file.
+
+    Raises
+    ------
+    ValueError
+        The header contradicts itself, or what is there.
+    """
+    from fabio.compression import decByteOffset
+
+    rows = int(header["X-Binary-Size-Second-Dimension"])
+    cols = int(header["X-Binary-Size-Fastest-Dimension"])
+    said = int(header.get("X-Binary-Number-of-Elements", rows * cols))
+    if min(rows, cols) < 1 or said != rows * cols:
+        raise ValueError(f"{rows} x {cols} pixels, which are said to be {said}")
+    if rows * cols > len(coded):  # a pixel takes a byte at least
+        raise ValueError(f"{rows} x {cols} pixels in {len(coded)} bytes")
+    dtype = _cbf_dtype(header)
+    if header.get("conversions", "").lower() == _BYTE_OFFSET:
+        pixels = decByteOffset(coded, size=rows * cols, dtype=dtype)
+    else:
+        is_big = header.get("X-Binary-Element-Byte-Order", "").upper() == "BIG_ENDIAN"
+        pixels = np.frombuffer(coded, dtype.newbyteorder(">" if is_big else "<"), rows * cols)
+    return np.ascontiguousarray(pixels, dtype).reshape(rows, cols)
 
 
 def _series(path: Path, n_frames: int, known: HeaderMetadata, config: SourceConfig) -> Series:

@@ -14,24 +14,31 @@ from datetime import datetime
 from typing import Any
 
 from streamer.frames.metadata import ZONELESS, positive, time_of, unix_ns
+from streamer.frames.units import Quantity, factor
 
 __all__ = ["HeaderMetadata", "of_keys", "of_marccd", "of_pilatus"]
 
-_NUMBER = r"[:=\s(]+([-+0-9.eE]+)"
-_PILATUS = {
-    "count_time": rf"Exposure_time{_NUMBER}",
-    "frame_time": rf"Exposure_period{_NUMBER}",
-    "saturation": rf"Count_cutoff{_NUMBER}",
-    "incident_wavelength": rf"Wavelength{_NUMBER}",
-    "incident_energy": rf"Energy{_NUMBER}",
-    "detector_distance": rf"Detector_distance{_NUMBER}",
-    "threshold_energy": rf"Threshold_setting{_NUMBER}",
-    "beam_center_x": rf"Beam_xy{_NUMBER}",
-    "beam_center_y": r"Beam_xy[:=\s(]+[-+0-9.eE]+[,\s]+([-+0-9.eE]+)",
-    "pixel_size_x": rf"Pixel_size{_NUMBER}",
-    "pixel_size_y": r"Pixel_size.*? x ([-+0-9.eE]+)",
-    "sensor_thickness": rf"sensor, thickness{_NUMBER}",
+_NUMBER = r"([-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?)"
+_UNIT = r"[ \t_\[)]*((?!x\b)[A-Za-zµμÅ°]*)"
+_AFTER = r"[:=\s(]+"
+_VALUE = f"{_AFTER}{_NUMBER}{_UNIT}"
+_BOTH = rf"{_AFTER}[-+0-9.eE]+[,\s]+"
+# What is said, in which quantity, and how: the number and its unit.
+_PILATUS: dict[str, tuple[Quantity, str]] = {
+    "count_time": ("time", rf"Exposure_time{_VALUE}"),
+    "frame_time": ("time", rf"Exposure_period{_VALUE}"),
+    "incident_wavelength": ("wavelength", rf"Wavelength{_VALUE}"),
+    "incident_energy": ("energy", rf"Energy{_VALUE}"),
+    "detector_distance": ("length", rf"Detector_distance{_VALUE}"),
+    "two_theta_start": ("angle", rf"Detector_2theta{_VALUE}"),
+    "threshold_energy": ("energy", rf"Threshold_setting{_VALUE}"),
+    "pixel_size_x": ("length", rf"Pixel_size{_VALUE}"),
+    "pixel_size_y": ("length", rf"Pixel_size.*? x {_NUMBER}{_UNIT}"),
+    "beam_center_x": ("pixels", rf"Beam_xy{_AFTER}{_NUMBER}[,\s]+[-+0-9.eE]+{_UNIT}"),
+    "beam_center_y": ("pixels", rf"Beam_xy{_BOTH}{_NUMBER}{_UNIT}"),
+    "sensor_thickness": ("length", rf"sensor, thickness{_VALUE}"),
 }
+_PILATUS_SATURATION = f"Count_cutoff{_AFTER}{_NUMBER}"
 _PILATUS_TEXTS = {
     "detector_description": r"Detector: *([^,\r\n]+)",
     "detector_serial_number": r"S/N *([^\s,]+)",
@@ -39,30 +46,28 @@ _PILATUS_TEXTS = {
 }
 _DATE = re.compile(r"\d{4}[-/](?:\d\d|[A-Z][a-z]{2})[-/]\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?")
 
-# Keys of EDF headers and the like in lower case, with the factor to our unit.
-_KEYS = {
+# Keys of EDF headers and the like in lower case.
+_KEYS: dict[str, tuple[Quantity, tuple[str, ...]]] = {
     "count_time": (
-        ("count_time", 1.0),
-        ("acq_expo_time", 1.0),
-        ("exposuretime", 1.0),
-        ("exposure_time", 1.0),
-        ("expo_time", 1.0),
+        "time",
+        ("count_time", "acq_expo_time", "exposuretime", "exposure_time", "expo_time"),
     ),
-    "latency": (("acq_latency_time", 1.0), ("latency_time", 1.0)),
-    "frame_time": (("frame_time", 1.0), ("exposure_period", 1.0), ("acq_period", 1.0)),
-    "incident_wavelength": (("wavelength", 1e10),),
-    "detector_distance": (("sampledistance", 1.0),),
-    "beam_center_x": (("center_1", 1.0),),
-    "beam_center_y": (("center_2", 1.0),),
-    "pixel_size_x": (("psize_1", 1.0),),
-    "pixel_size_y": (("psize_2", 1.0),),
-    "time": (("time_of_day", 1.0),),
+    "latency": ("time", ("acq_latency_time", "latency_time")),
+    "frame_time": ("time", ("frame_time", "exposure_period", "acq_period")),
+    "incident_wavelength": ("wavelength", ("wavelength",)),
+    "detector_distance": ("length", ("sampledistance",)),
+    "pixel_size_x": ("length", ("psize_1",)),
+    "pixel_size_y": ("length", ("psize_2",)),
+    "beam_center_x": ("pixels", ("center_1",)),
+    "beam_center_y": ("pixels", ("center_2",)),
+    "time": ("time", ("time_of_day",)),
 }
 
 _MARCCD = {
     "detector_distance": (640, 1e-6),
     "beam_center_x": (644, 1e-3),
     "beam_center_y": (648, 1e-3),
+    "two_theta_start": (668, 1e-3),
     "count_time": (656, 1e-3),
     "pixel_size_x": (772, 1e-9),
     "pixel_size_y": (776, 1e-9),
@@ -90,23 +95,42 @@ class HeaderMetadata:
 
 def of_pilatus(text: str) -> HeaderMetadata:
     """Read the comments that a Pilatus writes into CBF and TIFF files."""
-    values = {key: _float(_found(pattern, text)) for key, pattern in _PILATUS.items()}
+    said = _Said()
+    for name, (quantity, pattern) in _PILATUS.items():
+        if match := re.search(pattern, text):
+            said.take(name, match[1], match[2], quantity)
     texts = {key: _found(pattern, text) for key, pattern in _PILATUS_TEXTS.items()}
+    said.values["saturation"] = _float(_found(_PILATUS_SATURATION, text))
     date = _DATE.search(text)
-    return _dated(_facts(values, None if date is None else _date_ns(date[0]), texts))
+    start_ns = None if date is None else _date_ns(date[0])
+    if start_ns is not None:
+        said.warnings.append(ZONELESS)
+    return _facts(said.values, start_ns, texts, said.warnings)
 
 
-def of_keys(header: Mapping[str, Any]) -> HeaderMetadata:
-    """Read the keys of an EDF header, or of one like it."""
+def of_keys(header: Mapping[str, Any], wavelength_in: str = "m") -> HeaderMetadata:
+    """Read the keys of an EDF header, or of one like it.
+
+    Parameters
+    ----------
+    wavelength_in
+        Unit of a wavelength that has none.
+    """
     lower = {str(key).lower(): value for key, value in header.items()}
-    values: dict[str, float | None] = {}
-    for name, keys in _KEYS.items():
-        found = [(_float(lower[key]), factor) for key, factor in keys if key in lower]
-        values[name] = next((value * factor for value, factor in found if value), None)
-    latency, start = values.pop("latency"), values.pop("time")
-    if values["frame_time"] is None and values["count_time"] and latency is not None:
-        values["frame_time"] = values["count_time"] + latency
-    return _facts(values, None if start is None else unix_ns(start * 1e9), {})
+    said = _Said()
+    for name, (quantity, keys) in _KEYS.items():
+        for key in keys:
+            match = re.match(rf"\s*{_NUMBER}{_UNIT}", str(lower.get(key, "")))
+            if match is None or not _float(match[1]):
+                continue
+            said.take(name, match[1], match[2], quantity, wavelength_in, key)
+            break
+    values = said.values
+    latency, start = values.pop("latency", None), values.pop("time", None)
+    count_time = values.get("count_time")
+    if values.get("frame_time") is None and count_time and latency is not None:
+        values["frame_time"] = count_time + latency
+    return _facts(values, None if start is None else unix_ns(start * 1e9), {}, said.warnings)
 
 
 def of_marccd(header: bytes) -> HeaderMetadata:
@@ -120,7 +144,7 @@ def of_marccd(header: bytes) -> HeaderMetadata:
     def number(offset: int) -> int:
         return int(struct.unpack_from(f"{order}i", header, offset)[0])
 
-    values = {key: positive(number(at) * factor) for key, (at, factor) in _MARCCD.items()}
+    values = {key: positive(number(at) * scale) for key, (at, scale) in _MARCCD.items()}
     values["saturation"] = positive(float(number(_MARCCD_SATURATION_AT)))
     stamp = header[_MARCCD_DATE_AT:][:32].split(b"\0")[0].decode("ascii", "replace").strip()
     start_ns = None
@@ -129,21 +153,57 @@ def of_marccd(header: bytes) -> HeaderMetadata:
             start_ns = time_of(datetime.strptime(stamp, "%m%d%H%M%Y.%S"))  # noqa: DTZ007
         except ValueError:
             start_ns = None
-    return _dated(_facts(values, start_ns, {}))
+    return _facts(values, start_ns, {}, [] if start_ns is None else [ZONELESS])
 
 
-def _dated(known: HeaderMetadata) -> HeaderMetadata:
-    """Say of a date that it named no zone."""
-    if known.start_ns is not None:
-        known.metadata["warnings"] = [ZONELESS]
-    return known
+@dataclass(slots=True)
+class _Said:
+    """Takes numbers with their units."""
+
+    values: dict[str, float | None] = field(default_factory=dict)
+    """In our units."""
+    warnings: list[str] = field(default_factory=list)
+
+    def take(
+        self,
+        name: str,
+        number: str,
+        unit: str,
+        quantity: Quantity,
+        wavelength_in: str = "angstrom",
+        key: str = "",
+    ) -> None:
+        """Take a number in the unit that stands behind it, or in what is usual where none does."""
+        value = _float(number)
+        if quantity == "wavelength":
+            unit = unit or wavelength_in
+        elif quantity == "angle":
+            unit = unit or "degree"
+        scale = factor(unit, quantity) if unit else 1.0
+        length, size = factor(unit, "length"), self.values.get(f"pixel_size_{name[-1]}")
+        if scale is None and quantity == "pixels" and length and size:
+            scale = length / size
+        if value is not None and scale is None:
+            self.warnings.append(
+                f"{key or name} in the header is in {unit}, which is not understood: not used"
+            )
+        elif value is not None and scale is not None:
+            value *= scale
+            self.values[name] = math.degrees(value) if quantity == "angle" else value
 
 
 def _facts(
-    values: dict[str, float | None], start_ns: int | None, texts: Mapping[str, str | None]
+    values: dict[str, float | None],
+    start_ns: int | None,
+    texts: Mapping[str, str | None],
+    warnings: list[str],
 ) -> HeaderMetadata:
     frame_time_s, saturation = values.pop("frame_time", None), values.pop("saturation", None)
-    metadata = {key: value for key, value in (values | dict(texts)).items() if value is not None}
+    metadata: dict[str, Any] = {
+        key: value for key, value in (values | dict(texts)).items() if value is not None
+    }
+    if warnings:
+        metadata["warnings"] = warnings
     return HeaderMetadata(
         frame_time_s=positive(frame_time_s),
         start_ns=start_ns,

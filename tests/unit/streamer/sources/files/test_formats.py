@@ -5,6 +5,7 @@ import gzip
 import logging
 import math
 import os
+import re
 import shutil
 import struct
 
@@ -14,6 +15,7 @@ import pytest
 import tifffile
 from fabio import (
     OXDimage,
+    adscimage,
     bruker100image,
     cbfimage,
     dtrekimage,
@@ -27,7 +29,9 @@ from streamer.config import SourceConfig
 from streamer.errors import UserError
 from streamer.frames.codecs import MAX_FRAME_BYTES, decode
 from streamer.frames.events import Frame, Gap, Series, SeriesEnd
+from streamer.frames.header_geometry import NoGeometryError, read_geometry
 from streamer.sources import open_source
+from streamer.sources.files.headers import of_keys, of_pilatus
 from tests.conftest import SHARED
 
 START_NS = 1_700_000_000_000_000_000  # 2023-11-14T22:13:20Z
@@ -235,6 +239,54 @@ def test_what_else_is_read_by_fabio(tmp_path, suffix, codec, dtype, shape):
     assert_frames(play(path), [expected])
 
 
+def recode_cbf(path, frame, kind, order="LITTLE_ENDIAN", **said):
+    """Write a CBF file whose pixels lie plainly in it, and whose header says other things."""
+    write_cbf(path, np.zeros(frame.shape, "i4"))
+    head, _, rest = path.read_bytes().partition(b"\x0c\x1a\x04\xd5")
+    size = int(re.search(rb"X-Binary-Size: (\d+)", head)[1])
+    values = {
+        "conversions": '"x-CBF_NONE"',
+        "X-Binary-Size": frame.nbytes,
+        "X-Binary-Element-Type": f'"{kind}"',
+        "X-Binary-Element-Byte-Order": order,
+        **{name.replace("_", "-"): value for name, value in said.items()},
+    }
+    head = re.sub(rb"Content-MD5: .*\r\n", b"", head)
+    for name, value in values.items():
+        head = re.sub(rf"({name} *[:=] *)[^\r\n]+".encode(), rf"\g<1>{value}".encode(), head)
+    path.write_bytes(head + b"\x0c\x1a\x04\xd5" + frame.tobytes() + rest[size:])
+
+
+@pytest.mark.parametrize(
+    ("kind", "dtype", "order"),
+    [
+        ("signed 32-bit integer", "<i4", "LITTLE_ENDIAN"),
+        ("unsigned 16-bit integer", ">u2", "BIG_ENDIAN"),
+        ("signed 32-bit real IEEE", "<f4", "LITTLE_ENDIAN"),
+        ("signed 64-bit real IEEE", ">f8", "BIG_ENDIAN"),
+    ],
+)
+def test_a_cbf_without_coding(tmp_path, kind, dtype, order):
+    data = frames(1, dtype)
+    recode_cbf(tmp_path / "a.cbf", data[0], kind, order)
+    assert_frames(play(tmp_path / "a.cbf"), data)
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ({"X_Binary_Size_Second_Dimension": 12}, "12 x 31 pixels, which are said to be 744"),
+        ({"X_Binary_Number_of_Elements": 700}, "24 x 31 pixels, which are said to be 700"),
+        ({"X_Binary_Size": 8000}, "truncated"),
+        ({"conversions": '"x-CBF_PACKED"'}, "x-cbf_packed, which is not read: write it anew"),
+    ],
+)
+def test_a_cbf_that_contradicts_itself_is_refused(tmp_path, said, why):
+    recode_cbf(tmp_path / "a.cbf", frames(1, "<i4")[0], "signed 32-bit integer", **said)
+    with pytest.raises(UserError, match=why):
+        play(tmp_path / "a.cbf")
+
+
 # --- headers -------------------------------------------------------------------------------------
 
 PILATUS = """# Detector: PILATUS 6M, S/N 60-0100-D
@@ -311,6 +363,64 @@ def test_edf_says_when_each_frame_was_taken(tmp_path):
         "beam_center_x": 15.5,
     }
     assert [e.time_ns for e in events[1:-1]] == [START_NS + n * 500_000_000 for n in range(3)]
+
+
+SAID_BY_PILATUS = {
+    "Detector_distance 0.25 m": ("detector_distance", 0.25),
+    "Detector_distance 250.0 mm": ("detector_distance", 0.25),
+    "Detector_distance: 25 [cm]": ("detector_distance", 0.25),
+    "Detector_distance 0.25": ("detector_distance", 0.25),
+    "Pixel_size 172 um x 173 um": ("pixel_size_y", 173e-6),
+    "Pixel_size 172e-6 x 173e-6 m": ("pixel_size_x", 172e-6),
+    "Wavelength 0.09795 nm": ("incident_wavelength", 0.9795),
+    "Energy: 12.658 keV": ("incident_energy", 12_658.0),
+    "Exposure_time 95 ms": ("count_time", 0.095),
+    "Beam_xy (1231.50, 1263.25)": ("beam_center_y", 1263.25),
+    "Beam_xy (211.818, 218.54225) mm": ("beam_center_y", 1263.25),
+    "Detector_2theta 12.5 deg.": ("two_theta_start", 12.5),
+}
+
+
+@pytest.mark.parametrize("line", SAID_BY_PILATUS)
+def test_a_header_is_taken_in_the_units_that_it_names(line):
+    name, value = SAID_BY_PILATUS[line]
+    other = "" if line.startswith("Pixel") else "# Pixel_size 172e-6 m x 173e-6 m\n"
+    assert of_pilatus(f"{other}# {line}\n").metadata[name] == pytest.approx(value)
+
+
+def test_what_is_in_an_unknown_unit_is_not_used():
+    known = of_pilatus("# Detector_distance 2 furlong\n# Wavelength 1 A")
+    assert known.metadata == {
+        "incident_wavelength": 1.0,
+        "warnings": [
+            "detector_distance in the header is in furlong, which is not understood: not used"
+        ],
+    }
+
+
+def test_a_detector_on_an_arm_has_no_geometry_by_its_header_alone():
+    upright = of_pilatus(PILATUS + "\n# Detector_2theta 0.0000 deg.").metadata
+    assert read_geometry(upright).distance_m == 0.2
+    with pytest.raises(NoGeometryError, match="on an arm at two_theta = 15 degrees"):
+        read_geometry(of_pilatus(PILATUS + "\n# Detector_2theta 15.0000 deg.").metadata)
+
+
+def test_units_in_the_values_of_an_edf_header():
+    said = {"WaveLength": "9.795e-11_m", "SampleDistance": "200 mm", "PSize_1": "75 um"}
+    assert of_keys(said).metadata == {
+        "incident_wavelength": pytest.approx(0.9795),
+        "detector_distance": pytest.approx(0.2),
+        "pixel_size_x": pytest.approx(75e-6),
+    }
+    # What is no EDF header has angstroms: those of ADSC, MAR and R-AXIS.
+    assert of_keys({"WAVELENGTH": "0.9795"}, "angstrom").metadata == {"incident_wavelength": 0.9795}
+
+
+def test_the_wavelength_of_an_adsc_header(tmp_path):
+    data = frames(1)
+    image = adscimage.AdscImage(data=data[0], header={"WAVELENGTH": "0.97950"})
+    image.write(str(tmp_path / "a.img"))
+    assert play(tmp_path / "a.img")[0].metadata["incident_wavelength"] == pytest.approx(0.9795)
 
 
 # --- series of files -----------------------------------------------------------------------------
