@@ -39,11 +39,13 @@ class Polished:
     def place(self, patches: NDArray[np.float32], valid: NDArray[np.bool_]) -> Positions:
         """Place one peak in each patch; see `workers.place.base.PositionMethod.place`.
 
-        Where the steps lead to no peak, the method's answer stays, and is `unsure`.
+        Where the steps lead to no peak, the method's answer stays, and is `unsure`; it is
+        `UNTRUSTED` where something brighter stands further out.
         """
         begun = self._method.place(patches, valid)
         places = np.stack([begun.row, begun.col], axis=1)
-        table, shape = polish_table(patches, valid, places, self._noise)
+        spoilt = (begun.flags & POOR_FIT) != 0
+        table, shape = polish_table(patches, valid, places, spoilt, self._noise)
         placed = np.stack([begun.row, begun.col, begun.row_sigma, begun.col_sigma])
         flags, unsure = begun.flags.copy(), begun.unsure.copy()
         _follow(table, placed, flags, unsure)
@@ -61,10 +63,11 @@ def _follow(
     """Replace a method's answers, (4, n) places and standard deviations, by those of fits."""
     for i in range(len(table)):
         fit = table[i]
-        good = fit.excess <= EXCESS
+        good, far = fit.excess <= EXCESS, max(abs(fit.row), abs(fit.col))
         unsure[i] = unsure[i] or not (fit.converged and good)
+        if not fit.converged and far > FIT_TRUSTED_PX:  # something brighter stands out there
+            flags[i] |= UNTRUSTED
         if fit.converged:
-            far = max(abs(fit.row), abs(fit.col))
             # Of what stands further out than it learnt, a network says that it is no peak.
             flag = flags[i] & POOR_FIT if far <= TRAINED_PX else 0
             flag |= 0 if good else POOR_FIT

@@ -147,7 +147,8 @@ def polish(
     patches, valid, noise
         See `fit_gaussian`.
     """
-    table, shape = polish_table(patches, valid, places, noise or Noise())
+    spoilt = np.zeros(len(patches), np.bool_)
+    table, shape = polish_table(patches, valid, places, spoilt, noise or Noise())
     return _as_fits(table, shape, np.full((len(table), 5), np.nan))
 
 
@@ -155,14 +156,22 @@ def polish_table(
     patches: NDArray[np.float32],
     valid: NDArray[np.bool_],
     places: NDArray[np.float64],
+    spoilt: NDArray[np.bool_],
     noise: Noise,
 ) -> tuple[NDArray[np.void], NDArray[np.float64]]:
-    """Return what `polish` finds as (n,) of `workers.place.fit.kernel.FITTED`, and shapes."""
+    """Return what `polish` finds as (n,) of `workers.place.fit.kernel.FITTED`, and shapes.
+
+    Parameters
+    ----------
+    spoilt
+        (n,), see `workers.place.fit.polish.polish_patches`.
+    """
     table, shape, _ = _empty(len(patches))
     polish_patches(
         np.ascontiguousarray(patches, np.float32),
         np.ascontiguousarray(valid, np.bool_),
         np.ascontiguousarray(places, np.float64),
+        spoilt,
         workspace(patches.shape[1]),
         float(noise.gain),
         float(noise.read_noise) ** 2,

@@ -51,6 +51,7 @@ def polish_patches(
     patches: NDArray[np.float32],
     valid: NDArray[np.bool_],
     places: NDArray[np.float64],
+    spoilt: NDArray[np.bool_],
     work: Workspace,
     gain: float,
     variance: float,
@@ -60,12 +61,16 @@ def polish_patches(
     """Fit a Gaussian to each patch, from places that are known roughly.
 
     Where steps from there do not lead to a maximum, or the peak is so narrow that pixels have to be
-    integrated over, it is fitted as if nothing were known.
+    integrated over, it is fitted as if nothing were known. But where it is said that there is no one
+    peak either, more patient steps would wander for long and end at the brightest of several:
+    nothing is fitted, and the table tells which pixel is the highest.
 
     Parameters
     ----------
     places
         (n, 2), offsets along rows and columns from the middle pixel's centre.
+    spoilt
+        (n,), True where the patch is said to hold something else than one peak.
     patches, valid, work, gain, variance, table, shape
         See `workers.place.fit.kernel.fit_patches`.
     """
@@ -81,6 +86,9 @@ def polish_patches(
         work.ground[0] = LEVEL
         begin_at(work, m, level, places[i, 0], places[i, 1], gain, variance)
         converged = _climb(work, m, size, _WORSE, gain, variance)
+        if not converged and spoilt[i]:
+            row.row, row.col = _highest(work, m)
+            continue
         if not converged or narrow(work, 1, GAUSSIAN):
             begin(work, m, level, gain, variance)
             converged, _, _ = fisher_scoring(work, m, 1, GAUSSIAN, size, gain, variance)
@@ -90,7 +98,8 @@ def polish_patches(
             converged, _, _ = fisher_scoring(work, m, 1, GAUSSIAN, size, gain, variance)
         _, _, excess = goodness(work, m, GAUSSIAN + LEVEL, gain, variance)
         if converged and tilt(work, m, gain, variance) > STEEP:
-            if _fit_slopes(work, m, size, excess, gain, variance):
+            hopeless = spoilt[i] or excess >= _HOPELESS
+            if _fit_slopes(work, m, size, hopeless, gain, variance):
                 _, _, excess = goodness(work, m, GAUSSIAN + TILTED, gain, variance)
         if converged:
             conclude(work, m, 1, GAUSSIAN, size, gain, variance, row, shape[i])
@@ -115,21 +124,29 @@ def _is_alone(patch: NDArray[np.float32], valid: NDArray[np.bool_], level: float
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _highest(work: Workspace, m: int) -> tuple[float, float]:
+    """Return row and column of the usable pixel with most counts."""
+    lanes = work.lanes
+    at = lanes.counts.reshape(-1)[:m].argmax() if m else 0
+    return lanes.rows.reshape(-1)[at], lanes.cols.reshape(-1)[at]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _fit_slopes(
-    work: Workspace, m: int, size: int, excess: float, gain: float, variance: float
+    work: Workspace, m: int, size: int, hopeless: bool, gain: float, variance: float
 ) -> bool:
     """Fit the background's slopes too; where there is no such maximum, all is as it was.
 
     Parameters
     ----------
-    excess
-        Of the fit without.
+    hopeless
+        Undamped steps find them, or they are given up.
     """
     best, first = work.best, GAUSSIAN + LEVEL
     work.points.level[:] = best
     work.ground[0] = TILTED
     best[first : GAUSSIAN + TILTED] = 0.0
-    if excess < _HOPELESS or narrow(work, 1, GAUSSIAN):
+    if not hopeless or narrow(work, 1, GAUSSIAN):
         tilted, _, _ = fisher_scoring(work, m, 1, GAUSSIAN, size, gain, variance)
     else:
         tilted = _climb(work, m, size, _WORSE_ON_SLOPE, gain, variance)
