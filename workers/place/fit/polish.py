@@ -8,6 +8,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from workers.place.base import TRAINED_PX
 from workers.place.border import border_level
 from workers.place.fit.beginning import begin, begin_at
 from workers.place.fit.expected import evaluate
@@ -61,9 +62,10 @@ def polish_patches(
     """Fit a Gaussian to each patch, from places that are known roughly.
 
     Where steps from there do not lead to a maximum, or the peak is so narrow that pixels have to be
-    integrated over, it is fitted as if nothing were known. But where it is said that there is no one
-    peak either, more patient steps would wander for long and end at the brightest of several:
-    nothing is fitted, and the table tells which pixel is the highest.
+    integrated over, it is fitted as if nothing were known. But where it is said that there is no
+    one peak either, more patient steps would wander for long and end at the brightest of several:
+    nothing is fitted, and the table tells which pixel is the highest. Nor is a background with
+    slopes tried there, but for what stands beyond `TRAINED_PX`.
 
     Parameters
     ----------
@@ -97,9 +99,11 @@ def polish_patches(
             m = alive
             converged, _, _ = fisher_scoring(work, m, 1, GAUSSIAN, size, gain, variance)
         _, _, excess = goodness(work, m, GAUSSIAN + LEVEL, gain, variance)
-        if converged and tilt(work, m, gain, variance) > STEEP:
-            hopeless = spoilt[i] or excess >= _HOPELESS
-            if _fit_slopes(work, m, size, hopeless, gain, variance):
+        # Slopes make no peak of what is none; what stands further out may be one after all.
+        far = max(abs(work.best[1]), abs(work.best[2])) > TRAINED_PX
+        may_be_one = converged and (far or not spoilt[i])
+        if may_be_one and tilt(work, m, gain, variance) > STEEP:
+            if _fit_slopes(work, m, size, spoilt[i] or excess >= _HOPELESS, gain, variance):
                 _, _, excess = goodness(work, m, GAUSSIAN + TILTED, gain, variance)
         if converged:
             conclude(work, m, 1, GAUSSIAN, size, gain, variance, row, shape[i])
