@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -13,6 +14,8 @@ from streamer.frames.pixels import dtype_named
 __all__ = ["as_gaps", "contradictions", "like_gaps"]
 
 _FEWEST_OF_A_GAP = 64
+_CLOSE = 8.0
+"""Counts by which a gap differs from all others at least."""
 _MOST_APART_S = 60.0
 """By which clocks may differ: no cell changes much in that time."""
 _YEAR_S = 365 * 86400.0
@@ -66,10 +69,12 @@ def contradictions(
 def like_gaps(valid: NDArray[Any]) -> list[tuple[float, int]]:
     """Return lowest and highest values that many pixels share, far from all others.
 
+    The lowest must be further from the next one than that from the middle of all pixels.
+
     Parameters
     ----------
     valid
-        (n,), pixels that nothing marks; they are left in another order.
+        (n,), pixels that nothing marks.
     """
     found: list[tuple[float, int]] = []
     if not valid.size:
@@ -79,17 +84,25 @@ def like_gaps(valid: NDArray[Any]) -> list[tuple[float, int]]:
     n_low, n_high = (int(np.count_nonzero(valid == value)) for value in (low, high))
     if n_low + n_high >= valid.size:
         return found
-    # Without a copy of the others: a frame may be of 16 million pixels.
-    if n_low >= least:
+    # Pixels are counted, not sorted: a frame may be of 16 million.
+    if n_low >= least and _reaching(valid, float(low) + _CLOSE, above=True) == valid.size - n_low:
         above = float(valid.min(where=valid != low, initial=high))
-        middle = float(np.median(valid, overwrite_input=True))
-        if above - float(low) > max(0.5 * (middle - float(low)), 8.0):
+        if 2 * _reaching(valid, 2.0 * above - float(low)) < valid.size:
             found.append((float(low), n_low))
     if n_high >= least and high >= 255.0:
-        below = float(valid.max(where=valid != high, initial=low))
-        if below < 0.5 * float(high):
+        if _reaching(valid, 0.5 * float(high)) == n_high:
             found.append((float(high), n_high))
     return found
+
+
+def _reaching(valid: NDArray[Any], limit: float, above: bool = False) -> int:
+    """Return how many pixels reach a limit, or are above it."""
+    if valid.dtype.kind in "iu":
+        # Compared in their own type, without making floats of them.
+        whole = math.floor(limit) + 1 if above else math.ceil(limit)
+        info = np.iinfo(valid.dtype.name)
+        return 0 if whole > info.max else int(np.count_nonzero(valid >= max(whole, info.min)))
+    return int(np.count_nonzero(valid > limit if above else valid >= limit))
 
 
 def as_gaps(values: Iterable[tuple[float, int]]) -> list[str]:

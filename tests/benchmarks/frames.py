@@ -15,7 +15,6 @@ from functools import partial
 
 import numpy as np
 import zmq
-from msgspec import structs
 from numba import njit
 
 from streamer.config import load_config
@@ -33,8 +32,6 @@ __all__ = ["CASES", "Case", "tables"]
 
 ROUNDS, FRAMES, MOST_S = 7, 4, 4.0
 """Rounds, different frames of each case, and seconds after which no more rounds of it begin."""
-LOOKED_AT = 16
-"""One of so many frames a worker looks at as a whole, to tell whether thresholds suit it."""
 _FULL = {"u1": 254, "u2": 60_000, "u4": 1_000_000}
 _BLOCK = 8192
 
@@ -147,9 +144,8 @@ def _row(case: Case, n_rounds: int) -> list[str]:
             series="1", frame=k, time_ns=0, shape=shape, dtype=dtype, encoding="bslz4",
             data=memoryview(chunk), seq=k,
         )
-        for k, chunk in enumerate(chunks, LOOKED_AT + 1)
+        for k, chunk in enumerate(chunks)
     ]  # fmt: skip
-    looked_at = [structs.replace(frame, frame=LOOKED_AT) for frame in frames]
     lz4 = _lz4()
     with zmq.Context() as context:
         worker = DetectorWorker(
@@ -170,10 +166,8 @@ def _row(case: Case, n_rounds: int) -> list[str]:
                 ],
                 "cut": [partial(cut_patches, *correction(one), *at, 11) for one, at in found_at],
                 "stage": [lambda frame=frame: worker._find(frame) for frame in frames],
-                "looked at": [lambda frame=frame: worker._find(frame) for frame in looked_at],
             }  # fmt: skip
             found = _least(work, n_rounds)
-            found["stage"] += (found["looked at"] - found["stage"]) / LOOKED_AT
             n_peaks = np.mean([len(worker._find(frame)[0]) for frame in frames])
     kept = 100.0 * np.mean([np.mean(one >= 40) for one in pixels])
     cells = [
@@ -197,7 +191,6 @@ def tables(n_rounds: int | None = None, cases: tuple[Case, ...] = CASES) -> Iter
     table.note = (
         "LZ4 alone: the system's liblz4, where there is one, on the same blocks, not unshuffled. "
         "Decode, find and cut are timed apart, on whole frames; the stage is what a detector "
-        "worker does from coded bytes to peaks and patches, one frame of sixteen being decoded as "
-        "a whole: for large frames not their sum."
+        "worker does from coded bytes to peaks and patches: for large frames not their sum."
     )
     yield table

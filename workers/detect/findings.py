@@ -18,7 +18,8 @@ from workers.detect.image import Image
 __all__ = ["Findings"]
 
 _EVERY = 16
-"""Of so many frames one is asked for its thresholds, or for its brightest pixel."""
+"""Of so many frames one is asked for its thresholds, or where there are no peaks for its brightest
+pixel."""
 _MOST = 100
 """Series that are told of, the newest."""
 
@@ -31,6 +32,8 @@ class _Series:
     """Peaks that are a pixel alone."""
     merged: int = 0
     """Peaks left out beside higher ones."""
+    empty: bool = True
+    """Whether the newest frame has no peaks."""
     brightest: float | None = None
     """Counts, of frames without a peak."""
     masked: int = 0
@@ -48,14 +51,18 @@ class Findings:
         self._series: dict[str, _Series] = {}
 
     def looks_at(self, name: str, frame: int) -> bool:
-        """Tell whether `note` will want to see all of a frame's pixels."""
-        return name not in self._series or frame % _EVERY == 0
+        """Tell whether `note` will want to see all of a frame's pixels.
+
+        It does at the first frame of a series, and now and then where the one before had no peaks.
+        """
+        one = self._series.get(name)
+        return one is None or (one.empty and frame % _EVERY == 0)
 
     def note(
         self, name: str, frame: int, found: Any, flags: NDArray[np.int32], image: Image
     ) -> None:
         """Take down what was found on a frame."""
-        asked = self.looks_at(name, frame)
+        whole = self.looks_at(name, frame)
         if name not in self._series and len(self._series) >= _MOST:
             del self._series[next(iter(self._series))]
         one = self._series.setdefault(name, _Series())
@@ -68,13 +75,12 @@ class Findings:
         one.poor += int(np.count_nonzero(flags & POOR_FIT))
         if isinstance(found, Peaks):
             one.merged += found.merged
-        if not asked:
-            return
-        valid = image.pixels[~image.masked] if not len(flags) else None
+        one.empty = not len(flags)
+        valid = image.pixels[~image.masked] if one.empty and whole else None
         if valid is not None and valid.size:
             brightest = float(valid.max())
             one.brightest = max(brightest, one.brightest or brightest)
-        if isinstance(found, AdaptivePeaks):
+        if isinstance(found, AdaptivePeaks) and (one.frames == 1 or frame % _EVERY == 0):
             one.thresholds = one.thresholds or {}
             for key, value in asdict(found.thresholds()).items():
                 low, high = one.thresholds.get(key, (value, value))
