@@ -9,10 +9,13 @@ from typing import Any
 import msgspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from streamer.frames.contradictions import as_gaps
+from streamer.frames.flags import POOR_FIT, SATURATED
+from streamer.results.folder import RunFolder
 
-__all__ = ["advice", "findings", "width_advice"]
+__all__ = ["advice", "findings", "noise_advice", "width_advice"]
 
 _MANY = 1000.0
 """Peaks a frame above which those that look like nothing are worth a word."""
@@ -24,6 +27,17 @@ _WIDE_PX = 8.2
 the background from the peak, and what it tells of position and shape gets worse than it need be."""
 _WELL_PX = 5.9
 """That of peaks that such a patch holds well, 2.5 px of standard deviation."""
+_MOSTLY = 0.5
+_PLACED = ("series", "frame", "track", "flags", "row", "col", "row_sigma", "col_sigma")
+_SAMPLE = 1 << 16
+"""Peaks that tell of the noise of all."""
+_FEWEST_STEPS = 300
+"""Positions from whose scatter anything is said."""
+_QUIET = 0.6
+"""Scatter over standard deviations, below which these are too large: they are honest within .8 to
+1.2, and no motion of the spots makes their places scatter less."""
+_TO_SIGMA = 1.4826
+"""From the median of the absolute values to the standard deviation."""
 _COUNTS = ("frames", "peaks", "poor", "merged")
 
 
@@ -124,6 +138,65 @@ def width_advice(tracks: pa.Table, binning: int) -> list[str]:
         "patches: positions and shapes get better with detect.binning = "
         f"{math.ceil(typical / _WELL_PX)}"
     ]
+
+
+def noise_advice(folder: RunFolder, gain: float) -> list[str]:
+    """Return a line where the noise of most peaks of a run is not that of counted photons.
+
+    Parameters
+    ----------
+    gain
+        As configured.
+    """
+    peaks = _first_peaks(folder)
+    flags = peaks["flags"].to_numpy()
+    unsaturated = (flags & SATURATED) == 0
+    poor = float(np.mean((flags[unsaturated] & POOR_FIT) != 0)) if unsaturated.any() else 0.0
+    if len(peaks) >= _FEWEST_STEPS and poor > _MOSTLY:
+        return [
+            f"{poor:.0%} of the peaks do not look like one peak (flag 16), and their standard "
+            "deviations may be too small: where a photon makes more than one count, set "
+            "positions.gain and positions.read_noise"
+        ]
+    scatter = _scatter(peaks.filter(pa.array((flags == 0) & (peaks["track"].to_numpy() >= 0))))
+    if not 0 < scatter < _QUIET:
+        return []
+    say = f"; set positions.gain = {gain * scatter**2:.2g}" if gain else ""
+    return [
+        f"positions scatter from frame to frame by {scatter:.2g} of their standard deviations: "
+        f"these are too large, as where counts were divided by something{say}"
+    ]
+
+
+def _first_peaks(folder: RunFolder) -> pa.Table:
+    batches: list[pa.RecordBatch] = []
+    n_rows = 0
+    for part in folder.parts("peaks"):
+        with pq.ParquetFile(part) as file:
+            for batch in file.iter_batches(_SAMPLE, columns=list(_PLACED)):
+                batches.append(batch)
+                n_rows += len(batch)
+                if n_rows >= _SAMPLE:
+                    return pa.Table.from_batches(batches)
+    return pa.Table.from_batches(batches) if batches else folder.read("peaks", _PLACED)
+
+
+def _scatter(peaks: pa.Table) -> float:
+    """Return how much places scatter over three frames in a row, in their standard deviations.
+
+    NaN where there are too few.
+    """
+    rows = peaks.sort_by([(name, "ascending") for name in ("series", "track", "frame")])
+    track, frame = rows["track"].to_numpy(), rows["frame"].to_numpy()
+    follows = (track[2:] == track[:-2]) & (frame[2:] - frame[:-2] == 2)
+    if np.count_nonzero(follows) < _FEWEST_STEPS:
+        return math.nan
+    off = []
+    for axis in ("row", "col"):
+        place, variance = rows[axis].to_numpy(), rows[f"{axis}_sigma"].to_numpy() ** 2
+        bent = place[2:] - 2 * place[1:-1] + place[:-2]
+        off.append((bent / np.sqrt(variance[2:] + 4 * variance[1:-1] + variance[:-2]))[follows])
+    return _TO_SIGMA * float(np.nanmedian(np.abs(np.concatenate(off))))
 
 
 def _merged(found: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -20,7 +20,7 @@ from streamer.errors import UserError
 from streamer.results.folder import RunFolder
 from streamer.results.summary import Delivery
 from streamer.results.thresholds import changes_in_words
-from streamer.run.advice import advice, findings, width_advice
+from streamer.run.advice import advice, findings, noise_advice, width_advice
 from streamer.run.snapshot import STATES, delivery_of, disagreement
 from streamer.run.supervisor import NodeProcess, Supervisor
 
@@ -93,6 +93,7 @@ def summarise(
             summary["advice"] = advice(found, detect.minval, detect.minscore)
             summary["advice"] += motion_advice(folder, config.tracks)
             summary["advice"] += width_advice(folder.read_tracks(), detect.binning)
+            summary["advice"] += noise_advice(folder, config.positions.gain)
         except UserError:
             return summary
     return summary

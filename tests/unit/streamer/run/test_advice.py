@@ -3,10 +3,14 @@
 import json
 import math
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from streamer.run.advice import advice, findings, width_advice
+from streamer.frames.flags import POOR_FIT, SATURATED
+from streamer.results.folder import RunFolder
+from streamer.run.advice import advice, findings, noise_advice, width_advice
 
 
 def told(**more):
@@ -80,3 +84,63 @@ def test_a_run_of_wide_spots_is_told_to_bin_pixels(widths, binning, told):
     )
     lines = width_advice(tracks, binning)
     assert lines == [] if told is None else told in lines[0]
+
+
+def run_of(tmp_path, scatter, flags=0, n_frames=100, drift=0.2):
+    """Write the peaks of ten spots that move, and scatter by some of their standard deviations."""
+    rng = np.random.default_rng(5)
+    frame, track = (x.ravel() for x in np.mgrid[:n_frames, :10])
+    sigma = 0.01 * (1 + track)
+    places = {
+        axis: 50 * track + drift * frame + scatter * sigma * rng.normal(size=len(frame))
+        for axis in ("row", "col")
+    }
+    (tmp_path / "peaks").mkdir(parents=True)
+    table = pa.table(
+        {
+            "series": ["s"] * len(frame),
+            "frame": frame,
+            "track": track,
+            "flags": np.full(len(frame), flags, np.int32),
+            **places,
+            "row_sigma": sigma,
+            "col_sigma": sigma,
+        }
+    )
+    half = len(table) // 2  # as a run that commits twice
+    pq.write_table(table[:half], tmp_path / "peaks" / "part-00000000.parquet")
+    pq.write_table(table[half:], tmp_path / "peaks" / "part-00000001.parquet")
+    (tmp_path / "frames").mkdir()
+    for number in (0, 1):
+        pq.write_table(pa.table({"x": [1]}), tmp_path / "frames" / f"part-{number:08d}.parquet")
+    return RunFolder(tmp_path)
+
+
+def test_standard_deviations_that_are_too_large_are_told_of(tmp_path):
+    (line,) = noise_advice(run_of(tmp_path, 0.3), 1.0)
+    assert line.startswith("positions scatter from frame to frame by 0.")
+    gain = float(line.rpartition("positions.gain = ")[2])
+    assert gain == pytest.approx(0.09, rel=0.25)
+
+
+@pytest.mark.parametrize("scatter", [0.8, 1.0, 3.0])
+def test_honest_standard_deviations_and_spots_that_shake_need_no_word(tmp_path, scatter):
+    assert noise_advice(run_of(tmp_path, scatter), 1.0) == []
+
+
+def test_frames_that_are_all_the_same_tell_nothing_of_noise(tmp_path):
+    assert noise_advice(run_of(tmp_path, 0.0, drift=0.0), 1.0) == []
+
+
+def test_too_few_peaks_tell_nothing_of_noise(tmp_path):
+    assert noise_advice(run_of(tmp_path / "a", 0.3, n_frames=20), 1.0) == []
+    assert noise_advice(run_of(tmp_path / "b", 1.0, POOR_FIT, n_frames=20), 1.0) == []
+    (tmp_path / "c").mkdir()
+    assert noise_advice(RunFolder(tmp_path / "c"), 1.0) == []
+
+
+def test_peaks_that_mostly_do_not_fit_are_told_of(tmp_path):
+    (line,) = noise_advice(run_of(tmp_path / "a", 1.0, POOR_FIT), 1.0)
+    assert line.startswith("100% of the peaks do not look like one peak (flag 16)")
+    # Saturated ones have been told of by their own flag.
+    assert noise_advice(run_of(tmp_path / "b", 1.0, POOR_FIT | SATURATED), 1.0) == []
