@@ -37,12 +37,13 @@ _FORMS = [
         re.IGNORECASE,
     ),
 ]
+_PARTS = {"d": "day", "m": "month", "y": "year"}
 _CONTINUOUS = timedelta(days=2)
 _APART = timedelta(days=20)
 
 
 class Ambiguous(ValueError):  # noqa: N818 - it is no error of the file
-    """Dates that may be read in two ways."""
+    """Dates that may be read in two ways or three; the text quotes one and says in which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ class Date:
             return {"mdy"}
         found = {order for order, day, month in (("dmy", a, b), ("mdy", b, a))
                  if 1 <= month <= 12 and 1 <= day <= 31}  # fmt: skip
-        if self.separator == "-" and self.widths == (2, 2, 2) and b <= 12 and c <= 31:
+        if self.separator in ("-", "/") and self.widths == (2, 2, 2) and b <= 12 and c <= 31:
             found.add("ymd")
         return found if last in (2, 4) else set()
 
@@ -135,7 +136,7 @@ def order_of(dates: Iterable[Date], wanted: str | None, usual: str | None = None
     Raises
     ------
     Ambiguous
-        They do not say; the text quotes one.
+        They do not say.
     """
     dates = list(dates)
     votes = Counter(order for date in dates for order in date.orders())
@@ -161,7 +162,11 @@ def order_of(dates: Iterable[Date], wanted: str | None, usual: str | None = None
     if len(flowing) == 1 and max(jumps.values()) >= _APART:
         return flowing[0]
     a, b, c = dates[0].parts
-    raise Ambiguous(f"{a:02}{dates[0].separator}{b:02}{dates[0].separator}{c}")
+    begins = " or ".join(f"the {_PARTS[order[0]]}" for order in best)
+    raise Ambiguous(
+        f"as {a:02}{dates[0].separator}{b:02}{dates[0].separator}{c}, may begin with {begins}: set"
+        f" cell.date_form to {' or '.join(best)}"
+    )
 
 
 def _read(dates: Iterable[Date], order: str) -> Iterator[datetime]:

@@ -65,12 +65,27 @@ class Layout:
         """Return what to multiply a column's numbers by to get s, V, A, Ah."""
         return self.names[place].factor(quantity, self.units.get(place, ""))
 
+    def names_unit(self, quantity: str, place: int) -> bool:
+        """Tell whether a column says in which unit its numbers are."""
+        name = self.names[place]
+        return place in self.units or bool(name.unit) or name.stem in DIMENSIONS[quantity]
+
+    def is_other_head(self, line: str) -> bool:
+        """Tell whether a line names the columns once more, and in another order."""
+        try:
+            texts = [cell.lstrip("\ufeff") for cell in cells_of(line, self.separator)]
+        except ValueError:
+            return False
+        known = [name.text for name in self.names]
+        n_alike = len({text for text in texts if text} & set(known))
+        return n_alike > 1 and 2 * n_alike > len(texts) and texts != known
+
     def words(self, quantity: str, place: int) -> str:
         """Return a column with its unit, for a user."""
         name = self.names[place]
         if place in self.units:
             return f"{name.text} (in {self.units[place]})"
-        if quantity == "state" or name.unit or name.stem in DIMENSIONS[quantity]:
+        if quantity == "state" or self.names_unit(quantity, place):
             return name.text
         return f"{name.text} (no unit named: taken as {_DEFAULTS[quantity]})"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable
 
@@ -14,6 +13,8 @@ _GROUPED = {
     ",": re.compile(r"[-+]?\d{1,3}(?:(?:\.\d{3})+,\d*|(?:\.\d{3}){2,})", re.ASCII),
 }
 _LONGEST = 40
+_MARK = 9e36
+"""Instruments write 9.9E37 where there is no reading: an overload, or nothing measured (SCPI)."""
 
 
 def decimal_of(texts: Iterable[str], default: str = ".") -> str:
@@ -54,7 +55,7 @@ def number(text: str, decimal: str = ".") -> float:
     if not _NUMBER.fullmatch(plain):
         raise ValueError(f"no number: {text.strip() or 'an empty cell'}")
     value = float(plain)
-    if not math.isfinite(value):
+    if not abs(value) < _MARK:
         raise ValueError(f"no number of a reading: {text.strip()}")
     return value
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from statistics import median
 
 from streamer.cell.base import UNKNOWN
 from streamer.cell.layout import Layout, cells_of
@@ -24,6 +26,7 @@ Row = tuple[int, float, float, float, int]
 _NOTHING = {"", "-", "--", "nan", "n/a", "na", "null", "none", "#n/a"}
 _BIOLOGIC_MODES = {"3": 0}
 """Galvanostatic and potentiostatic modes are told apart from rest, not from each other's sign."""
+_MOST_VOLTS = 50.0
 _KNOWN_SHARE = 0.2
 """Least share of the rows whose state a column tells, for it to be one of states."""
 
@@ -133,6 +136,7 @@ def survey(lines: Sequence[str], layout: Layout, config: CellConfig, path: objec
         time_places, time = find_times(columns, layout, config, numbers, path)
     except ValueError as error:
         raise UserError(f"the cell file {path}: {error}: see cell.columns") from None
+    _check_volts(columns, layout, numbers, path)
     state_place = _state_place(columns, layout, "state" in config.columns)
     sign = "current"
     if state_place is not None and "current" in places:
@@ -140,6 +144,29 @@ def survey(lines: Sequence[str], layout: Layout, config: CellConfig, path: objec
             columns[state_place], columns[places["current"]], layout, numbers[places["current"]]
         )
     return RowReader(layout, numbers, time_places, time, factors, state_place, sign)
+
+
+def _check_volts(columns: Columns, layout: Layout, numbers: Numbers, path: object) -> None:
+    """Refuse voltages that name no unit and are no volts of a cell.
+
+    Raises
+    ------
+    UserError
+        They are none.
+    """
+    place = layout.places["voltage"]
+    if layout.names_unit("voltage", place):
+        return
+    values = []
+    for text in columns[place]:
+        with suppress(ValueError):
+            values.append(abs(numbers[place](text)))
+    if values and (middle := median(values)) > _MOST_VOLTS:
+        name = layout.names[place].text
+        raise UserError(
+            f"the cell file {path} names no unit of {name}, and {middle:g} V is no voltage of a"
+            f" cell: name it, as in cell.columns.voltage='{name} [mV]'"
+        )
 
 
 def _state(text: str, layout: Layout) -> int:

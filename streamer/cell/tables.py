@@ -53,6 +53,8 @@ class TableSource:
         """Lines that could not be read."""
         self._why = ""
         """Of the first of them."""
+        self._is_over = False
+        """What follows is in other columns."""
         self._first: Readings | None = None
         try:
             self._first = self.poll()
@@ -133,6 +135,7 @@ class TableSource:
         self._waiting = []
         self._n_read = self.n_unreadable = 0
         self._why = ""
+        self._is_over = False
 
     def _rows(self, layout: Layout) -> list[Row]:
         """Read the lines that wait."""
@@ -150,8 +153,11 @@ class TableSource:
         rows = []
         for line in self._waiting:
             try:
+                if self._is_over:
+                    raise ValueError("it is below a line that names other columns")
                 rows.append(self._reader.read(line))
             except ValueError as error:
+                self._is_over = self._is_over or layout.is_other_head(line)
                 self._leave_out(line, error)
         self._waiting = []
         self._n_read += len(rows)

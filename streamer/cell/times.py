@@ -24,8 +24,10 @@ _BACK_S = 1.0
 _SCALES = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 _SINCE_1904_S = 2_082_844_800
 _EXCEL = datetime(1899, 12, 30)  # noqa: DTZ001 - of a clock on a wall
-_EXCEL_DAYS = range(32_874, 80_000)
-"""Of the years 1990 to 2119."""
+_EXCEL_DAYS = range(32_874, 54_789)
+"""Of the years 1990 to 2049; modified Julian days of today are more."""
+_ROUNDED_S = 60.0
+_DIGITS = re.compile(r"\d+(?:[.,](\d*))?(?:e([-+]?\d{1,3}))?", re.IGNORECASE | re.ASCII)
 _ISO = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:\.\d{1,6})?", re.ASCII)
 _DURATION = re.compile(
     r"(?:(?P<d>\d{1,5})\s*(?:d(?:ays?)?|tage?|天)?[\s.,:-]*)??"
@@ -193,13 +195,18 @@ def absolute(
     ------
     Ambiguous
         These are dates that can be read in two ways.
+    ValueError
+        They were rounded when they were written, so that most are one.
     """
     sample = [text for text in texts if text][:: 1 + len(texts) // 2000]
     numbers = [value for text in sample if (value := _or_none(number, text)) is not None]
     if 2 * len(numbers) > len(sample):
         form = _counted(sorted(numbers), number, zone, unit_s, is_moment)
-        if form is not None or not _is_compact(sample):
+        if form is not None:
+            _check_digits(sample, form.unit_s)
             return form
+        if not _is_compact(sample):
+            return None
     good = [date for text in sample if (date := _or_none(parse_date, text)) is not None]
     if 2 * len(good) <= len(sample) or not any(date.clock for date in good):
         return None
@@ -230,6 +237,23 @@ def _counted(
     if is_day and has_fractions and (is_moment or unit_s is None):
         return Counted("days as Excel counts", number, 86400.0, _EXCEL, zone)
     return None
+
+
+def _check_digits(texts: Sequence[str], unit_s: float) -> None:
+    """Refuse times that were written with too few digits, as 1.795E+09 is.
+
+    Raises
+    ------
+    ValueError
+        They were.
+    """
+    found = [match for text in texts if (match := _DIGITS.search(text))]
+    steps = [10.0 ** (int(match[2] or 0) - len(match[1] or "")) * unit_s for match in found]
+    if steps and min(steps) > _ROUNDED_S:
+        raise ValueError(
+            f"times such as {texts[0][:40]} are rounded to {min(steps):,.0f} s: export them with"
+            " all their digits"
+        )
 
 
 def _is_compact(sample: Sequence[str]) -> bool:

@@ -72,10 +72,7 @@ def find_times(
                 usual=usual,
             )
         except Ambiguous as error:
-            raise UserError(
-                f"the dates in {path}, as {error}, may begin with the day or with the month: set"
-                " cell.date_form to dmy or mdy"
-            ) from None
+            raise UserError(f"the dates in {path}, {error}") from None
 
     for place in layout.moments:
         if (form := moments(columns[place], place)) is not None:
@@ -141,11 +138,8 @@ def _start(layout: Layout, config: CellConfig, path: object) -> tuple[int, str]:
                 zoned = f", time zone {zone.words}"
                 start_ns = form.ns(layout.start)
                 return start_ns, f"as the file says ({layout.start}, {form.words}{zoned})"
-    except Ambiguous:
-        raise UserError(
-            f"the measurement in {path} began {layout.start}, which may begin with the day or with"
-            " the month: set cell.date_form to dmy or mdy"
-        ) from None
+    except Ambiguous as error:
+        raise UserError(f"the date at which the measurement in {path} began, {error}") from None
     except ValueError as error:
         raise UserError(f"when the measurement in {path} began cannot be: {error}") from None
     raise UserError(

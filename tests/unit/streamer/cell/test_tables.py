@@ -322,3 +322,73 @@ def test_numbers_among_those_with_points(tmp_path, text, wanted):
     rows = HEAD + row(BEGUN, 1.5) * 9 + row(BEGUN, text)
     got = opened(tmp_path / "c.csv", rows).poll().voltage_v.tolist()
     assert got[9:] == ([] if wanted is None else [wanted])
+
+
+@pytest.mark.parametrize("form", ["%y/%m/%d %H:%M:%S", "%d/%m/%y %H:%M:%S"])
+def test_years_of_two_digits_are_asked_for_where_they_can_be_days(tmp_path, form):
+    begun = BEGUN.replace(month=11, day=22)
+    text = HEAD + row(begun, form=form)
+    said = refusal(tmp_path / "c.csv", text)
+    assert "may begin with the year or the day: set cell.date_form to ymd or dmy" in said
+    order = "ymd" if form.startswith("%y") else "dmy"
+    assert moments(opened(tmp_path / "c.csv", text, date_form=order).poll()) == [begun]
+    # A month of the name 26 there is none.
+    american = HEAD + row(begun, form="%m/%d/%y %H:%M:%S")
+    assert moments(opened(tmp_path / "c.csv", american).poll()) == [begun]
+
+
+@pytest.mark.parametrize("written", ["{:.4e}", "{:.1f}"])
+def test_times_that_were_rounded_away_are_refused(tmp_path, written):
+    """As a spreadsheet does with Unix times, and with days of which it shows a digit."""
+    seconds = [BEGUN.timestamp() + n for n in range(20)]
+    if written == "{:.1f}":
+        seconds = [25569 + one / 86400 for one in seconds]
+    rows = "".join(f"{written.format(one)},3.7,1\n" for one in seconds)
+    said = refusal(tmp_path / "c.csv", HEAD + rows)
+    assert "are rounded to" in said
+    assert "export them with all their digits" in said
+
+
+def test_modified_julian_days_are_not_taken_for_those_of_a_spreadsheet(tmp_path):
+    said = refusal(tmp_path / "c.csv", HEAD + "61133.41667,3.7,1\n61133.41736,3.7,1\n")
+    assert "count from the start of the measurement: set cell.start" in said
+
+
+def test_voltages_without_a_unit_that_are_no_volts_are_asked_for(tmp_path):
+    text = "Time,Voltage,Current\n" + row(BEGUN, volts=3700.0)
+    said = refusal(tmp_path / "c.csv", text)
+    assert "names no unit of Voltage, and 3700 V is no voltage of a cell" in said
+    assert "cell.columns.voltage='Voltage [mV]'" in said
+    source = opened(tmp_path / "c.csv", text, columns={"voltage": "Voltage [mV]"})
+    assert source.poll().voltage_v.tolist() == [3.7]
+    # A unit that the file names is its own matter.
+    assert opened(tmp_path / "c.csv", HEAD + row(BEGUN, volts=400.0)).poll().voltage_v == [400.0]
+
+
+def test_marks_of_an_overload_are_no_readings(tmp_path):
+    dates = [BEGUN + timedelta(seconds=n) for n in range(4)]
+    volts = (3.7, 9.9e37, 9.91e37, 3.8)
+    rows = [row(date, volts=v) for date, v in zip(dates, volts, strict=True)]
+    source = opened(tmp_path / "c.csv", HEAD + "".join(rows))
+    assert source.poll().voltage_v.tolist() == [3.7, 3.8]
+    (account,) = source.accounts()
+    assert account.n_unread == 2
+    assert "no number of a reading: 9.9e+37" in account.why
+
+
+def test_what_follows_under_other_names_is_not_read_as_if_it_were_the_same(tmp_path):
+    """A program that was set anew writes its names again, and its columns in another order."""
+    dates = [BEGUN + timedelta(seconds=n) for n in range(4)]
+    again = HEAD + row(dates[1])  # the same names do no harm
+    other = "Time,Current (mA),Voltage (V)\n" + row(dates[2], volts=1.0, milliamps=3.7)
+    path = tmp_path / "c.csv"
+    source = opened(path, HEAD + row(dates[0]) + again + other)
+    assert source.poll().voltage_v.tolist() == [3.7, 3.7]
+    with path.open("a") as file:
+        file.write(row(dates[3], volts=1.0, milliamps=3.7))
+    assert not len(source.poll())
+    (account,) = source.accounts()
+    assert (account.n_read, account.n_unread) == (2, 4)
+    # A file that is written anew is another matter.
+    path.write_text(HEAD + row(dates[0], volts=3.9))
+    assert source.poll().voltage_v.tolist() == [3.9]
