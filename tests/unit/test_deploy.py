@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import configparser
+import json
 import re
+import shlex
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 import yaml
@@ -15,15 +18,33 @@ from tests.conftest import ROOT
 
 DEPLOY = ROOT / "deploy"
 UNIT = DEPLOY / "braggstream@.service"
+CONTAINER = DEPLOY / "braggstream@.container"
 COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+needs_systemd = pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None, reason="needs systemd-analyze"
+)
 COMMANDS = (ROOT / "braggstream" / "command_line.py").read_text()
 
 
-def unit() -> configparser.ConfigParser:
+def unit(path: Path = UNIT) -> configparser.ConfigParser:
     parser = configparser.ConfigParser(interpolation=None, strict=False, delimiters=["="])
     parser.optionxform = str
-    parser.read(UNIT)
+    parser.read(path)
     return parser
+
+
+def told(key: str) -> list[str]:
+    """Return what the container's unit says of a key that may stand there more than once."""
+    return re.findall(rf"^{key}=(.+)$", CONTAINER.read_text(), re.MULTILINE)
+
+
+def complaints(path: Path) -> list[str]:
+    """Return what systemd does not know or understand in a unit."""
+    done = subprocess.run(
+        ["systemd-analyze", "verify", path], capture_output=True, text=True, timeout=60
+    )
+    said = [line for line in done.stderr.splitlines() if "braggstream@" in line]
+    return [line for line in said if re.search("Unknown|Failed to parse|Invalid", line)]
 
 
 def is_option(command: str, word: str) -> bool:
@@ -32,20 +53,60 @@ def is_option(command: str, word: str) -> bool:
     return known.get(word, word) in body
 
 
-def test_the_unit_starts_a_command_that_there_is() -> None:
-    start = unit()["Service"]["ExecStart"]
-    command = re.search(r"bin/braggstream (\w+)", start)[1]
+@pytest.mark.parametrize("path", [UNIT, CONTAINER], ids=["systemd", "podman"])
+def test_a_unit_starts_a_command_that_there_is(path: Path) -> None:
+    said = unit(path)
+    start = said["Service"]["ExecStart"] if path is UNIT else said["Container"]["Exec"]
+    command = re.search(r"exec (?:/opt/braggstream/bin/)?braggstream (\w+)", start)[1]
     assert command == "attach"
     assert all(is_option(command, word) for word in re.findall(r"--\w+(?= /| \")", start))
-
-
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
-def test_systemd_knows_all_that_the_unit_says() -> None:
+    # As systemd hands it to the shell.
+    script = shlex.split(start)[-1].replace("%%", "%").replace("%i", "cell")
+    program = script.partition("exec ")[2]
+    said_of_each = f"set -- {program.replace('$SOURCE', 'x://y z')}; printf '%s\\n' \"$@\""
     done = subprocess.run(
-        ["systemd-analyze", "verify", UNIT], capture_output=True, text=True, timeout=60
+        ["/bin/sh", "-euc", said_of_each], capture_output=True, text=True, timeout=10, check=True
     )
-    said = [line for line in done.stderr.splitlines() if "braggstream@" in line]
-    assert [line for line in said if re.search("Unknown|Failed to parse|Invalid", line)] == []
+    *_, uri, _, config, _, out = done.stdout.splitlines()
+    assert (uri, config) == ("x://y z", "/etc/braggstream/cell.yaml")
+    assert re.fullmatch(r"runs/cell-\d{8}T\d{6}Z", out)
+
+
+@needs_systemd
+def test_systemd_knows_all_that_the_unit_says() -> None:
+    assert complaints(UNIT) == []
+
+
+@needs_systemd
+def test_systemd_knows_what_podman_hands_on_to_it(tmp_path: Path) -> None:
+    said = unit(CONTAINER)
+    assert said.sections() == ["Unit", "Container", "Service", "Install"]
+    made = tmp_path / "braggstream@.service"
+    text = CONTAINER.read_text()
+    kept = text[: text.index("[Container]")] + text[text.index("[Service]") :]
+    made.write_text(kept.replace("[Service]", "[Service]\nExecStart=/bin/true"))
+    assert complaints(made) == []
+    made.write_text(made.read_text().replace("RestartSec=", "RestartSecs="))
+    assert len(complaints(made)) == 1  # it does look
+
+
+def test_the_container_is_given_what_its_image_keeps_and_reads() -> None:
+    image = (DEPLOY / "Dockerfile").read_text()
+    targets = [volume.split(":")[1] for volume in told("Volume")]
+    (kept,) = re.findall(r"^VOLUME (.+)$", image, re.MULTILINE)
+    assert set(json.loads(kept)) <= set(targets)
+    assert "/etc/braggstream" in targets
+    assert "STOPSIGNAL SIGINT" in image
+    service = unit(CONTAINER)["Service"]
+    assert service["RestartPreventExitStatus"] == "2"
+    assert int(told("StopTimeout")[0]) < int(service["TimeoutStopSec"])
+
+
+def test_the_documented_commands_make_what_the_container_needs() -> None:
+    page = (ROOT / "docs" / "installing.md").read_text()
+    (name,) = re.findall(r"podman build -f deploy/Dockerfile -t (\S+) \.", page)
+    assert told("Image") == [f"localhost/{name}:latest"]
+    assert f"deploy/{CONTAINER.name}" in page
 
 
 def test_the_service_is_not_started_again_after_a_mistake() -> None:
