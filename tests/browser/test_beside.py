@@ -51,7 +51,7 @@ def charged():
 @pytest.fixture
 def page(charged, look):
     with FakeServer(charged.answer, charged.greeting) as server:
-        page = look(server.url, height=1400)
+        page = look(server.url, height=2200)
         page.server = server
         ready(page)
         yield page
@@ -89,6 +89,7 @@ def test_arrows_are_the_drifts_of_the_run(page, charged, keep):
     )
     assert drawn
     keep(page)
+    until(page, "location.search.includes('quiver')")
     page.reload()
     until(page, "view.arrows !== null")
 
@@ -165,6 +166,31 @@ def test_spots_of_one_reflection_are_one_in_a_pair(page, charged):
     assert pair["y"] == pytest.approx((mean - c).tolist(), rel=1e-4, abs=1e-5)
     sigma = np.hypot((1 / sa**2 + 1 / sb**2) ** -0.5, sc)
     assert pair["sigma"] == pytest.approx(sigma.tolist(), rel=1e-4)
+
+
+def test_what_is_not_in_sight_is_not_drawn_until_it_is(charged, look):
+    with FakeServer(charged.answer, charged.greeting) as server:
+        page = look(server.url)
+        ready(page)
+        until(page, "view.drift.drawn > 0")
+        top = page.locator("#against-section").bounding_box()["y"]
+        assert top > 900
+        assert shown(page)["against"]["pieces"] == []
+        assert shown(page)["pair"]["y"] == []
+        page.locator("#pairs-section").scroll_into_view_if_needed()
+        until(page, "view.against.pieces.length > 0 && view.pair.y.length === 400")
+        page.evaluate("scrollTo(0, document.body.scrollHeight)")
+        page.set_viewport_size({"width": 1440, "height": 300})
+        page.evaluate("scrollTo(0, document.body.scrollHeight)")
+        until(page, "document.querySelector('#image').getBoundingClientRect().bottom < 0")
+        page.evaluate("new Promise(requestAnimationFrame)")
+        images = shown(page)["images"]
+        server.send(charged.image(5, newest=True))
+        until(page, "view.image.frame === 5")
+        page.evaluate("new Promise(requestAnimationFrame)")
+        assert shown(page)["images"] == images
+        page.evaluate("scrollTo(0, 0)")
+        until(page, f"view.images > {images}")
 
 
 def test_without_a_cell_nothing_is_drawn_over_it(charged, look):

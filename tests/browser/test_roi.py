@@ -46,6 +46,8 @@ def test_a_region_of_interest_is_drawn_over_the_run(address, look, keep, tmp_pat
     part[part == 65_535] = 0
     assert told["frame"] == DONE
     assert told["sum"] == told["drawn"] == part.sum((1, 2)).tolist()
+    page.locator("#roi-section").scroll_into_view_if_needed()
+    until(page, "document.querySelector('#roi-words').textContent.includes('28 frames')")
     words = page.locator("#roi-words").inner_text()
     assert words.startswith("rows 8 to 14, columns 9 to 28 · 28 frames, 1 of its pixels masked")
     page.get_by_label("What of its pixels").select_option("mean")

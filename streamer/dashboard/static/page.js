@@ -15,6 +15,7 @@ import { useLocalTime } from "./numbers.js";
 import { Lives } from "./panels/lives.js";
 import { Patch } from "./panels/patch.js";
 import { Peaks } from "./panels/peaks.js";
+import { Round } from "./round.js";
 import { Readout } from "./panels/readout.js";
 import { csv, hand } from "./panels/saving.js";
 import { Figures } from "./save/figures.js";
@@ -43,7 +44,6 @@ const theme = () => {
 };
 /** @type {Hello | null} */
 let hello = null;
-let pending = false; // a round is due
 let watched = false; // this connection was told what to send
 let request = 0;
 /** @type {Record<string, number>} */
@@ -60,6 +60,8 @@ const socket = new Socket(url, connected, stored);
 /** @type {Send} */
 const send = (message) => socket.send(message);
 const stats = new Stats(socket);
+const round = new Round(takeIn, count);
+const { schedule } = round;
 const cell = new Cell();
 const series = new Series();
 const moments = new Moments();
@@ -73,7 +75,7 @@ const drift = new Drift(part("plot"), view, cell, series, theme);
 const readout = new Readout(part("readout"), drift, lives);
 const detector = new Detector({ view, image, pointers, series, theme, send, schedule });
 const panels = [detector, ...PANELS.map((Kind) => new Kind({ image, drift, cell, lives, view, theme, socket, stats, send, choose, schedule }))];
-const parts = [image, peaks, patch, frames, drift, ...panels];
+round.begin([image, peaks, patch, frames, drift, detector.roi, ...panels]);
 
 /** @param {...string} words */
 const fileName = (...words) => [hello?.run ?? "run", ...words].join("_").replace(/[^\w.-]+/g, "_");
@@ -98,12 +100,6 @@ const controls = new Controls(view, image, frames, theme, {
   "image-svg": () => saveImage("svg"),
 });
 
-function schedule() {
-  if (pending) return;
-  pending = true;
-  requestAnimationFrame(round);
-}
-
 /** Drifts build upon each other: each is taken in before the next could replace it. */
 function stored() {
   const message = socket.slots.get("drift");
@@ -111,10 +107,13 @@ function stored() {
   schedule();
 }
 
-function round() {
-  pending = false;
+/** Hand what came since the last round to its parts. */
+function takeIn() {
   for (const [type, message] of socket.take()) receive(type, message);
-  for (const one of parts) one.draw();
+}
+
+/** Know how long what was drawn had waited. */
+function count() {
   if (arrived < Infinity) stats.add(arrived);
   arrived = Infinity;
 }
@@ -288,14 +287,12 @@ function problem(text) {
 
 function retheme() {
   document.documentElement.dataset.theme = theme();
-  for (const one of parts) one.dirty = true;
-  schedule();
+  round.renew();
 }
 
 function rezone() {
   useLocalTime(view.get("zone") === "local");
-  for (const one of parts) one.dirty = true;
-  schedule();
+  round.renew();
 }
 
 view.onchange((names) => {
@@ -332,10 +329,7 @@ detector.region.onready = () => {
   schedule();
 };
 drift.onresize = schedule;
-hang(view, () => {
-  for (const one of parts) one.dirty = true;
-  schedule();
-});
+hang(view, () => round.renew());
 /** @type {Drift["onshow"]} */
 drift.onshow = (x) => {
   const number = drift.x === "frame" ? x : moments.frameAt(x);

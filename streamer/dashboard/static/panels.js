@@ -35,15 +35,15 @@ import { Tracks } from "./panels/tracks.js";
  */
 
 /**
- * What the page does with a panel.
+ * What the page does with a panel, beside what it does with each part that is drawn.
  *
- * @typedef {object} Panel
+ * @typedef {object} Told
  * @property {Record<string, (header: any, arrays: any) => void>} receivers by the type of a message
  * @property {string[]} [follows] choices of the view that make it dirty
- * @property {boolean} dirty whether it is to be drawn anew
- * @property {() => void} draw called for each picture that the browser makes
  * @property {() => object} [report] what it shows, for the console and for tests
  */
+
+/** @typedef {import("./round.js").Part & Told} Panel */
 
 /** @type {(new (page: Page) => Panel)[]} */
 export const PANELS = [Health, Thresholds, Quiver, Tracks, Against, Pairs];

@@ -5,10 +5,12 @@ import { shownUnit } from "../numbers.js";
 import { SidePlot, cut } from "../plot/side.js";
 
 /** @import { Page } from "../panels.js" */
+/** @import { Points } from "../plot/points.js" */
 /** @import { Piece } from "../plot/side.js" */
 
 const AXES = { voltage: "cell voltage / V", capacity: "capacity / mAh" };
 const DASH = [6, 4];
+const PAUSE_MS = 500;
 
 export class Against {
   /** @param {Page} page */
@@ -21,7 +23,6 @@ export class Against {
     this.dirty = false;
     const { section: around, bar } = section("against", "Over the cell");
     this.section = around;
-    this.section.hidden = true;
     bar.insertAdjacentHTML(
       "beforeend",
       `<select id="against" aria-label="Voltage or capacity"><option value="voltage">over voltage</option>
@@ -34,16 +35,19 @@ export class Against {
     });
     const host = around.appendChild(document.createElement("div"));
     host.className = "side";
-    this.plot = new SidePlot(host, () => {
-      this.dirty = true;
-      schedule();
-    });
     const again = () => {
       this.dirty = true;
+      schedule();
     };
+    this.plot = new SidePlot(host, again);
     this.receivers = { drift: again, cell: again, tracks: again };
+    this.pause = PAUSE_MS;
     /** @type {Piece[]} */
     this.pieces = [];
+  }
+
+  get wanted() {
+    return this.cell.known;
   }
 
   /** Whether it is voltage or capacity, of which there may be none. */
@@ -52,10 +56,8 @@ export class Against {
   }
 
   draw() {
-    if (!this.dirty || !this.plot.isDue()) return;
+    if (!this.dirty) return;
     this.dirty = false;
-    this.section.hidden = !this.cell.known;
-    if (this.section.hidden) return;
     const { drift, axis } = this;
     this.select.options[1].disabled = !this.cell.hasCapacity;
     this.select.value = axis;
@@ -65,24 +67,26 @@ export class Against {
   }
 
   /**
-   * @param {import("../plot/points.js").Points} line
+   * @param {Points} line
    * @returns {Piece[]}
    */
-  pieced(line) {
-    const { cell, drift } = this;
-    const cells = Array.from(line.x, (x) => cell.between(x, drift.x, this.axis));
-    const known = { x: line.x, y: line.y.map((y, i) => (Number.isFinite(cells[i].value) ? y : NaN)), sigma: line.sigma };
-    return cut(known, (i) => cells[i]?.kind).map(({ from, to, kind }) => ({
-      x: cells.slice(from, to).map(({ value }) => value),
-      y: [...line.y.subarray(from, to)],
-      sigma: [...line.sigma.subarray(from, to)],
-      colour: drift.look(line.track).colour,
-      dash: kind === "charge" ? [] : DASH,
-      name: drift.name(line.track),
+  pieced({ x, y, sigma, track }) {
+    const { drift } = this;
+    const { values, cycles } = this.cell.over(x, drift.x, this.axis);
+    const known = y.map((value, i) => (Number.isFinite(values[i]) ? value : NaN));
+    return cut({ x, y: known }, (i) => cycles[i]).map(({ from, to, kind: cycle }) => ({
+      x: values.subarray(from, to),
+      y: y.subarray(from, to),
+      sigma: sigma.subarray(from, to),
+      turns: true,
+      colour: drift.look(track).colour,
+      dash: cycle?.kind === "charge" ? [] : DASH,
+      name: drift.name(track),
     }));
   }
 
   report() {
-    return { against: this.section.hidden ? null : { axis: this.axis, pieces: this.pieces } };
+    const plain = this.pieces.map((piece) => ({ ...piece, x: Array.from(piece.x), y: Array.from(piece.y), sigma: Array.from(piece.sigma) }));
+    return { against: this.section.hidden ? null : { axis: this.axis, pieces: plain } };
   }
 }

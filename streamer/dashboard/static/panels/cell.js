@@ -57,26 +57,38 @@ export class Cell {
   }
 
   /**
-   * Voltage in V or capacity in mAh at a moment or frame, between readings, and what the cell does.
+   * Voltage in V or capacity in mAh at moments or frames, between readings, and which half-cycle each
+   * is in; NaN outside of the readings, and undefined in none.
    *
-   * @param {number} at
+   * @param {ArrayLike<number>} at sorted
    * @param {XAxis} x
    * @param {"voltage" | "capacity"} axis
+   * @returns {{ values: Float64Array, cycles: (HalfCycle | undefined)[] }}
    */
-  between(at, x, axis) {
+  over(at, x, axis) {
     const xs = x === "time" ? this.time : this.frame;
-    const values = axis === "voltage" ? this.voltage : this.capacity;
-    const kind = this.halfCycles.find((one) => {
-      const [start, stop] = this.ends(one, x);
-      return start !== null && at >= start && (stop === null || at <= stop);
-    });
-    let below = nearest(xs, at);
-    if (below > 0 && xs[below] > at) below -= 1;
-    const above = Math.min(below + 1, xs.length - 1);
-    const inside = below >= 0 && at >= xs[0] && at <= xs[xs.length - 1];
-    const share = above > below && at > xs[below] ? (at - xs[below]) / (xs[above] - xs[below]) : 0;
-    const value = inside ? values[below] + share * (values[above] - values[below]) : NaN;
-    return { value: axis === "voltage" ? value : 1000 * value, kind: kind ? `${kind.kind}` : "rest" };
+    const readings = axis === "voltage" ? this.voltage : this.capacity;
+    const factor = axis === "voltage" ? 1 : 1000;
+    const values = new Float64Array(at.length).fill(NaN);
+    /** @type {(HalfCycle | undefined)[]} */
+    const cycles = [];
+    const known = this.halfCycles.filter((one) => this.ends(one, x).some((end) => end !== null));
+    const bounds = known.map((one) => this.ends(one, x));
+    let [above, cycle] = [0, 0];
+    for (let i = 0; i < at.length; i += 1) {
+      // Before the first frame there are readings without a number.
+      while (above < xs.length && !(xs[above] >= at[i])) above += 1;
+      const below = above - 1;
+      if (above < xs.length && xs[above] === at[i]) values[i] = factor * readings[above];
+      else if (above < xs.length && below >= 0) {
+        const share = (at[i] - xs[below]) / (xs[above] - xs[below]);
+        values[i] = factor * (readings[below] + share * (readings[above] - readings[below]));
+      }
+      while (cycle < bounds.length && isBefore(bounds[cycle][1], at[i])) cycle += 1;
+      const isIn = cycle < bounds.length && at[i] >= (bounds[cycle][0] ?? -Infinity);
+      cycles.push(isIn ? known[cycle] : undefined);
+    }
+    return { values, cycles };
   }
 
   get known() {
@@ -195,3 +207,11 @@ export class Cell {
     return `${fixed(found.voltage, 3)} V, ${found.words}`;
   }
 }
+
+/**
+ * Whether a half-cycle stopped before a moment or frame; one that goes on did not.
+ *
+ * @param {number | null} stop
+ * @param {number} at
+ */
+const isBefore = (stop, at) => stop !== null && stop < at;

@@ -30,6 +30,7 @@ export class Detector {
    */
   constructor({ view, image, pointers, series, theme, send, schedule }) {
     this.image = image;
+    this.section = image.section;
     this.schedule = schedule;
     this.geometry = new Geometry();
     this.region = new Region(image, view, send);
@@ -109,7 +110,6 @@ export class Detector {
     });
     this.dirty = this.moved = false;
     this.cursor.draw();
-    this.roi.draw();
     this.bar.draw();
   }
 

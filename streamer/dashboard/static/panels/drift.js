@@ -1,26 +1,25 @@
 // Curves of the chosen tracks, or of all spots together, over the run, with the cell's voltage.
 
+import { part } from "../dom.js";
 import { axes, ends, padded, palette, scaleOf } from "../plot/axes.js";
 import { lineStyle } from "../plot/colours.js";
+import { Curves } from "../plot/curves.js";
 import { nameEnds } from "../plot/ends.js";
-import { extent, isDense, nearest, shapes } from "../plot/lines.js";
+import { extent, nearest } from "../plot/lines.js";
 import { shownUnit } from "../numbers.js";
 import { press } from "../plot/keys.js";
 import { Points } from "../plot/points.js";
 import { QUANTITIES } from "../plot/quantities.js";
-import { Raster } from "../plot/raster.js";
 import { enlarged } from "../wall.js";
 
 /** @import { Columns, DriftHeader, Theme, XAxis } from "../link/types" */
 /** @import { View } from "../view.js" */
 /** @import { Cell } from "./cell.js" */
 /** @import { Series } from "./series.js" */
-/** @import { Runs } from "../plot/raster.js" */
 
 /** @typedef {{ colour: string, dash: number[] }} Look of a line */
 
 const CLICK_MS = 240; // a second click within this time makes it a double click
-const BAND = 0.2; // opacity of sigma
 
 export class Drift {
   /**
@@ -32,6 +31,7 @@ export class Drift {
    */
   constructor(host, view, cell, series, theme) {
     this.host = host;
+    this.section = part("drift-section");
     this.view = view;
     this.cell = cell;
     this.series = series;
@@ -70,7 +70,7 @@ export class Drift {
     this.marker.className = "marker";
     /** @type {Map<number, HTMLElement>} by track */
     this.dots = new Map();
-    this.raster = new Raster();
+    this.curves = new Curves();
     new ResizeObserver(() => this.resize()).observe(host);
     host.addEventListener("keydown", (event) => press(this, event));
   }
@@ -337,50 +337,15 @@ export class Drift {
   /** @param {uPlot} plot */
   before(plot) {
     const { ctx, bbox } = plot;
-    const ratio = (devicePixelRatio || 1) * enlarged();
-    ctx.save();
-    ctx.beginPath();
-    ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
-    ctx.clip();
-    const [scale, volts] = [scaleOf(plot, "y"), scaleOf(plot, "volts")];
-    const { raster } = this;
-    raster.clear(bbox);
-    /** @type {(Look & { runs: Runs })[]} */
-    const dense = [];
-    /** @type {(Look & ReturnType<typeof shapes>)[]} */
-    const loose = [];
-    for (const line of this.chosen) {
-      const { colour, dash } = this.look(line.track);
-      const style = { colour, dash: dash.map((length) => length * ratio) };
-      if (isDense(line, scale)) dense.push({ ...style, runs: raster.trace(line, scale) });
-      else loose.push({ ...style, ...shapes(line, scale) });
-    }
-    dense.reverse();
-    for (const { runs, colour, dash } of dense) raster.line(runs, colour, 1.6 * ratio, dash);
-    for (const { runs, colour } of dense) raster.band(runs, colour, BAND, 1.6 * ratio);
-    this.cell.draw(ctx, raster, volts, this.x, this.palette.faint);
-    raster.show(ctx);
-    ctx.globalAlpha = BAND;
-    for (const { band, colour } of loose) {
-      ctx.fillStyle = colour;
-      ctx.fill(band);
-    }
-    ctx.globalAlpha = 1;
-    ctx.lineJoin = "bevel";
-    ctx.lineWidth = 1.8 * ratio;
-    for (const { stroke, points, colour, dash } of loose) {
-      ctx.strokeStyle = ctx.fillStyle = colour;
-      ctx.setLineDash(dash);
-      ctx.stroke(stroke);
-      if (points) ctx.fill(points);
-    }
-    ctx.restore();
-    ctx.setLineDash([]);
+    const curves = this.chosen.map(({ x, y, sigma, gap, track }) => ({ x, y, sigma, gap, ...this.look(track) }));
+    this.curves.draw(plot, curves, (raster) => {
+      this.cell.draw(ctx, raster, scaleOf(plot, "volts"), this.x, this.palette.faint);
+    });
     const named = this.chosen.map(({ track, x, y }) => {
       const key = track < 0 ? `${track}` : `slot ${this.view.slots.get(track)}`;
       return { x, y, key, name: this.name(track), colour: this.look(track).colour };
     });
-    nameEnds(ctx, bbox, scale, named, this.palette.back);
+    nameEnds(ctx, bbox, scaleOf(plot, "y"), named, this.palette.back);
   }
 
   resize() {

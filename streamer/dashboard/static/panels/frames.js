@@ -19,6 +19,7 @@ export class Frames {
    */
   constructor(view, series, send) {
     this.view = view;
+    this.section = part("image-section");
     this.series = series;
     this.send = send;
     this.last = 0; // number in the run of its last frame

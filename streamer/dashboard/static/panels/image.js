@@ -18,6 +18,7 @@ export class Image {
    */
   constructor(host, view, theme) {
     this.host = host;
+    this.section = part("image-section");
     this.view = view;
     this.theme = theme;
     this.canvas = part("pixels", HTMLCanvasElement);

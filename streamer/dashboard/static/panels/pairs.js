@@ -8,10 +8,12 @@ import { SidePlot, cut } from "../plot/side.js";
 /** @import { Page } from "../panels.js" */
 /** @import { Piece } from "../plot/side.js" */
 
-/** @typedef {{ x: number[], y: number[], sigma: number[] }} Line */
-/** @typedef {{ key: string, name: string, line: Line }} Choice */
+/** @typedef {{ x: ArrayLike<number>, y: ArrayLike<number>, sigma: ArrayLike<number> }} Line */
+/** @typedef {{ x: number[], y: number[], sigma: number[] }} Made a line that is worked out */
+/** @typedef {{ key: string, name: string, lines: Line[] }} Choice */
 
 const TOLD = 3; // standard deviations from 0 of what is divided by
+const PAUSE_MS = 500;
 const NEAR = 0.75; // of the usual step: what is farther apart was not seen together
 
 export class Pairs {
@@ -22,6 +24,7 @@ export class Pairs {
     this.theme = theme;
     this.follows = ["tracks", "quantity", "x", "theme", "zone", "from", "to", "span"];
     this.dirty = false;
+    this.pause = PAUSE_MS;
     const { section: around, bar } = section("pairs", "Two compared");
     this.section = around;
     bar.insertAdjacentHTML(
@@ -42,35 +45,33 @@ export class Pairs {
     const host = around.appendChild(document.createElement("div"));
     host.className = "side";
     this.plot = new SidePlot(host, again);
-    this.receivers = {
-      drift: () => {
-        this.dirty = true;
-      },
-    };
+    this.receivers = { drift: again };
     this.drawn = {}; // what was chosen when it was drawn
-    /** @type {Line} */
+    /** @type {Made} */
     this.line = { x: [], y: [], sigma: [] };
   }
 
+  get wanted() {
+    return this.choices().length > 1;
+  }
+
   draw() {
-    if (!this.dirty || !this.plot.isDue()) return;
+    if (!this.dirty) return;
     this.dirty = false;
     const choices = this.choices();
-    this.section.hidden = choices.length < 2;
-    if (this.section.hidden) return;
     offer(this.one, choices, 0);
     offer(this.other, choices, 1);
     const [one, other] = [this.one, this.other].map((select) => choices.find(({ key }) => key === select.value) ?? choices[0]);
     const isRatio = this.how.value === "ratio";
-    this.line = compared(one.line, other.line, isRatio);
+    this.line = compared(joined(one.lines), joined(other.lines), isRatio);
     this.drawn = { one: one.key, how: this.how.value, other: other.key };
     const { x, y, sigma } = this.line;
     const [unit, factor] = isRatio ? ["", 1] : shownUnit(this.drift.unit);
     const last = y.findLastIndex((value) => Number.isFinite(value));
     this.words.textContent = last < 0 ? "never seen together" : measured(y[last] * factor, sigma[last] * factor, unit);
     const colour = this.theme() === "dark" ? "#f0a330" : "#0072b2";
-    const pieces = cut({ x, y, sigma }).map(({ from, to }) => ({
-      x: x.slice(from, to), y: y.slice(from, to), sigma: sigma.slice(from, to), colour, dash: [], name: "",
+    const pieces = cut({ x, y }).map(({ from, to }) => ({
+      x: x.slice(from, to), y: y.slice(from, to), sigma: sigma.slice(from, to), turns: true, colour, dash: [], name: "",
     }));
     const label = isRatio ? "ratio" : `difference${unit && ` / ${unit}`}`;
     const time = this.drift.x === "time";
@@ -78,22 +79,22 @@ export class Pairs {
   }
 
   /**
-   * The reflections that are drawn, with all their spots as one line.
+   * The reflections that are drawn, with the lines of their spots.
    *
    * @returns {Choice[]}
    */
   choices() {
-    /** @type {Map<string, { name: string, lines: Line[] }>} */
+    /** @type {Map<string, Choice>} */
     const found = new Map();
-    for (const { track, x, y, sigma } of this.drift.chosen) {
-      if (!x.length) continue;
+    for (const line of this.drift.chosen) {
+      const { track } = line;
+      if (!line.x.length) continue;
       const key = track < 0 ? `line ${track}` : `${this.view.reflections.get(track) ?? track}`;
-      const name = track < 0 ? this.drift.name(track) : key;
-      const one = found.get(key) ?? { name, lines: [] };
-      one.lines.push({ x: [...x], y: [...y], sigma: [...sigma] });
-      found.set(key, one);
+      const one = found.get(key);
+      if (one) one.lines.push(line);
+      else found.set(key, { key, name: track < 0 ? this.drift.name(track) : key, lines: [line] });
     }
-    return [...found].map(([key, { name, lines }]) => ({ key, name, line: joined(lines) }));
+    return [...found.values()];
   }
 
   report() {
@@ -126,9 +127,9 @@ function offer(select, choices, usual) {
  */
 function joined(lines) {
   if (lines.length === 1) return lines[0];
-  const points = lines.flatMap(({ x, y, sigma }) => x.map((at, i) => ({ at, y: y[i], sigma: sigma[i] })));
+  const points = lines.flatMap(({ x, y, sigma }) => Array.from(x, (at, i) => ({ at, y: y[i], sigma: sigma[i] })));
   points.sort((one, other) => one.at - other.at);
-  /** @type {Line} */
+  /** @type {Made} */
   const line = { x: [], y: [], sigma: [] };
   for (let i = 0, end = 0; i < points.length; i = end) {
     while (end < points.length && points[end].at === points[i].at) end += 1;
@@ -152,14 +153,14 @@ function joined(lines) {
  * @param {Line} one
  * @param {Line} other
  * @param {boolean} isRatio
- * @returns {Line}
+ * @returns {Made}
  */
 function compared(one, other, isRatio) {
-  const steps = other.x.slice(1).map((x, i) => x - other.x[i]).sort((a, b) => a - b);
+  const steps = Array.from(other.x, (x, i) => x - other.x[i - 1]).slice(1).sort((a, b) => a - b);
   const reach = NEAR * (steps[steps.length >> 1] ?? 0);
-  /** @type {Line} */
+  /** @type {Made} */
   const line = { x: [], y: [], sigma: [] };
-  one.x.forEach((x, i) => {
+  Array.from(one.x, (x, i) => {
     const k = nearest(other.x, x);
     if (k < 0 || Math.abs(other.x[k] - x) > reach) return;
     const [a, b, sa, sb] = [one.y[i], other.y[k], one.sigma[i], other.sigma[k]];

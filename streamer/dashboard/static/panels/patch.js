@@ -21,6 +21,7 @@ export class Patch {
    */
   constructor(view, series, send) {
     this.view = view;
+    this.section = part("image-section");
     this.series = series;
     this.send = send;
     this.canvas = part("patch", HTMLCanvasElement);

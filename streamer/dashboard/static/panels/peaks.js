@@ -26,6 +26,7 @@ export class Peaks {
    */
   constructor(image, pointers, view, theme) {
     this.image = image;
+    this.section = image.section;
     this.view = view;
     this.theme = theme;
     this.canvas = part("marks", HTMLCanvasElement);

@@ -21,6 +21,7 @@ export class Quiver {
   /** @param {Page} page */
   constructor({ image, view, lives, theme }) {
     this.image = image;
+    this.section = image.section;
     this.view = view;
     this.lives = lives;
     this.theme = theme;

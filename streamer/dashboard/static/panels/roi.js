@@ -93,6 +93,10 @@ export class Roi {
     return numbers.length === 4 && numbers.every((one) => Number.isInteger(one) && one >= 0) ? { row, col, rows, cols } : null;
   }
 
+  get wanted() {
+    return this.rectangle !== null;
+  }
+
   /** Ask for its counts, now and as they come. */
   ask() {
     this.arrays = NOTHING;
@@ -122,7 +126,6 @@ export class Roi {
     if (!this.dirty) return;
     this.dirty = false;
     const { rectangle, arrays, values, view } = this;
-    this.section.hidden = rectangle === null;
     if (!rectangle) return;
     const { row, col, rows, cols } = rectangle;
     const n = arrays.frame.length;

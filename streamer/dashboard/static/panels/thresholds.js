@@ -38,6 +38,7 @@ export class Thresholds {
     this.send = send;
     this.schedule = schedule;
     this.image = image;
+    this.section = image.section;
     this.token = control();
     this.run = "";
     /** @type {ThresholdsHeader | null} */

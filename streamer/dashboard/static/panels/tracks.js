@@ -76,6 +76,7 @@ export class Tracks {
       tracks: (_, arrays) => this.update(arrays),
     };
     const { section: around, bar } = section("tracks", "Tracks");
+    this.section = around;
     bar.insertAdjacentHTML("beforeend", BAR);
     this.host = around.appendChild(document.createElement("div"));
     this.host.id = "tracks";

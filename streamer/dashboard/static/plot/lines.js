@@ -11,6 +11,7 @@ const GAP = 6.5; // times the usual step: a track may miss five frames
  * @property {ArrayLike<number>} y
  * @property {ArrayLike<number>} [sigma]
  * @property {number} [gap] points farther apart in x are not joined
+ * @property {boolean} [turns] x goes up and down, and all of the line is shown
  */
 
 /** @typedef {{ left: number, top: number, width: number, height: number }} Box */
@@ -51,6 +52,17 @@ export function within(xs, from, to) {
 }
 
 /**
+ * First and last index of what of a line may lie in [from, to].
+ *
+ * @param {Pick<Line, "x" | "turns">} line
+ * @param {number} from
+ * @param {number} to
+ */
+export function inside({ x, turns }, from, to) {
+  return turns ? [0, x.length - 1] : within(x, from, to);
+}
+
+/**
  * Lowest and highest y ± sigma in [from, to]; [Infinity, -Infinity] where there is nothing.
  *
  * @param {Line} line
@@ -60,7 +72,7 @@ export function within(xs, from, to) {
 export function extent(line, from, to) {
   let [low, high] = [Infinity, -Infinity];
   const { x, y, sigma } = line;
-  const [first, last] = within(x, from, to);
+  const [first, last] = inside(line, from, to);
   for (let i = first; i <= last; i += 1) {
     if (x[i] < from || x[i] > to || Number.isNaN(y[i])) continue;
     const half = sigma && sigma[i] >= 0 && sigma[i] < Infinity ? sigma[i] : 0;
@@ -73,11 +85,11 @@ export function extent(line, from, to) {
 /**
  * Whether there are so many points that a `Raster` draws the line sooner than its shapes are drawn.
  *
- * @param {Pick<Line, "x">} line
+ * @param {Pick<Line, "x" | "turns">} line
  * @param {Scale} scale
  */
-export function isDense({ x }, { from, to, across }) {
-  const [first, last] = within(x, from, to);
+export function isDense(line, { from, to, across }) {
+  const [first, last] = inside(line, from, to);
   return last - first > ((to - from) * across) / 2;
 }
 
@@ -88,8 +100,9 @@ export function isDense({ x }, { from, to, across }) {
  * @param {Line} line
  * @param {Scale} scale
  */
-export function shapes({ x, y, sigma, gap = Infinity }, { x0, y0, across, below, from, to }) {
-  const [first, last] = within(x, from, to);
+export function shapes(line, { x0, y0, across, below, from, to }) {
+  const { x, y, sigma, gap = Infinity } = line;
+  const [first, last] = inside(line, from, to);
   const [stroke, band, points] = [new Path2D(), new Path2D(), new Path2D()];
   const sparse = last - first < ((to - from) * across) / 8;
   /** @type {[number, number, number][]} */

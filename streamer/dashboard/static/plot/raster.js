@@ -3,7 +3,7 @@
 // drawn from the front to the back: what is there already stays on top.
 
 import { pen } from "../dom.js";
-import { within } from "./lines.js";
+import { inside } from "./lines.js";
 
 /** @import { Box, Line, Scale } from "./lines.js" */
 
@@ -20,6 +20,8 @@ export class Raster {
     this.bare = 0;
     this.data = new ImageData(1, 1);
     this.words = new Uint32Array(this.data.data.buffer);
+    this.marks = new Uint32Array(1); // which band coloured a pixel last
+    this.mark = this.bands = 0;
   }
 
   /**
@@ -34,6 +36,7 @@ export class Raster {
       [this.canvas.width, this.canvas.height] = [width, height];
       this.data = new ImageData(width, height);
       this.words = new Uint32Array(this.data.data.buffer);
+      this.marks = new Uint32Array(width * height);
     } else this.words.fill(0);
   }
 
@@ -43,9 +46,10 @@ export class Raster {
    * @param {Line} line
    * @param {Scale} scale
    */
-  trace({ x, y, sigma, gap = Infinity }, scale) {
+  trace(line, scale) {
+    const { x, y, sigma, gap = Infinity } = line;
     const { x0, y0, across, below } = scale;
-    const [first, last] = within(x, scale.from, scale.to);
+    const [first, last] = inside(line, scale.from, scale.to);
     this.reserve(last - first + 1);
     const { at, low, high, up, down } = this.columns;
     /** @type {Runs} */
@@ -83,7 +87,8 @@ export class Raster {
   }
 
   /**
-   * Draw the sigma of a line, unless the line itself covers it.
+   * Draw the sigma of a line, unless the line itself covers it. Where a line turns back upon itself
+   * its band is no denser.
    *
    * @param {Runs} runs
    * @param {string} colour
@@ -93,8 +98,10 @@ export class Raster {
   band(runs, colour, alpha, thick) {
     const { up, down } = this.columns;
     this.dip(colour);
+    this.mark = this.bands += 1;
     for (const [start, stop] of runs)
       if (this.isWider(start, stop, thick)) this.fill(start, stop, up, down, 0, alpha);
+    this.mark = 0;
   }
 
   /**
@@ -113,12 +120,12 @@ export class Raster {
       while (start < end) {
         if (on) {
           stop = start + 1;
-          while (stop < end && at[stop] - at[start] < on) stop += 1;
+          while (stop < end && Math.abs(at[stop] - at[start]) < on) stop += 1;
         }
         this.fill(start, stop, low, high, thick / 2, 1);
-        const next = at[start] + on + off;
+        const begin = at[start];
         start = stop;
-        while (start < end && at[start] < next) start += 1;
+        while (start < end && Math.abs(at[start] - begin) < on + off) start += 1;
       }
     }
   }
@@ -199,9 +206,11 @@ export class Raster {
       for (const x of [at[start] - 1, at[start]]) this.span(x, top[start] - more, bottom[start] + more, alpha);
       return;
     }
-    for (let i = start; i < stop - 1; i += 1) {
-      const gap = at[i + 1] - at[i];
-      const [rise, fall] = [(top[i + 1] - top[i]) / gap, (bottom[i + 1] - bottom[i]) / gap];
+    for (let n = start; n < stop - 1; n += 1) {
+      const i = at[n] < at[n + 1] ? n : n + 1; // on the left
+      const j = 2 * n + 1 - i;
+      const gap = at[j] - at[i];
+      const [rise, fall] = [(top[j] - top[i]) / gap, (bottom[j] - bottom[i]) / gap];
       const end = Math.min(gap, this.data.width - at[i]);
       for (let k = Math.max(0, -at[i]); k < end; k += 1)
         this.span(at[i] + k, top[i] + rise * (k + 0.5) - more, bottom[i] + fall * (k + 0.5) + more, alpha);
@@ -239,7 +248,11 @@ export class Raster {
    * @param {number} alpha
    */
   blend(place, alpha) {
-    const { words, bare } = this;
+    const { words, bare, mark } = this;
+    if (mark) {
+      if (this.marks[place] === mark) return;
+      this.marks[place] = mark;
+    }
     const old = words[place];
     const was = old >>> 24;
     if (was === 255) return;
