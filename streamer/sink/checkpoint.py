@@ -27,7 +27,7 @@ Arrays = list[NDArray[Any]]
 
 EVERY = 64
 """Parts from one checkpoint to the next; they end where files end that are merged."""
-_VERSION = 5
+_VERSION = 6
 _SHARE = 0.05
 """Largest share of the sink's time that writing takes."""
 _ARRAY = 1

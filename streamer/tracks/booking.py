@@ -44,22 +44,25 @@ REMEMBERED = 1 << 16
 
 
 class Tracks(NamedTuple):
-    """Tracks in the order of their numbers, and their first and newest observations in rings."""
+    """Tracks in the order of their numbers, and their first and newest observations in rings.
+
+    Places of a ring come before tracks: what a frame writes lies side by side.
+    """
 
     number: Ints
     account: NDArray[np.void]
     first: Floats
-    """(tracks, size, 5), of `OBSERVATION`."""
+    """(size, tracks, 5), of `OBSERVATION`."""
     newest: Floats
     first_shape: NDArray[np.float32]
-    """(tracks, size, 2 * quantities), of `SHAPES`, each followed by its sigma."""
+    """(size, tracks, 2 * quantities), of `SHAPES`, each followed by its sigma."""
     newest_shape: NDArray[np.float32]
 
     @classmethod
     def none(cls, n: int, size: int) -> Tracks:
         """Return room for tracks."""
         rings = (
-            np.zeros((n, size, width), dtype)
+            np.zeros((size, n, width), dtype)
             for width, dtype in ((len(OBSERVATION), "f8"), (2 * len(SHAPES), "f4"))
             for _ in range(2)
         )
@@ -67,12 +70,19 @@ class Tracks(NamedTuple):
 
     def rows(self, which: slice | NDArray[np.bool_]) -> Tracks:
         """Return some of them."""
-        return Tracks._make(column[which] for column in self)
+        return Tracks(
+            self.number[which],
+            self.account[which],
+            self.first[:, which],
+            self.newest[:, which],
+            self.first_shape[:, which],
+            self.newest_shape[:, which],
+        )
 
     def followed_by(self, more: Tracks) -> Tracks:
         """Return these and more."""
-        names = self._fields
-        return Tracks._make(np.concatenate([getattr(self, x), getattr(more, x)]) for x in names)
+        pairs = [(getattr(self, name), getattr(more, name)) for name in self._fields]
+        return Tracks._make(np.concatenate(pair, axis=min(1, pair[0].ndim - 1)) for pair in pairs)
 
 
 def readable(column: NDArray[Any]) -> NDArray[Any]:
@@ -131,7 +141,7 @@ def enter(
     """
     account, first, newest = tracks.account, tracks.first, tracks.newest
     first_shape, newest_shape = tracks.first_shape, tracks.newest_shape
-    size = newest.shape[1]
+    size = len(newest)
     batch, whose, n_whole = empty(size), np.empty(AT_ONCE // 2, np.int64), 0
     row, col, row_sigma, col_sigma, score = places
     here = np.empty(4)
@@ -148,8 +158,9 @@ def enter(
         track.last_frame, track.last_time_ns, track.last_seen = frame, time_ns, frames - 1
         track.n_frames += 1
         track.score += score[i]
-        for bit in range(FLAG_BITS):
-            track.flags[bit] += (flags >> bit) & 1
+        if flags:
+            for bit in range(FLAG_BITS):
+                track.flags[bit] += (flags >> bit) & 1
         if not flags & POOR_FIT:
             if track.n_good == 0:  # what was before does not count any more
                 if track.n_newest >= size:
@@ -169,14 +180,14 @@ def enter(
         at = track.n_newest % size
         here[0], here[1], here[2], here[3] = row[i], col[i], row_sigma[i], col_sigma[i]
         for k in range(4):
-            newest[s, at, k] = here[k]
-        newest[s, at, 4] = t
+            newest[at, s, k] = here[k]
+        newest[at, s, 4] = t
         for k in range(len(shapes)):
-            newest_shape[s, at, k] = shapes[k, i]
+            newest_shape[at, s, k] = shapes[k, i]
         # The reference is what came first, or what came until the frame that was chosen.
         if track.n_newest < size or (frame < stop and series == track.series):
-            first[s, at] = newest[s, at]
-            first_shape[s, at] = newest_shape[s, at]
+            first[at, s] = newest[at, s]
+            first_shape[at, s] = newest_shape[at, s]
             track.n_first += 1
         track.n_newest += 1
         for axis in range(2):  # what `estimates.slope` draws a line with
@@ -196,9 +207,9 @@ def enter(
         for axis in range(2):
             column = 2 * n_whole + axis
             for k in range(size):
-                batch.value[k, column] = newest[s, k, axis]
-                batch.sigma[k, column] = newest[s, k, 2 + axis]
-                batch.hours[k, column] = newest[s, k, 4]
+                batch.value[k, column] = newest[k, s, axis]
+                batch.sigma[k, column] = newest[k, s, 2 + axis]
+                batch.hours[k, column] = newest[k, s, 4]
         whose[n_whole] = s
         n_whole += 1
         if n_whole == len(whose):

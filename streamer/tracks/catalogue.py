@@ -241,7 +241,7 @@ class TrackCatalogue:
         keep = self._confirmed() | recent
         keep[self._n :] = False
         if 2 * keep.sum() < self._n:
-            self._tracks = self._tracks.rows(keep)
+            self._tracks = Tracks._make(map(np.ascontiguousarray, self._tracks.rows(keep)))
             self._n = len(self._tracks.number)
         self._check = max(_ROOM, self._n + self._n // 4)
 

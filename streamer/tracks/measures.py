@@ -48,10 +48,10 @@ def measured(
         Whether the reference is around a frame that was chosen, and not what came first.
     """
     account = tracks.account
-    half = np.clip(account["n_newest"] // 2, 1, tracks.newest.shape[1])
-    windows = _windows(tracks, half, chosen)
-    observations = np.stack([tracks.first, tracks.newest], axis=1)
-    peaks = np.stack([tracks.first_shape, tracks.newest_shape], axis=1)
+    half = np.clip(account["n_newest"] // 2, 1, len(tracks.newest))
+    observations = np.stack([tracks.first, tracks.newest]).transpose(2, 0, 1, 3)
+    peaks = np.stack([tracks.first_shape, tracks.newest_shape]).transpose(2, 0, 1, 3)
+    windows = _windows(account, observations, half, chosen)
     means = drifts.means(observations, windows.taken, windows.together)
     ref, now, _ = means
     start, end = means.moved()
@@ -130,18 +130,18 @@ def _chosen(which: Bools, one: drifts.Estimate, other: drifts.Estimate) -> drift
     return drifts.Estimate(*(np.where(which[:, None], *pair) for pair in pairs))
 
 
-def _windows(tracks: Tracks, half: Ints, chosen: bool) -> Windows:
+def _windows(account: NDArray[np.void], observations: Floats, half: Ints, chosen: bool) -> Windows:
     """Return which observations count for the reference and for where tracks stand now."""
-    first, newest, account = tracks.first, tracks.newest, tracks.account
+    first, newest = observations[:, 0], observations[:, 1]
     most = np.full(len(account), newest.shape[1]) if chosen else half
     taken = [
         drifts.window(first, account["n_first"], most, newest=chosen),
         drifts.window(newest, account["n_newest"], half, newest=True),
     ]
-    hours = [ring[..., OBSERVATION.index("hours")] for ring in (first, newest)]
+    hours = observations[..., OBSERVATION.index("hours")]
     # What follows the reference at once is of one line with it.
     together = (account["n_newest"] <= 2 * half + 1) & (not chosen)
-    return Windows(np.stack(hours, axis=1), np.stack(taken, axis=1), together)
+    return Windows(hours, np.stack(taken, axis=1), together)
 
 
 def _rows_and_cols(prefix: str, estimate: drifts.Estimate) -> Columns:

@@ -86,9 +86,9 @@ def test_what_is_kept_of_a_track_is_what_all_its_peaks_say(seed, frames_at_once,
         assert kept["n_first"] == len(early)
         for ring, shapes, rows in ((newest, newest_shape, used), (first, first_shape, early)):
             at = np.arange(len(rows))[-SIZE:] % SIZE
-            np.testing.assert_array_equal(ring[t, at], table[rows[-SIZE:]])
-            np.testing.assert_allclose(shapes[t, at, 0], peaks["intensity"][rows[-SIZE:]], 1e-6)
-            assert np.isnan(shapes[t, at, 1:]).all()
+            np.testing.assert_array_equal(ring[at, t], table[rows[-SIZE:]])
+            np.testing.assert_allclose(shapes[at, t, 0], peaks["intensity"][rows[-SIZE:]], 1e-6)
+            assert np.isnan(shapes[at, t, 1:]).all()
         for axis in range(2):
             x, sigma, h = table[used, axis] - kept["origin"][axis], table[used, 2 + axis], hours
             known = sigma > 0
