@@ -19,7 +19,16 @@ from streamer.frames.geometry import Geometry
 from streamer.frames.header_geometry import in_words
 from streamer.results.columns import repeating
 from streamer.results.merging import NOTE, NOTES
-from streamer.results.parts import Parts, Span, committed, discard, publish, readable, tidy
+from streamer.results.parts import (
+    Parts,
+    Span,
+    committed,
+    discard,
+    partial_of,
+    publish,
+    readable,
+    tidy,
+)
 from streamer.results.reflections import reflections
 from streamer.results.schema import CELL, TABLES, TRACKS, Columns, completed
 from streamer.results.summary import read_summary, summary_path
@@ -273,10 +282,11 @@ class RunFolder:
             return pq.read_table(path)
 
     def _write_whole(self, name: str, table: pa.Table) -> None:
-        partial = self.path / f".{name}.parquet.partial"
+        path = self.path / f"{name}.parquet"
+        partial = partial_of(path)
         try:
             pq.write_table(table, partial, use_dictionary=repeating(table.schema))
-            partial.rename(self.path / f"{name}.parquet")
+            partial.rename(path)
         except OSError:
             discard(partial)
             raise

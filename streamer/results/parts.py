@@ -26,10 +26,14 @@ from numpy.typing import NDArray
 
 from streamer.errors import UserError
 
-__all__ = ["Parts", "Rest", "Span", "committed", "discard", "publish", "readable", "tidy"]
+__all__ = [
+    "Parts", "Rest", "Span", "committed", "discard", "partial_of", "publish", "readable", "tidy",
+]  # fmt: skip
 
 _TABLES = ("peaks", "frames")
 """In the order in which their files appear."""
+_WHOLE = ("tracks.parquet", "cell.parquet", "checkpoint.msgpack")
+"""What is written as a whole beside them."""
 _NAME = re.compile(r"part-(\d{8,})(?:-(\d{8,}))?\.parquet")
 _CLAIM, _ASIDE, _PARTIAL = ".claim", ".aside", ".partial"
 _OWN = secrets.token_hex(4)
@@ -228,7 +232,7 @@ def publish(run: Path, span: Span, write: Callable[[str, Path], None]) -> None:
     try:
         for name in _TABLES:
             target = run / name / span.name
-            partial = target.with_name(f".{target.name}.{os.getpid()}-{_OWN}{_PARTIAL}")
+            partial = partial_of(target)
             staged.append((partial, target))
             write(name, partial)
             _flush(partial)
@@ -260,6 +264,9 @@ def tidy(run: Path) -> None:
         for ending in (_PARTIAL, _CLAIM):
             for left in (run / name).glob(f".part-*{ending}"):
                 left.unlink(missing_ok=True)
+    for name in _WHOLE:
+        for left in run.glob(f".{name}.*{_PARTIAL}"):
+            left.unlink(missing_ok=True)
     keep = committed(run)
     for aside in (run / "peaks").glob(f"*{_ASIDE}"):
         _put_back(run, aside)
@@ -275,6 +282,11 @@ def tidy(run: Path) -> None:
             # What has come since is of another sink, or of what this one was cut off from.
             if any(_is_in(held, one) for one in keep):
                 path.unlink(missing_ok=True)
+
+
+def partial_of(target: Path) -> Path:
+    """Return where this process writes a file before it has its name: of two sinks each its own."""
+    return target.with_name(f".{target.name}.{os.getpid()}-{_OWN}{_PARTIAL}")
 
 
 def discard(partial: Path) -> None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from streamer.config import Config
 from streamer.results.folder import RunFolder
-from streamer.results.parts import committed, discard
+from streamer.results.parts import committed, discard, partial_of
 
 __all__ = ["EVERY", "Checkpoint"]
 
@@ -107,7 +107,7 @@ class Checkpoint:
 
     def _write(self, packed: bytes, arrays: Arrays) -> None:
         started = time.monotonic()
-        partial = self._path.with_name(f".{self._path.name}.partial")
+        partial = partial_of(self._path)
         try:
             with partial.open("wb") as file:
                 file.write(bytes(_HASH_BYTES))

@@ -145,6 +145,31 @@ def test_whole_tables_are_empty_until_they_are_written_and_replaced_then(tmp_pat
     assert not list((tmp_path / "run").rglob("*.partial"))
 
 
+def test_two_sinks_that_write_the_tracks_at_once_leave_one_table_whole(tmp_path, monkeypatch):
+    folder, write, others = RunFolder.create(tmp_path / "run"), pq.write_table, [2]
+    one, two = (TRACKS.empty_table().from_pylist([{"track": n}] * n, TRACKS) for n in (1, 2))
+
+    def write_table(table, where, **more):
+        write(table, where, **more)
+        if others:
+            others.pop()
+            monkeypatch.setattr(store, "_OWN", "another")
+            folder.write_tracks(two)
+            assert folder.read_tracks().num_rows == 2
+
+    monkeypatch.setattr(pq, "write_table", write_table)
+    folder.write_tracks(one)
+    assert folder.read_tracks().num_rows == 1
+
+
+def test_what_sinks_that_died_have_begun_to_write_is_removed(tmp_path):
+    folder = RunFolder.create(tmp_path / "run")
+    for name in ("tracks.parquet", "checkpoint.msgpack"):
+        store.partial_of(folder.path / name).write_bytes(b"half")
+    folder.tidy()
+    assert not list(folder.path.rglob("*.partial"))
+
+
 def test_a_geometry_is_read_as_it_was_written(tmp_path):
     folder = RunFolder.create(tmp_path / "run")
     assert folder.read_geometry() is None
