@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from streamer.dashboard.state import RunState
+from streamer.stamps import Stamp, stamp_of
 
 __all__ = ["RunList"]
-
-Stamp = tuple[int, int]
-"""Tells one content of a file from another."""
 
 
 class RunList:
@@ -32,7 +30,7 @@ class RunList:
         found: dict[str, tuple[Stamp, RunState]] = {}
         for name in _folders(self._folder):
             path = self._folder / name
-            if (stamp := _stamp(path / "run.json")) is None:
+            if (stamp := stamp_of(path / "run.json")) is None:
                 continue
             known = self._known.get(name)
             # How a run has ended is not read again, but a run may be followed by another.
@@ -69,11 +67,3 @@ def _folders(folder: Path) -> list[str]:
             return [one.name for one in entries if not one.name.startswith(".") and one.is_dir()]
     except OSError:  # it may be there again
         return []
-
-
-def _stamp(path: Path) -> Stamp | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_ino, status.st_mtime_ns

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-
 import pyarrow as pa
 
 from streamer.frames.geometry import Geometry
 from streamer.results.curves import Reference, references
 from streamer.results.folder import RunFolder
+from streamer.stamps import Stamp, stamp_of
 
 __all__ = ["RunTables"]
 
@@ -34,7 +33,7 @@ class RunTables:
         first spot of its reflection."""
         self.tracks_version = 0
         self.cell_version = 0
-        self._stamps: dict[str, Hashable] = {}
+        self._stamps: dict[str, Stamp] = {}
         self._n_whole = 0
 
     def cell(self) -> pa.Table:
@@ -67,11 +66,8 @@ class RunTables:
         self.tracks_version += 1
 
     def _is_new(self, name: str) -> bool:
-        try:
-            status = (self._folder.path / name).stat()
-        except OSError:
+        if (stamp := stamp_of(self._folder.path / name)) is None:
             return False
-        stamp = (status.st_mtime_ns, status.st_size)
         was, self._stamps[name] = self._stamps.get(name), stamp
         return was != stamp
 

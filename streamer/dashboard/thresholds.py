@@ -22,6 +22,7 @@ from streamer.results.thresholds import (
     read_changes,
     read_request,
 )
+from streamer.stamps import stamp_of
 from streamer.transport.token import CONTROL_FILE, own_token
 
 __all__ = ["Finding", "MakeFinding", "RefusedError", "RunThresholds", "TriedOut"]
@@ -143,21 +144,16 @@ class RunThresholds:
         RefusedError
             It is not asked.
         """
+        if not live:
+            raise RefusedError(409, "the run is over")
         own = self._token()
         if own is None or self._make is None:
-            raise RefusedError(
-                409 if not live else 403,
-                "the run is over"
-                if not live
-                else "thresholds cannot be changed in this run: it"
-                " was begun with dashboard.control=false",
-            )
+            why = "it was begun with dashboard.control=false"
+            raise RefusedError(403, f"thresholds cannot be changed in this run: {why}")
         if not hmac.compare_digest(token.encode(), own.encode()):
             raise RefusedError(
                 403, "changing thresholds takes the token that the run printed, see control.token"
             )
-        if not live:
-            raise RefusedError(409, "the run is over")
         try:
             self._finding().check(minval, minscore)
             return request_change(self._folder, minval, minscore)
@@ -174,7 +170,7 @@ class RunThresholds:
         return self._made
 
     def _look(self) -> Hashable:
-        stamps = tuple(_stamp(self._folder / name) for name in (CHANGES_FILE, REQUEST_FILE))
+        stamps = tuple(stamp_of(self._folder / name) for name in (CHANGES_FILE, REQUEST_FILE))
         if stamps != self._version:
             self._changes = read_changes(self._folder)
             try:
@@ -200,11 +196,3 @@ def _told(change: Change) -> dict[str, Any]:
         "series": change.series or None,
         "frame": change.frame if change.frame >= 0 else None,
     }
-
-
-def _stamp(path: Path) -> tuple[int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_ino, status.st_mtime_ns

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from streamer.frames.events import Frame
 from streamer.results.threshold_files import write_changes
 from streamer.results.thresholds import REQUEST_FILE, Change, read_changes, read_request
+from streamer.stamps import Stamp, stamp_of
 from streamer.transport.messages import ThresholdChange, Thresholds
 
 __all__ = ["LiveThresholds"]
@@ -45,7 +46,7 @@ class LiveThresholds:
     def __init__(self, out: Path, announce: Callable[[Thresholds], None], *, listens: bool) -> None:
         self._out, self._announce, self._listens = out, announce, listens
         self._changes = read_changes(out)
-        self._stamp: tuple[int, int] | None = None
+        self._stamp: Stamp | None = None
         self._next_look = 0.0
         if self._changes:
             self._tell()
@@ -57,7 +58,7 @@ class LiveThresholds:
             return
         self._next_look = now + _LOOK_S
         try:
-            stamp = self._stamp_of_request()
+            stamp = stamp_of(self._out / REQUEST_FILE)
             if stamp == self._stamp:
                 return
             asked = read_request(self._out)
@@ -97,10 +98,3 @@ class LiveThresholds:
             ThresholdChange(one.first_seq, one.minval, one.minscore) for one in self._changes
         ]
         self._announce(Thresholds(changes))
-
-    def _stamp_of_request(self) -> tuple[int, int] | None:
-        try:
-            status = (self._out / REQUEST_FILE).stat()
-        except FileNotFoundError:
-            return None
-        return status.st_ino, status.st_mtime_ns

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import sys
@@ -22,6 +21,7 @@ from streamer.run.sidecar import step_back
 from streamer.run.signals import stop_event
 from streamer.run.snapshot import STATES, Snapshot
 from streamer.run.status import STALE_S, last_word
+from streamer.stamps import stamp_of
 from streamer.transport.readers import PAGE_KEY, ReaderKey
 
 __all__ = ["serve_pvs"]
@@ -77,7 +77,7 @@ def _serve(
 ) -> None:
     keys = config.publish.keys
     with closing(NewestFrame(None if keys is None else ReaderKey.read(keys / PAGE_KEY))) as feed:
-        next_state, tracks_at = 0.0, 0.0
+        next_state, tracks = 0.0, None
         while not stop.is_set() and (parent is None or os.getppid() == parent):
             newest = feed.wait(_FRAMES_S)
             if newest is None:
@@ -93,9 +93,9 @@ def _serve(
                 channels.post_state(now.phase if age_s < STALE_S else "", *_counts(now))
             elif run.read_summary()["state"] != "running":
                 return
-            written_at = _mtime(run.path / "tracks.parquet")
-            if written_at != tracks_at:
-                tracks_at = written_at
+            stamp = stamp_of(run.path / "tracks.parquet")
+            if stamp != tracks:
+                tracks = stamp
                 channels.post_tracks(run.read_tracks())
 
 
@@ -104,9 +104,3 @@ def _counts(now: Snapshot) -> tuple[dict[str, int], float]:
     frames = {f"Frames{state.capitalize()}": now.frames.get(state, 0) for state in STATES}
     counts = {"FramesReceived": now.received, "PeaksTotal": now.peaks, **frames}
     return counts, now.latency_ms
-
-
-def _mtime(path: Path) -> float:
-    with contextlib.suppress(OSError):
-        return path.stat().st_mtime
-    return 0.0
