@@ -100,7 +100,7 @@ def _readable(table: pa.Table, begin_ns: int) -> pa.Table:
         known = pc.if_else(pc.greater(column, 0), column, None)
         moment = known.cast(pa.timestamp("ns")).cast(pa.timestamp("ms"), safe=False)
         columns[f"{name.removesuffix(_NS)}time"] = pc.strftime(moment, format="%Y-%m-%d %H:%M:%S")
-        since = pc.subtract(known, begin_ns).cast(pa.float64())
+        since = pc.subtract(known, begin_ns).cast(pa.float64(), safe=False)
         # A division rounds once, so that few digits are what is written.
         columns[f"{name.removesuffix(_NS)}elapsed_s"] = pc.divide(since, 1e9)
     return pa.table(columns)

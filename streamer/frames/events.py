@@ -135,7 +135,7 @@ class Gap(
     """``missing`` where the source knows them to exist and cannot give them, ``shed`` where there
     was no room for them, ``failed`` where no worker could cope with them."""
     time_ns: Int64 = 0
-    """When that was known, or the start of the exposure of a frame that came; Unix time in ns."""
+    """Start of the exposure of the first of them, Unix time in ns; 0 where it is not known."""
     seq: Int64 = -1
     """As in `Frame`; all of them have the same, but for what `numbers` says."""
     numbers: Annotated[int, msgspec.Meta(ge=1, le=(1 << 40))] = 1

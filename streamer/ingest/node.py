@@ -267,9 +267,7 @@ class Ingest:
                 self._begin(event)
             elif isinstance(event, Gap):
                 self._accounts.skip(event)
-                self._delivery.tell(
-                    replace(event, seq=self._numbers.take(), time_ns=time.time_ns())
-                )
+                self._delivery.tell(replace(event, seq=self._numbers.take()))
             else:
                 self._series.end(event)
         self._delivery.send(batch)

@@ -233,7 +233,13 @@ class Recording:
             stop = min(len(numbers), first + _MOST_TOGETHER)
             while self._place < stop and self._coded(numbers[self._place]) == coded:
                 self._place += 1
-        return Gap(series=self._name, first=frame, count=self._place - first, reason=coded)
+        return Gap(
+            series=self._name,
+            first=frame,
+            count=self._place - first,
+            reason=coded,
+            time_ns=self._begun_ns(frame),
+        )
 
     def _announce(self) -> Event | None:
         if len(self._reader) == 0 and self._reader.awaits(0):
@@ -254,11 +260,15 @@ class Recording:
         return SeriesEnd(series=self._name, reason=self._reader.end_reason)
 
     def _frame(self, series: str, frame: int, coded: Pixels) -> Frame:
+        return coded.as_frame(series, frame, self._begun_ns(frame))
+
+    def _begun_ns(self, frame: int) -> int:
+        """Return the start of an exposure, as the recording says or its pace does; 0 if neither."""
         time_ns, frame_time_s = self._exposed_ns(frame), self._reader.series.frame_time_s
         if time_ns is None and frame_time_s and self._origin_of_times() in (_GIVEN, _PACE):
             # From 1970 on, so that none is taken for a date; 0 would be no time.
             time_ns = unix_ns(1 + frame * frame_time_s * 1e9)
-        return coded.as_frame(series, frame, time_ns or 0)
+        return time_ns or 0
 
     def _origin_of_times(self) -> str:
         """Say where the times of all frames are from."""

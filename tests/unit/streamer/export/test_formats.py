@@ -6,6 +6,7 @@ import re
 import h5py
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -129,6 +130,21 @@ def test_a_frame_without_a_time_has_none_in_a_csv(tmp_path):
     run = make_run(tmp_path / "today", timed=False, cell=False)
     frames = pd.read_csv(export_run(run.path, "csv") / "frames.csv")
     assert frames[["time", "elapsed_s"]].isna().all(axis=None)
+
+
+def test_times_that_lie_decades_apart_are_no_obstacle_to_a_csv(tmp_path):
+    """As where a detector's clock was set between two frames."""
+    run = make_run(tmp_path / "today", cell=False)
+    path = run.parts("frames")[0]
+    frames = pq.read_table(path)
+    times = frames["time_ns"].to_numpy().copy()
+    times[0] = 5 * 10**9
+    place = frames.column_names.index("time_ns")
+    pq.write_table(frames.set_column(place, "time_ns", pa.array(times)), path)
+    written = pd.read_csv(export_run(run.path, "csv") / "frames.csv")
+    assert written["time"].iloc[0] == "1970-01-01 00:00:05.000"
+    assert written["elapsed_s"].iloc[0] == 0
+    np.testing.assert_allclose(written["elapsed_s"].iloc[1:15], (times[1:] - times[0]) / 1e9)
 
 
 def test_flt_has_the_peaks_in_the_terms_of_imaged11(run):

@@ -166,6 +166,7 @@ def test_numbers_are_consecutive_over_frames_gaps_and_ends(make):
     assert sorted(seqs) == list(range(6))
     gap = rig.records[0]
     assert (gap.state, gap.first, gap.count, gap.reason) == ("missing", 3, 2, "file x is missing")
+    assert gap.time_ns == 0  # nobody knows when they were taken
 
 
 def test_a_recording_waits_for_a_worker(context, address, tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from fabio.edfimage import EdfImage
 
 from streamer.config import SourceConfig
-from streamer.frames.events import Frame
+from streamer.frames.events import Frame, Gap
 from streamer.sources import open_source
 from streamer.sources.files.open import open_recording
 
@@ -39,6 +39,19 @@ def test_times_are_computed_from_what_the_user_says(recording):
     assert times == [1 + n * 500_000_000 for n in range(2, 6)]
     again = open_recording(str(recording), SourceConfig(frame_time_s=0.5))
     assert again.picture(3).time_ns == times[1]
+
+
+def test_a_frame_that_cannot_be_read_has_the_time_at_which_it_was_taken(tmp_path):
+    """Not that at which it was found out, or a report would draw years between two frames."""
+    path = tmp_path / "run.h5"
+    with h5py.File(path, "w") as file:
+        data = file.create_dataset("data", DATA.shape, "<u2", chunks=(1, *DATA.shape[1:]))
+        data[:2], data[4:] = DATA[:2], DATA[4:]
+    for pace, expected in ((None, 0), (0.5, 1 + 2 * 500_000_000)):
+        source = open_source(str(path), SourceConfig(frame_time_s=pace))
+        (gap,) = [event for event in source.read(100) if isinstance(event, Gap)]
+        source.close()
+        assert (gap.first, gap.count, gap.time_ns) == (2, 2, expected)
 
 
 def test_each_round_has_the_same_times(recording):
