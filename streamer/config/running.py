@@ -86,14 +86,14 @@ class TransportConfig(Section):
     window_frames: int = Field(default=4096, ge=1)
     """Frames that may be on their way at once, from the source to the disk."""
     window_mib: int | None = Field(default=None, ge=1)
-    """Coded pixels of those frames, in MiB; default: 128 and as many for each detector worker, 1024
-    at most."""
+    """Coded pixels of those frames, in MiB; default: 128 and twice as many for each detector
+    worker, 1024 at most."""
     ack_timeout_s: float = Field(default=60.0, gt=0)
     """The frames of a worker that has brought no result for so long are sent to another."""
 
     def window_bytes(self, detectors: int) -> int:
         """Return what coded pixels may be on their way with so many detector workers."""
-        return (self.window_mib or min(1024, 128 * (1 + detectors))) << 20
+        return (self.window_mib or min(1024, 128 * (1 + 2 * detectors))) << 20
 
 
 class PvaConfig(Section):

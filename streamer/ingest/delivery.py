@@ -89,6 +89,11 @@ class Delivery:
         return len(self._publisher.members(DETECTORS))
 
     @property
+    def waits(self) -> bool:
+        """Whether frames wait until a detector worker has room for them."""
+        return self._publisher.waits(DETECTORS)
+
+    @property
     def knows_sink(self) -> bool:
         """Whether the sink has said what it has."""
         return self._acks.heard

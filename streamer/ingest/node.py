@@ -138,7 +138,7 @@ class Ingest:
         if self._source.exhausted and not self._at_end:
             self._at_end = True
             self._series.leave()
-        looks_about = self._may_begin and self._delivery.window.has_room
+        looks_about = self._may_begin and self._may_read
         if looks_about and self._source.socket is None and not self._source.exhausted:
             return 0.0 if moved else 0.002
         return 0.0 if moved else 0.05
@@ -239,7 +239,11 @@ class Ingest:
 
     @property
     def _may_read(self) -> bool:
-        return not self._backlog.holds_back or self._delivery.window.has_room
+        if not self._backlog.holds_back:
+            return True
+        # A recording waits as well where it is: what is read ahead of all need is memory that was
+        # never used before, and has left the cache by the time it is sent.
+        return self._delivery.window.has_room and (self._source.live or not self._delivery.waits)
 
     def _read(self) -> int:
         """Take what the source has, as far as there is room, and send it on."""

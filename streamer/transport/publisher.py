@@ -101,6 +101,10 @@ class Publisher:
         pools = self._pools.values()
         return sum(len(parcel.on_its_way) for pool in pools for parcel in pool.waiting)
 
+    def waits(self, pool: str) -> bool:
+        """Tell whether something waits until a member of a pool has room."""
+        return bool(self._pool(pool).waiting)
+
     def members(self, pool: str) -> list[Member]:
         """Return the members of a pool."""
         return self._pool(pool).members

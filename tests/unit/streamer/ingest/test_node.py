@@ -219,6 +219,26 @@ def test_the_window_holds_a_recording_back(make):
     assert len(rig.frames) == 300
 
 
+def test_a_recording_is_not_read_ahead_of_what_workers_have_room_for(make):
+    source = FakeSource(a_series(1500))
+    rig = make(source)
+    rig.turn(60)  # nothing is acknowledged; the window has room for all
+    taken = 1501 - len(source.events)  # the series is no frame
+    assert len(rig.frames) >= 512
+    assert taken - len(rig.frames) <= 64, "no more waits than what one read brings"
+    rig.settle(30.0)
+    assert len(rig.frames) == 1500
+
+
+def test_a_live_source_is_read_ahead_as_far_as_the_window_has_room(make):
+    source = FakeSource(a_series(1500, "1"), live=True)
+    rig = make(source, {"overload": "wait"})
+    rig.turn(60)
+    assert not source.events
+    rig.settle(30.0)
+    assert len(rig.frames) == 1500
+
+
 def test_bytes_bound_the_window_too(make):
     source = FakeSource(
         [
