@@ -102,14 +102,25 @@ def _cut(  # type: ignore[no-untyped-def]
     sent, full, binning = saturation
     height, width = frame.shape
     border, reached = np.empty(4 * size, np.float32), np.empty(4 * size, np.float32)
+    sums = np.empty(size)
     for k in order:
         top, left = rows[k] - half, cols[k] - half
         flag, total, used, on_border = 0, 0.0, 0, 0
         first_row, last_row = max(-top, 0), min(height - top, size)
         first_col, last_col = max(-left, 0), min(width - left, size)
-        if last_row - first_row < size or last_col - first_col < size:
+        outside = last_row - first_row < size or last_col - first_col < size
+        if outside:
             flag |= EDGE
             counts[k], valid[k] = 0.0, False
+        if not outside and _copy(frame, bad, least, most, top, left, counts[k], sums):
+            total, used, on_border = sums.sum(), size * size, 4 * size - 4
+            for i in range(size - 1):
+                border[4 * i], border[4 * i + 1] = counts[k, 0, i], counts[k, size - 1, i + 1]
+                border[4 * i + 2], border[4 * i + 3] = counts[k, i + 1, 0], counts[k, i, size - 1]
+            valid[k] = True
+            if full < math.inf and _mark(sent, full, binning, top, left, valid[k]):
+                flag |= SATURATED
+            first_row = last_row
         for i in range(first_row, last_row):
             y = top + i
             for j in range(first_col, last_col):
@@ -148,6 +159,45 @@ def _cut(  # type: ignore[no-untyped-def]
             flag |= POOR_FIT
         flags[k] = flag
     _flag_neighbours(rows, cols, order, half, flags)
+
+
+@njit(cache=True, nogil=True, forceinline=True)
+def _copy(frame, bad, least, most, top, left, counts, sums):  # type: ignore[no-untyped-def]
+    """Copy a patch and sum its columns, a row at a time; tell whether all of it may be used."""
+    size = counts.shape[0]
+    sums[:] = 0.0
+    n_bad = 0
+    for i in range(size):
+        line, into = frame[top + i, left : left + size], counts[i]
+        for j in range(size):
+            n_bad += (line[j] < least) | (line[j] > most)
+            into[j] = line[j]
+            sums[j] += into[j]
+    if bad.size:
+        for i in range(size):
+            for j in range(size):
+                n_bad += bad[top + i, left + j]
+    return n_bad == 0
+
+
+@njit(cache=True, nogil=True, forceinline=True)
+def _mark(counts, least, n, top, left, valid):  # type: ignore[no-untyped-def]
+    """Clear `valid` where a pixel holds all it can; tell whether one does."""
+    size = valid.shape[0]
+    n_full = 0
+    for i in range(size):
+        if n == 1:
+            line = counts[top + i, left : left + size]
+            for j in range(size):
+                n_full += float(line[j]) >= least
+        else:
+            for j in range(size):
+                n_full += _is_full(counts, least, n, top + i, left + j)
+    if n_full:
+        for i in range(size):
+            for j in range(size):
+                valid[i, j] = not _is_full(counts, least, n, top + i, left + j)
+    return n_full > 0
 
 
 @njit(cache=True, nogil=True)

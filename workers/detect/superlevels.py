@@ -30,7 +30,7 @@ _LAST_BYTE = np.uint64(56)
 
 
 def _parts(neighbours: int) -> list[int]:
-    """Return one of each component of a set of neighbours, bits in the order of `_around`."""
+    """Return one of each component of a set of neighbours, bits row by row."""
     offsets = [(r, c) for r in (-1, 0, 1) for c in (-1, 0, 1) if r or c]
     left = [bit for bit in range(8) if neighbours >> bit & 1]
     parts = []
@@ -45,8 +45,11 @@ def _parts(neighbours: int) -> list[int]:
     return parts
 
 
+_MOST_PARTS = 4
 _N_PARTS = np.array([len(_parts(neighbours)) for neighbours in range(256)])
-_PARTS = np.array([(_parts(neighbours) + 4 * [0])[:4] for neighbours in range(256)])
+_PARTS = np.array(
+    [(_parts(neighbours) + _MOST_PARTS * [0])[:_MOST_PARTS] for neighbours in range(256)]
+)
 
 
 @njit(cache=True, nogil=True)
@@ -104,122 +107,118 @@ def merge(
 ) -> int:
     """Find the classes of the first `count` pixels `kept` that live through `least` levels.
 
-    Of `kept`, which rises, one more than `count` is overwritten.
-
-    Writes row, column, score and the raster index of the pixel where each class dies, -1 for the
-    background, in the order of `Peaks`, and returns how many.
+    `kept` rises. Writes row, column, score and the raster index of the pixel where each class dies,
+    -1 for the background, in the order of `Peaks`, and returns how many.
     """
     # Indices are unsigned: numba then does not ask whether they count from the end.
-    keys, parent, death, higher_than, above, below, maxima, classes, saddles, spare = work
-    step, bar, end = np.uint64(stride), np.uint64(least), np.uint64(count)
-    for i in range(count):
-        keys[i] = np.uint64(levels[i]) << _LEVEL | np.uint64(i)
-    keys[end], kept[end] = 0, _INDEX
-
-    n_maxima = n_saddles = n_classes = 0
-    up = down = np.uint64(0)
-    for i in range(count):
-        at = np.uint64(i)
-        p, own = np.uint64(kept[at]), keys[at]
-        up = _from(kept, up, p - step - _ONE)
-        down = _from(kept, down, p + step - _ONE)
-        above[at], below[at] = up, down
-        a, b, c = _three(kept, keys, up, p - step)
-        f, g, h = _three(kept, keys, down, p + step)
-        before, after = at - np.uint64(at > 0), at + _ONE
-        d = keys[before] if kept[before] == p - _ONE else _NONE
-        e = keys[after] if kept[after] == p + _ONE else _NONE
-        best = max(max(max(a, b), max(c, d)), max(max(e, f), max(g, h)))
-        higher = (a > own) | (b > own) << 1 | (c > own) << 2 | (d > own) << 3
-        higher |= (e > own) << 4 | (f > own) << 5 | (g > own) << 6 | (h > own) << 7
-        parent[at] = max(best, own) & _INDEX
-        maxima[n_maxima] = at
-        n_maxima += higher == 0
-        saddles[n_saddles] = own
-        n_saddles += _N_PARTS[higher] > 1
-        higher_than[at] = higher
-
-    _sort(saddles, n_saddles, spare, 4)
-    for own in saddles[:n_saddles][::-1]:
-        at = own & _INDEX
-        higher = np.intp(higher_than[at])
+    keys, parent, death, saddles, places, meeting, maxima, classes, spare, lines = work
+    bar, end = np.uint64(least), np.uint64(count)
+    n_maxima, n_saddles = _climb(
+        kept, levels, count, stride, keys, parent, maxima, saddles, places, meeting, lines
+    )
+    _sort(saddles, n_saddles, spare)
+    for saddle in saddles[:n_saddles][::-1]:
+        order = saddle & _INDEX
         elder = _NONE
-        for part in range(_N_PARTS[higher]):
-            near = _neighbour(kept, above, below, at, step, _PARTS[higher, part])
+        for part in range(_MOST_PARTS):
+            near = np.uint64(meeting[order, part])
+            if near == _INDEX:
+                break
             other = keys[_root(parent, near)]
             if other != elder:
                 elder, younger = max(elder, other), min(elder, other)
-                if younger == _NONE:
-                    continue
-                birth = younger & _INDEX
-                parent[birth] = elder & _INDEX
-                death[birth] = at
-                score = (younger >> _LEVEL) - (own >> _LEVEL)
-                classes[n_classes] = _order(score, birth)
-                n_classes += score >= bar
+                if younger != _NONE:
+                    parent[younger & _INDEX] = elder & _INDEX
+                    death[younger & _INDEX] = places[order]
+    keys[end], n_classes = 0, 0
     for i in range(n_maxima):
         at = np.uint64(maxima[i])
         if parent[at] == at:
             death[at] = end
-            classes[n_classes] = _order(keys[at] >> _LEVEL, at)
-            n_classes += keys[at] >> _LEVEL >= bar
+        score = (keys[at] >> _LEVEL) - (keys[np.uint64(death[at])] >> _LEVEL)
+        classes[n_classes] = (_INDEX - score) << _LEVEL | at
+        n_classes += score >= bar
 
-    _sort(classes, n_classes, spare, 0)
+    _sort(classes, n_classes, spare)
     row, col, score_of, end_of = found
     for i in range(n_classes):
         birth = classes[i] & _INDEX
         start, last = np.intp(kept[birth]), np.uint64(death[birth])
         row[i], col[i] = start // stride - 1, start % stride - 1
         score_of[i] = _INDEX - (classes[i] >> _LEVEL)
-        stop = np.intp(kept[last])
-        end_of[i] = (stop // stride - 1) * (stride - 2) + stop % stride - 1 if last < end else -1
+        end_of[i] = -1
+        if last < end:
+            stop = np.intp(kept[last])
+            end_of[i] = (stop // stride - 1) * (stride - 2) + stop % stride - 1
     return n_classes
 
 
+@njit(cache=True, nogil=True)
+def _climb(  # type: ignore[no-untyped-def]
+    kept, levels, count, stride, keys, parent, maxima, saddles, places, meeting, lines
+):
+    """Point each pixel to its highest neighbour; return how many maxima and saddles there are.
+
+    Three rows at a time are laid out with 0 between the kept pixels, so that no neighbour has to be
+    looked for; what has been read is wiped.
+    """
+    width = np.uint64(stride)
+    near = np.empty(8, np.uint64)
+    before, here, after = np.uint64(0), width, width + width
+    n_maxima = n_saddles = first_before = first = last = 0
+    while first < count:
+        begin = np.uint64(kept[first]) // width * width
+        if last == first:
+            last = _lay(kept, levels, keys, first, count, begin, width, lines, here)
+        last_after = _lay(kept, levels, keys, last, count, begin + width, width, lines, after)
+        for i in range(first, last):
+            at = np.uint64(i)
+            own, x = keys[at], np.uint64(kept[at]) - begin
+            p, q, r = before + x, here + x, after + x
+            a, b, c = lines[p - _ONE], lines[p], lines[p + _ONE]
+            d, e = lines[q - _ONE], lines[q + _ONE]
+            f, g, h = lines[r - _ONE], lines[r], lines[r + _ONE]
+            best = max(max(max(a, b), max(c, d)), max(max(e, f), max(g, h)))
+            higher = (a > own) | (b > own) << 1 | (c > own) << 2 | (d > own) << 3
+            higher |= (e > own) << 4 | (f > own) << 5 | (g > own) << 6 | (h > own) << 7
+            parent[at] = max(best, own) & _INDEX
+            maxima[n_maxima] = at
+            n_maxima += higher == 0
+            if _N_PARTS[higher] > 1:
+                near[0], near[1], near[2], near[3] = a, b, c, d
+                near[4], near[5], near[6], near[7] = e, f, g, h
+                for part in range(_MOST_PARTS):
+                    is_part = part < _N_PARTS[higher]
+                    other = near[_PARTS[higher, part]] if is_part else _INDEX
+                    meeting[n_saddles, part] = other & _INDEX
+                # Their order is that of places, and is a shorter way to what meets there.
+                saddles[n_saddles] = own >> _LEVEL << _LEVEL | np.uint64(n_saddles)
+                places[n_saddles] = at
+                n_saddles += 1
+        _wipe(kept, first_before, first, begin - width, lines, before)
+        if last_after > last:
+            before, here, after = here, after, before
+            first_before, first, last = first, last, last_after
+        else:
+            _wipe(kept, first, last, begin, lines, here)
+            first_before = first = last
+    return n_maxima, n_saddles
+
+
 @njit(cache=True, inline="always")
-def _from(kept: NDArray[np.uint32], at: np.uint64, p: np.uint64) -> np.uint64:
-    """Return where the first pixel is that does not come before `p`, at `at` or behind."""
-    while kept[at] < p:
-        at += _ONE
+def _lay(kept, levels, keys, at, count, begin, width, lines, line):  # type: ignore[no-untyped-def]
+    """Give pixels of a row their keys and lay these out; return where the next row's are listed."""
+    while at < count and kept[at] < begin + width:
+        keys[at] = np.uint64(levels[at]) << _LEVEL | np.uint64(at)
+        lines[line + np.uint64(kept[at]) - begin] = keys[at]
+        at += 1
     return at
 
 
 @njit(cache=True, inline="always")
-def _three(
-    kept: NDArray[np.uint32], keys: NDArray[np.uint64], at: np.uint64, p: np.uint64
-) -> tuple[np.uint64, ...]:
-    """Return the keys of pixel `p` and those beside it, of which the first kept one is at `at`."""
-    first = kept[at] == p - _ONE
-    a = keys[at] if first else _NONE
-    at += np.uint64(first)
-    second = kept[at] == p
-    b = keys[at] if second else _NONE
-    at += np.uint64(second)
-    return a, b, keys[at] if kept[at] == p + _ONE else _NONE
-
-
-@njit(cache=True, inline="always")
-def _neighbour(
-    kept: NDArray[np.uint32],
-    above: NDArray[np.uint32],
-    below: NDArray[np.uint32],
-    at: np.uint64,
-    step: np.uint64,
-    bit: int,
-) -> np.uint64:
-    """Return where a neighbour is in the list, which holds it; bits as in `_parts`."""
-    p = np.uint64(kept[at])
-    if bit < 3:
-        return _from(kept, np.uint64(above[at]), p - step - _ONE + np.uint64(bit))
-    if bit > 4:
-        return _from(kept, np.uint64(below[at]), p + step - _ONE + np.uint64(bit - 5))
-    return at - _ONE if bit == 3 else at + _ONE
-
-
-@njit(cache=True, inline="always")
-def _order(score: np.uint64, p: np.uint64) -> np.uint64:
-    """Return a number that rises as the score falls, then with the index."""
-    return (_INDEX - score) << _LEVEL | p
+def _wipe(kept, first, last, begin, lines, line):  # type: ignore[no-untyped-def]
+    for at in range(first, last):
+        lines[line + np.uint64(kept[at]) - begin] = _NONE
 
 
 @njit(cache=True, nogil=True)
@@ -234,14 +233,12 @@ def _root(parent: NDArray[np.uint32], p: np.uint64) -> np.uint64:
 
 
 @njit(cache=True, nogil=True)
-def _sort(
-    values: NDArray[np.uint64], count: int, spare: NDArray[np.uint64], first_byte: int
-) -> None:
-    """Sort the first `count` values by their bytes from `first_byte` up; equal ones stay put."""
+def _sort(values: NDArray[np.uint64], count: int, spare: NDArray[np.uint64]) -> None:
+    """Sort the first `count` values by their levels; those of equal ones stay in their order."""
     differing = np.uint64(0)
     for i in range(count):
         differing |= values[i] ^ values[0]
-    for byte in range(first_byte, 8):
+    for byte in range(4, 8):
         shift = np.uint64(8 * byte)
         if differing >> shift & _DIGIT == 0:
             continue

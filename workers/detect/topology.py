@@ -47,7 +47,7 @@ _INTEGERS = {
 class TopologyFinder(ImageFinder):
     """Finds exactly the peaks of `FindpeaksFinder`, thousands of times faster.
 
-    Working memory stays for the next frame of the same shape, about 60 bytes for each pixel that
+    Working memory stays for the next frame of the same shape, about 80 bytes for each pixel that
     takes part. An object must not be called by two threads at once; give each its own.
 
     Integers of 64 bits are taken as float64, as findpeaks does. An infinite pixel is a level like
@@ -176,13 +176,13 @@ class TopologyFinder(ImageFinder):
             np.empty(size + 1, np.uint64),
             np.empty(size, np.uint32),
             np.empty(size, np.uint32),
-            np.empty(size, np.uint8),
+            np.empty(size, np.uint64),
             np.empty(size, np.uint32),
-            np.empty(size, np.uint32),
+            np.empty((size, 4), np.uint32),
             np.empty(maxima, np.uint32),
             np.empty(maxima, np.uint64),
-            np.empty(size + 1, np.uint64),
-            np.empty(size + 1, np.uint64),
+            np.empty(size, np.uint64),
+            np.zeros(3 * (cols + 2), np.uint64),
         )
         self._found = (
             np.empty(maxima, np.int32),
