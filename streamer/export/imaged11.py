@@ -79,6 +79,10 @@ def _moments(table: pa.Table) -> dict[str, NDArray[np.float64]]:
     """Return widths along both axes and their covariance, as ImageD11 defines them."""
     major, minor = ((table[f"fwhm_{name}"].to_numpy() / _FWHM) ** 2 for name in ("major", "minor"))
     angle = np.radians(table["angle"].to_numpy())
+    # A round spot has widths and no direction: it is as wide along both axes.
+    is_round = np.isnan(angle)
+    angle[is_round] = 0.0
+    major[is_round] = minor[is_round] = (major[is_round] + minor[is_round]) / 2
     cosine, sine = np.cos(angle), np.sin(angle)
     slow = np.sqrt(major * sine**2 + minor * cosine**2 + 1.0)
     fast = np.sqrt(major * cosine**2 + minor * sine**2 + 1.0)

@@ -148,6 +148,13 @@ class Frame(_Answer, frozen=True, kw_only=True):
     series: str
     frame: int
     settled: Annotated[bool, _doc("false: not on disk yet, and may differ in the end")]
+    state: Annotated[
+        str | None,
+        _doc(
+            "done, failed, missing or shed, of which only the first tells that there are no peaks"
+            " where none are listed; null where not settled"
+        ),
+    ]
     peaks: list[Peak]
 
 

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from streamer.dashboard.api import answers
+from streamer.dashboard.archive import STATES
 from streamer.dashboard.drifts import units
 from streamer.dashboard.messages import Lines
 from streamer.dashboard.requests import Watch
@@ -110,10 +111,12 @@ def frame(view: RunView, series: str | None, number: int) -> answers.Frame:
     peaks = view.frames.peaks(key)
     if peaks is None:
         raise _no_frame(key)
+    row = view.archive.find(*key)
     return answers.Frame(
         series=key[0],
         frame=number,
-        settled=view.archive.find(*key) is not None,
+        settled=row is not None,
+        state=None if row is None else STATES[view.archive.frames["state"][row]],
         peaks=[_peak(peaks, i) for i in range(len(peaks["row"]))],
     )
 

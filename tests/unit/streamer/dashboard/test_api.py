@@ -122,6 +122,13 @@ def test_what_cannot_be_answered_says_why(served, described, path, status, words
     assert words in fits(described, "Problem", answer)["error"]
 
 
+@pytest.mark.parametrize(("frame", "state"), [(3, "done"), (7, "missing"), (20, "failed")])
+def test_a_frame_without_peaks_says_whether_it_had_any_to_find(served, frame, state):
+    answer = call(served, f"/api/runs/run/frames/{frame}/peaks?series=first")[1]
+    assert (answer["state"], answer["settled"]) == (state, True)
+    assert bool(answer["peaks"]) == (state == "done")
+
+
 def test_numbers_are_those_of_the_run(served, folder):
     with closing(RunView(folder)) as view:
         view.catch_up(5)

@@ -302,6 +302,23 @@ def test_widths_are_the_moments_that_imaged11_would_make_of_a_gaussian(run):
     assert len(columns) == len(set(columns))
 
 
+def test_a_round_spot_is_as_wide_along_both_axes_in_a_flt(run):
+    """It has no direction, which is no reason not to say how wide it is."""
+    (path, *_) = run.parts("peaks")
+    table = pq.read_table(path)
+    wide = {"fwhm_major": 2.4, "fwhm_minor": 2.2, "angle": np.nan}
+    for name, value in wide.items():
+        column = pa.array(np.full(len(table), value))
+        table = table.set_column(table.column_names.index(name), name, column)
+    pq.write_table(table, path)
+    columns = read_flt(export_run(run.path, "flt"))
+    peaks = {name: columns[name][: len(table)] for name in ("sigs", "sigf", "covsf")}
+    expected = np.sqrt((2.4**2 + 2.2**2) / 2 / (8 * np.log(2)) + 1)
+    np.testing.assert_allclose(peaks["sigs"], expected)
+    np.testing.assert_allclose(peaks["sigf"], expected)
+    np.testing.assert_array_equal(peaks["covsf"], 0.0)
+
+
 def test_what_an_older_run_has_not_measured_is_not_known_in_an_export(run):
     for part in run.parts("peaks"):
         table = pq.read_table(part)
