@@ -295,7 +295,6 @@ class Hub:
             if first is not None:
                 viewer.has_picture = True
                 self._put(viewer, "coarse", first)  # goes out before what is offered after it
-                return
         self._offer(viewer, "image", version, lambda: view.frames.image(key, newest=newest))
         took = time.monotonic() - now
         self._next.image = max(self._next.image, now + took / _IMAGE_SHARE)

@@ -68,6 +68,8 @@ class Viewer:
 
     def take(self, request: Request) -> None:
         """Note what it wants."""
+        if request in (self.show, Hold(hold=self.hold)):
+            return  # as a page says when it comes: what it wants is on its way
         if isinstance(request, Show):
             self.show = request
             self.sent.pop("image", None)

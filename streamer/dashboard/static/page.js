@@ -18,7 +18,6 @@ import { Peaks } from "./panels/peaks.js";
 import { Round } from "./round.js";
 import { Readout } from "./panels/readout.js";
 import { csv, hand } from "./panels/saving.js";
-import { Figures } from "./save/figures.js";
 import { Series } from "./panels/series.js";
 import { QUANTITIES, settle } from "./plot/quantities.js";
 import { Socket } from "./link/socket.js";
@@ -81,21 +80,33 @@ round.begin([image, peaks, patch, frames, drift, detector.roi, ...panels]);
 const fileName = (...words) => [hello?.run ?? "run", ...words].join("_").replace(/[^\w.-]+/g, "_");
 /** @param {{ series: string, frame: number }} header */
 const nameOfFrame = ({ series: name, frame }) => `${series.several ? `${name}_` : ""}frame_${frame}`;
-const figures = new Figures(detector, image, peaks, view, send, problem);
+/** @type {Promise<import("./save/figures.js").Figures> | null} */
+let saving = null;
+
+/** What saves figures, of which most pages need nothing. */
+function figures() {
+  saving ??= import("./save/figures.js").then(({ Figures }) => new Figures(detector, image, peaks, view, send, problem));
+  return saving;
+}
 
 /** @param {"png" | "svg"} form */
-function saveImage(form) {
+async function savePlot(form) {
+  (await figures()).savePlot(form, drift, fileName(drift.quantity), hello?.run ?? "");
+}
+
+/** @param {"png" | "svg"} form */
+async function saveImage(form) {
   const { header } = image;
   if (!header) return;
   const { stack, frame, series: name } = header;
   const what = stack ? `${name.replace("of", `of ${frame}`)}` : `frame ${frame} of ${name}`;
-  figures.saveImage(form, fileName(stack ? what : nameOfFrame(header)), `${hello?.run ?? ""} · ${what}`);
+  (await figures()).saveImage(form, fileName(stack ? what : nameOfFrame(header)), `${hello?.run ?? ""} · ${what}`);
 }
 
 const controls = new Controls(view, image, frames, theme, {
   csv: () => hand(fileName(`${drift.quantity}.csv`), new Blob([csv(drift, series)], { type: "text/csv" })),
-  "drift-png": () => figures.savePlot("png", drift, fileName(drift.quantity), hello?.run ?? ""),
-  "drift-svg": () => figures.savePlot("svg", drift, fileName(drift.quantity), hello?.run ?? ""),
+  "drift-png": () => savePlot("png"),
+  "drift-svg": () => savePlot("svg"),
   "image-png": () => saveImage("png"),
   "image-svg": () => saveImage("svg"),
 });

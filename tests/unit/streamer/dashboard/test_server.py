@@ -6,6 +6,8 @@ import math
 import os
 import socket
 import time
+import urllib.error
+import urllib.request
 
 import numpy as np
 import pyarrow as pa
@@ -18,9 +20,11 @@ from streamer.dashboard import panels
 from streamer.dashboard.archive import Archive
 from streamer.dashboard.cell import cell_message
 from streamer.dashboard.fitter import fitted
+from streamer.dashboard.hub import Hub
 from streamer.dashboard.messages import DriftWriter, encode
 from streamer.dashboard.packing import Packed
-from streamer.dashboard.requests import PatchOf, Show, Watch, read_request
+from streamer.dashboard.requests import Hold, PatchOf, Show, Watch, read_request
+from streamer.dashboard.server import STATIC, application
 from streamer.dashboard.state import RunState, lost_words
 from streamer.dashboard.view import RunView
 from streamer.dashboard.viewers import Viewer
@@ -34,6 +38,8 @@ from streamer.run.launcher import this_process
 from streamer.run.sidecar import address_of, listen
 from streamer.sink.feed import Feed
 from streamer.transport.guard import is_own_name, is_own_origin
+from tests.served import Served
+from tests.unit import runs
 
 TIME_NS = 1_790_000_000_000_000_000
 
@@ -739,3 +745,37 @@ def test_a_viewer_has_one_place_for_each_type():
         return socket_.sent
 
     assert asyncio.run(play()) == [b"0", b"999", b"h999"]
+
+
+def test_what_a_page_says_when_it_comes_has_nothing_sent_twice():
+    viewer = Viewer(None)
+    viewer.sent |= {"image": 1, "tracks": 1}
+    viewer.take(Hold(hold=False))
+    viewer.take(Show())
+    assert viewer.sent == {"image": 1, "tracks": 1}
+    viewer.take(Show(frame=3))
+    assert viewer.sent == {"tracks": 1}
+    viewer.take(Hold(hold=True))
+    viewer.take(Hold(hold=False))
+    assert viewer.sent == {}
+
+
+def test_scripts_are_served_as_they_are_but_for_comments(tmp_path):
+    def code(text):
+        told = (line.strip() for line in text.splitlines())
+        return [line for line in told if line and not line.startswith(("//", "/**", "*"))]
+
+    hub = Hub(RunView(runs.make_run(tmp_path / "run").path))
+    scripts = sorted(STATIC.rglob("*.js"))
+    assert len(scripts) > 40
+    with Served(application(hub)) as served:
+        for path in scripts:
+            name = path.relative_to(STATIC).as_posix()
+            with urllib.request.urlopen(served.url + name) as answer:
+                text, tag = answer.read().decode(), answer.headers["etag"]
+            whole = path.read_text()
+            assert [line for line in text.splitlines() if line] == code(whole), name
+            assert len(text) < len(whole) or "vendor" in name
+        again = urllib.request.Request(served.url + name, headers={"If-None-Match": tag})
+        with pytest.raises(urllib.error.HTTPError, match="304"):
+            urllib.request.urlopen(again)
