@@ -24,10 +24,10 @@ LIVE = np.dtype(
         ("col_velocity", "f8"),
         ("last_row", "f8"),
         ("last_col", "f8"),
-        ("waited", "i8"),
-        ("hidden", "i8"),
-        ("seen", "i8"),
-        ("steady", "i8"),
+        ("waited", "i4"),
+        ("hidden", "i4"),
+        ("seen", "i4"),
+        ("steady", "i4"),
         ("flagged", "f8"),
     ]
 )
@@ -39,6 +39,8 @@ look like one."""
 _FOLLOW, _TURN = 0.5, 0.1
 """Shares of a surprise that go into the place and the velocity of a track (alpha-beta filter) once
 it has been seen often; before, those of a straight line through all its peaks."""
+_OFTEN = 7
+"""From so many frames on a straight line would change it by less than these shares."""
 _NEW_COURSE = 3
 """A track that is farther than half a gate from where it was expected is as one seen so often."""
 LONGEST_HIDDEN = 500
@@ -170,20 +172,23 @@ def _drop(lost: Ints, n: int, taken: Bools) -> int:
 @njit(cache=True, nogil=True, error_model="numpy")
 def see(live: Tracks, mine: Ints, places: Floats, flagged: Bools, gate: float, step: int) -> None:
     """Correct what is expected of tracks by where their peaks are."""
+    each, half = 1.0 / step, 0.25 * gate * gate
     for p in range(len(mine)):
         if mine[p] < 0:
             continue
         track = live[mine[p]]
         down, right = places[p, 0] - track.row, places[p, 1] - track.col
         n = track.steady + 1
-        if np.sqrt(down * down + right * right) > 0.5 * gate:
+        if down * down + right * right > half:
             n = min(n, _NEW_COURSE)
         track.steady = n
-        # A straight line through n points, evenly spaced, and how its end and slope change.
-        follow = max(_FOLLOW, 2.0 * (2 * n - 1) / (n * (n + 1.0)))
-        turn = max(_TURN, 6.0 / ((n + 1) * (n + 2.0)))
-        track.row_velocity += turn * down / step
-        track.col_velocity += turn * right / step
+        follow, turn = _FOLLOW, _TURN
+        if n < _OFTEN:
+            # A straight line through n points, evenly spaced, and how its end and slope change.
+            follow = max(follow, 2.0 * (2 * n - 1) / (n * (n + 1.0)))
+            turn = max(turn, 6.0 / ((n + 1) * (n + 2.0)))
+        track.row_velocity += turn * down * each
+        track.col_velocity += turn * right * each
         track.row += follow * down
         track.col += follow * right
         track.last_row, track.last_col = places[p, 0], places[p, 1]
