@@ -15,7 +15,7 @@ from streamer.frames.lattice import Lattice
 from streamer.results.schema import TRACKS, Columns
 from streamer.tracks.booking import REMEMBERED, Tracks, enter, find, readable
 from streamer.tracks.measures import AT_ONCE, measured, together
-from streamer.tracks.shapes import sightings
+from streamer.tracks.shapes import SHAPES, sightings
 
 __all__ = ["TrackCatalogue"]
 
@@ -72,6 +72,7 @@ class TrackCatalogue:
         self._check = _ROOM
         """Tracks with which to look for what can be forgotten."""
         self._frames = 0
+        self._room = np.empty(0, np.float32)
         self._names: list[str] = []
         self._ranked: list[tuple[int, float, float, float]] = []
         self._table = TRACKS.empty_table()
@@ -207,10 +208,16 @@ class TrackCatalogue:
             slot,
             tuple(map(readable, facts)),
             tuple(map(readable, places)),
-            sightings(peaks),
+            sightings(peaks, self._room_for(2 * len(SHAPES) * len(track))),
             self._frames,
             self._stop,
         )
+
+    def _room_for(self, n: int) -> NDArray[np.float32]:
+        """Return memory that is used again: the system takes longer to give it than to fill it."""
+        if len(self._room) < n:
+            self._room = np.empty(n, np.float32)
+        return self._room
 
     def _begin(self, peaks: Ints, track: Ints, facts: list[Ints], places: list[Floats]) -> bool:
         """Make room for the tracks of some peaks, if any, whose numbers are higher than all."""

@@ -42,16 +42,21 @@ class Windows(NamedTuple):
     """(tracks,), whether the newest follow the reference."""
 
 
-def sightings(peaks: Columns) -> NDArray[np.float32]:
+def sightings(peaks: Columns, room: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return (2 * quantities, n), shapes of peaks, each quantity followed by its sigma.
 
     What the peaks table is without is not known.
+
+    Parameters
+    ----------
+    room
+        (2 * quantities * n or more,), the memory of what is returned.
     """
-    found = np.full((2 * len(SHAPES), len(peaks["track"])), np.nan, np.float32)
-    names = (f"{name}{more}" for name in SHAPES for more in ("", "_sigma"))
+    names = [f"{name}{more}" for name in SHAPES for more in ("", "_sigma")]
+    n = len(peaks["track"])
+    found = room[: len(names) * n].reshape(len(names), n)
     for row, name in zip(found, names, strict=True):
-        if name in peaks:
-            row[:] = peaks[name]
+        row[:] = peaks.get(name, np.nan)
     return found
 
 
