@@ -46,10 +46,10 @@ class MetaConfig(Section):
 class NodesConfig(Section):
     """How many processes of each kind."""
 
-    detectors: int | None = Field(default=None, ge=1)
+    detectors: int | None = Field(default=None, ge=1, le=1000)
     """Detector workers; default: half the cores, or one for each CUDA device where
     `detect.device` is `cuda`."""
-    gpus: int | None = Field(default=None, ge=1)
+    gpus: int | None = Field(default=None, ge=1, le=1000)
     """GPU workers; default: one for each CUDA device, or one for each core without CUDA."""
 
 

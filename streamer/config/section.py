@@ -14,6 +14,6 @@ Parameters = dict[str, dict[str, Any]]
 
 
 class Section(BaseModel):
-    """Keys that belong together: frozen, and none that is not known."""
+    """Keys that belong together: frozen, none that is not known, and no number without an end."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

@@ -71,6 +71,13 @@ class SourceConfig(Section):
     readers: Parameters = Field(default_factory=dict)
     """What readers of other packages take, by their files' ending: `source.readers.NAME.KEY`."""
 
+    @field_validator("frames", mode="before")
+    @classmethod
+    def _check_quotes(cls, value: object) -> object:
+        if isinstance(value, int):  # 5:20 is 320 to YAML, which counts in sixties
+            raise ValueError("start:stop:step in quotes of its own, as YAML makes numbers of some")
+        return value
+
     @field_validator("frames")
     @classmethod
     def _check_frames(cls, text: str | None) -> str | None:
