@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -89,7 +90,7 @@ class Correction:
             )
         if frame.dtype == np.float16:
             frame = frame.astype(np.float32)
-        least = self.saturation if np.isfinite(self.saturation) else np.inf
+        least = self.saturation if math.isfinite(self.saturation) else math.inf
         if frame.dtype == np.float32:
             least = float(np.float32(least))
         saturation = Saturation(frame, least, self.binning)
@@ -115,10 +116,11 @@ class Correction:
             if not unknown.any():
                 return image
             return image_of(np.where(unknown, frame.dtype.type(0), frame), image.masked | unknown)
-        of_type, info = frame.dtype.type, np.iinfo(frame.dtype.name)
+        of_type = frame.dtype.type
         if kind == "u":
-            return image._replace(highest=of_type(info.max - 1))
-        return image._replace(lowest=of_type(info.min + 1 if _is_noise_below_zero(frame) else 0))
+            return image._replace(highest=of_type(int(image.highest) - 1))
+        below_zero = int(image.lowest) + 1 if _is_noise_below_zero(frame) else 0
+        return image._replace(lowest=of_type(below_zero))
 
 
 _STRIDE = 61

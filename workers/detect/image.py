@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -91,6 +92,7 @@ def image_of(frame: NDArray[Any], masked: NDArray[np.bool_] | None = None) -> Im
     return Image(frame, in_one_layout(masked, NO_MASK.dtype), *_range(frame.dtype))
 
 
+@cache
 def _range(dtype: np.dtype[Any]) -> tuple[np.generic, np.generic]:
     """Return the lowest and the highest number of a type."""
     if dtype.kind == "f":
