@@ -7,7 +7,7 @@ import logging
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from threading import Event
+from threading import Event, Lock
 from typing import Any, BinaryIO
 
 import msgpack
@@ -30,6 +30,9 @@ EVERY = 64
 _VERSION = 6
 _SHARE = 0.05
 """Largest share of the sink's time that writing takes."""
+_PATIENCE_S = 0.25
+"""For the first copy of a state while rows wait for it; twice as long after each that was given up,
+so that one is written in the end however busy the machine is."""
 _ARRAY = 1
 _HASH_BYTES, _LENGTH_BYTES = 32, 8
 
@@ -54,27 +57,39 @@ class Checkpoint:
         self._failed = False
         self._thread = ThreadPoolExecutor(1, "checkpoint")
         self._job: Future[None] | None = None
-        self._copied = Event()
-        self._copied.set()
+        self._copying = _Copying()
+        self._copying.end(whole=False)
+        self._patience_s = _PATIENCE_S
+        self._until = 0.0
 
     def is_due(self, part: int) -> bool:
         """Tell whether the state after a part is to be written."""
         is_free = self._job is None or self._job.done()
         return (part + 1) % EVERY == 0 and is_free and time.monotonic() >= self._next_write
 
-    def is_copied(self, timeout_s: float = 0.0) -> bool:
-        """Tell, or wait so long until, arrays of the state that is being written may change."""
-        return self._copied.wait(timeout_s)
+    def may_change(self, timeout_s: float = 0.0) -> bool:
+        """Tell, or wait so long until, arrays of the state that is being written may change.
+
+        A machine may be too busy for copies of them: these are given up after a while.
+        """
+        if self._copying.over.wait(timeout_s):
+            return True
+        if time.monotonic() < self._until:
+            return False
+        if not self._copying.end(whole=False):
+            self._patience_s *= 2.0
+        return True
 
     def begin(self, part: int, upto: int, state: dict[str, Any]) -> None:
         """Write the state after a part while the sink goes on, as `write` does.
 
-        Arrays must stay as they are until `is_copied`, lists and the like need not: the sink can
-        take in more while those of 100,000 tracks are copied, 230 MB.
+        Arrays must stay as they are until they `may_change`, lists and the like need not: the sink
+        can take in more while those of 100,000 tracks are copied, 230 MB.
         """
-        self._copied = Event()
+        self._copying = _Copying()
+        self._until = time.monotonic() + self._patience_s
         packed, arrays = self._packed(part, upto, state)
-        self._job = self._thread.submit(self._write_copies, packed, arrays, self._copied)
+        self._job = self._thread.submit(self._write_copies, packed, arrays, self._copying)
 
     def close(self) -> None:
         """Wait for what was begun."""
@@ -98,12 +113,17 @@ class Checkpoint:
         arrays: Arrays = []
         return msgpack.packb(says | {"state": state}, default=_Kept(arrays)), arrays
 
-    def _write_copies(self, packed: bytes, arrays: Arrays, copied: Event) -> None:
+    def _write_copies(self, packed: bytes, arrays: Arrays, copying: _Copying) -> None:
+        started, is_whole = time.monotonic(), False
         try:
             arrays = [array.copy() for array in arrays]
+            is_whole = True
         finally:
-            copied.set()
-        self._write(packed, arrays)
+            is_whole = copying.end(whole=is_whole)
+        if is_whole:
+            self._write(packed, arrays)
+        else:
+            self._rest(started)
 
     def _write(self, packed: bytes, arrays: Arrays) -> None:
         started = time.monotonic()
@@ -124,6 +144,10 @@ class Checkpoint:
             if not self._failed:
                 logger.warning("no checkpoint can be written: %s", error.strerror)
             self._failed = True
+        self._rest(started)
+
+    def _rest(self, started: float) -> None:
+        """Write no other one until what began has taken its share of the time."""
         self._next_write = started + (time.monotonic() - started) / _SHARE
 
     def read(self) -> tuple[int, dict[str, Any]] | None:
@@ -154,6 +178,23 @@ def _upto(run: Path, part: int) -> int | None:
         if span.last == part:
             return int(pq.read_schema(run / "frames" / span.name).metadata[b"braggstream.upto"])
     return None
+
+
+class _Copying:
+    """Copies of arrays, which are whole if these stood still until the end."""
+
+    def __init__(self) -> None:
+        self.over = Event()
+        self._lock = Lock()
+        self._is_whole = False
+
+    def end(self, *, whole: bool) -> bool:
+        """End it, if it goes on; return whether the copies are whole."""
+        with self._lock:
+            if not self.over.is_set():
+                self._is_whole = whole
+                self.over.set()
+            return self._is_whole
 
 
 class _Hashed:

@@ -314,7 +314,7 @@ class Sink:
 
         Returns whether that was tried: then there may be more to enter.
         """
-        if self._committer.held or not self._checkpoint.is_copied(_LOOK_MS / 1e3):
+        if self._committer.held or not self._checkpoint.may_change(_LOOK_MS / 1e3):
             return False
         with self._metrics.stages.timed("commit"):
             part = self._committer.write(upto, None if self._stopping else self._go_on)

@@ -87,7 +87,7 @@ def test_what_is_written_beside_the_work_is_the_state_at_its_beginning(folder):
     state = {"a": array, "b": [1]}
     checkpoint.begin(1, 10, state)
     state["b"].append(2)
-    assert checkpoint.is_copied(60.0)
+    assert checkpoint.may_change(60.0)
     array += 1
     checkpoint.close()
     _, kept = Checkpoint(folder, Config()).read()
@@ -95,18 +95,52 @@ def test_what_is_written_beside_the_work_is_the_state_at_its_beginning(folder):
     np.testing.assert_array_equal(kept["a"], np.arange(1000))
 
 
-def test_the_work_goes_on_while_arrays_are_copied(folder):
-    class Slow(np.ndarray):
-        def copy(self, order="C"):
-            assert go.wait(60.0)
-            return np.array(self)
+class Slow(np.ndarray):
+    """An array that is not copied before it may be."""
 
+    go: threading.Event
+
+    def copy(self, order="C"):
+        assert self.go.wait(60.0)
+        return np.array(self)
+
+
+def slow(go):
+    array = np.arange(1000).view(Slow)
+    array.go = go
+    return array
+
+
+def test_the_work_goes_on_while_arrays_are_copied(folder, monkeypatch):
+    monkeypatch.setattr("streamer.sink.checkpoint._PATIENCE_S", 60.0)
     go = threading.Event()
     checkpoint = Checkpoint(folder, Config())
-    assert checkpoint.is_copied()
-    checkpoint.begin(1, 10, {"a": np.arange(1000).view(Slow)})
-    assert not checkpoint.is_copied()
+    assert checkpoint.may_change()
+    checkpoint.begin(1, 10, {"a": slow(go)})
+    assert not checkpoint.may_change()
     go.set()
-    assert checkpoint.is_copied(60.0)
+    assert checkpoint.may_change(60.0)
     checkpoint.close()
     np.testing.assert_array_equal(Checkpoint(folder, Config()).read()[1]["a"], np.arange(1000))
+
+
+def test_copies_that_take_too_long_are_given_up_and_more_time_is_given_to_the_next(
+    folder, monkeypatch
+):
+    monkeypatch.setattr("streamer.sink.checkpoint._PATIENCE_S", 1e-9)
+    go = threading.Event()
+    checkpoint = Checkpoint(folder, Config())
+    array = slow(go)
+    checkpoint.begin(1, 10, {"a": array})
+    assert checkpoint.may_change(1e-3)
+    array += 1
+    assert not checkpoint.is_due(EVERY - 1)  # it is not over before the copies are
+    assert checkpoint._patience_s == 2e-9
+    go.set()
+    checkpoint._job.result(60.0)
+    assert checkpoint.read() is None
+    checkpoint.begin(1, 10, {"a": array})
+    assert checkpoint._copying.over.wait(60.0)
+    assert checkpoint._patience_s == 2e-9
+    checkpoint.close()
+    np.testing.assert_array_equal(checkpoint.read()[1]["a"], np.arange(1000) + 1)

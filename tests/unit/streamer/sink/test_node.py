@@ -708,7 +708,7 @@ def test_nothing_is_lost_or_acknowledged_while_the_disk_is_full(rig, monkeypatch
 
 def test_no_part_is_written_before_the_state_of_the_one_before_is_copied(rig, monkeypatch):
     is_copied = False
-    monkeypatch.setattr(rig.sink._checkpoint, "is_copied", lambda timeout_s: is_copied)
+    monkeypatch.setattr(rig.sink._checkpoint, "may_change", lambda timeout_s: is_copied)
     rig.send(*((n, n, [(20.0, 30.0)]) for n in range(5)))
     deadline = time.monotonic() + 10
     while time.monotonic() < rig.sink._committer.due:
