@@ -17,7 +17,7 @@ from streamer.config import Config, load_config
 from streamer.errors import RunError, UserError
 from streamer.frames.geometry import Geometry
 from streamer.frames.header_geometry import in_words
-from streamer.results.columns import repeating
+from streamer.results.columns import repeating, shrinking
 from streamer.results.merging import NOTE, NOTES
 from streamer.results.parts import (
     Parts,
@@ -37,6 +37,8 @@ __all__ = ["LastPart", "RunFolder", "may_pass", "write_atomically"]
 
 _PASSING = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EROFS}
 
+_ENCODED_AT_ONCE = 1 << 16
+"""Values of a column: as many as a page holds."""
 _UPTO, _NEXT_TRACK = b"braggstream.upto", b"braggstream.next_track"
 _GEOMETRY = "geometry.json"
 
@@ -117,7 +119,13 @@ class RunFolder:
 
         def write(name: str, path: Path) -> None:
             table = tables[name].replace_schema_metadata(metadata)
-            pq.write_table(table, path, use_dictionary=repeating(table.schema))
+            pq.write_table(
+                table,
+                path,
+                use_dictionary=repeating(table.schema),
+                compression=shrinking(table),
+                write_batch_size=_ENCODED_AT_ONCE,
+            )
 
         try:
             publish(self.path, Span(index, index), write)

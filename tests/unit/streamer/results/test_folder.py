@@ -145,6 +145,23 @@ def test_whole_tables_are_empty_until_they_are_written_and_replaced_then(tmp_pat
     assert not list((tmp_path / "run").rglob("*.partial"))
 
 
+def test_what_does_not_become_smaller_is_not_compressed_and_is_read_as_it_was(tmp_path):
+    folder, n = RunFolder.create(tmp_path / "run"), 3000
+    rows = np.random.default_rng(0).normal(size=n)
+    rows[:2000] = np.nan
+    columns = a_part(PEAKS, n).to_pydict() | {"row": rows, "col": np.full(n, np.nan)}
+    peaks = pa.table({name: columns[name] for name in PEAKS.names}, PEAKS)
+    folder.write_part(0, a_part(FRAMES, 1), peaks, upto=1, next_track=0)
+    group = pq.read_metadata(folder.parts("peaks")[0]).row_group(0)
+    about = [group.column(i) for i in range(group.num_columns)]
+    used = {column.path_in_schema: column.compression for column in about}
+    assert (used["row"], used["col"], used["track"]) == ("UNCOMPRESSED", "SNAPPY", "SNAPPY")
+    read = folder.read("peaks")
+    assert read.drop_columns(["row", "col"]).equals(peaks.drop_columns(["row", "col"]))
+    np.testing.assert_array_equal(read["row"].to_numpy(), rows)
+    assert np.isnan(read["col"].to_numpy()).all()
+
+
 def test_two_sinks_that_write_the_tracks_at_once_leave_one_table_whole(tmp_path, monkeypatch):
     folder, write, others = RunFolder.create(tmp_path / "run"), pq.write_table, [2]
     one, two = (TRACKS.empty_table().from_pylist([{"track": n}] * n, TRACKS) for n in (1, 2))
