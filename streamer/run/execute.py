@@ -85,6 +85,8 @@ def execute(
         gone.
     """
     beside = BestEffort()
+    with contextlib.suppress(OSError):  # what is wrong with it is said below
+        out.parent.mkdir(parents=True, exist_ok=True)  # of other runs, too: not private
     with (
         private_files(config),
         _folder(out, is_new=earlier is None) as folder,
@@ -150,8 +152,6 @@ def _folder(out: Path, *, is_new: bool) -> Iterator[RunFolder]:
         The folder is taken, or what was raised meanwhile, with what is left where.
     """
     was_there = out.exists()
-    with contextlib.suppress(OSError):  # what is wrong with it is said below
-        out.parent.mkdir(parents=True, exist_ok=True)
     folder = RunFolder.create(out) if is_new else RunFolder.open(out)
     try:
         yield folder
