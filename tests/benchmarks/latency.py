@@ -32,6 +32,7 @@ from tests.benchmarks.measure import (
     spread,
 )
 from tests.benchmarks.topology import FIXED
+from tests.settings import sets
 
 __all__ = ["tables"]
 
@@ -115,12 +116,8 @@ def _start(path: Path, out: Path) -> tuple[float, Command]:
         words = ["replay", str(path), "--out", str(out), "--dashboard", "0"]
         settings = [f"publish.peaks={address}", "report.auto=false", *FIXED]
         began = time.monotonic()
-        took = command([sys.executable, str(LAUNCH), *words, *_set(settings)])
+        took = command([sys.executable, str(LAUNCH), *words, *sets(*settings)])
     return heard.first - began, took
-
-
-def _set(settings: list[str]) -> list[str]:
-    return [word for setting in settings for word in ("--set", setting)]
 
 
 def tables(n_rounds: int | None = None) -> Iterator[Table]:

@@ -7,8 +7,9 @@ import re
 import pytest
 
 from tests.browser.conftest import ready, until
-from tests.browser.test_live import QUICK, SCENE, launched, sets
+from tests.browser.test_live import QUICK, SCENE, launched
 from tests.served import free_port
+from tests.settings import sets
 
 pytestmark = pytest.mark.timeout(240)  # several processes start, one after the other
 

@@ -25,6 +25,7 @@ from streamer.simulator.eiger_files import write_recording
 from streamer.simulator.scene import Scene
 from tests.browser.conftest import shown, until
 from tests.served import free_port
+from tests.settings import sets
 
 pytestmark = [
     pytest.mark.xdist_group("live"),  # one worker makes the run for all
@@ -39,10 +40,6 @@ QUICK = [
     "nodes.gpus=1",
 ]
 """Processes start fast without torch; fits give an error bar."""
-
-
-def sets(*settings: str) -> list[str]:
-    return [word for setting in settings for word in ("--set", setting)]
 
 
 @contextmanager

@@ -15,7 +15,8 @@ from streamer.simulator.scene import Scene
 from streamer.sources.images import load_mask
 from tests.browser.conftest import at_peak, until
 from tests.browser.test_image import FRAME, GAP, OWN, address, large  # noqa: F401 - fixtures
-from tests.browser.test_live import QUICK, call, sets
+from tests.browser.test_live import QUICK, call
+from tests.settings import sets
 
 ROWS = np.arange(256)[:, None]
 COLS = ROWS.T

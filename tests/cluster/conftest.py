@@ -20,6 +20,7 @@ from streamer.simulator.eiger_files import write_recording
 from streamer.simulator.scene import Scene
 from tests.conftest import ROOT
 from tests.pipeline.conftest import SCENE
+from tests.settings import sets
 
 FRAMES, LONG = 400, 1500
 """Of recordings that are played for some seconds, and for half a minute."""
@@ -29,11 +30,6 @@ QUICK = (
     "report.auto=false", "dashboard.port=0",
 )  # fmt: skip
 PATIENCE_S = 100.0
-
-
-def words_of(settings: Sequence[str]) -> list[str]:
-    """Return settings as a command line has them."""
-    return [word for setting in settings for word in ("--set", setting)]
 
 
 class Run:
@@ -62,7 +58,7 @@ class Run:
         self.out = out
         self._start = start
         self._words = [sys.executable, LAUNCH, command, source, "--out", str(out)]
-        self.process = start([*self._words, *words_of((*QUICK, *settings))])
+        self.process = start([*self._words, *sets(*QUICK, *settings)])
 
     @property
     def live(self) -> dict[str, Any]:

@@ -11,9 +11,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cluster.conftest import LAUNCH, LONG, Run, words_of
+from tests.cluster.conftest import LAUNCH, LONG, Run
 from tests.cluster.hosts import Hosts
 from tests.pipeline.conftest import SCENE, frames_of
+from tests.settings import sets
 
 __all__ = ["FAULTS", "Fault", "Outcome", "await_until", "suffer"]
 
@@ -142,7 +143,7 @@ def _start_again(hosts: Hosts) -> None:
 def _detector(hosts: Hosts, frames: int) -> str:
     """Start a simulated detector and return its URI."""
     address = f"{hosts.address('a')}:31001"
-    settings = words_of([*SCENE, f"simulate.frames={frames}", "insecure=true"])
+    settings = sets(*SCENE, f"simulate.frames={frames}", "insecure=true")
     words = [sys.executable, LAUNCH, "simulate", "--bind", address, "--rate", "50", *settings]
     detector: subprocess.Popen[bytes] = hosts.run("a", words, "detector.log")
     await_until(lambda: "dectris://" in (hosts.folder / "detector.log").read_text())

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from tests.faults.schedule import NODES
+from tests.settings import sets
 
 __all__ = ["Launched", "OverdueError", "wait_until"]
 
@@ -63,7 +64,7 @@ class Launched:
         """Of each role, as of the last look."""
         command = "attach" if "://" in source else "replay"
         self._words = [sys.executable, str(LAUNCH), command, source, "--out", str(out)]
-        self._settings = [word for one in (*QUICK, *settings) for word in ("--set", one)]
+        self._settings = sets(*QUICK, *settings)
         self._process = self._start(self._settings)
         self._beside: list[subprocess.Popen[bytes]] = []
 

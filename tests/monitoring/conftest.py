@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.settings import sets
+
 ROOT = Path(__file__).parents[2]
 LAUNCH = ROOT / "launch.py"
 PROMETHEUS = ROOT / "configs" / "prometheus"
@@ -157,10 +159,9 @@ class Plant:
 
 
 def _start(log: Path, words: list[Any], settings: list[str]) -> subprocess.Popen[bytes]:
-    sets = [word for setting in settings for word in ("--set", setting)]
     with log.open("wb") as out:
         return subprocess.Popen(
-            [sys.executable, str(LAUNCH), *map(str, words), *sets],
+            [sys.executable, str(LAUNCH), *map(str, words), *sets(*settings)],
             stdout=out,
             stderr=out,
             env={**os.environ, "COLUMNS": "200"},

@@ -16,6 +16,7 @@ from streamer.run.execute import execute
 from streamer.run.snapshot import Snapshot
 from streamer.simulator.eiger_files import write_recording
 from streamer.simulator.scene import Scene
+from tests.settings import sets
 
 LAUNCH = Path(__file__).parents[2] / "launch.py"
 FRAMES = 120
@@ -138,9 +139,8 @@ def detector(tmp_path: Path) -> Iterator[Callable[..., str]]:
     started: list[subprocess.Popen[str]] = []
 
     def start(*words: str) -> str:
-        sets = [word for setting in SCENE for word in ("--set", setting)]
         process = subprocess.Popen(
-            [sys.executable, str(LAUNCH), "simulate", *sets, *words],
+            [sys.executable, str(LAUNCH), "simulate", *sets(*SCENE), *words],
             stdout=subprocess.PIPE,
             text=True,
         )

@@ -27,6 +27,8 @@ from streamer.results.folder import RunFolder
 from streamer.run.sidecar import address_of, listen, sidecar
 from streamer.sources import open_source
 from tests.pipeline.conftest import LAUNCH, QUICK, is_alive, run, wait_until
+from tests.served import free_port
+from tests.settings import sets
 from tests.unit.streamer.dashboard.test_server import decode
 
 
@@ -343,8 +345,8 @@ def test_the_series_of_a_run_stand_one_behind_the_other(detector, tmp_path):
 
 
 def test_a_dashboard_ends_with_who_started_it(recording, tmp_path):
-    words = ["replay", str(recording), "--speed", "0.1", "--dashboard", "8500"]
-    words += [word for setting in QUICK for word in ("--set", setting)]
+    words = ["replay", str(recording), "--speed", "0.1", "--dashboard", str(free_port())]
+    words += sets(*QUICK)
     launcher = subprocess.Popen(
         [sys.executable, str(LAUNCH), *words, "--out", str(tmp_path / "run")],
         stdout=subprocess.PIPE,

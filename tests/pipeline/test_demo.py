@@ -14,6 +14,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.pipeline.conftest import LAUNCH, QUICK
+from tests.settings import sets
 
 
 @pytest.fixture
@@ -35,9 +36,8 @@ def read_until(end: int, pattern: str) -> str:
 
 def test_its_page_stays_until_the_user_has_seen_enough(terminal, tmp_path):
     user, program = terminal
-    settings = [*QUICK, "simulate.frames=60"]
     words = ["demo", "--out", str(tmp_path / "demo"), "--rate", "max"]
-    words += [word for setting in settings for word in ("--set", setting)]
+    words += sets(*QUICK, "simulate.frames=60")
     env = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY")}
     process = subprocess.Popen(
         [sys.executable, str(LAUNCH), *words],

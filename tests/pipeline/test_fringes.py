@@ -6,6 +6,7 @@ import numpy as np
 
 from streamer.results.folder import RunFolder
 from tests.pipeline.conftest import launch, summary_of
+from tests.settings import sets
 
 N_FRAMES = 30
 SPOTS = [(40.0, 40.0), (90.0, 60.0), (60.0, 100.0)]
@@ -32,8 +33,7 @@ def test_a_run_makes_one_track_of_each_spot_and_tells_of_the_fringes(tmp_path):
         "detect.merge_px=20", "positions.method=moments", "positions.methods.moments.size=17",
         "nodes.gpus=1", "report.auto=false",
     ]  # fmt: skip
-    sets = [word for setting in settings for word in ("--set", setting)]
-    ended = launch("replay", str(tmp_path / "a.npy"), "--out", str(out), *sets)
+    ended = launch("replay", str(tmp_path / "a.npy"), "--out", str(out), *sets(*settings))
     assert ended.returncode == 0, ended.stderr
     folder = RunFolder(out)
     tracks = folder.read_tracks()

@@ -9,18 +9,15 @@ import pytest
 
 from streamer.results.folder import RunFolder
 from tests.pipeline.conftest import frames_of, launch, summary_of
+from tests.settings import sets
 from tests.unit.plugins import install_lab
 
-SETS = [
-    word
-    for setting in (
+SETS = sets(
         "detect.finder=brightest", "detect.finders.brightest.most=2", "positions.method=shifted",
         "positions.methods.shifted.rows=0.25", "source.protocols.drum.frames=40",
         "source.readers.sheet.skip=4", "nodes.detectors=2", "nodes.gpus=1",
         "detect.minval=40", "detect.minscore=60",
-    )
-    for word in ("--set", setting)
-]  # fmt: skip
+)  # fmt: skip
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.pipeline.conftest import QUICK, launch, run
+from tests.settings import sets
 
 
 @pytest.fixture(autouse=True)
@@ -46,9 +47,8 @@ def test_a_recording_of_a_stream_is_its_users_alone(detector, tmp_path):
 
 def test_a_demo_is_its_users_alone_and_its_detector_waits_for_the_workers(tmp_path):
     settings = [*QUICK, "simulate.rate_hz=200", "simulate.frames=120"]
-    sets = [word for setting in settings for word in ("--set", setting)]
     out = tmp_path / "demo"
-    done = launch("demo", "--out", str(out), "--dashboard", "0", *sets)
+    done = launch("demo", "--out", str(out), "--dashboard", "0", *sets(*settings))
     assert done.returncode == 0, done.stderr
     assert modes(out) == {0o700, 0o600}
     summary = json.loads((out / "run" / "run.json").read_text())

@@ -15,6 +15,7 @@ from p4p.client.thread import Context
 from streamer.results.folder import RunFolder
 from tests.pipeline.conftest import LAUNCH, QUICK
 from tests.served import free_port
+from tests.settings import sets
 
 PATIENCE_S = 90.0
 
@@ -26,7 +27,7 @@ def test_a_client_reads_peaks_and_an_alarm_while_a_run_goes_on(recording, tmp_pa
         f"publish.pva={{prefix: 'TEST:', port: {port}}}",
         "alarms.drift={low: -1e-4, high: 1e-4}",
     ]  # fmt: skip
-    words = [word for setting in settings for word in ("--set", setting)]
+    words = sets(*settings)
     run = subprocess.Popen(
         [sys.executable, str(LAUNCH), "replay", str(recording), "--out", str(out), *words],
         stdout=subprocess.PIPE,

@@ -7,8 +7,9 @@ import pytest
 
 from streamer.results.folder import RunFolder
 from tests.pipeline.conftest import QUICK, launch, run
+from tests.settings import sets
 
-SETS = [word for setting in QUICK for word in ("--set", setting)]
+SETS = sets(*QUICK)
 
 
 @pytest.fixture(scope="module")

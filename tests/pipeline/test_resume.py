@@ -22,14 +22,11 @@ from tests.pipeline.conftest import (
     summary_of,
     wait_until,
 )
+from tests.settings import sets
 
 SETTINGS = [*QUICK, "source.frame_time_s=0.1", "dashboard.port=0"]
 PACED = [*SETTINGS, "source.speed=4"]
 """Three seconds for all frames."""
-
-
-def sets(settings):
-    return [word for setting in settings for word in ("--set", setting)]
 
 
 def tables(out):
@@ -68,7 +65,7 @@ def cut_short(words, out, chance, *, nodes):
 @pytest.fixture(scope="module")
 def undisturbed(recording, tmp_path_factory):
     out = tmp_path_factory.mktemp("undisturbed") / "run"
-    done = launch("replay", str(recording), "--out", str(out), *sets(SETTINGS))
+    done = launch("replay", str(recording), "--out", str(out), *sets(*SETTINGS))
     assert done.returncode == 0, done.stderr
     return tables(out)
 
@@ -80,7 +77,7 @@ def test_a_replay_that_was_killed_gives_what_one_gives_that_was_not(
 ):
     out, chance = tmp_path / "run", random.Random(20261128 + nodes)
     words = ["replay", str(recording), "--out", str(out)]
-    cut_short([*words, *sets(PACED)], out, chance, nodes=nodes)
+    cut_short([*words, *sets(*PACED)], out, chance, nodes=nodes)
     for _ in range(times - 1):
         cut_short([*words, "--resume"], out, chance, nodes=nodes)
     refused = launch(*words)

@@ -7,9 +7,10 @@ import json
 import numpy as np
 
 from tests.pipeline.conftest import launch
+from tests.settings import sets
 from tests.unit.workers.learn.test_retraining import SETTINGS, odd_frames
 
-WORDS = [word for setting in SETTINGS for word in ("--set", setting)]
+WORDS = sets(*SETTINGS)
 
 
 def test_a_run_is_learnt_from_with_its_own_settings_and_its_weights_are_used(tmp_path):

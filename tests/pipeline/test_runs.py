@@ -42,6 +42,7 @@ from tests.pipeline.conftest import (
     summary_of,
     wait_until,
 )
+from tests.settings import sets
 from workers.detect.choice import make_finder
 from workers.detect.correction import Correction
 from workers.detect.node import find_in_frame
@@ -255,7 +256,7 @@ def test_a_stop_while_nodes_start_is_a_stop(recording, tmp_path, delay):
 
 def test_a_reader_that_goes_away_does_not_end_the_run(recording, tmp_path):
     out = tmp_path / "run"
-    settings = [word for setting in QUICK for word in ("--set", setting)]
+    settings = sets(*QUICK)
     words = [sys.executable, str(LAUNCH), "replay", str(recording), "--out", str(out), *settings]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         process.stdout.close()
@@ -266,7 +267,7 @@ def test_a_reader_that_goes_away_does_not_end_the_run(recording, tmp_path):
 
 def test_nodes_end_with_their_launcher(recording, tmp_path):
     out = tmp_path / "run"
-    settings = [word for setting in [*QUICK, *PACED] for word in ("--set", setting)]
+    settings = sets(*QUICK, *PACED)
     words = [sys.executable, str(LAUNCH), "replay", str(recording), "--out", str(out), *settings]
     with subprocess.Popen(words, stdout=subprocess.DEVNULL) as process:
         wait_until(lambda: len(children_of(process.pid)) == 4)
@@ -380,8 +381,7 @@ def test_a_live_stream_gives_positions_near_the_truth(detector, tmp_path):
     truth_file = tmp_path / "truth.parquet"
     uri = detector("--rate", "60", "--truth", str(truth_file))
     out = tmp_path / "run"
-    sets = [word for setting in SCENE for word in ("--set", setting)]
-    done = launch("attach", uri, "--out", str(out), *sets)
+    done = launch("attach", uri, "--out", str(out), *sets(*SCENE))
     assert done.returncode == 0, done.stderr
     assert_each_frame_once(out)
     truth, _ = read_truth(truth_file)

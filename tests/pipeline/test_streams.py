@@ -24,8 +24,9 @@ from tests.pipeline.conftest import (
     run,
     summary_of,
 )
+from tests.settings import sets
 
-SETS = [word for setting in QUICK for word in ("--set", setting)]
+SETS = sets(*QUICK)
 
 
 def coded(path):

@@ -26,14 +26,11 @@ from tests.pipeline.conftest import (
     wait_until,
 )
 from tests.served import free_port
+from tests.settings import sets
 
 SETS = [*QUICK, "detect.minval=20", "detect.minscore=30", "source.frame_time_s=0.1",
         "nodes.detectors=2"]  # fmt: skip
 MANY, FEW = (20, 30), (2000, 2000)
-
-
-def sets(*settings):
-    return [word for setting in settings for word in ("--set", setting)]
 
 
 def start(recording, out, *words):
@@ -129,7 +126,7 @@ def test_thresholds_hold_from_the_frame_that_is_recorded_whatever_dies(recording
 @pytest.mark.timeout(120)
 def test_a_run_can_be_had_that_nobody_changes(recording, tmp_path):
     out = tmp_path / "run"
-    done = launch("replay", str(recording), "--out", str(out), "--dashboard", "8630",
+    done = launch("replay", str(recording), "--out", str(out), "--dashboard", str(free_port()),
                   *sets(*SETS, "dashboard.control=false"))  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "#control" not in done.stdout
