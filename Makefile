@@ -34,9 +34,11 @@ demo: install
 
 # Ends with how much of each package was run; `make test COVERAGE=` does not count, and is faster.
 COVERAGE := --cov --cov-report=
+# Tests at a time. Many wait for the pace of a detector, but most processes of a run wait for none.
+JOBS := 2
 
 test: install
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --max-worker-restart 0 $(COVERAGE)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --max-worker-restart 0 $(COVERAGE)
 	@$(if $(COVERAGE),$(BIN)/python -m tests.covered)
 
 # Damaged inputs for every parser, a million for each or so many seconds; `make test` tries a few.
