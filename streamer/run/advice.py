@@ -68,6 +68,8 @@ def findings(infos: Iterable[Mapping[str, str]]) -> dict[str, dict[str, Any]]:
             one["brightest"] = max(brightest, default=None)
             ranges = one.setdefault("thresholds", {})
             for name_, (low, high) in (told.get("thresholds") or {}).items():
+                if low is None or high is None:
+                    continue  # without a pixel that is used there is none
                 before = ranges.get(name_, [low, high])
                 ranges[name_] = [min(before[0], low), max(before[1], high)]
     return found

@@ -32,6 +32,16 @@ def test_what_workers_tell_is_put_together():
     assert found["s"]["thresholds"] == {"noise": [0.5, 2]}
 
 
+def test_frames_of_which_all_pixels_are_masked_have_no_thresholds():
+    """JSON has no infinity: what workers say of such frames is null."""
+    found = findings(
+        [told(thresholds={"noise": [None, None]}), told(thresholds={"noise": [1, None]})]
+    )
+    assert found["s"]["frames"] == 40
+    assert found["s"]["thresholds"] == {}
+    assert len(advice(found, "auto", "auto")) == 1
+
+
 def test_where_no_pixel_reaches_minval_the_run_says_so():
     (line,) = advice(findings([told(brightest=13)]), 40, 60)
     assert "no pixel reaches detect.minval = 40; the brightest pixel has 13 counts" in line
