@@ -41,14 +41,21 @@ def load_dark(path: Path) -> NDArray[np.float32]:
     Raises
     ------
     UserError
-        The file cannot be read as an image.
+        The file cannot be read as an image, or not all of it are numbers.
     """
     total: NDArray[np.float64] | None = None
     count = 0
     for frame in _frames(path, "dark"):
         total = frame.astype(np.float64) if total is None else total + frame
         count += 1
-    return (_one(total, path, "dark") / max(1, count)).astype(np.float32)
+    with np.errstate(over="ignore"):
+        mean = (_one(total, path, "dark") / max(1, count)).astype(np.float32)
+    if n_none := np.count_nonzero(~np.isfinite(mean)):
+        raise UserError(
+            f"dark {path} has {n_none:,} pixels that are no finite number: set them to 0 there and"
+            " name them in detect.mask"
+        )
+    return mean
 
 
 def _one(image: NDArray[_T] | None, path: Path, what: str) -> NDArray[_T]:
