@@ -23,13 +23,17 @@ from streamer.results.schema import MOTION, TABLES
 from streamer.results.shapes import MEASURED, MeasuredCurve, Shape, columns_of
 from streamer.results.thinning import Curve
 
-__all__ = ["Common", "Drifts", "Plot", "XAxis", "places", "units"]
+__all__ = ["Common", "Drifts", "Parameter", "Plot", "XAxis", "places", "units"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 XAxis = Literal["time", "frame"]
 Common = Literal["motion_shift", "motion_angle", "motion_scale"]
 """What all spots did together, see `streamer.dashboard.common`."""
+Parameter = Literal[
+    "lattice_a", "lattice_b", "lattice_c", "lattice_alpha", "lattice_beta", "lattice_gamma"
+]
+"""Of the lattice of each phase, see `streamer.dashboard.lattice`."""
 
 _KEPT = 1000
 """Drifts that are kept to be continued."""
@@ -40,7 +44,7 @@ _COLUMNS = ("row", "col", "row_sigma", "col_sigma", "d", "d_sigma")
 class Plot:
     """What is shown of a drift, or of what else is measured."""
 
-    quantity: Quantity | Shape | Common
+    quantity: Quantity | Shape | Common | Parameter
     x: XAxis
     begin: float | None = None
     """In the units of `x`; None for all."""

@@ -17,6 +17,7 @@ from streamer.dashboard.answers import Answers
 from streamer.dashboard.common import COMMON
 from streamer.dashboard.fitter import Fit, PatchFitter
 from streamer.dashboard.image.gallery import Key
+from streamer.dashboard.lattice import PARAMETERS
 from streamer.dashboard.messages import Lines, encode
 from streamer.dashboard.panels import PANELS, Panel
 from streamer.dashboard.requests import read_request
@@ -235,7 +236,7 @@ class Hub:
         self._offer_preview(viewer)
         for panel in self._panels:
             self._offer_panel(viewer, panel)
-        if watch is not None and (watch.tracks or watch.quantity in COMMON):
+        if watch is not None and (watch.tracks or watch.quantity in (*COMMON, *PARAMETERS)):
             begin = time.monotonic()
             version = (watch, self._drift_version)
             if viewer.sent.get("drift") != version:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from streamer.dashboard.drifts import Common, XAxis
+from streamer.dashboard.drifts import Common, Parameter, XAxis
 from streamer.results.curves import Quantity
 from streamer.results.shapes import Shape
 from streamer.results.thresholds import Threshold
@@ -40,7 +40,7 @@ class Watch(_Asked, frozen=True, kw_only=True, tag="watch"):
     """Which drifts to send, or what else of the tracks."""
 
     tracks: Annotated[tuple[_Number, ...], msgspec.Meta(max_length=200)] = ()
-    quantity: Quantity | Shape | Common = "radial"
+    quantity: Quantity | Shape | Common | Parameter = "radial"
     x: XAxis = "time"
     begin: float | None = msgspec.field(default=None, name="from")
     end: float | None = msgspec.field(default=None, name="to")

@@ -20,6 +20,7 @@ from streamer.dashboard.image.frames import ShownFrames
 from streamer.dashboard.image.gallery import Gallery, Key
 from streamer.dashboard.image.gathering import Gathering
 from streamer.dashboard.image.regions import Region, Regions
+from streamer.dashboard.lattice import PARAMETERS, LatticeCurves
 from streamer.dashboard.messages import Lines, encode
 from streamer.dashboard.provisional import ProvisionalPeaks
 from streamer.dashboard.requests import Preview, Watch
@@ -79,6 +80,7 @@ class RunView:
         self.gathering = Gathering(self.archive, gallery)
         self.regions = Regions(self.archive, gallery, self.config.detect.saturation)
         self._drifts, self._common = Drifts(self.archive), CommonMotion(self.archive)
+        self._lattice = LatticeCurves(opened, self.config, self.archive)
         self._shared = SharedWatch(self.config.tracks)
         self._measured: list[Shape] = []
         self._is_behind = True
@@ -86,7 +88,8 @@ class RunView:
     @property
     def drift_version(self) -> Hashable:
         """Changes when drifts have to be sent anew."""
-        return len(self.archive.peaks), self.tables.tracks_version, self.archive.starts.tobytes()
+        tables = self.tables.tracks_version, self._lattice.version
+        return len(self.archive.peaks), tables, self.archive.starts.tobytes()
 
     def refresh(self, *, watched: bool = True) -> None:
         """Take in frames and parts that are new; the newest only while they are `watched`."""
@@ -103,6 +106,8 @@ class RunView:
         """Read what is rewritten every few seconds, if it was."""
         growing = self.state.live or self._is_behind
         self.tables.refresh(len(self.archive.frames), growing=growing)
+        if not self.state.live:
+            self._lattice.refresh()
         known = self.archive.stored.known(tuple(MEASURED))
         self._measured = measured(known, self.tables.geometry)
         self._shared.refresh(self.archive, self.tables, live=self.state.live)
@@ -129,6 +134,7 @@ class RunView:
             "quantities": [
                 *available(self.tables.geometry),
                 *self._measured,
+                *self._lattice.offered,
                 *(COMMON if self.archive.has_motion else ()),
             ],
             "n_frames": n_frames,
@@ -156,6 +162,12 @@ class RunView:
             about = COMMON[quantity]
             header |= {"label": about.label, "unit": about.unit, "names": about.names}
             return Lines(header, self._common.curves(quantity, plot))
+        if quantity in PARAMETERS:
+            found = self._lattice.curves(quantity, plot)
+            names = {number: name for number, (name, _) in found.items()}
+            header |= {"label": f"Lattice parameter {PARAMETERS[quantity]}", "names": names}
+            header["unit"] = self._lattice.unit(quantity)
+            return Lines(header, {number: curve for number, (_, curve) in found.items()})
         label, unit = _LABELS[quantity]
         if quantity not in (*available(self.tables.geometry), "distance", *MEASURED):
             need = "wavelength" if self.tables.geometry is not None else "place of the detector"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,7 +18,7 @@ from streamer.results.motion import to_remove
 from streamer.results.parts import discard, readable
 from streamer.results.schema import TABLES
 
-__all__ = ["DERIVED", "derived", "write_derived"]
+__all__ = ["DERIVED", "derived", "write_derived", "written"]
 
 DERIVED = ("reflections", "lattice")
 """Names of these tables."""
@@ -59,6 +60,16 @@ def write_derived(folder: RunFolder, config: Config) -> None:
         raise
 
 
+def written(folder: RunFolder, name: str) -> Path | None:
+    """Return the file of one of these tables; None where none tells of all that there is."""
+    path, last = folder.path / f"{name}.parquet", folder.last_part()
+    if last is None or not path.exists():
+        return None
+    with readable(path):
+        said = pq.read_schema(path).metadata or {}
+    return path if said.get(_UPTO) == str(last.index).encode() else None
+
+
 def derived(
     folder: RunFolder,
     config: Config,
@@ -81,13 +92,11 @@ def derived(
     if name == "lattice" and Lattice.from_config(config.lattice) is None:
         return
     wanted = list(columns or TABLES[name].schema.names)
-    path, last = folder.path / f"{name}.parquet", folder.last_part()
-    if last is not None and path.exists():
+    if path := written(folder, name):
         with readable(path), pq.ParquetFile(path) as file:
-            if (file.schema_arrow.metadata or {}).get(_UPTO) == str(last.index).encode():
-                for batch in file.iter_batches(columns=wanted):
-                    yield pa.Table.from_batches([batch]).replace_schema_metadata(None)
-                return
+            for batch in file.iter_batches(columns=wanted):
+                yield pa.Table.from_batches([batch]).replace_schema_metadata(None)
+        return
     for tables in _computed(folder, config, most):
         yield tables[name].select(wanted)
 

@@ -22,6 +22,12 @@ const OTHERS = {
   motion_shift: "all spots: shift",
   motion_angle: "all spots: rotation",
   motion_scale: "all spots: scale",
+  lattice_a: "lattice parameter a",
+  lattice_b: "lattice parameter b",
+  lattice_c: "lattice parameter c",
+  lattice_alpha: "lattice angle α",
+  lattice_beta: "lattice angle β",
+  lattice_gamma: "lattice angle γ",
 };
 
 /** @type {Record<string, string>} */

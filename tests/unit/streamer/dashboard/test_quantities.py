@@ -43,6 +43,7 @@ def viewed(folder):
     if not settings.exists():
         settings.write_text(Config().to_yaml())
     with closing(RunView(folder.path)) as view:
+        view.catch_up(60.0)  # on a busy machine one look takes in a part of the files
         view.refresh()
         view.refresh_tables()
         yield view
