@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,8 @@ from workers.place.base import PositionMethod, Positions
 __all__ = ["LiveCheck"]
 
 _REMEMBERED = 1000
+_TOGETHER = 64
+"""Peaks that are fitted at once: what a call takes besides, as long as a few fits, is shared."""
 
 
 class LiveCheck:
@@ -38,6 +41,10 @@ class LiveCheck:
         self._metrics = metrics
         self._rng = np.random.default_rng(seed)
         self._distances: deque[float] = deque(maxlen=_REMEMBERED)
+        self._gathered: list[tuple[NDArray[Any], ...]] = []
+        """Patches, which of their pixels count, and (n, 2) answers."""
+        self.waiting = 0
+        """Peaks that are still to be compared."""
 
     @property
     def median_px(self) -> float:
@@ -47,7 +54,7 @@ class LiveCheck:
     def look(
         self, counts: NDArray[np.float32], valid: NDArray[np.bool_], placed: Positions
     ) -> None:
-        """Compare some of the peaks of a batch.
+        """Gather some of the peaks of a batch, and compare when there are enough.
 
         Parameters
         ----------
@@ -61,11 +68,22 @@ class LiveCheck:
         chosen = np.flatnonzero(drawn & (placed.flags == 0))
         if not len(chosen):
             return
-        fitted = self._reference.place(counts[chosen], valid[chosen])
-        clean = fitted.flags == 0
         # It is the model that is looked at, not what fits have made of its answers.
-        rows, cols = (placed.row, placed.col) if placed.begun is None else placed.begun.T
-        row, col = (rows[chosen] - fitted.row)[clean], (cols[chosen] - fitted.col)[clean]
+        said = np.stack([placed.row, placed.col], 1) if placed.begun is None else placed.begun
+        self._gathered.append((counts[chosen], valid[chosen], said[chosen]))
+        self.waiting += len(chosen)
+        if self.waiting >= _TOGETHER:
+            self.settle()
+
+    def settle(self) -> None:
+        """Compare what was gathered."""
+        if not self._gathered:
+            return
+        counts, valid, said = map(np.concatenate, zip(*self._gathered, strict=True))
+        self._gathered, self.waiting = [], 0
+        fitted = self._reference.place(counts, valid)
+        clean = fitted.flags == 0
+        row, col = (said[:, 0] - fitted.row)[clean], (said[:, 1] - fitted.col)[clean]
         sigmas = np.hypot(row / fitted.row_sigma[clean], col / fitted.col_sigma[clean])
         for px, sigma in zip(np.hypot(row, col).tolist(), sigmas.tolist(), strict=True):
             self._distances.append(px)

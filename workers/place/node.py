@@ -189,8 +189,12 @@ class GpuWorker:
             "refused": float(counts.refused),
             "busy_s": counts.busy_s,
         }
-        if self._check is not None and np.isfinite(self._check.median_px):
-            stats["disagreement_px"] = self._check.median_px
+        if self._check is not None:
+            if self._check.waiting:
+                with self._metrics.stages.timed("check"):
+                    self._check.settle()
+            if np.isfinite(self._check.median_px):
+                stats["disagreement_px"] = self._check.median_px
         self._metrics.flow.show(counts)
         self._metrics.queues.backlog.set(self._batcher.frames)
         return "placing peaks", stats, self._info
