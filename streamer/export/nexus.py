@@ -14,6 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from streamer.config import MetaConfig
+from streamer.errors import UserError
 from streamer.frames.geometry import Geometry
 from streamer.frames.nexus import put_field, put_group
 from streamer.results.curves import QUANTITIES, Quantity, displaced, references
@@ -235,11 +236,22 @@ def _write_drift(
     geometry: Geometry | None,
     begin_ns: int,
 ) -> None:
-    """Write the drift of the main tracks against one axis; NaN where a track was not seen."""
+    """Write the drift of the main tracks against one axis; NaN where a track was not seen.
+
+    Raises
+    ------
+    UserError
+        No peak of them is left.
+    """
     chosen = main_tracks(tracks, _MAIN)
     known = references(chosen)
     motion = to_remove(folder, folder.read_config(), geometry)
     main = {one.track: one for one in histories(folder, chosen, motion)}
+    if not main:
+        raise UserError(
+            f"{folder.path} has tracks and no peaks of them: are files of its frames/ or peaks/"
+            " gone?"
+        )
     quantity: Quantity = "radial" if geometry is not None else "distance"
     is_timed = all(one.time_ns.all() for one in main.values())
     along = {track: one.time_ns if is_timed else one.frame for track, one in main.items()}

@@ -196,10 +196,17 @@ class RunFolder:
         """Return one row per track, as of the last time it was written.
 
         What the table of an older run lacks is told from its other columns, or NaN.
+
+        Raises
+        ------
+        UserError
+            What is there cannot be read, or is another table.
         """
         table = self._read_whole("tracks")
         if table is None:
             return TRACKS.empty_table()
+        if not {"track", "parent", "merged_into"} <= set(table.column_names):
+            raise UserError(f"{self.path / 'tracks.parquet'} is no table of tracks")
         if "reflection" not in table.column_names:
             table = table.append_column("reflection", pa.array(reflections(table)))
         return completed(table, TRACKS.names).cast(TRACKS)

@@ -423,3 +423,19 @@ def test_mistakes_are_one_line_and_leave_nothing(run, tmp_path):
     with pytest.raises(UserError, match="cannot be read"):
         export_run(run.path, "csv", tmp_path / "out" / "csv")
     assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_run_whose_parts_are_gone_has_no_export_that_looks_whole(tmp_path):
+    run = make_run(tmp_path / "today")
+    for path in run.parts("frames"):
+        path.unlink()
+    with pytest.raises(UserError, match="has tracks and no peaks of them: are files of its frames"):
+        export_run(run.path, "nexus")
+
+
+@pytest.mark.parametrize("format_", ["csv", "nexus"])
+def test_another_table_in_the_place_of_the_tracks_is_told(tmp_path, format_):
+    run = make_run(tmp_path / "today")
+    pq.write_table(pa.table({"x": [1]}), run.path / "tracks.parquet")
+    with pytest.raises(UserError, match=r"tracks\.parquet is no table of tracks"):
+        export_run(run.path, format_)
