@@ -112,7 +112,8 @@ def _cut(  # type: ignore[no-untyped-def]
         if outside:
             flag |= EDGE
             counts[k], valid[k] = 0.0, False
-        if not outside and _copy(frame, bad, least, most, top, left, counts[k], sums):
+        alone = size == 1  # its own border
+        if not (outside or alone) and _copy(frame, bad, least, most, top, left, counts[k], sums):
             total, used, on_border = sums.sum(), size * size, 4 * size - 4
             for i in range(size - 1):
                 border[4 * i], border[4 * i + 1] = counts[k, 0, i], counts[k, size - 1, i + 1]
@@ -145,8 +146,8 @@ def _cut(  # type: ignore[no-untyped-def]
         background = float(low) if on_border % 2 else (low + high) / 2
         intensity[k] = total - used * background
         beside = 0.0
-        for i in range(half - 1, half + 2):
-            for j in range(half - 1, half + 2):
+        for i in range(max(half - 1, 0), min(half + 2, size)):
+            for j in range(max(half - 1, 0), min(half + 2, size)):
                 y, x = top + i, left + j
                 inside = 0 <= y < height and 0 <= x < width
                 if (

@@ -297,3 +297,10 @@ def test_a_flat_field_scales_counts_and_not_their_noise():
     row, col = peaks[0]["row"], peaks[0]["col"]
     np.testing.assert_allclose(patches.counts[0], frame[row - 5 : row + 6, col - 5 : col + 6])
     assert patches.intensity[0] == pytest.approx(2 * np.pi * 1.5**2 * 4000, rel=0.1)
+
+
+def test_a_patch_of_one_pixel_is_its_own_border():
+    patches = cut([20, 0, 39], [30, 0, 49], size=1)
+    assert patches.counts.ravel().tolist() == [FRAME[20, 30], FRAME[0, 0], FRAME[39, 49]]
+    assert patches.flags.tolist() == [0, 0, 0]
+    assert patches.intensity.tolist() == [0.0, 0.0, 0.0]
