@@ -3,11 +3,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 import zmq
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
+
+# How long an example takes is the machine's affair, and whether it has anything else to do.
+hypothesis.settings.register_profile("at any pace", deadline=None)
+hypothesis.settings.load_profile("at any pace")
 
 
 @pytest.fixture

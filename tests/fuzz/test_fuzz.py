@@ -67,14 +67,14 @@ PARTS = st.lists(st.binary(max_size=80), min_size=1, max_size=4)
 
 
 @pytest.mark.parametrize("name", [name for name in TARGETS if name not in STREAMS])
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(data=st.binary(max_size=300))
 def test_any_bytes_are_read_or_refused(name, data):
     TARGETS[name].run(data)
 
 
 @pytest.mark.parametrize("name", STREAMS)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(messages=st.lists(PARTS, max_size=4))
 def test_any_messages_are_read_or_refused(name, messages):
     TARGETS[name].run(messages)
@@ -88,7 +88,7 @@ SAID = st.recursive(
 
 
 @pytest.mark.parametrize("name", ["dectris1", "stins", "array10"])
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(data=st.data())
 def test_a_message_may_say_anything(name, data):
     """Whatever stands behind the keys that are read, in whatever messages."""

@@ -62,7 +62,7 @@ def test_pixels_come_back(encoding, shape, dtype):
     assert not pixels.flags.writeable
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     rows=st.integers(1, 40),
     cols=st.integers(8, 150),

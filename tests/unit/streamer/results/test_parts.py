@@ -232,7 +232,7 @@ ACTS = st.one_of(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(acts=st.lists(ACTS, min_size=10, max_size=60))
 def test_each_row_is_there_once_whoever_writes_merges_dies_and_reads(tmp_path_factory, acts):
     with pytest.MonkeyPatch.context() as monkeypatch:
@@ -364,7 +364,7 @@ class Turns:
             thread.join()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     schedule=st.lists(st.sampled_from(("one", "two")), min_size=12, max_size=40),
     is_left=st.booleans(),

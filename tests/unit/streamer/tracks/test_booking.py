@@ -17,7 +17,6 @@ SIZE = 4
     st.lists(st.integers(0, 10**12), max_size=40),
     st.integers(0, 2**32 - 1),
 )
-@settings(deadline=None)
 def test_tracks_are_found_in_whatever_order_they_are_asked_for(known, others, seed):
     number = np.sort(np.array(known, np.int64))
     asked = np.random.default_rng(seed).permutation(np.array(known * 3 + others, np.int64))
@@ -37,7 +36,7 @@ def of_track(peaks, track):
 
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from([1, 3, 40]), st.sampled_from([None, 15]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_what_is_kept_of_a_track_is_what_all_its_peaks_say(seed, frames_at_once, reference):
     rng = np.random.default_rng(seed)
     begins = np.sort(rng.integers(0, 30, 12))

@@ -68,7 +68,7 @@ def plainly(places, now, sigma):
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(4, 60), st.booleans())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_motion_is_that_of_weighted_least_squares(seed, n, is_known):
     rng = np.random.default_rng(seed)
     places = rng.uniform(20, 236, (n, 2))

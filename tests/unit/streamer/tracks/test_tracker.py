@@ -104,7 +104,7 @@ def test_links_are_those_of_a_plain_search_through_all_pairs(seed):
     st.sampled_from([0, 2, 20]),
     st.sampled_from([30.0, 100.0, 2000.0]),
 )
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_what_becomes_of_peaks_and_tracks_is_what_a_look_at_every_pair_says(
     seed, gate, memory, size
 ):

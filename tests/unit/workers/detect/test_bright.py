@@ -73,7 +73,7 @@ def assert_same(found, expected):
         np.testing.assert_array_equal(getattr(patches, name), getattr(expected_patches, name))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     dtype=st.sampled_from(DTYPES),
     rows=st.integers(3, 90),

@@ -125,7 +125,7 @@ def a_correction(rng, shape):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 2**32), size=st.sampled_from([9, 11, 15]))
 def test_peaks_and_patches_are_those_that_whole_images_of_flags_give(dtype, seed, size):
     rng = np.random.default_rng(seed)
@@ -150,7 +150,7 @@ def test_peaks_and_patches_are_those_that_whole_images_of_flags_give(dtype, seed
 
 
 @pytest.mark.parametrize("dtype", ["u1", "u2", "u8", "i4", "f4"])
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 2**32))
 def test_thresholds_from_the_noise_are_those_of_a_whole_image_of_flags(dtype, seed):
     rng = np.random.default_rng(seed)

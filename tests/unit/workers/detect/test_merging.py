@@ -38,7 +38,7 @@ def by_definition(peaks, distance):
     return sorted(stay)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 2**32 - 1),
     n=st.integers(0, 120),

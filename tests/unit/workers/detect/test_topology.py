@@ -320,7 +320,7 @@ def test_a_finder_survives_a_frame_it_refused():
 
 
 @given(ISLANDS)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_peaks_are_sorted_and_whole(frame):
     peaks = any_peaks(frame)
     order = [(-score, row, col) for row, col, score in listed(peaks)]
@@ -330,7 +330,7 @@ def test_peaks_are_sorted_and_whole(frame):
 
 
 @given(ISLANDS, st.integers(1, 65535))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_a_hot_pixel_apart_adds_one_peak(frame, hot):
     row = len(frame)
     with_hot = np.pad(frame, ((0, 2), (0, 0)))
@@ -339,14 +339,14 @@ def test_a_hot_pixel_apart_adds_one_peak(frame, hot):
 
 
 @given(ISLANDS, st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_masked_is_zeroed(frame, data):
     masked = data.draw(hnp.arrays(np.bool_, frame.shape))
     assert_same(any_peaks(frame, masked), any_peaks(np.where(masked, 0, frame)))
 
 
 @given(ISLANDS)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_scores_know_no_direction(frame):
     expected = any_peaks(frame).score
     for turned in (frame.T, frame[::-1], frame[:, ::-1]):
@@ -354,7 +354,7 @@ def test_scores_know_no_direction(frame):
 
 
 @given(ISLANDS, st.integers(1, 60000), st.integers(1, 60000))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_minscore_only_leaves_out(frame, minval, minscore):
     everything = TopologyFinder(minval, 1)(frame)
     expected = [peak for peak in listed(everything) if peak[2] >= minscore]
@@ -362,6 +362,6 @@ def test_minscore_only_leaves_out(frame, minval, minscore):
 
 
 @given(ISLANDS)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_floats_give_the_peaks_of_integers(frame):
     assert_same(any_peaks(frame.astype(np.float64)), any_peaks(frame))

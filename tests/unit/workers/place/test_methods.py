@@ -91,7 +91,7 @@ def test_next_to_no_valid_pixels(method, n_valid):
     assert placed.flags[0] & POOR_FIT
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     seed=st.integers(0, 2**32 - 1),
     filling=st.sampled_from([0.0, -1.0, 1e9, float("nan"), float("inf")]),
@@ -282,7 +282,7 @@ def test_patch_size_is_known_before_the_method_is_made(method):
     assert patch_size_of(config) == make_method(config, 1).patch_size
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(seed=st.integers(0, 2**32 - 1), size=st.sampled_from([3, 5, 11, 15]))
 def test_border_level_is_the_median(seed, size):
     rng = np.random.default_rng(seed)

@@ -42,7 +42,7 @@ DTYPES = ("u1", "<u2", "<u4")
 SHAPES = st.tuples(st.integers(3, 90), st.integers(3, 90))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     shape=SHAPES,
     dtype=st.sampled_from(DTYPES),
@@ -88,7 +88,7 @@ def test_a_header_that_a_sender_stripped_is_not_missed():
     assert_same(by_device(reader_on_host(), stripped, Correction()), by_cpu(frame, Correction()))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     seed=st.integers(0, 1 << 20),
     dtype=st.sampled_from(DTYPES),
@@ -133,7 +133,7 @@ class Guarded:
         self.data[index] = value
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(
     data=st.lists(st.one_of(st.sampled_from([0, 1, 15, 31, 240, 255]), st.integers(0, 255))),
     size=st.integers(0, 80),
@@ -171,7 +171,7 @@ def nearly_blocks(draw):
     return block, max(size + n + draw(st.sampled_from([0, 0, 0, 0, -1, 1])), 0)
 
 
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=2000)
 @given(made=nearly_blocks(), lanes=st.sampled_from([1, 32]))
 def test_a_block_is_taken_only_where_the_reference_decoder_takes_it(made, lanes):
     block, size = made

@@ -105,7 +105,7 @@ def least(n: int, times: dict[int, float]) -> float:
     return known[n]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     times=st.dictionaries(st.integers(1, 40), st.floats(0.1, 10.0), min_size=1, max_size=5),
     n=st.integers(0, 200),
