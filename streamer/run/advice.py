@@ -197,8 +197,11 @@ def _scatter(peaks: pa.Table) -> float:
     for axis in ("row", "col"):
         place, variance = rows[axis].to_numpy(), rows[f"{axis}_sigma"].to_numpy() ** 2
         bent = place[2:] - 2 * place[1:-1] + place[:-2]
-        off.append((bent / np.sqrt(variance[2:] + 4 * variance[1:-1] + variance[:-2]))[follows])
-    return _TO_SIGMA * float(np.nanmedian(np.abs(np.concatenate(off))))
+        sigma = np.sqrt(variance[2:] + 4 * variance[1:-1] + variance[:-2])
+        told = follows & (sigma > 0)  # which a centroid's are not
+        off.append(np.abs(bent[told] / sigma[told]))
+    steps = np.concatenate(off)
+    return _TO_SIGMA * float(np.median(steps)) if len(steps) >= _FEWEST_STEPS else math.nan
 
 
 def _merged(found: Mapping[str, Mapping[str, Any]]) -> list[str]:

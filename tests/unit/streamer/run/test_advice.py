@@ -96,7 +96,7 @@ def test_a_run_of_wide_spots_is_told_to_bin_pixels(widths, binning, told):
     assert lines == [] if told is None else told in lines[0]
 
 
-def run_of(tmp_path, scatter, flags=0, n_frames=100, drift=0.2):
+def run_of(tmp_path, scatter, flags=0, n_frames=100, drift=0.2, told=1.0):
     """Write the peaks of ten spots that move, and scatter by some of their standard deviations."""
     rng = np.random.default_rng(5)
     frame, track = (x.ravel() for x in np.mgrid[:n_frames, :10])
@@ -113,8 +113,8 @@ def run_of(tmp_path, scatter, flags=0, n_frames=100, drift=0.2):
             "track": track,
             "flags": np.full(len(frame), flags, np.int32),
             **places,
-            "row_sigma": sigma,
-            "col_sigma": sigma,
+            "row_sigma": told * sigma,
+            "col_sigma": told * sigma,
         }
     )
     half = len(table) // 2  # as a run that commits twice
@@ -147,6 +147,11 @@ def test_too_few_peaks_tell_nothing_of_noise(tmp_path):
     assert noise_advice(run_of(tmp_path / "b", 1.0, POOR_FIT, n_frames=20), 1.0) == []
     (tmp_path / "c").mkdir()
     assert noise_advice(RunFolder(tmp_path / "c"), 1.0) == []
+
+
+def test_places_without_standard_deviations_tell_nothing_of_noise(tmp_path):
+    assert noise_advice(run_of(tmp_path / "a", 0.3, told=np.nan), 1.0) == []
+    assert noise_advice(run_of(tmp_path / "b", 0.3, told=0.0), 1.0) == []
 
 
 def test_peaks_that_mostly_do_not_fit_are_told_of(tmp_path):
