@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
 import sys
@@ -20,7 +21,7 @@ from streamer.dashboard.view import RunView
 from streamer.errors import UserError
 from streamer.run.sidecar import address_of, listen, step_back, token_of
 from streamer.transport.limits import allow_connections
-from streamer.transport.token import CONTROL_FILE, own_token
+from streamer.transport.token import CONTROL_FILE, read_token
 
 __all__ = ["show_run"]
 
@@ -81,10 +82,11 @@ def show_run(
         query = "" if token is None else f"?token={token}"
         where = address_of(opened) + query
         console.print(f"dashboard {where}", highlight=False, soft_wrap=True)
-        if view.state.live and (folder / CONTROL_FILE).exists():
-            key = own_token(folder / CONTROL_FILE)
-            text = f"thresholds can be changed at {where}#control={key}"
-            console.print(text, highlight=False, soft_wrap=True)
+        if view.state.live:
+            with contextlib.suppress(UserError):  # the run has none, or has just ended
+                key = read_token(folder / CONTROL_FILE)
+                text = f"thresholds can be changed at {where}#control={key}"
+                console.print(text, highlight=False, soft_wrap=True)
     with opened:
         fit = make_fit(view.config.positions)
         named = host or view.config.dashboard.host

@@ -12,7 +12,7 @@ from streamer.config import Config
 from streamer.errors import UserError
 from streamer.transport.exposure import is_loopback
 
-__all__ = ["CONTROL_FILE", "TOKEN_FILE", "needs_token", "own_token", "token_path"]
+__all__ = ["CONTROL_FILE", "TOKEN_FILE", "needs_token", "own_token", "read_token", "token_path"]
 
 TOKEN_FILE = "token"
 """Its name in a run folder."""
@@ -42,6 +42,20 @@ def own_token(path: Path) -> str:
     try:
         if not path.exists():
             _make(path)
+    except OSError as error:
+        raise UserError(f"cannot use the token in {path}: {error.strerror}") from None
+    return read_token(path)
+
+
+def read_token(path: Path) -> str:
+    """Return the token in a file.
+
+    Raises
+    ------
+    UserError
+        There is none, what is there is no token, or it cannot be read.
+    """
+    try:
         token = path.read_text(encoding="ascii").strip()
     except (OSError, UnicodeError) as error:
         why = getattr(error, "strerror", None) or "it is no text"

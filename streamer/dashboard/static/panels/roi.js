@@ -73,6 +73,7 @@ export class Roi {
     }
     this.host.id = "roi-plot";
     this.host.role = "img";
+    this.host.ariaLabel = "Counts in the region of interest";
     new ResizeObserver(() => {
       this.plot?.setSize({ width: this.host.clientWidth, height: HEIGHT_PX });
     }).observe(this.host);

@@ -193,6 +193,7 @@ def test_a_run_that_has_no_token_cannot_be_changed(token, served, folder):
     (folder / CONTROL_FILE).unlink()
     refused = ask(served, "x", {"minval": 1, "minscore": 1})
     assert (refused[0], "dashboard.control=false" in refused[1]["error"]) == (403, True)
+    assert not (folder / CONTROL_FILE).exists()
 
 
 def test_runs_of_a_folder_are_asked_by_name(folder):
