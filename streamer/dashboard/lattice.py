@@ -18,6 +18,7 @@ from streamer.results.folder import RunFolder
 from streamer.results.parts import readable
 from streamer.results.schema import LATTICE, TABLES
 from streamer.results.thinning import Curve, Thinning
+from streamer.stamps import Stamp, stamp_of
 
 __all__ = ["PARAMETERS", "LatticeCurves"]
 
@@ -45,7 +46,7 @@ class LatticeCurves:
         lattice = Lattice.from_config(config.lattice)
         self._free = () if lattice is None else lattice.free
         self._table = LATTICE.empty_table()
-        self._stamp: object = None
+        self._stamp: Stamp | None = None
 
     @property
     def offered(self) -> list[Parameter]:
@@ -56,12 +57,8 @@ class LatticeCurves:
 
     def refresh(self) -> None:
         """Read the table if it is new."""
-        try:
-            status = (self._folder.path / "lattice.parquet").stat()
-        except OSError:
-            return
-        stamp = (status.st_mtime_ns, status.st_size)
-        if not self._free or stamp == self._stamp:
+        stamp = stamp_of(self._folder.path / "lattice.parquet")
+        if not self._free or stamp is None or stamp == self._stamp:
             return
         self._stamp = stamp
         path = written(self._folder, "lattice")
